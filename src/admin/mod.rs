@@ -1,0 +1,5 @@
+//! The admin endpoint (HTTP).
+
+mod settings;
+
+pub use settings::Settings;

@@ -1,0 +1,1 @@
+//! Wires the parts together; the only file that knows everybody.

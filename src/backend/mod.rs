@@ -1,0 +1,5 @@
+//! Sockets that face Redis. Knows nothing of clients.
+
+mod settings;
+
+pub use settings::Settings;

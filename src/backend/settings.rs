@@ -1,0 +1,30 @@
+//! `[backend]` as used by the connections.
+
+use std::time::Duration;
+
+/// What connections to nodes need to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `backend.pipelines_max`: shared connections per node and worker.
+    pub pipelines_max: usize,
+    /// `backend.pinned_max`; 0: from the node's maxclients.
+    pub pinned_max: usize,
+    /// Longest wait for a TCP connection and its first reply.
+    pub connect_timeout: Duration,
+    /// `health.timeout`: doubles as TCP_USER_TIMEOUT.
+    pub timeout: Duration,
+    /// `failover.hold_memory`, bytes: requests kept until their reply came.
+    pub hold_memory: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pipelines_max: 64,
+            pinned_max: 0,
+            connect_timeout: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            hold_memory: 64 << 20,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! (front page of `config`)

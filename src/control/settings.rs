@@ -1,0 +1,35 @@
+//! What the control thread needs to know: nodes, credentials, beats, state directory.
+
+use std::path::PathBuf;
+
+use crate::{failover, routing, topology::NodeSpec};
+
+/// User and password of the proxy's own work on the nodes (monitor, failover); never used for clients.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// `backend.username`; empty: the default user.
+    pub username: String,
+    /// `backend.password` or the content of `backend.password_file`; empty: none.
+    pub password: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credentials({}:***)", self.username)
+    }
+}
+
+/// The control thread.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `backend.nodes`
+    pub nodes: Vec<NodeSpec>,
+    /// Of the proxy's own work.
+    pub credentials: Credentials,
+    /// `[failover]` and `[health]`
+    pub failover: failover::Settings,
+    /// `[reads]`
+    pub reads: routing::Settings,
+    /// `failover.state_dir`; `None`: nothing is kept (`redhold dev`).
+    pub state_dir: Option<PathBuf>,
+}

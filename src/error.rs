@@ -1,0 +1,86 @@
+//! What a client may be told that Redis would not say: whose fault, what may have happened, whether to retry.
+
+use std::time::Duration;
+
+/// A failure of the proxy or of the group behind it, as one RESP error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The outage outlasted the hold. Not executed; trying again is safe.
+    HoldExpired {
+        /// `failover.hold`
+        hold: Duration,
+    },
+    /// The connection was lost after the request was sent. Unknown; trying again may execute it twice.
+    Ambiguous {
+        /// Epoch under which it was sent.
+        from: u64,
+        /// Present epoch, equal to `from` while no primary was published since.
+        to: u64,
+    },
+    /// A request in flight when its node died, of a kind that may have killed it. Reads only: nothing was changed.
+    InFlightAtDeath {
+        /// The node's address.
+        node: String,
+    },
+    /// No connection of its own is to be had. Not executed; trying again is safe.
+    NoConnection {
+        /// `backend.pinned_max` in force.
+        pinned_max: usize,
+    },
+    /// Redhold owns this command. Not executed.
+    Managed {
+        /// Upper case name.
+        command: String,
+    },
+    /// A SCAN cursor of another epoch. Not executed; start again from 0.
+    Cursor {
+        /// Epoch of the cursor.
+        of: u64,
+        /// Present epoch.
+        now: u64,
+    },
+    /// A transaction lost before EXEC was sent. Nothing of it was executed.
+    TransactionLost {
+        /// Why it could not be played again.
+        reason: &'static str,
+    },
+}
+
+impl std::fmt::Display for Failure {
+    /// The error's text without the leading `-` and the trailing CRLF.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::HoldExpired { hold } => {
+                write!(
+                    f,
+                    "TRYAGAIN no writable primary for {} ms; command was not executed",
+                    hold.as_millis()
+                )
+            }
+            Self::Ambiguous { from, to } if from == to => write!(
+                f,
+                "AMBIGUOUS write may have been executed: connection to the primary lost (epoch {from}), not retried"
+            ),
+            Self::Ambiguous { from, to } => write!(
+                f,
+                "AMBIGUOUS write may have been executed: connection to the primary lost (epoch {from}->{to}), not retried"
+            ),
+            Self::InFlightAtDeath { node } => write!(
+                f,
+                "TRYAGAIN request was in flight when node {node} died; it changed nothing and was not sent again"
+            ),
+            Self::NoConnection { pinned_max } => {
+                write!(f, "ERR proxy has no free backend connection (pinned_max {pinned_max}), not executed")
+            }
+            Self::Managed { command } => {
+                write!(f, "ERR {command} is managed by Redhold, see PROXY SWITCHOVER")
+            }
+            Self::Cursor { of, now } => {
+                write!(f, "ERR cursor belongs to epoch {of} (now {now}): start again from 0")
+            }
+            Self::TransactionLost { reason } => {
+                write!(f, "EXECABORT Transaction discarded: {reason}; not executed")
+            }
+        }
+    }
+}

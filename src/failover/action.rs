@@ -1,0 +1,105 @@
+//! What the machine asks for. Each action is idempotent and answered by one [`Outcome`](super::Outcome) or by
+//! its deadline.
+
+use std::time::Duration;
+
+use crate::topology::{Address, NodeId};
+
+/// Ties an outcome to its action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActionId(pub u64);
+
+/// What operators may order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Planned change of primary, to a given node or to the best.
+    Switchover {
+        /// The wanted node.
+        to: Option<NodeId>,
+    },
+    /// Unplanned change in spite of what forbids it.
+    Failover {
+        /// The wanted node.
+        to: Option<NodeId>,
+    },
+    /// Make this node the primary of the group, whatever was recorded.
+    Adopt {
+        /// The node.
+        node: NodeId,
+    },
+}
+
+/// Something to do, now.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// A step on one node; the shell answers with [`Event::Outcome`](super::Event::Outcome) within `within`.
+    Step {
+        /// Ties the outcome to it.
+        id: ActionId,
+        /// On whom.
+        node: NodeId,
+        /// What.
+        step: Step,
+        /// Deadline, after which the outcome is unknown.
+        within: Duration,
+    },
+    /// Replace the routing table. The shell does it synchronously, before the next action.
+    Publish(Verdict),
+    /// Write the group's record to the state directory; answered by an outcome.
+    Record {
+        /// Ties the outcome to it.
+        id: ActionId,
+        /// The record, as the machine wants to find it again after a restart.
+        record: Box<super::Record>,
+    },
+    /// Wait until no write is in flight on the present primary; answered by an outcome (planned switches only).
+    Quiesce {
+        /// Ties the outcome to it.
+        id: ActionId,
+        /// Deadline.
+        within: Duration,
+    },
+    /// A line for the log and the timeline.
+    Tell(super::Note),
+}
+
+/// A step on a node. Each ends by reading INFO again, whose facts come back with the outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// PING and INFO on a fresh connection.
+    Probe,
+    /// `REPLICAOF 127.0.0.1 0`: keeps replid and offset, follows nobody.
+    Seal,
+    /// `REPLICAOF NO ONE`.
+    Promote,
+    /// ROLE, INFO and the write check `DEL __redhold:none` on a fresh connection.
+    Verify,
+    /// `REPLICAOF <address>`; the shell kills the node's ordinary client connections when `kick` is set.
+    Follow {
+        /// Whom, as the other nodes reach it.
+        primary: Address,
+        /// Close connections of clients (they would otherwise stay on a demoted node).
+        kick: bool,
+    },
+    /// `CLIENT PAUSE <ms> WRITE`, then INFO.
+    Pause(Duration),
+    /// `CLIENT UNPAUSE`.
+    Unpause,
+    /// `CONFIG SET` of these pairs, remembered as changed by the proxy.
+    Tune(Vec<(String, String)>),
+}
+
+/// The decision that a routing table is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Number of the decision.
+    pub epoch: u64,
+    /// Who takes writes.
+    pub primary: Option<NodeId>,
+    /// Whether writes may go; `None` opens, else the outage's beginning.
+    pub held_since: Option<std::time::Instant>,
+    /// Who may answer reads, by node.
+    pub readable: Vec<bool>,
+    /// By node: grows when its connections must be given up.
+    pub generations: Vec<u64>,
+}

@@ -1,0 +1,61 @@
+//! What the machine is told.
+
+use crate::topology::{NodeId, Observation, Replication};
+
+use super::{ActionId, Order};
+
+/// Something happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A look at a node.
+    Seen(Observation),
+    /// The data path noticed something between two looks.
+    Signal {
+        /// Of whom.
+        node: NodeId,
+        /// What.
+        signal: Signal,
+    },
+    /// An action ended.
+    Outcome {
+        /// Which.
+        id: ActionId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// Somebody ordered something.
+    Order(Order),
+    /// Another brain was heard on a node (a Sentinel, another proxy); the text names it.
+    OtherBrain(String),
+    /// Time passed: `next_deadline` is due, or the driver's own tick was late and discards outstanding timeouts.
+    Tick {
+        /// True when the driver itself was stalled for longer than 500 ms.
+        late: bool,
+    },
+}
+
+/// What the data path saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// A connection was reset or closed by the node, or refused.
+    Lost,
+    /// Bytes came: the node lives, whatever a PING says.
+    Alive,
+    /// A write was refused with READONLY, or a read with LOADING or MASTERDOWN; the text is Redis's.
+    Refused(String),
+    /// The oldest unanswered request explains a silence (`true`) or no longer does (`false`).
+    LongRequest(bool),
+    /// Clients ordered CLIENT PAUSE: silence until then is not death.
+    Paused(std::time::Duration),
+}
+
+/// How an action ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Done; what the node said right afterwards, where the step asks for it.
+    Done(Option<Box<Replication>>),
+    /// Refused or failed; Redis's or the system's words.
+    Failed(String),
+    /// No answer within the step's deadline: may or may not have happened.
+    Unknown,
+}

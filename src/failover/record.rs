@@ -1,0 +1,44 @@
+//! What survives a restart of the proxy, and what is told to people.
+
+use std::time::Duration;
+
+/// The group's record as kept in `state_dir`. Nodes are named by address so that a changed list is noticed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Number of the last decision.
+    pub epoch: u64,
+    /// Address of the decided primary.
+    pub primary: String,
+    /// Replication id of the decided primary's history.
+    pub replid: String,
+    /// Offset at which the history of this epoch left that of the previous one.
+    pub fork_offset: u64,
+    /// True when the group held no key when last seen: an empty restart then loses nothing.
+    pub empty: bool,
+    /// run_id of each node when it was last in sync, by address.
+    pub run_ids: Vec<(String, String)>,
+}
+
+/// How much attention a note wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// A state change.
+    Info,
+    /// Someone may want to look tomorrow.
+    Warn,
+    /// Now.
+    Error,
+}
+
+/// One line of the timeline: log, `status` and `/api/status` all print this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// How much attention it wants.
+    pub level: Level,
+    /// Since the episode (SUSPECT) began; zero outside one.
+    pub since: Duration,
+    /// The phase's name in lower case (`suspect`, `drain` …).
+    pub phase: &'static str,
+    /// One sentence.
+    pub text: String,
+}

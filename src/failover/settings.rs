@@ -1,0 +1,90 @@
+//! `[failover]` and the parts of `[health]` that decide, as used.
+
+use std::time::Duration;
+
+/// `failover.mode`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Promotes by itself.
+    Auto,
+    /// Detects and holds; acts on order only.
+    Manual,
+    /// Never acts; follows the roles seen.
+    Off,
+}
+
+/// `failover.in_flight`: what happens to a write whose outcome is unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InFlight {
+    /// `retry_idempotent` with async durability, else `error`.
+    Auto,
+    /// Always `-AMBIGUOUS`.
+    Error,
+    /// Idempotent ones are sent again.
+    RetryIdempotent,
+    /// Everything is sent again once.
+    RetryAll,
+}
+
+/// `failover.on_no_quorum`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnNoQuorum {
+    /// Hold and report.
+    Hold,
+    /// Proceed and report possible loss.
+    Proceed,
+}
+
+/// `failover.empty_primary`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmptyPrimary {
+    /// A primary that comes back empty is not followed while another holder of the data exists.
+    Refuse,
+    /// It is.
+    Accept,
+}
+
+/// What the machine needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `failover.mode`
+    pub mode: Mode,
+    /// `health.interval`
+    pub interval: Duration,
+    /// `health.timeout`: silence after which a node counts as hung.
+    pub timeout: Duration,
+    /// `health.busy_timeout`: used instead while a long request explains the silence.
+    pub busy_timeout: Duration,
+    /// `failover.hold`
+    pub hold: Duration,
+    /// `failover.in_flight`
+    pub in_flight: InFlight,
+    /// `failover.on_no_quorum`
+    pub on_no_quorum: OnNoQuorum,
+    /// `failover.burst`
+    pub burst: u32,
+    /// `failover.refill`
+    pub refill: Duration,
+    /// `failover.empty_primary`
+    pub empty_primary: EmptyPrimary,
+    /// `failover.tune_nodes`
+    pub tune_nodes: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Auto,
+            interval: Duration::from_millis(100),
+            timeout: Duration::from_secs(1),
+            busy_timeout: Duration::from_secs(10),
+            hold: Duration::from_secs(5),
+            in_flight: InFlight::Auto,
+            on_no_quorum: OnNoQuorum::Hold,
+            burst: 2,
+            refill: Duration::from_secs(60),
+            empty_primary: EmptyPrimary::Refuse,
+            tune_nodes: true,
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Sockets that face clients.
+
+mod settings;
+
+pub use settings::{Listen, Settings};

@@ -1,0 +1,65 @@
+//! `[proxy]` and `[limits]` as used.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where clients connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// TCP.
+    Tcp(SocketAddr),
+    /// A unix socket; a stale file is replaced.
+    Unix(PathBuf),
+}
+
+/// What clients meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `proxy.listen`
+    pub listen: Vec<Listen>,
+    /// `proxy.workers`, resolved: at least 1.
+    pub workers: usize,
+    /// `proxy.max_clients`
+    pub max_clients: usize,
+    /// `proxy.drain_delay`
+    pub drain_delay: Duration,
+    /// `proxy.drain_timeout`
+    pub drain_timeout: Duration,
+    /// `proxy.hide_topology`
+    pub hide_topology: bool,
+    /// `proxy.owned_commands = "pass"`
+    pub pass_owned_commands: bool,
+    /// `limits.request_size`, bytes.
+    pub request_size: u64,
+    /// `limits.client_output`, bytes.
+    pub client_output: u64,
+    /// `limits.in_flight_per_client`, bytes.
+    pub in_flight_per_client: u64,
+    /// `failover.hold`
+    pub hold: Duration,
+    /// `failover.in_flight`, resolved: may an idempotent write of unknown outcome be sent again?
+    pub retry_idempotent: bool,
+    /// `failover.in_flight = "retry_all"`
+    pub retry_all: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 6380)))],
+            workers: 1,
+            max_clients: 10_000,
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(10),
+            hide_topology: false,
+            pass_owned_commands: false,
+            request_size: 1 << 30,
+            client_output: 1 << 30,
+            in_flight_per_client: 256 << 10,
+            hold: Duration::from_secs(5),
+            retry_idempotent: true,
+            retry_all: false,
+        }
+    }
+}

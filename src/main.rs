@@ -1,0 +1,7 @@
+//! The `redhold` program: see [`redhold::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    redhold::cli::main()
+}

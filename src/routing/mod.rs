@@ -1,0 +1,9 @@
+//! Where a request goes: one immutable table with an epoch, one publisher, many readers.
+
+mod publish;
+mod settings;
+mod table;
+
+pub use publish::{Publisher, Routes, publisher};
+pub use settings::{DuringOutage, ReadPolicy, Settings};
+pub use table::{Gate, NodeRoute, RoutingTable};

@@ -1,0 +1,49 @@
+//! `[reads]` as used.
+
+use std::time::Duration;
+
+/// Which nodes may answer a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadPolicy {
+    /// The primary alone.
+    Primary,
+    /// A replica when one is eligible, else the primary.
+    PreferReplica,
+    /// A replica; the primary only when no replica is declared.
+    Replica,
+    /// Whichever eligible node owes the fewest replies.
+    Any,
+}
+
+/// What happens to reads while no primary is writable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DuringOutage {
+    /// They wait like writes.
+    Hold,
+    /// An eligible replica answers.
+    Replica,
+}
+
+/// `[reads]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `reads.policy`
+    pub policy: ReadPolicy,
+    /// `reads.max_staleness`
+    pub max_staleness: Duration,
+    /// `reads.during_outage`
+    pub during_outage: DuringOutage,
+    /// `reads.zone`; empty: no preference.
+    pub zone: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            policy: ReadPolicy::Primary,
+            max_staleness: Duration::from_secs(1),
+            during_outage: DuringOutage::Hold,
+            zone: String::new(),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What one client may do next. Pure.

@@ -1,0 +1,5 @@
+//! Metrics and logs. The only folder that names `prometheus`.
+
+mod settings;
+
+pub use settings::{Format, Settings};

@@ -1,0 +1,9 @@
+//! Who exists: the declared nodes, and what was last seen of each of them. Pure, but for the atomics in `live`.
+
+mod live;
+mod node;
+mod observation;
+
+pub use live::{Marks, NodeMarks};
+pub use node::{Address, AddressError, NodeId, NodeSpec, Role};
+pub use observation::{Health, Observation, Replication};

@@ -1,0 +1,88 @@
+//! Names of nodes: newtypes that cannot be mixed up.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// Position of a node in the declared list; stable for the life of a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u16);
+
+impl NodeId {
+    /// The position as an index into per-node vectors.
+    #[must_use]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Host and port of a redis-server, as written or as another node knows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// Host name or address literal, IPv6 without brackets.
+    pub host: String,
+    /// TCP port, never 0.
+    pub port: u16,
+}
+
+/// Why a text is not a `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError(pub String);
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not host:port or [v6]:port", self.0)
+    }
+}
+
+impl std::error::Error for AddressError {}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let fault = || AddressError(text.to_owned());
+        let (host, port) = text.rsplit_once(':').ok_or_else(fault)?;
+        let host = match host.strip_prefix('[') {
+            Some(rest) => rest.strip_suffix(']').ok_or_else(fault)?,
+            None if host.contains(':') => return Err(fault()),
+            None => host,
+        };
+        let port: u16 = port.parse().map_err(|_| fault())?;
+        if host.is_empty() || port == 0 {
+            return Err(fault());
+        }
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// A node as the configuration declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSpec {
+    /// Where the proxy reaches it.
+    pub address: Address,
+    /// Where the other nodes reach it; learned from INFO when absent.
+    pub peer_address: Option<Address>,
+    /// Failure domain, for the preference of reads; empty: none.
+    pub zone: String,
+    /// Preference among equally fresh candidates, higher first; 0 is never promoted.
+    pub priority: u32,
+}
+
+/// What a node says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Accepts writes, as far as it knows.
+    Primary,
+    /// Follows another node (or the sealing address).
+    Replica,
+}
