@@ -1,1 +1,8 @@
-//! (front page of `net`)
+//! Plumbing that everybody who owns a socket towards a node shares: how it is dialled and how it is set up.
+//! Knows nothing of RESP, nodes or clients.
+
+mod dial;
+mod sockets;
+
+pub use dial::connect;
+pub use sockets::SocketOptions;

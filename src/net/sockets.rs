@@ -1,0 +1,86 @@
+//! Options of TCP sockets: nothing of ours waits for Nagle, and nothing stays half-open for long.
+
+use std::io;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpStream;
+
+/// How a TCP socket behaves when its peer falls silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// TCP_USER_TIMEOUT: how long sent bytes may stay unacknowledged before the kernel gives the connection up;
+    /// zero leaves the system's default (some 15 minutes). Milliseconds count, finer parts do not.
+    pub user_timeout: Duration,
+    /// Idle time after which keepalive probes start, then one per second, three in all; zero: no keepalive.
+    /// Rounded up to whole seconds, since the kernel knows no finer grain.
+    pub keepalive: Duration,
+}
+
+impl SocketOptions {
+    /// Options under which a peer that vanished is noticed after about `timeout`, whether or not bytes of ours
+    /// are on their way.
+    #[must_use]
+    pub fn noticing_after(timeout: Duration) -> Self {
+        Self { user_timeout: timeout, keepalive: timeout }
+    }
+
+    /// Sets these options and TCP_NODELAY on `stream`.
+    ///
+    /// # Errors
+    /// What the kernel refused; the connection is then as good as lost.
+    pub fn apply(&self, stream: &TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let socket = SockRef::from(stream);
+        if !self.keepalive.is_zero() {
+            let idle = Duration::from_secs(self.keepalive.as_secs_f64().ceil() as u64);
+            let probes =
+                TcpKeepalive::new().with_time(idle).with_interval(Duration::from_secs(1)).with_retries(3);
+            socket.set_tcp_keepalive(&probes)?;
+        }
+        #[cfg(target_os = "linux")]
+        if !self.user_timeout.is_zero() {
+            socket.set_tcp_user_timeout(Some(self.user_timeout))?;
+        }
+        Ok(())
+    }
+}
+
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self::noticing_after(Duration::from_secs(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn options_reach_the_socket() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let options = SocketOptions {
+            user_timeout: Duration::from_millis(1234),
+            keepalive: Duration::from_millis(1500),
+        };
+        options.apply(&stream).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(stream.nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(2));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(1));
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(1234)));
+    }
+
+    #[tokio::test]
+    async fn zero_leaves_the_defaults() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let options = SocketOptions { user_timeout: Duration::ZERO, keepalive: Duration::ZERO };
+        options.apply(&stream).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(!socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+    }
+}
