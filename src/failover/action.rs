@@ -9,6 +9,10 @@ use crate::topology::{Address, NodeId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionId(pub u64);
 
+/// Ties an answer to its order; given by whoever passes the order on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderId(pub u64);
+
 /// What operators may order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -59,6 +63,13 @@ pub enum Action {
         /// Deadline.
         within: Duration,
     },
+    /// An order ended: what was reached, or why not, as one sentence for the person who gave it.
+    Answer {
+        /// Which.
+        id: OrderId,
+        /// How.
+        result: Result<String, String>,
+    },
     /// A line for the log and the timeline.
     Tell(super::Note),
 }
@@ -66,7 +77,7 @@ pub enum Action {
 /// A step on a node. Each ends by reading INFO again, whose facts come back with the outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// PING and INFO on a fresh connection.
+    /// PING and INFO on a fresh connection. Failed with the node's text when INFO was refused.
     Probe,
     /// `REPLICAOF 127.0.0.1 0`: keeps replid and offset, follows nobody.
     Seal,
@@ -85,8 +96,10 @@ pub enum Step {
     Pause(Duration),
     /// `CLIENT UNPAUSE`.
     Unpause,
-    /// `CONFIG SET` of these pairs, remembered as changed by the proxy.
+    /// `CONFIG SET` of these pairs; the shell remembers what each was before.
     Tune(Vec<(String, String)>),
+    /// `CONFIG SET` of these names back to what they were before [`Step::Tune`]; nothing for one never tuned.
+    Restore(Vec<String>),
 }
 
 /// The decision that a routing table is made of.
@@ -98,7 +111,7 @@ pub struct Verdict {
     pub primary: Option<NodeId>,
     /// Whether writes may go; `None` opens, else the outage's beginning.
     pub held_since: Option<std::time::Instant>,
-    /// Who may answer reads, by node.
+    /// Which replicas may answer reads, by node; always false for the primary, which may whenever it is writable.
     pub readable: Vec<bool>,
     /// By node: grows when its connections must be given up.
     pub generations: Vec<u64>,

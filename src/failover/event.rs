@@ -2,7 +2,7 @@
 
 use crate::topology::{NodeId, Observation, Replication};
 
-use super::{ActionId, Order};
+use super::{ActionId, Order, OrderId};
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,8 +23,13 @@ pub enum Event {
         /// How.
         outcome: Outcome,
     },
-    /// Somebody ordered something.
-    Order(Order),
+    /// Somebody ordered something; answered by one [`Action::Answer`](super::Action::Answer) with this id.
+    Order {
+        /// Ties the answer to it.
+        id: OrderId,
+        /// What.
+        order: Order,
+    },
     /// Another brain was heard on a node (a Sentinel, another proxy); the text names it.
     OtherBrain(String),
     /// Time passed: `next_deadline` is due, or the driver's own tick was late and discards outstanding timeouts.
@@ -54,8 +59,11 @@ pub enum Signal {
 pub enum Outcome {
     /// Done; what the node said right afterwards, where the step asks for it.
     Done(Option<Box<Replication>>),
-    /// Refused or failed; Redis's or the system's words.
+    /// The node answered with an error: it lives, and the step did not happen. Redis's text without the `-`.
     Failed(String),
-    /// No answer within the step's deadline: may or may not have happened.
+    /// Connecting was refused or the connection was reset before the step was sent: no process listens.
+    Down(String),
+    /// No answer within the step's deadline, or the connection was lost after the step was sent: may or may not
+    /// have happened.
     Unknown,
 }

@@ -7,8 +7,10 @@ mod action;
 mod event;
 mod record;
 mod settings;
+mod status;
 
-pub use action::{Action, ActionId, Order, Step, Verdict};
+pub use action::{Action, ActionId, Order, OrderId, Step, Verdict};
 pub use event::{Event, Outcome, Signal};
 pub use record::{Level, Note, Record};
 pub use settings::{EmptyPrimary, InFlight, Mode, OnNoQuorum, Settings};
+pub use status::{EPISODES_MAX, Episode, NOTES_MAX, NodeStatus, Status};

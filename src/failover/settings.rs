@@ -69,6 +69,8 @@ pub struct Settings {
     pub empty_primary: EmptyPrimary,
     /// `failover.tune_nodes`
     pub tune_nodes: bool,
+    /// `reads.max_staleness`: a replica that is further behind answers no reads.
+    pub max_staleness: Duration,
 }
 
 impl Default for Settings {
@@ -85,6 +87,7 @@ impl Default for Settings {
             refill: Duration::from_secs(60),
             empty_primary: EmptyPrimary::Refuse,
             tune_nodes: true,
+            max_staleness: Duration::from_secs(1),
         }
     }
 }

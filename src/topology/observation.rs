@@ -34,6 +34,8 @@ pub enum Health {
 pub struct Replication {
     /// 40 hex digits, new at each start of the process.
     pub run_id: String,
+    /// `tcp_port`, by which other nodes' lists of replicas name it; 0 when it has none.
+    pub port: u16,
     /// Server version, e.g. `7.0.15`.
     pub version: String,
     /// What the node says it is.
@@ -81,6 +83,7 @@ impl Default for Replication {
     fn default() -> Self {
         Self {
             run_id: String::new(),
+            port: 0,
             version: String::new(),
             role: Role::Replica,
             primary: None,
