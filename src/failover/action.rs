@@ -13,26 +13,6 @@ pub struct ActionId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderId(pub u64);
 
-/// What operators may order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Planned change of primary, to a given node or to the best.
-    Switchover {
-        /// The wanted node.
-        to: Option<NodeId>,
-    },
-    /// Unplanned change in spite of what forbids it.
-    Failover {
-        /// The wanted node.
-        to: Option<NodeId>,
-    },
-    /// Make this node the primary of the group, whatever was recorded.
-    Adopt {
-        /// The node.
-        node: NodeId,
-    },
-}
-
 /// Something to do, now.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {

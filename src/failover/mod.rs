@@ -9,7 +9,8 @@ mod record;
 mod settings;
 mod status;
 
-pub use action::{Action, ActionId, Order, OrderId, Step, Verdict};
+pub use crate::topology::Order;
+pub use action::{Action, ActionId, OrderId, Step, Verdict};
 pub use event::{Event, Outcome, Signal};
 pub use record::{Level, Note, Record};
 pub use settings::{EmptyPrimary, InFlight, Mode, OnNoQuorum, Settings};

@@ -1,9 +1,12 @@
-//! Who exists: the declared nodes, and what was last seen of each of them. Pure, but for the atomics in `live`.
+//! Who exists: the declared nodes, and what was last seen of each of them. Pure, but for the atomics in
+//! `live` and the channel in `orders`.
 
 mod live;
 mod node;
 mod observation;
+mod orders;
 
 pub use live::{Marks, NodeMarks};
 pub use node::{Address, AddressError, NodeId, NodeSpec, Role};
 pub use observation::{Health, Observation, Replication};
+pub use orders::{Answer, Order, Orders, Placed, orders};

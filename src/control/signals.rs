@@ -1,0 +1,30 @@
+//! What the data path wants the failover machine to know at once, from any thread.
+
+use tokio::sync::mpsc;
+
+use crate::failover::Signal;
+use crate::topology::NodeId;
+
+/// More signals than these never wait; further ones are dropped, since each only hastens what the monitor's next
+/// look finds anyway.
+const WAITING_MAX: usize = 256;
+
+/// Raises signals. Cheap to clone; never blocks.
+#[derive(Clone, Debug)]
+pub struct Signals {
+    sender: mpsc::Sender<(NodeId, Signal)>,
+}
+
+/// Makes the pair.
+#[expect(dead_code, reason = "the driver, which lands next, makes it")]
+pub(super) fn signals() -> (Signals, mpsc::Receiver<(NodeId, Signal)>) {
+    let (sender, receiver) = mpsc::channel(WAITING_MAX);
+    (Signals { sender }, receiver)
+}
+
+impl Signals {
+    /// Tells the machine what was seen of `node`. A hint: it may get lost when many are raised at once.
+    pub fn raise(&self, node: NodeId, signal: Signal) {
+        let _ = self.sender.try_send((node, signal));
+    }
+}

@@ -1,0 +1,89 @@
+//! What the control thread shows: one immutable snapshot, replaced whole, read by admin and by `PROXY STATUS`.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::watch;
+
+use crate::failover;
+use crate::topology::{Address, NodeId, Replication};
+
+/// Everything that is known about the group at one moment: what the failover machine makes of it, and beside it
+/// what only the monitor and the actuator know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// When the snapshot was made.
+    pub at: Instant,
+    /// The same moment by the wall clock.
+    pub at_wall: SystemTime,
+    /// What the machine says: phase, epoch, primary, hold, episodes, and its view of each node.
+    pub machine: failover::Status,
+    /// What was last seen of each declared node, by [`NodeId`].
+    pub nodes: Vec<NodeFacts>,
+    /// Settings that the proxy changed on nodes at run time and has not yet put back.
+    pub settings_changed: Vec<SettingChanged>,
+    /// Other brains heard since the start (Sentinels, other proxies); not empty: this proxy only observes.
+    pub other_brains: Vec<String>,
+}
+
+impl Status {
+    /// An instant of this status (an episode's beginning) by the wall clock.
+    #[must_use]
+    pub fn wall(&self, instant: Instant) -> SystemTime {
+        let before = self.at.saturating_duration_since(instant);
+        let after = instant.saturating_duration_since(self.at);
+        self.at_wall.checked_sub(before).unwrap_or(SystemTime::UNIX_EPOCH) + after
+    }
+}
+
+/// What was last seen of a node, whatever the machine makes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeFacts {
+    /// Who it is.
+    pub id: NodeId,
+    /// Where the proxy reaches it.
+    pub address: Address,
+    /// `zone` as declared.
+    pub zone: String,
+    /// Its last INFO; `None` until it answered once.
+    pub facts: Option<Arc<Replication>>,
+    /// When that INFO arrived.
+    pub seen: Option<Instant>,
+    /// Time from PING to PONG at that look.
+    pub ping: Option<Duration>,
+    /// Why the last look failed; `None` when it did not.
+    pub error: Option<String>,
+}
+
+/// A setting changed on a node by `CONFIG SET`, which a restart of the node undoes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingChanged {
+    /// On whom.
+    pub node: NodeId,
+    /// Name of the setting.
+    pub name: String,
+    /// Value now.
+    pub value: String,
+    /// Value before the proxy's first change.
+    pub before: String,
+}
+
+/// Reads the present snapshot. Cheap to clone, usable from any thread.
+#[derive(Clone, Debug)]
+pub struct StatusReader {
+    pub(super) snapshots: watch::Receiver<Arc<Status>>,
+}
+
+impl StatusReader {
+    /// The snapshot as of now, or the last one when the control thread ended.
+    #[must_use]
+    pub fn load(&self) -> Arc<Status> {
+        self.snapshots.borrow().clone()
+    }
+
+    /// Waits for a snapshot newer than the last one that this reader waited for; false when the control thread
+    /// ended.
+    pub async fn changed(&mut self) -> bool {
+        self.snapshots.changed().await.is_ok()
+    }
+}
