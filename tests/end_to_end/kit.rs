@@ -1,0 +1,115 @@
+//! The test kit does what it says: a kit that is wrong makes every other test worthless.
+
+use std::time::Duration;
+
+use crate::support::{FakeNode, Group, LONG, Load, Relay, Script, Server, Value, eventually, server_binary};
+
+#[test]
+fn a_server_is_ours_and_comes_back_on_its_port() {
+    let mut server = Server::start();
+    let port = server.port();
+    assert_eq!(server.info("process_id"), Some(server.pid().to_string()));
+    assert_eq!(server.call("SET k v"), Value::ok());
+    server.kill9();
+    server.restart();
+    assert_eq!((server.port(), server.call("GET k")), (port, Value::Nil));
+    server.sigstop();
+    let mut client = server.client();
+    client.send(&["PING"]);
+    assert!(client.is_silent_for(Duration::from_millis(50)));
+    server.sigcont();
+    assert_eq!(client.read(), Value::Simple("PONG".to_owned()));
+}
+
+#[test]
+fn every_installed_version_starts() {
+    for version in
+        ["6.2.5", "8.2.3", "9.1.2"].into_iter().filter(|version| server_binary(Some(version)).is_some())
+    {
+        let server = Server::options().version(version).start();
+        let found = server.info("valkey_version").or_else(|| server.info("redis_version"));
+        assert_eq!(found.as_deref(), Some(version));
+    }
+}
+
+#[test]
+fn groups_replicate_and_sealed_nodes_boot_without_a_primary() {
+    let plain = Group::plain(1);
+    assert_eq!(plain.primary(), 0);
+    assert_eq!(plain.nodes()[0].call("SET k v"), Value::ok());
+    plain.wait_in_sync(0);
+    assert_eq!(plain.nodes()[1].call("GET k"), Value::bulk("v"));
+
+    let mut sealed = Group::sealed(1);
+    assert_eq!(sealed.primary(), 0);
+    sealed.node(0).kill9();
+    sealed.node(0).restart();
+    assert_eq!(sealed.primaries(), Vec::<usize>::new());
+    let refusal = sealed.nodes()[0].call("SET k v");
+    assert!(refusal.error().is_some_and(|text| text.starts_with("READONLY")), "{refusal:?}");
+    assert_eq!(Group::sealed_fresh(1).primaries(), Vec::<usize>::new());
+}
+
+#[test]
+fn values_of_both_protocols_are_read() {
+    let server = Server::start();
+    let mut client = server.client();
+    client.call("HSET h f v");
+    assert_eq!(client.call("HGETALL h"), Value::Array(vec![Value::bulk("f"), Value::bulk("v")]));
+    assert_eq!(client.call("HELLO 3").get("proto"), Some(&Value::Int(3)));
+    assert_eq!(client.call("HGETALL h"), Value::Map(vec![(Value::bulk("f"), Value::bulk("v"))]));
+    let debug = Server::options().set("enable-debug-command", "yes").start();
+    let mut client = debug.client();
+    client.call("HELLO 3");
+    assert_eq!(client.call("DEBUG PROTOCOL true"), Value::Bool(true));
+    assert_eq!(client.call("DEBUG PROTOCOL double"), Value::Double("3.141".to_owned()));
+    assert!(matches!(client.call("DEBUG PROTOCOL attrib"), Value::Attribute(..)));
+    assert!(matches!(client.call("DEBUG PROTOCOL verbatim"), Value::Verbatim(format, _) if format == "txt"));
+    assert!(matches!(client.call("DEBUG PROTOCOL push"), Value::Push(_)));
+}
+
+#[test]
+fn fake_nodes_follow_their_script() {
+    let node = FakeNode::start(Script::CloseAfter(4));
+    let mut client = crate::support::Client::connect(node.address());
+    client.send_raw(b"abc");
+    assert!(client.is_silent_for(Duration::from_millis(50)));
+    client.send_raw(b"d");
+    assert_eq!(client.read_to_close(), b"");
+    eventually(LONG, "the bytes arrive", || node.received() == b"abcd");
+    node.become_script(Script::Answers(vec![("ping".to_owned(), b"+PONG\r\n".to_vec())]));
+    let mut client = crate::support::Client::connect(node.address());
+    assert_eq!(client.call("PING"), Value::Simple("PONG".to_owned()));
+    assert_eq!(node.accepted(), 2);
+}
+
+#[test]
+fn a_relay_stalls_cuts_and_refuses() {
+    let server = Server::start();
+    let relay = Relay::to(server.address());
+    let mut client = crate::support::Client::connect(relay.address());
+    assert_eq!(client.call("SET k v"), Value::ok());
+    relay.stall();
+    client.send(&["GET", "k"]);
+    assert!(client.is_silent_for(Duration::from_millis(100)));
+    relay.resume();
+    assert_eq!(client.read(), Value::bulk("v"));
+    relay.cut();
+    assert_eq!(client.read_to_close(), b"");
+    relay.refuse(true);
+    assert!(crate::support::Client::connect(relay.address()).try_cmd(&["PING"]).is_err());
+}
+
+#[test]
+fn a_load_accounts_for_every_reply_and_finds_what_is_missing() {
+    let server = Server::start();
+    let load = Load::start(server.address(), 4, 8);
+    assert!(load.strike(|| ()) >= 10);
+    let outcome = load.finish();
+    assert!(outcome.acknowledged() >= 1_000);
+    assert!(outcome.faults().is_empty(), "{:?}", outcome.faults());
+    assert_eq!(outcome.missing_on(server.address()), 0);
+    server.call("DEL load:set:0:0");
+    server.call("LPOP load:list:1");
+    assert_eq!(outcome.missing_on(server.address()), 2);
+}

@@ -1,0 +1,28 @@
+//! The test kit: real servers, a raw client, scripted nodes, the real proxy, and waiting on conditions.
+//!
+//! A test binary includes it by `#[path = "../support/mod.rs"] mod support;`. Everything started here is stopped
+//! when its value is dropped, and by the kernel when the test process dies. Nothing sleeps for a fixed time:
+//! [`eventually`] awaits a condition, with deadlines at least ten times what an idle machine needs.
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of the kit")]
+
+mod client;
+mod fake_node;
+mod group;
+mod load;
+mod process;
+mod proxy;
+mod relay;
+mod server;
+mod value;
+mod wait;
+
+pub use client::{Client, encode};
+pub use fake_node::{FakeNode, Script};
+pub use group::Group;
+pub use load::{Load, Outcome, Verdict};
+pub use process::{free_port, rss_bytes};
+pub use proxy::{Proxy, ProxyOptions};
+pub use relay::Relay;
+pub use server::{Server, ServerOptions, server_binary};
+pub use value::Value;
+pub use wait::{LONG, eventually, eventually_some};

@@ -1,0 +1,49 @@
+//! Child processes that do not outlive the test, and ports that nobody else takes.
+
+use std::ffi::OsStr;
+use std::net::TcpListener;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+static NEXT_PORT: AtomicU32 = AtomicU32::new(0);
+
+/// A TCP port on which nobody listens. It lies below the range from which the kernel takes ports for outgoing
+/// connections, so that it also stays free while a server is away to be started again.
+pub fn free_port() -> u16 {
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    // Test processes that run side by side start at different places.
+    let origin = std::process::id().wrapping_mul(2_654_435_761) % COUNT;
+    for _ in 0..COUNT {
+        let step = NEXT_PORT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(FIRST + (origin + step) % COUNT).expect("below 32,000");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between {FIRST} and {}", FIRST + COUNT);
+}
+
+/// A command whose process the kernel kills when the thread that started it ends, so that a test that is
+/// interrupted leaves nothing behind. The process id stays that of the program.
+pub fn dying_with_us(program: &OsStr) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
+}
+
+/// Sends `signal` to a child that was not waited for yet.
+pub fn signal(child: &Child, signal: Signal) {
+    let pid = Pid::from_child(child);
+    kill_process(pid, signal).unwrap_or_else(|fault| panic!("signal {signal:?} to {pid:?}: {fault}"));
+}
+
+/// Resident memory of a process in bytes.
+pub fn rss_bytes(pid: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = text.lines().find(|line| line.starts_with("VmRSS:")).expect("the kernel reports VmRSS");
+    let kibibytes = line.split_whitespace().nth(1).and_then(|word| word.parse::<u64>().ok());
+    kibibytes.expect("VmRSS is a number of kB") << 10
+}

@@ -1,0 +1,266 @@
+//! The real program in front of real or scripted nodes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+
+use rustix::process::Signal;
+
+use super::client::Client;
+use super::process::{dying_with_us, free_port, rss_bytes, signal};
+use super::server::scratch_folder;
+use super::value::Value;
+use super::wait::{LONG, eventually, eventually_some};
+
+/// How the proxy is to be started.
+#[derive(Clone, Debug)]
+pub struct ProxyOptions {
+    sections: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl ProxyOptions {
+    /// In front of these nodes, two workers, every other key at its default.
+    pub fn new(nodes: &[SocketAddr]) -> Self {
+        let list: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
+        Self { sections: BTreeMap::new() }
+            .set("backend.nodes", &format!("[{}]", list.join(", ")))
+            .set("proxy.workers", "2")
+            .set("log.format", "\"text\"")
+    }
+
+    /// A key of the configuration as `section.key`, and its value as TOML writes it.
+    #[must_use]
+    pub fn set(mut self, path: &str, value: &str) -> Self {
+        let (section, key) = path.rsplit_once('.').expect("a key path has a section");
+        self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    #[track_caller]
+    pub fn start(self) -> Proxy {
+        let proxy = self.start_unready();
+        proxy.wait_ready();
+        proxy
+    }
+
+    /// Starts it and waits until it listens, ready or not.
+    #[track_caller]
+    pub fn start_unready(self) -> Proxy {
+        eventually_some(LONG, "the proxy listens", || {
+            let mut proxy = Proxy::spawn(&self, scratch_folder("proxy"));
+            // It ends when somebody else took a port between the choice and the start.
+            proxy.listens().then_some(proxy)
+        })
+    }
+}
+
+/// A running proxy. Killed when dropped; its log is shown when the test panics.
+#[derive(Debug)]
+pub struct Proxy {
+    child: Child,
+    folder: PathBuf,
+    listen: SocketAddr,
+    admin: SocketAddr,
+    ended: Option<ExitStatus>,
+}
+
+impl Proxy {
+    /// Default options in front of these nodes, started and ready.
+    #[track_caller]
+    pub fn start(nodes: &[SocketAddr]) -> Self {
+        ProxyOptions::new(nodes).start()
+    }
+
+    fn spawn(options: &ProxyOptions, folder: PathBuf) -> Self {
+        let [listen, admin] = [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let options = options
+            .clone()
+            .set("proxy.listen", &format!("[\"{listen}\"]"))
+            .set("admin.listen", &format!("\"{admin}\""))
+            .set("failover.state_dir", &format!("\"{}\"", folder.join("state").display()));
+        let mut text = String::new();
+        for (section, keys) in &options.sections {
+            text.push_str(&format!("[{section}]\n"));
+            keys.iter().for_each(|(key, value)| text.push_str(&format!("{key} = {value}\n")));
+        }
+        let file = folder.join("redhold.toml");
+        fs::create_dir_all(folder.join("state")).expect("the temporary folder is writable");
+        fs::write(&file, text).expect("the temporary folder is writable");
+        let log =
+            File::options().create(true).append(true).open(folder.join("log")).expect("the log can be made");
+        let child = dying_with_us(env!("CARGO_BIN_EXE_redhold").as_ref())
+            .args(["run", "--config"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("descriptors are left"))
+            .stderr(log)
+            .spawn()
+            .expect("setpriv (util-linux) and the proxy can be started");
+        Self { child, folder, listen, admin, ended: None }
+    }
+
+    #[track_caller]
+    fn listens(&mut self) -> bool {
+        eventually_some(LONG, "the proxy listens or ends", || {
+            if self.has_exited() {
+                let log = self.log();
+                assert!(log.contains("in use"), "the proxy ended at its start:\n{log}");
+                return Some(false);
+            }
+            TcpStream::connect(self.listen).is_ok().then_some(true)
+        })
+    }
+
+    /// Waits until `/readyz` says 200 and a PING through it is answered with PONG.
+    #[track_caller]
+    pub fn wait_ready(&self) {
+        eventually(LONG, "the proxy is ready", || {
+            let ready = self.http("GET", "/readyz").is_some_and(|(status, _)| status == 200);
+            ready
+                && Client::try_connect(self.listen).is_ok_and(|mut client| {
+                    client.try_cmd(&["PING"]).is_ok_and(|reply| reply == Value::Simple("PONG".to_owned()))
+                })
+        });
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where the admin page listens.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A new client connection.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.listen)
+    }
+
+    /// Resident memory in bytes.
+    pub fn rss(&self) -> u64 {
+        rss_bytes(self.pid())
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("the process lives").count()
+    }
+
+    /// Its log so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Where the record of decisions is kept.
+    pub fn state_dir(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    /// Where its configuration was written.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder.join("redhold.toml")
+    }
+
+    /// `/api/status` as JSON.
+    #[track_caller]
+    pub fn status(&self) -> serde_json::Value {
+        let (status, body) = self.http("GET", "/api/status").expect("the admin page answers");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).expect("/api/status is JSON")
+    }
+
+    /// The value of a metric, labels included as Prometheus writes them; `None` when it is not listed.
+    #[track_caller]
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let (_, body) = self.http("GET", "/metrics").expect("the admin page answers");
+        body.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.trim().parse().ok())
+    }
+
+    /// One HTTP request to the admin page: status and body, `None` when it does not answer.
+    pub fn http(&self, method: &str, path: &str) -> Option<(u16, String)> {
+        self.http_with_body(method, path, "")
+    }
+
+    /// As `http`, with a body and the header that orders need.
+    pub fn http_with_body(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
+        let mut stream = TcpStream::connect(self.admin).ok()?;
+        stream.set_read_timeout(Some(LONG)).ok()?;
+        let length = body.len();
+        let host = self.admin;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nX-Redhold: 1\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        let status = head.split_whitespace().nth(1)?.parse().ok()?;
+        let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+        Some((status, if chunked { unchunk(body) } else { body.to_owned() }))
+    }
+
+    /// Asks it to drain and end.
+    pub fn sigterm(&self) {
+        signal(&self.child, Signal::TERM);
+    }
+
+    /// Waits for its end and returns how it ended.
+    #[track_caller]
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        eventually(LONG, "the proxy ends", || self.has_exited());
+        self.ended.expect("it has ended")
+    }
+
+    /// Whether it ended.
+    pub fn has_exited(&mut self) -> bool {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().expect("the child is ours to wait for");
+        }
+        self.ended.is_some()
+    }
+
+    /// Kills it in the way of a crash.
+    pub fn kill9(&mut self) {
+        if !self.has_exited() {
+            signal(&self.child, Signal::KILL);
+            self.ended = self.child.wait().ok();
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("--- proxy (process {}), end of its log", self.pid());
+            lines[lines.len().saturating_sub(60)..].iter().for_each(|line| eprintln!("{line}"));
+        }
+        self.kill9();
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+fn unchunk(mut body: &str) -> String {
+    let mut whole = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size.trim(), 16).unwrap_or(0);
+        let Some(chunk) = rest.get(..size).filter(|chunk| !chunk.is_empty()) else { break };
+        whole.push_str(chunk);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    whole
+}

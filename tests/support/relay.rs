@@ -1,0 +1,160 @@
+//! A TCP relay with faults, between the proxy and a node: stalls, cuts and refusals without touching the node.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const POLL: Duration = Duration::from_millis(5);
+
+/// Such a relay. Stops when dropped.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: SocketAddr,
+    stop: AtomicBool,
+    stalled: AtomicBool,
+    refusing: AtomicBool,
+    connections: AtomicUsize,
+    bytes: AtomicU64,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+impl Relay {
+    /// Listens on a free port and passes on what comes.
+    pub fn to(target: SocketAddr) -> Self {
+        let listener =
+            TcpListener::bind(("127.0.0.1", super::process::free_port())).expect("the port was just free");
+        listener.set_nonblocking(true).expect("a listener can be made non-blocking");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let shared = Arc::new(Shared {
+            target,
+            stop: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
+            refusing: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+            bytes: AtomicU64::new(0),
+            streams: Mutex::new(Vec::new()),
+        });
+        let acceptor = {
+            let shared = shared.clone();
+            std::thread::spawn(move || shared.accept(&listener))
+        };
+        Self { address, shared, acceptor: Some(acceptor) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Connections accepted so far.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// Bytes passed on so far, both directions.
+    pub fn bytes(&self) -> u64 {
+        self.shared.bytes.load(Ordering::SeqCst)
+    }
+
+    /// Nothing passes any more, in either direction, on old and new connections: a silent partition.
+    pub fn stall(&self) {
+        self.shared.stalled.store(true, Ordering::SeqCst);
+    }
+
+    /// Things pass again, those that waited included.
+    pub fn resume(&self) {
+        self.shared.stalled.store(false, Ordering::SeqCst);
+    }
+
+    /// Ends every connection at once; new ones are accepted.
+    pub fn cut(&self) {
+        for stream in self.shared.streams.lock().expect("no holder panics").drain(..) {
+            stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+
+    /// Whether new connections are closed as soon as they are accepted.
+    pub fn refuse(&self, refusing: bool) {
+        self.shared.refusing.store(refusing, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        self.cut();
+        if let Some(acceptor) = self.acceptor.take() {
+            acceptor.join().ok();
+        }
+    }
+}
+
+impl Shared {
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        while !self.stop.load(Ordering::SeqCst) {
+            match listener.accept() {
+                Ok((near, _)) if !self.refusing.load(Ordering::SeqCst) => self.join(near),
+                Ok(_) => {}
+                Err(_) => std::thread::sleep(POLL),
+            }
+        }
+    }
+
+    fn join(self: &Arc<Self>, near: TcpStream) {
+        self.connections.fetch_add(1, Ordering::SeqCst);
+        near.set_nonblocking(false).expect("a stream can be made blocking");
+        let Ok(far) = TcpStream::connect(self.target) else { return };
+        for stream in [&near, &far] {
+            stream.set_nodelay(true).ok();
+            stream.set_read_timeout(Some(POLL)).expect("a timeout above zero is accepted");
+        }
+        let clone = |stream: &TcpStream| stream.try_clone().expect("descriptors are left");
+        self.streams.lock().expect("no holder panics").extend([clone(&near), clone(&far)]);
+        for (from, to) in [(clone(&near), clone(&far)), (far, near)] {
+            let shared = self.clone();
+            std::thread::spawn(move || shared.pass(from, to));
+        }
+    }
+
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut buffer = [0; 64 << 10];
+        while !self.stop.load(Ordering::SeqCst) {
+            if self.stalled.load(Ordering::SeqCst) {
+                std::thread::sleep(POLL);
+                continue;
+            }
+            let read = match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(fault)
+                    if matches!(
+                        fault.kind(),
+                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                    ) =>
+                {
+                    continue;
+                }
+                Err(_) => break,
+            };
+            while self.stalled.load(Ordering::SeqCst) && !self.stop.load(Ordering::SeqCst) {
+                std::thread::sleep(POLL);
+            }
+            self.bytes.fetch_add(read as u64, Ordering::SeqCst);
+            if to.write_all(&buffer[..read]).is_err() {
+                break;
+            }
+        }
+        from.shutdown(Shutdown::Both).ok();
+        to.shutdown(Shutdown::Both).ok();
+    }
+}

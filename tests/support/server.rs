@@ -1,0 +1,257 @@
+//! A real redis-server (or valkey-server) of one's own.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::Signal;
+
+use super::client::Client;
+use super::process::{dying_with_us, free_port, signal};
+use super::value::Value;
+use super::wait::{LONG, eventually, eventually_some};
+
+/// How a server is to be started.
+#[derive(Clone, Debug, Default)]
+pub struct ServerOptions {
+    version: Option<String>,
+    settings: Vec<(String, String)>,
+}
+
+impl ServerOptions {
+    /// Another version than that of the `redis-server` on PATH: a folder of `.tools/servers`.
+    #[must_use]
+    pub fn version(mut self, version: &str) -> Self {
+        self.version = Some(version.to_owned());
+        self
+    }
+
+    /// One line of redis.conf.
+    #[must_use]
+    pub fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it and waits until it answers.
+    #[track_caller]
+    pub fn start(self) -> Server {
+        let binary = server_binary(self.version.as_deref()).unwrap_or_else(|| {
+            panic!("no server {:?} is installed", self.version.as_deref().unwrap_or("redis-server"))
+        });
+        Server::start_with(binary, self)
+    }
+}
+
+/// The server binary of a version: `servers/<version>/{redis,valkey}-server` in `.tools` (or in the folder that
+/// `REDHOLD_TOOLS` names); without a version the one on PATH. `None` when it is not installed.
+pub fn server_binary(version: Option<&str>) -> Option<PathBuf> {
+    let folders: Vec<PathBuf> = match version {
+        Some(version) => {
+            let tools = std::env::var_os("REDHOLD_TOOLS").map(PathBuf::from);
+            let tools = tools.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools"));
+            vec![tools.join("servers").join(version)]
+        }
+        None => std::env::split_paths(&std::env::var_os("PATH")?).collect(),
+    };
+    let candidates =
+        folders.iter().flat_map(|folder| ["redis-server", "valkey-server"].map(|name| folder.join(name)));
+    candidates.into_iter().find(|path| path.is_file())
+}
+
+/// A server, running, stopped or killed. Killed and removed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    binary: PathBuf,
+    options: ServerOptions,
+    folder: PathBuf,
+    port: u16,
+    child: Child,
+    alive: bool,
+}
+
+impl Server {
+    /// One of the version on PATH, without persistence.
+    #[track_caller]
+    pub fn start() -> Self {
+        ServerOptions::default().start()
+    }
+
+    /// Options to start one with.
+    #[must_use]
+    pub fn options() -> ServerOptions {
+        ServerOptions::default()
+    }
+
+    #[track_caller]
+    fn start_with(binary: PathBuf, options: ServerOptions) -> Self {
+        eventually_some(LONG, "a free port for a server", || {
+            let folder = scratch_folder("server");
+            let port = free_port();
+            let child = spawn(&binary, &folder, port, &options);
+            let mut server =
+                Self { binary: binary.clone(), options: options.clone(), folder, port, child, alive: true };
+            // Not so when somebody else took the port between the choice and the start.
+            server.answers_as_our_child().then_some(server)
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A new connection.
+    #[track_caller]
+    pub fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    /// One request on a connection of its own.
+    #[track_caller]
+    pub fn call(&self, request: &str) -> Value {
+        self.client().call(request)
+    }
+
+    /// A field of INFO.
+    #[track_caller]
+    pub fn info(&self, field: &str) -> Option<String> {
+        info_field(&mut self.client(), field)
+    }
+
+    /// Kills it in the way of a crash and waits until the process is gone.
+    pub fn kill9(&mut self) {
+        if self.alive {
+            signal(&self.child, Signal::KILL);
+            self.reap();
+        }
+    }
+
+    /// Asks it to end and waits until it has.
+    pub fn sigterm(&mut self) {
+        signal(&self.child, Signal::TERM);
+        self.reap();
+    }
+
+    /// Freezes it: connections stay, nothing answers.
+    pub fn sigstop(&self) {
+        signal(&self.child, Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn sigcont(&self) {
+        signal(&self.child, Signal::CONT);
+    }
+
+    /// Waits until the process is gone, however it ended.
+    pub fn reap(&mut self) {
+        self.child.wait().expect("the child is ours to wait for");
+        self.alive = false;
+    }
+
+    /// Whether the process ended by itself.
+    pub fn has_exited(&mut self) -> bool {
+        if self.alive && self.child.try_wait().expect("the child is ours to wait for").is_some() {
+            self.alive = false;
+        }
+        !self.alive
+    }
+
+    /// Starts it again, on the same port, with the same configuration and whatever its folder holds.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.kill9();
+        eventually(LONG, "the server answers again", || {
+            self.child = spawn(&self.binary, &self.folder, self.port, &self.options);
+            self.alive = true;
+            self.answers_as_our_child()
+        });
+    }
+
+    /// Its log.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Waits for an answer and compares the process id; `false` when the process ended or another one answers.
+    #[track_caller]
+    fn answers_as_our_child(&mut self) -> bool {
+        eventually_some(LONG, "the server answers or ends", || {
+            if self.has_exited() {
+                return Some(false);
+            }
+            let mut client = Client::try_connect(self.address()).ok()?;
+            if client.try_cmd(&["PING"]).ok()?.error().is_some_and(|text| text.starts_with("LOADING")) {
+                return None;
+            }
+            // A server that wants a password, and answers on a port where our child still runs, is our child.
+            let process = info_field(&mut client, "process_id");
+            Some(process.is_none_or(|process| process == self.pid().to_string()))
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail: Vec<&str> = log.lines().rev().take(15).collect();
+            eprintln!("--- server {} (process {})", self.port, self.pid());
+            tail.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+        self.kill9();
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+/// A field of `INFO everything`, asked on `client`.
+#[track_caller]
+pub fn info_field(client: &mut Client, field: &str) -> Option<String> {
+    let text = client.call("INFO everything").text()?;
+    text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':').map(str::to_owned))
+}
+
+/// A new folder of this process, under the system's place for temporary files.
+pub fn scratch_folder(kind: &str) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let folder = std::env::temp_dir().join(format!("redhold-test-{}-{kind}-{number}", std::process::id()));
+    fs::create_dir_all(&folder).expect("the temporary folder is writable");
+    folder
+}
+
+fn spawn(binary: &Path, folder: &Path, port: u16, options: &ServerOptions) -> Child {
+    let defaults = [
+        ("bind", "127.0.0.1"),
+        ("protected-mode", "no"),
+        ("save", "\"\""),
+        ("appendonly", "no"),
+        ("repl-diskless-sync", "yes"),
+        ("repl-diskless-sync-delay", "0"),
+        ("repl-backlog-size", "64mb"),
+        ("repl-ping-replica-period", "1"),
+        ("client-output-buffer-limit", "replica 0 0 0"),
+    ];
+    let mut text = format!("port {port}\ndir {0}\nlogfile {0}/log\n", folder.display());
+    let own = options.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    for (key, value) in defaults.into_iter().chain(own) {
+        text.push_str(&format!("{key} {value}\n"));
+    }
+    let file = folder.join("redis.conf");
+    fs::write(&file, text).expect("the temporary folder is writable");
+    let mut command = dying_with_us(binary.as_os_str());
+    command.arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("setpriv (util-linux) and the server can be started")
+}
