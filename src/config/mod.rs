@@ -1,1 +1,24 @@
-//! (front page of `config`)
+//! The configuration: as written (TOML, strings, units) and as used (everyone's `Settings`, filled).
+//!
+//! One table of keys ([`SECTIONS`]) says what exists, what it defaults to, what it means and where it goes;
+//! reading, `redhold config` and `docs/configuration.md` all come from it. Every fault is collected, with its
+//! key path and line.
+
+mod checks;
+mod fault;
+mod keys;
+mod kind;
+mod later;
+mod print;
+mod read;
+mod units;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use fault::{Fault, Faults, Place};
+pub use keys::SECTIONS;
+pub use kind::{Form, Key, Kind, Preset, Section, Use};
+pub use print::{full, reference};
+pub use read::{Config, load, parse};

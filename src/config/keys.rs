@@ -1,0 +1,490 @@
+//! Every section and the keys of those that work: what each holds, its default, what it means, and where its
+//! value goes. Data, and nothing else.
+
+use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum};
+use crate::routing::{DuringOutage, ReadPolicy};
+use crate::telemetry::Format;
+
+use super::kind::{Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
+use super::later::{
+    ARCHIVE, BACKEND_TLS, CACHE, COMPRESSION, COORDINATOR, DURABILITY, DURABILITY_RULES, MIRROR, PROXY_TLS,
+    TRACING, USERS,
+};
+
+const fn table(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
+    Section { name, form: Form::Table, about, keys }
+}
+
+const fn optional(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
+    Section { name, form: Form::OptionalTable, about, keys }
+}
+
+const fn rows(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
+    Section { name, form: Form::Rows, about, keys }
+}
+
+/// Every section, in the order of printing.
+pub static SECTIONS: &[Section] = &[
+    table("proxy", "Where clients connect and how they are served.", PROXY),
+    optional("proxy.tls", "TLS towards clients.", PROXY_TLS),
+    table("backend", "The nodes behind the proxy.", BACKEND),
+    optional("backend.tls", "TLS towards nodes.", BACKEND_TLS),
+    table("health", "When a node counts as gone.", HEALTH),
+    table("failover", "What happens when the primary is gone.", FAILOVER),
+    table("reads", "Who answers reads.", READS),
+    table("durability", "When a write counts as safe.", DURABILITY),
+    rows("durability.rules", "Other durability for keys with a prefix.", DURABILITY_RULES),
+    table("cache", "A near cache in the proxy.", CACHE),
+    rows("compression", "Values compressed on their way to the nodes.", COMPRESSION),
+    optional("mirror", "A share of the traffic copied to other nodes.", MIRROR),
+    table("coordinator", "Agreement between several proxies.", COORDINATOR),
+    table("admin", "Metrics, status and orders over HTTP.", ADMIN),
+    rows("users", "Users of the proxy's own; none: clients authenticate as the nodes' own users.", USERS),
+    table("limits", "Bounds that keep one client from harming the others.", LIMITS),
+    table("log", "Logs.", LOG),
+    table("tracing", "Traces.", TRACING),
+    optional("archive", "The continuous archive; absent: none.", ARCHIVE),
+];
+
+const PROXY: &[Key] = &[
+    key(
+        "listen",
+        Kind::Listens(Some(|c, v| match v.as_slice() {
+            [] => Err("is empty: clients would have nowhere to connect".to_owned()),
+            _ => {
+                c.frontend.listen = v;
+                Ok(())
+            }
+        })),
+        r#"["127.0.0.1:6380"]"#,
+        "Where clients connect: host:port, [v6]:port or unix:/path.",
+    ),
+    key(
+        "workers",
+        Kind::Count(
+            0..=1024,
+            Some(|c, v| {
+                let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+                c.frontend.workers = if v == 0 { cores() } else { to_usize(v) };
+                Ok(())
+            }),
+        ),
+        "0",
+        "Worker threads; 0: one per core.",
+    ),
+    key(
+        "max_clients",
+        Kind::Count(1..=1_000_000, Some(|c, v| set(&mut c.frontend.max_clients, to_usize(v)))),
+        "10000",
+        "Clients at a time; a further one gets Redis's own error and is closed.",
+    ),
+    key(
+        "idle_timeout",
+        Kind::Duration(0, None),
+        r#""0s""#,
+        "Idle time after which a client is closed; 0s: never.",
+    ),
+    key(
+        "drain_delay",
+        Kind::Duration(0, Some(|c, v| set(&mut c.frontend.drain_delay, v))),
+        r#""0s""#,
+        "After SIGTERM, how long clients are still served while /readyz says 503, so that load balancers notice.",
+    ),
+    key(
+        "drain_timeout",
+        Kind::Duration(0, Some(|c, v| set(&mut c.frontend.drain_timeout, v))),
+        r#""10s""#,
+        "How long a drain waits for replies still owed before it closes the clients.",
+    ),
+    key(
+        "proxy_protocol",
+        Kind::Flag(None),
+        "false",
+        "Whether proxy.trusted peers send PROXY v1 or v2 headers.",
+    ),
+    key("trusted", Kind::Texts(None), "[]", "Networks that may send PROXY headers."),
+    key("allow", Kind::Texts(None), "[]", "Networks that clients may come from; empty: all."),
+    key("deny", Kind::Texts(None), "[]", "Networks that clients may not come from."),
+    key(
+        "hide_topology",
+        Kind::Flag(Some(|c, v| set(&mut c.frontend.hide_topology, v))),
+        "false",
+        "Whether INFO and ROLE show no addresses of replicas.",
+    ),
+    key(
+        "owned_commands",
+        Kind::Choice(&["refuse", "pass"], Some(|c, v| set(&mut c.frontend.pass_owned_commands, v == "pass"))),
+        r#""refuse""#,
+        "What happens to commands that Redhold owns (REPLICAOF, FAILOVER, SHUTDOWN ...): refuse or pass.",
+    ),
+    key(
+        "maint_notifications",
+        Kind::Flag(None),
+        "true",
+        "Whether clients that ask for maintenance pushes get them.",
+    ),
+    key(
+        "announce",
+        Kind::Text(None),
+        r#""""#,
+        "Address of this proxy as told in MOVING pushes; empty: none.",
+    ),
+];
+
+const BACKEND: &[Key] = &[
+    key(
+        "kind",
+        Kind::Choice(&["group", "cluster"], None),
+        r#""group""#,
+        "group: one primary and its replicas; cluster: the nodes are seeds of a cluster.",
+    ),
+    key(
+        "nodes",
+        Kind::Nodes(Some(|c, v| match v.len() {
+            0 => Err("is empty: name at least one node".to_owned()),
+            1..=256 => set(&mut c.control.nodes, v),
+            many => Err(format!("names {many} nodes; 256 is the most")),
+        })),
+        r#"["127.0.0.1:6379"]"#,
+        "Every node of the group: \"host:port\", or { address, peer_address, zone, priority }; roles are discovered.",
+    ),
+    absent(
+        "username",
+        Kind::Text(Some(|c, v| set(&mut c.control.credentials.username, v))),
+        r#""redhold""#,
+        "User of the proxy's own work on the nodes, never used for clients; absent: the default user.",
+    ),
+    absent(
+        "password",
+        Kind::Secret(Some(|c, v| set(&mut c.control.credentials.password, v))),
+        r#""secret""#,
+        "Its password; better in a file.",
+    ),
+    absent(
+        "password_file",
+        Kind::Text(Some(|c, v| set(&mut c.control.credentials.password, super::read::secret_file(&v)?))),
+        r#""/run/secrets/redhold""#,
+        "File that holds its password; a newline at the end is left out.",
+    ),
+    key(
+        "pipelines_max",
+        Kind::Count(1..=4096, Some(|c, v| set(&mut c.backend.pipelines_max, to_usize(v)))),
+        "64",
+        "Shared connections per node and worker; beyond it a client gets a connection of its own.",
+    ),
+    key(
+        "pinned_max",
+        Kind::Count(0..=1_000_000, Some(|c, v| set(&mut c.backend.pinned_max, to_usize(v)))),
+        "0",
+        "Connections lent to single clients, per node; 0: from the node's maxclients.",
+    ),
+];
+
+const HEALTH: &[Key] = &[
+    key(
+        "interval",
+        Kind::Duration(10, Some(|c, v| set(&mut c.control.failover.interval, v))),
+        r#""100ms""#,
+        "Time between two looks at a node.",
+    ),
+    key(
+        "timeout",
+        Kind::Duration(
+            100,
+            Some(|c, v| {
+                c.backend.timeout = v;
+                set(&mut c.control.failover.timeout, v)
+            }),
+        ),
+        r#""1s""#,
+        "Silence, over all connections, after which a node counts as hung.",
+    ),
+    key(
+        "busy_timeout",
+        Kind::Duration(100, Some(|c, v| set(&mut c.control.failover.busy_timeout, v))),
+        r#""10s""#,
+        "Used instead of timeout while a long request explains the silence.",
+    ),
+    key(
+        "slow_primary",
+        Kind::Choice(&["observe", "switchover", "off"], None),
+        r#""observe""#,
+        "What happens when the primary is slow but alive: observe, switchover or off.",
+    ),
+];
+
+const FAILOVER: &[Key] = &[
+    key(
+        "mode",
+        Kind::Choice(
+            &["auto", "manual", "off"],
+            Some(|c, v| {
+                let modes = [("auto", Mode::Auto), ("manual", Mode::Manual), ("off", Mode::Off)];
+                set(&mut c.control.failover.mode, pick(&modes, v))
+            }),
+        ),
+        r#""auto""#,
+        "auto: promotes by itself; manual: detects and holds, acts on order; off: follows the roles it sees.",
+    ),
+    key(
+        "hold",
+        Kind::Duration(
+            0,
+            Some(|c, v| {
+                c.frontend.hold = v;
+                set(&mut c.control.failover.hold, v)
+            }),
+        ),
+        r#""5s""#,
+        "Age of an outage up to which requests wait; afterwards they are answered with TRYAGAIN.",
+    ),
+    key(
+        "hold_memory",
+        Kind::Size(MIB..=TIB, Some(|c, v| set(&mut c.backend.hold_memory, v))),
+        r#""64MiB""#,
+        "Memory for copies of requests that may have to be sent again.",
+    ),
+    key(
+        "in_flight",
+        Kind::Choice(
+            &["auto", "error", "retry_idempotent", "retry_all"],
+            Some(|c, v| {
+                let kinds = [
+                    ("auto", InFlight::Auto),
+                    ("error", InFlight::Error),
+                    ("retry_idempotent", InFlight::RetryIdempotent),
+                    ("retry_all", InFlight::RetryAll),
+                ];
+                c.frontend.retry_idempotent = v != "error";
+                c.frontend.retry_all = v == "retry_all";
+                set(&mut c.control.failover.in_flight, pick(&kinds, v))
+            }),
+        ),
+        r#""auto""#,
+        "Writes of unknown outcome: error, retry_idempotent or retry_all; auto: retry_idempotent unless semi_sync.",
+    ),
+    key(
+        "on_no_quorum",
+        Kind::Choice(
+            &["hold", "proceed"],
+            Some(|c, v| {
+                let kinds = [("hold", OnNoQuorum::Hold), ("proceed", OnNoQuorum::Proceed)];
+                set(&mut c.control.failover.on_no_quorum, pick(&kinds, v))
+            }),
+        ),
+        r#""hold""#,
+        "What happens when too few nodes can be asked: hold, or proceed and report possible loss.",
+    ),
+    key(
+        "burst",
+        Kind::Count(
+            1..=100,
+            Some(|c, v| set(&mut c.control.failover.burst, u32::try_from(v).unwrap_or(u32::MAX))),
+        ),
+        "2",
+        "Failovers in quick succession; a further one waits for the refill.",
+    ),
+    key(
+        "refill",
+        Kind::Duration(1000, Some(|c, v| set(&mut c.control.failover.refill, v))),
+        r#""60s""#,
+        "Time after which one more failover is allowed.",
+    ),
+    key(
+        "empty_primary",
+        Kind::Choice(
+            &["refuse", "accept"],
+            Some(|c, v| {
+                let kinds = [("refuse", EmptyPrimary::Refuse), ("accept", EmptyPrimary::Accept)];
+                set(&mut c.control.failover.empty_primary, pick(&kinds, v))
+            }),
+        ),
+        r#""refuse""#,
+        "Whether a primary that came back empty is followed while another node holds the data: refuse or accept.",
+    ),
+    key(
+        "tune_nodes",
+        Kind::Flag(Some(|c, v| set(&mut c.control.failover.tune_nodes, v))),
+        "true",
+        "Whether repl-ping-replica-period and repl-timeout are set on the nodes at run time; listed in status.",
+    ),
+    key(
+        "state_dir",
+        Kind::Text(Some(|c, v| match v.as_str() {
+            "" => set(&mut c.control.state_dir, None),
+            path if path.starts_with('/') => set(&mut c.control.state_dir, Some(path.into())),
+            path => Err(format!("`{path}` is not an absolute path")),
+        })),
+        r#""/var/lib/redhold""#,
+        "Directory for the group's record; empty: nothing is kept over a restart of the proxy.",
+    ),
+];
+
+const READS: &[Key] = &[
+    key(
+        "policy",
+        Kind::Choice(
+            &["primary", "prefer_replica", "replica", "any"],
+            Some(|c, v| {
+                let kinds = [
+                    ("primary", ReadPolicy::Primary),
+                    ("prefer_replica", ReadPolicy::PreferReplica),
+                    ("replica", ReadPolicy::Replica),
+                    ("any", ReadPolicy::Any),
+                ];
+                set(&mut c.control.reads.policy, pick(&kinds, v))
+            }),
+        ),
+        r#""primary""#,
+        "Who answers reads: primary, prefer_replica, replica or any.",
+    ),
+    key(
+        "read_your_writes",
+        Kind::Choice(&["off", "session", "key", "global"], None),
+        r#""session""#,
+        "Whose own writes a read is sure to see: off, session, key or global.",
+    ),
+    key(
+        "max_staleness",
+        Kind::Duration(0, Some(|c, v| set(&mut c.control.reads.max_staleness, v))),
+        r#""1s""#,
+        "Age of a replica's data beyond which it answers no reads.",
+    ),
+    key(
+        "during_outage",
+        Kind::Choice(
+            &["hold", "replica"],
+            Some(|c, v| {
+                let kinds = [("hold", DuringOutage::Hold), ("replica", DuringOutage::Replica)];
+                set(&mut c.control.reads.during_outage, pick(&kinds, v))
+            }),
+        ),
+        r#""hold""#,
+        "Reads while no primary is writable: hold, or replica.",
+    ),
+    key(
+        "zone",
+        Kind::Text(Some(|c, v| set(&mut c.control.reads.zone, v))),
+        r#""""#,
+        "Zone of this proxy; replicas of the same zone are preferred; empty: no preference.",
+    ),
+    key("spill", Kind::Share, "0.5", "Share of the reads meant for replicas that the primary may take over."),
+    key(
+        "hedge",
+        Kind::Text(None),
+        r#""off""#,
+        "Time after which a slow read is sent to a second node; off: never.",
+    ),
+];
+
+const ADMIN: &[Key] = &[
+    key(
+        "listen",
+        Kind::Text(Some(|c, v| {
+            let address = socket_address(&v)
+                .map_err(|text| text.replace(", [v6]:port or unix:/path", " or [v6]:port"))?;
+            set(&mut c.admin.listen, address)
+        })),
+        r#""127.0.0.1:9380""#,
+        "Address of the admin endpoint; orders are taken from this machine only.",
+    ),
+    key("users", Kind::Texts(None), "[]", "RESP users that may give PROXY orders."),
+    absent(
+        "token_file",
+        Kind::Text(None),
+        r#""/run/secrets/admin""#,
+        "File with the token that orders must carry.",
+    ),
+    absent("tls", Kind::Tables, "{}", "TLS of the admin endpoint."),
+    absent(
+        "roles",
+        Kind::Tables,
+        r#"[{ name = "ops", token_file = "/run/secrets/ops", role = "operator" }]"#,
+        "Tokens with fewer rights: viewer, operator, restorer or admin.",
+    ),
+];
+
+const LIMITS: &[Key] = &[
+    key(
+        "request_size",
+        Kind::Size(1 << 10..=TIB, Some(|c, v| set(&mut c.frontend.request_size, v))),
+        r#""1GiB""#,
+        "Most size of a whole request; an argument is bounded by the node's proto-max-bulk-len.",
+    ),
+    key(
+        "client_output",
+        Kind::Size(64 << 10..=TIB, Some(|c, v| set(&mut c.frontend.client_output, v))),
+        r#""1GiB""#,
+        "Replies waiting for one client, beyond which that client is closed.",
+    ),
+    key(
+        "in_flight_per_client",
+        Kind::Size(1 << 10..=GIB, Some(|c, v| set(&mut c.frontend.in_flight_per_client, v))),
+        r#""256KiB""#,
+        "Requests of one client on a shared connection at a time, so that clients take turns.",
+    ),
+    key(
+        "memory",
+        Kind::Text(None),
+        r#""50%""#,
+        "Most memory, of the cgroup or machine; the largest client is closed first.",
+    ),
+    key(
+        "clients_per_address",
+        Kind::Count(0..=1_000_000, None),
+        "0",
+        "Clients from one address; 0: any number.",
+    ),
+    key(
+        "connections_per_second",
+        Kind::Count(0..=1_000_000, None),
+        "0",
+        "New clients a second; 0: any number.",
+    ),
+    key(
+        "script_cache",
+        Kind::Size(0..=GIB, None),
+        r#""16MiB""#,
+        "Memory for scripts that are loaded again after a failover.",
+    ),
+];
+
+const LOG: &[Key] = &[
+    key(
+        "level",
+        Kind::Choice(
+            &["error", "warn", "info", "debug", "trace"],
+            Some(|c, v| set(&mut c.log.level, v.to_owned())),
+        ),
+        r#""info""#,
+        "error, warn, info, debug or trace.",
+    ),
+    key(
+        "format",
+        Kind::Choice(
+            &["auto", "text", "json"],
+            Some(|c, v| {
+                let kinds = [("auto", Format::Auto), ("text", Format::Text), ("json", Format::Json)];
+                set(&mut c.log.format, pick(&kinds, v))
+            }),
+        ),
+        r#""auto""#,
+        "text, json, or auto: text on a terminal, json elsewhere.",
+    ),
+    key("slowlog", Kind::Duration(0, None), r#""10ms""#, "Time beyond which a request is remembered."),
+    key("slowlog_len", Kind::Count(0..=1_000_000, None), "128", "How many are remembered."),
+];
+
+fn set<T>(field: &mut T, value: T) -> Result<(), String> {
+    *field = value;
+    Ok(())
+}
+
+/// The value that belongs to `word`, which the kind of the key has found among `words`.
+fn pick<T: Copy>(words: &[(&str, T)], word: &str) -> T {
+    words.iter().find(|(name, _)| *name == word).map_or(words[0].1, |(_, value)| *value)
+}
+
+fn to_usize(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

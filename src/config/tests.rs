@@ -1,0 +1,459 @@
+//! What is accepted, what is refused and with which words, and that the files in the repository keep up.
+
+mod faulty;
+
+use std::path::Path;
+use std::time::Duration;
+
+use self::faulty::FAULTS;
+use super::*;
+use crate::failover::{InFlight, Mode};
+use crate::frontend::Listen;
+use crate::routing::{DuringOutage, ReadPolicy};
+use crate::telemetry::Format;
+use crate::{admin, backend, control, failover, frontend, routing, telemetry};
+
+fn read(text: &str) -> Result<Config, Faults> {
+    parse(text, [])
+}
+
+fn faults(text: &str) -> String {
+    read(text).expect_err("must be refused").to_string()
+}
+
+fn with(variables: &[(&str, &str)]) -> Result<Config, Faults> {
+    parse("", variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+}
+
+#[test]
+fn the_table_and_every_folders_own_defaults_agree() {
+    let config = read("").unwrap();
+    let workers = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(config.frontend, frontend::Settings { workers, ..Default::default() });
+    assert_eq!(config.backend, backend::Settings::default());
+    assert_eq!(config.control.failover, failover::Settings::default());
+    assert_eq!(config.control.reads, routing::Settings::default());
+    assert_eq!(config.control.credentials, control::Credentials::default());
+    assert_eq!(config.control.state_dir.as_deref(), Some(Path::new("/var/lib/redhold")));
+    assert_eq!(config.control.nodes.len(), 1);
+    assert_eq!(config.control.nodes[0].address.to_string(), "127.0.0.1:6379");
+    assert_eq!(config.admin, admin::Settings::default());
+    assert_eq!(config.log, telemetry::Settings::default());
+    assert_eq!(config.notes, Vec::<String>::new());
+}
+
+/// Compares a file with what the code generates; `UPDATE=1` writes it instead.
+fn keep(file: &str, generated: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, generated).unwrap();
+    }
+    let present = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(present == generated, "{file} is out of date: UPDATE=1 cargo test --lib config:: writes it");
+}
+
+#[test]
+fn the_full_file_is_generated_and_equals_the_defaults() {
+    keep("config/full.toml", &full());
+    assert_eq!(read(&full()).unwrap(), read("").unwrap());
+}
+
+#[test]
+fn the_full_file_writes_every_key_with_a_default_and_comments_every_other() {
+    let text = full();
+    for section in SECTIONS {
+        for key in section.keys {
+            let (live, value) = match key.preset {
+                Preset::Value(value) => (true, value),
+                Preset::Absent(value) => (false, value),
+            };
+            let line = format!("{}{} = {value}", if live { "" } else { "# " }, key.name);
+            assert!(text.lines().any(|l| l == line), "{}: no line `{line}`", section.name);
+        }
+    }
+}
+
+#[test]
+fn every_example_is_toml_that_its_key_takes_or_calls_not_yet() {
+    let uncommented: String = full()
+        .lines()
+        .filter_map(|line| {
+            let bare = line.strip_prefix("# ").unwrap_or(line);
+            let is_toml =
+                bare.starts_with('[') || bare.split_once(" = ").is_some_and(|(k, _)| !k.contains(' '));
+            is_toml.then(|| format!("{bare}\n"))
+        })
+        .collect();
+    let faults = read(&uncommented).unwrap_err();
+    let odd: Vec<_> =
+        faults.0.iter().filter(|fault| !fault.text.contains("not yet")).map(Fault::to_string).collect();
+    // The two that are contradicted by the whole file: a secret that is no file here, and two passwords.
+    assert_eq!(odd.len(), 2, "{odd:#?}");
+    assert!(odd.iter().all(|text| text.starts_with("backend.password_file: ")), "{odd:#?}");
+}
+
+#[test]
+fn the_reference_page_is_generated() {
+    keep("docs/configuration.md", &reference());
+}
+
+#[test]
+fn the_other_files_of_the_repository_are_accepted() {
+    for (file, listen) in [("minimal", "127.0.0.1:6380"), ("container", "0.0.0.0:6380")] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/{file}.toml"));
+        let config = load(&path).unwrap();
+        assert_eq!(config.frontend.listen, [Listen::Tcp(listen.parse().unwrap())], "{file}");
+    }
+}
+
+const EVERY_KEY_THAT_WORKS: &str = r#"
+        [proxy]
+        listen = ["[::1]:7000", "unix:/run/redhold.sock", "127.0.0.1:0", "127.0.0.1:0"]
+        workers = 3
+        max_clients = 7
+        drain_delay = "1s"
+        drain_timeout = "2m"
+        hide_topology = true
+        owned_commands = "pass"
+        [backend]
+        nodes = ["a:1", { address = "[::1]:2", peer_address = "b:3", zone = "z", priority = 0 }]
+        username = "u"
+        password = "hunter2"
+        pipelines_max = 5
+        pinned_max = 6
+        [health]
+        interval = "20ms"
+        timeout = "300ms"
+        busy_timeout = "4s"
+        [failover]
+        mode = "manual"
+        hold = "6s"
+        hold_memory = "1MiB"
+        in_flight = "error"
+        on_no_quorum = "proceed"
+        burst = 9
+        refill = "1h"
+        empty_primary = "accept"
+        tune_nodes = false
+        state_dir = ""
+        [reads]
+        policy = "any"
+        max_staleness = "3s"
+        during_outage = "replica"
+        zone = "here"
+        [limits]
+        request_size = "2MiB"
+        client_output = "3MiB"
+        in_flight_per_client = "4KiB"
+        [admin]
+        listen = "127.0.0.1:9"
+        [log]
+        level = "debug"
+        format = "json"
+"#;
+
+#[test]
+fn every_key_that_works_reaches_its_settings() {
+    let config = read(EVERY_KEY_THAT_WORKS).unwrap();
+    let tcp = |text: &str| Listen::Tcp(text.parse().unwrap());
+    let frontend = frontend::Settings {
+        listen: vec![
+            tcp("[::1]:7000"),
+            Listen::Unix("/run/redhold.sock".into()),
+            tcp("127.0.0.1:0"),
+            tcp("127.0.0.1:0"),
+        ],
+        workers: 3,
+        max_clients: 7,
+        drain_delay: Duration::from_secs(1),
+        drain_timeout: Duration::from_secs(120),
+        hide_topology: true,
+        pass_owned_commands: true,
+        request_size: 2 << 20,
+        client_output: 3 << 20,
+        in_flight_per_client: 4 << 10,
+        hold: Duration::from_secs(6),
+        retry_idempotent: false,
+        retry_all: false,
+    };
+    assert_eq!(config.frontend, frontend);
+    let backend = backend::Settings {
+        pipelines_max: 5,
+        pinned_max: 6,
+        timeout: Duration::from_millis(300),
+        hold_memory: 1 << 20,
+        ..Default::default()
+    };
+    assert_eq!(config.backend, backend);
+    let failover = failover::Settings {
+        mode: Mode::Manual,
+        interval: Duration::from_millis(20),
+        timeout: Duration::from_millis(300),
+        busy_timeout: Duration::from_secs(4),
+        hold: Duration::from_secs(6),
+        in_flight: InFlight::Error,
+        on_no_quorum: failover::OnNoQuorum::Proceed,
+        burst: 9,
+        refill: Duration::from_secs(3600),
+        empty_primary: failover::EmptyPrimary::Accept,
+        tune_nodes: false,
+    };
+    assert_eq!(config.control.failover, failover);
+    let reads = routing::Settings {
+        policy: ReadPolicy::Any,
+        max_staleness: Duration::from_secs(3),
+        during_outage: DuringOutage::Replica,
+        zone: "here".to_owned(),
+    };
+    assert_eq!(config.control.reads, reads);
+    assert_eq!(config.control.state_dir, None);
+    assert_eq!(config.control.credentials.username, "u");
+    assert_eq!(config.control.credentials.password, "hunter2");
+    let nodes = &config.control.nodes;
+    assert_eq!((nodes[0].address.to_string(), nodes[0].priority), ("a:1".to_owned(), 100));
+    assert_eq!((nodes[1].address.to_string(), nodes[1].priority), ("[::1]:2".to_owned(), 0));
+    assert_eq!(nodes[1].peer_address.as_ref().unwrap().to_string(), "b:3");
+    assert_eq!(nodes[1].zone, "z");
+    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9");
+    assert_eq!(config.log, telemetry::Settings { level: "debug".to_owned(), format: Format::Json });
+}
+
+#[test]
+fn retry_all_retries_idempotent_writes_too() {
+    let config = read("failover.in_flight = \"retry_all\"").unwrap();
+    assert!(config.frontend.retry_all && config.frontend.retry_idempotent);
+    let config = read("failover.in_flight = \"retry_idempotent\"").unwrap();
+    assert!(!config.frontend.retry_all && config.frontend.retry_idempotent);
+}
+
+#[test]
+fn each_fault_has_its_words_and_its_line() {
+    for (text, expected) in FAULTS {
+        assert_eq!(faults(text), *expected, "for {text}");
+    }
+}
+
+#[test]
+fn text_that_is_not_toml_is_told_with_its_line() {
+    let text = faults("[proxy]\nworkers = \n");
+    assert!(text.starts_with("not TOML: ") && text.ends_with("(line 2)"), "{text}");
+    let text = faults("[proxy]\nworkers = 1\nworkers = 2\n");
+    assert!(text.contains("duplicate key") && text.ends_with("(line 3)"), "{text}");
+}
+
+#[test]
+fn all_faults_are_told_at_once_in_the_order_of_the_lines() {
+    let text = faults(
+        "[proxy]\nworkers = -1\nmax_clint = 1\n[failover]\nmode = \"never\"\n[cache]\nprefixes = [\"a:\"]\n",
+    );
+    let starts: Vec<_> = text.lines().map(|line| line.split(':').next().unwrap()).collect();
+    assert_eq!(starts, ["proxy.workers", "proxy.max_clint", "failover.mode", "cache.prefixes"], "{text}");
+}
+
+#[test]
+fn keys_of_later_features_take_their_default_and_nothing_else() {
+    let mut later = 0;
+    for section in SECTIONS.iter().filter(|section| section.form == Form::Table) {
+        for key in section.keys.iter().filter(|key| !key.works()) {
+            later += 1;
+            if let Preset::Value(value) = key.preset {
+                let text = format!("[{}]\n{} = {value}", section.name, key.name);
+                assert_eq!(read(&text).map_err(|faults| faults.to_string()), Ok(read("").unwrap()));
+            }
+            let text = format!("[{}]\n{} = {}", section.name, key.name, another(key));
+            let told = faults(&text);
+            assert!(told.starts_with(&format!("{}.{}: `", section.name, key.name)), "{told}");
+            assert!(told.contains("` is not yet supported; ") && told.ends_with("(line 2)"), "{told}");
+        }
+    }
+    assert!(later > 40, "{later} keys were looked at");
+    assert_eq!(
+        faults("[durability]\nmode = \"semi_sync\""),
+        "durability.mode: `semi_sync` is not yet supported; only \"async\" works in this version (line 2)"
+    );
+    assert_eq!(
+        faults("[reads]\nread_your_writes = \"global\""),
+        "reads.read_your_writes: `global` is not yet supported; only \"session\" works in this version (line 2)"
+    );
+}
+
+/// A valid value of the key's kind that is not its default.
+fn another(key: &Key) -> String {
+    match (&key.kind, key.preset) {
+        (_, Preset::Absent(example)) => example.to_owned(),
+        (Kind::Duration(..), _) => "\"77s\"".to_owned(),
+        (Kind::Size(..), _) => "\"77MiB\"".to_owned(),
+        (Kind::Count(..), _) => "7".to_owned(),
+        (Kind::Flag(_), Preset::Value(value)) => (value != "true").to_string(),
+        (Kind::Choice(words, _), Preset::Value(value)) => {
+            let word = words.iter().find(|word| format!("\"{word}\"") != value).unwrap();
+            format!("\"{word}\"")
+        }
+        (Kind::Share, _) => "0.77".to_owned(),
+        (Kind::Texts(_) | Kind::Listens(_), _) => "[\"a\"]".to_owned(),
+        (Kind::Nodes(_), _) => "[\"a:1\"]".to_owned(),
+        (Kind::Text(_) | Kind::Secret(_), _) => "\"something\"".to_owned(),
+        (Kind::Tables, _) => "{ a = 1 }".to_owned(),
+    }
+}
+
+#[test]
+fn sections_of_later_features_are_refused_by_name_and_their_keys_too() {
+    let text = faults("[archive]\nstore = \"file:///x\"\n[[users]]\nnane = \"a\"\n[proxy.tls]\n");
+    let expected = "archive: [archive] is not yet supported; leave it out (line 1)\n\
+                    archive.store: `file:///x` is not yet supported; leave it out (line 2)\n\
+                    users: [[users]] is not yet supported; leave it out (line 3)\n\
+                    users.nane: unknown key; did you mean `name`? (line 4)\n\
+                    proxy.tls: [proxy.tls] is not yet supported; leave it out (line 5)";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn the_same_value_in_other_words_is_still_the_default() {
+    let text = "[proxy]\nidle_timeout = \"0ms\"\n[cache]\nmemory = \"262144KiB\"\n[tracing]\nsample = 0\n";
+    assert_eq!(read(text).unwrap(), read("").unwrap());
+}
+
+#[test]
+fn variables_win_over_the_file() {
+    let text = "[proxy]\nmax_clients = 5\n[failover]\nhold = \"1s\"\n";
+    let variables = [("REDHOLD_PROXY_MAX_CLIENTS", "6"), ("REDHOLD_BACKEND_NODES", "a:1, b:2")];
+    let config = parse(text, variables.map(|(k, v)| (k.to_owned(), v.to_owned()))).unwrap();
+    assert_eq!(config.frontend.max_clients, 6);
+    assert_eq!(config.frontend.hold, Duration::from_secs(1));
+    assert_eq!(config.control.nodes[1].address.to_string(), "b:2");
+}
+
+#[test]
+fn every_scalar_that_works_has_its_variable() {
+    let config = with(&[
+        ("REDHOLD_PROXY_HIDE_TOPOLOGY", "true"),
+        ("REDHOLD_FAILOVER_MODE", "off"),
+        ("REDHOLD_LIMITS_REQUEST_SIZE", "2KiB"),
+        ("REDHOLD_BACKEND_PASSWORD", "hunter2"),
+        ("REDHOLD_LOG_LEVEL", "trace"),
+    ])
+    .unwrap();
+    assert!(config.frontend.hide_topology);
+    assert_eq!(config.control.failover.mode, Mode::Off);
+    assert_eq!(config.frontend.request_size, 2048);
+    assert_eq!(config.control.credentials.password, "hunter2");
+    assert_eq!(config.log.level, "trace");
+}
+
+#[test]
+fn faults_of_variables_name_the_variable() {
+    let cases = [
+        (
+            "REDHOLD_PROXY_MAX_CLIENTS",
+            "many",
+            "proxy.max_clients: `many` is not a whole number (REDHOLD_PROXY_MAX_CLIENTS)",
+        ),
+        (
+            "REDHOLD_PROXY_HIDE_TOPOLOGY",
+            "1",
+            "proxy.hide_topology: `1` is not true or false (REDHOLD_PROXY_HIDE_TOPOLOGY)",
+        ),
+        (
+            "REDHOLD_BACKEND_NODES",
+            "a:1,b",
+            "backend.nodes[1]: `b` is not host:port or [v6]:port (REDHOLD_BACKEND_NODES)",
+        ),
+        (
+            "REDHOLD_DURABILITY_MODE",
+            "semi_sync",
+            "durability.mode: `semi_sync` is not yet supported; only \"async\" works in this version (REDHOLD_DURABILITY_MODE)",
+        ),
+        (
+            "REDHOLD_PROXY_TLS_CERT",
+            "/x",
+            "proxy.tls.cert: `/x` is not yet supported; leave it out (REDHOLD_PROXY_TLS_CERT)",
+        ),
+    ];
+    for (name, value, expected) in cases {
+        assert_eq!(with(&[(name, value)]).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn a_variable_that_only_looks_like_a_key_is_noted_and_an_orchestrators_is_not() {
+    let config = with(&[
+        ("REDHOLD_PROXY_MAX_CLIENT", "5"),
+        ("REDHOLD_SERVICE_HOST", "10.0.0.1"),
+        ("REDHOLD_PORT_6380_TCP", "tcp://10.0.0.1:6380"),
+        ("REDHOLD_ADMIN_SERVICE_PORT_HTTP", "9380"),
+        ("REDHOLD_PORT", "tcp://10.0.0.1:6380"),
+        ("PATH", "/bin"),
+    ])
+    .unwrap();
+    assert_eq!(
+        config.notes,
+        [
+            "environment variable REDHOLD_PROXY_MAX_CLIENT names no key and is ignored; did you mean REDHOLD_PROXY_MAX_CLIENTS?"
+        ]
+    );
+}
+
+/// A file of its own for each test, removed at the end.
+struct Secret(std::path::PathBuf);
+
+impl Secret {
+    fn new(name: &str, content: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("redhold-config-{}-{name}", std::process::id()));
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_password_file_is_read_without_its_newline() {
+    for (name, content) in [("lf", "hunter2\n"), ("crlf", "hunter2\r\n"), ("none", "hunter2")] {
+        let file = Secret::new(name, content);
+        let config = read(&format!("[backend]\npassword_file = \"{}\"", file.0.display())).unwrap();
+        assert_eq!(config.control.credentials.password, "hunter2", "{name}");
+    }
+    let file = Secret::new("empty", "\n");
+    let told = faults(&format!("[backend]\npassword_file = \"{}\"", file.0.display()));
+    assert_eq!(told, format!("backend.password_file: `{}` is empty (line 2)", file.0.display()));
+}
+
+#[test]
+fn two_passwords_are_one_too_many() {
+    let file = Secret::new("two", "hunter2");
+    let text = format!("[backend]\npassword = \"a\"\npassword_file = \"{}\"", file.0.display());
+    assert_eq!(
+        faults(&text),
+        "backend.password_file: is given besides backend.password; keep one of them (line 3)"
+    );
+}
+
+#[test]
+fn a_secret_is_never_printed() {
+    let config = read("[backend]\npassword = \"hunter2\"").unwrap();
+    assert!(!format!("{config:?}").contains("hunter2") && format!("{config:?}").contains("***"));
+    let told = faults("[[users]]\npassword_sha256 = \"hunter2\"\n[backend]\npassword = [\"hunter2\"]\n");
+    assert!(told.contains("users.password_sha256: `***` is not yet supported"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn a_missing_file_says_how_to_make_one() {
+    let told = load(Path::new("/no/such.toml")).unwrap_err().to_string();
+    assert_eq!(
+        told,
+        "cannot read /no/such.toml: No such file or directory (os error 2); \
+         `redhold config > redhold.toml` writes one with every default"
+    );
+}
+
+#[test]
+fn a_file_beyond_any_configuration_is_refused() {
+    let file = Secret::new("large", &"# x\n".repeat(300_000));
+    assert!(load(&file.0).unwrap_err().to_string().contains("larger than 1MiB"));
+}

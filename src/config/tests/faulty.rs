@@ -1,0 +1,112 @@
+//! Faulty texts and the words they are refused with.
+
+pub(super) const FAULTS: &[(&str, &str)] = &[
+    (
+        "[backend]\nnodes = [\"a:1\",\n \"10.0.0.7\"]",
+        "backend.nodes[1]: `10.0.0.7` is not host:port or [v6]:port (line 3)",
+    ),
+    ("[backend]\nnodes = \"a:1\"", "backend.nodes: `a:1` is not a list: write [\"a:1\"] (line 2)"),
+    ("[backend]\nnodes = []", "backend.nodes: is empty: name at least one node (line 2)"),
+    (
+        "[backend]\nnodes = [\"dns:redis:6379\"]",
+        "backend.nodes[0]: `dns:redis:6379`: names that stand for several nodes are not yet supported; list host:port each (line 2)",
+    ),
+    (
+        "[backend]\nnodes = [{ adress = \"a:1\" }]",
+        "backend.nodes[0]: has no address: write { address = \"host:port\" } (line 2)",
+    ),
+    (
+        "[backend]\nnodes = [{ address = \"a:1\", weight = 1 }]",
+        "backend.nodes[0]: unknown field `weight`: a node has address, peer_address, zone and priority (line 2)",
+    ),
+    (
+        "[backend]\nnodes = [{ address = \"a:1\", peer_address = \"b\" }]",
+        "backend.nodes[0]: peer_address: `b` is not host:port or [v6]:port (line 2)",
+    ),
+    (
+        "[backend]\nnodes = [{ address = \"a:1\", priority = -1 }]",
+        "backend.nodes[0]: priority: `-1` is not between 0 and 1000000 (line 2)",
+    ),
+    ("[backend]\nnodes = [\"a:1\", \"a:1\"]", "backend.nodes[1]: `a:1` is listed twice (line 2)"),
+    (
+        "[backend]\nnodes = [\"127.0.0.1:6380\"]",
+        "backend.nodes[0]: `127.0.0.1:6380` is this proxy's own address (proxy.listen) (line 2)",
+    ),
+    (
+        "[backend]\nnodes = [7]",
+        "backend.nodes[0]: `7` is neither a text nor { address = \"host:port\" } (line 2)",
+    ),
+    ("[proxy]\nlisten = []", "proxy.listen: is empty: clients would have nowhere to connect (line 2)"),
+    (
+        "[proxy]\nlisten = [\"6380\"]",
+        "proxy.listen[0]: `6380` is not host:port, [v6]:port or unix:/path (line 2)",
+    ),
+    (
+        "[proxy]\nlisten = [\"unix:x\"]",
+        "proxy.listen[0]: `unix:x` is not unix: and an absolute path (line 2)",
+    ),
+    (
+        "[proxy]\nlisten = [\"127.0.0.1:1\", \"127.0.0.1:1\"]",
+        "proxy.listen[1]: `127.0.0.1:1` is listed twice (line 2)",
+    ),
+    (
+        "[admin]\nlisten = \"127.0.0.1:6380\"",
+        "admin.listen: `127.0.0.1:6380` is in proxy.listen too; give the admin endpoint a port of its own (line 2)",
+    ),
+    ("[admin]\nlisten = \"9380\"", "admin.listen: `9380` is not host:port or [v6]:port (line 2)"),
+    ("[proxy]\nworkers = 2.5", "proxy.workers: `2.5` is not a whole number (line 2)"),
+    ("[proxy]\nworkers = \"2\"", "proxy.workers: `2` is not a whole number (line 2)"),
+    ("[proxy]\nmax_clients = 0", "proxy.max_clients: `0` is not between 1 and 1000000 (line 2)"),
+    ("[proxy]\nhide_topology = \"no\"", "proxy.hide_topology: `no` is not true or false (line 2)"),
+    (
+        "[proxy]\nowned_commands = \"allow\"",
+        "proxy.owned_commands: `allow` is not one of refuse, pass (line 2)",
+    ),
+    ("[proxy]\ndrain_timeout = 5", "proxy.drain_timeout: `5` has no unit: write \"5s\" or \"5ms\" (line 2)"),
+    (
+        "[proxy]\ndrain_timeout = \"5 s\"",
+        "proxy.drain_timeout: `5 s` is not a duration like \"250ms\", \"5s\", \"1m\", \"2h\" or \"7d\" (line 2)",
+    ),
+    ("[proxy]\ndrain_timeout = \"366d\"", "proxy.drain_timeout: `366d` is longer than 365d (line 2)"),
+    (
+        "[proxy]\ndrain_timeout = \"99999999999999999999s\"",
+        "proxy.drain_timeout: `99999999999999999999s` is not a duration like \"250ms\", \"5s\", \"1m\", \"2h\" or \"7d\" (line 2)",
+    ),
+    ("[health]\ninterval = \"1ms\"", "health.interval: `1ms` is below the least, 10ms (line 2)"),
+    (
+        "[health]\ntimeout = \"100ms\"",
+        "health.timeout: 100ms is not longer than health.interval 100ms: every node would count as hung (line 2)",
+    ),
+    (
+        "[health]\nbusy_timeout = \"500ms\"",
+        "health.busy_timeout: 500ms is shorter than health.timeout 1s (line 2)",
+    ),
+    (
+        "[limits]\nrequest_size = 5",
+        "limits.request_size: `5` has no unit: write \"5MiB\" or \"5KiB\" (line 2)",
+    ),
+    (
+        "[limits]\nrequest_size = \"5MB\"",
+        "limits.request_size: `5MB` is not a size like \"512B\", \"256KiB\", \"64MiB\" or \"1GiB\" (line 2)",
+    ),
+    ("[limits]\nrequest_size = \"1B\"", "limits.request_size: `1B` is not between 1KiB and 1TiB (line 2)"),
+    (
+        "[limits]\nrequest_size = \"9000000TiB\"",
+        "limits.request_size: `9000000TiB` is larger than 1024TiB (line 2)",
+    ),
+    ("[failover]\nstate_dir = \"x\"", "failover.state_dir: `x` is not an absolute path (line 2)"),
+    ("[failover]\nstate_dir = 1", "failover.state_dir: `1` is not a text in quotes (line 2)"),
+    ("[backend]\npassword = 1234", "backend.password: must be a text (line 2)"),
+    (
+        "[backend]\npassword_file = \"/no/such\"",
+        "backend.password_file: cannot read `/no/such`: No such file or directory (os error 2) (line 2)",
+    ),
+    ("[reads]\nspill = 2", "reads.spill: `2` is not a share from 0.0 to 1.0 (line 2)"),
+    ("[proxy]\nmax_client = 5", "proxy.max_client: unknown key; did you mean `max_clients`? (line 2)"),
+    ("[proxy]\nhold = \"5s\"", "proxy.hold: unknown key; did you mean failover.hold? (line 2)"),
+    ("[proxy]\nfrobnicate = 1", "proxy.frobnicate: unknown key (line 2)"),
+    ("\n[backends]\n", "backends: unknown section; did you mean `backend`? (line 2)"),
+    ("max_clients = 5", "max_clients: unknown key; did you mean proxy.max_clients? (line 1)"),
+    ("proxy = 5", "proxy: must be a table: write [proxy] (line 1)"),
+    ("users = 5", "users: must be written as [[users]] (line 1)"),
+];
