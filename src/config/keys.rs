@@ -346,7 +346,13 @@ const READS: &[Key] = &[
     ),
     key(
         "max_staleness",
-        Kind::Duration(0, Some(|c, v| set(&mut c.control.reads.max_staleness, v))),
+        Kind::Duration(
+            0,
+            Some(|c, v| {
+                c.control.failover.max_staleness = v;
+                set(&mut c.control.reads.max_staleness, v)
+            }),
+        ),
         r#""1s""#,
         "Age of a replica's data beyond which it answers no reads.",
     ),
