@@ -27,18 +27,10 @@ pub struct Class {
 /// wait, it gets a connection of its own, in case that a server to come accepts it.
 #[inline]
 pub fn classify<A: Args + ?Sized>(request: &A) -> Class {
-    if request.count() == 0 {
-        return unknown(RowId::UNKNOWN);
-    }
-    let Some(mut row) = command(request.arg(0)) else {
-        return unknown(RowId::UNKNOWN);
+    let row = match find_row(request) {
+        Ok(row) => row,
+        Err(nearest) => return unknown(nearest),
     };
-    if is_container(row) && request.count() > 1 {
-        let Some(sub) = subcommand(row, request.arg(1)) else {
-            return unknown(row);
-        };
-        row = sub;
-    }
     let spec = row.spec();
     if !arity_fits(spec.arity, request.count()) {
         return refused(row);
@@ -50,6 +42,31 @@ pub fn classify<A: Args + ?Sized>(request: &A) -> Class {
         Rule::Set if request.count() == 3 => class,
         rule => applied(rule, class, request),
     }
+}
+
+/// As `classify`, for a request of which only the first arguments are here: they can not tell how many there will be,
+/// and such a request is never kept to be sent again.
+pub fn classify_partial<A: Args + ?Sized>(request: &A) -> Class {
+    match find_row(request) {
+        Ok(row) => {
+            let spec = row.spec();
+            Class { row, lane: spec.lane, effect: spec.effect, retry: Retry::Never, arity_ok: true }
+        }
+        Err(nearest) => unknown(nearest),
+    }
+}
+
+/// The request's row, or the one that stands for what the table does not know.
+#[inline]
+fn find_row<A: Args + ?Sized>(request: &A) -> Result<RowId, RowId> {
+    if request.count() == 0 {
+        return Err(RowId::UNKNOWN);
+    }
+    let row = command(request.arg(0)).ok_or(RowId::UNKNOWN)?;
+    if is_container(row) && request.count() > 1 {
+        return subcommand(row, request.arg(1)).ok_or(row);
+    }
+    Ok(row)
 }
 
 fn unknown(row: RowId) -> Class {

@@ -166,3 +166,12 @@ fn columns_fit_together() {
         }
     }
 }
+
+#[test]
+fn a_request_that_is_not_here_yet_is_known_by_its_name() {
+    let set = classify_partial(["SET", "k"].as_slice());
+    assert_eq!((set.row, set.lane, set.effect), (find(b"set").unwrap(), Lane::Shared, Effect::Write));
+    assert_eq!((set.retry, set.arity_ok), (Retry::Never, true));
+    assert_eq!(classify_partial(["XREADGROUP", "GROUP"].as_slice()).lane, Lane::Blocking);
+    assert_eq!(classify_partial(["CLIENT", "WHAT"].as_slice()).lane, Lane::Own);
+}
