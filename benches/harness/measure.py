@@ -15,14 +15,16 @@ from .resp import Client
 class Case:
     """One shape of load."""
 
-    def __init__(self, pipeline, clients, mix, size=16):
-        self.pipeline, self.clients, self.mix, self.size = pipeline, clients, mix, size
+    def __init__(self, pipeline, clients, mix, size=16, rate=None):
+        self.pipeline, self.clients, self.mix, self.size, self.rate = pipeline, clients, mix, size, rate
         # About 10 MB of values at most: what is measured is the proxy, not the server's cache misses.
         self.keys = 10_000 if size <= 1024 else 2_000
 
     @property
     def name(self):
         size = "" if self.size == 16 else f" {self.size // 1024} KiB"
+        if self.rate:
+            return f"open {self.rate // 1000}k/s c{self.clients} {self.mix.upper()}{size}"
         return f"P{self.pipeline}c{self.clients} {self.mix.upper()}{size}"
 
 
@@ -32,7 +34,8 @@ def full_cases():
     cases = [Case(pipeline, clients, mix) for pipeline, clients in shapes for mix in ("get", "set")]
     cases += [Case(pipeline, 50, "mix20") for pipeline in (1, 16)]
     cases += [Case(1, 50, mix, size) for size in (1024, 4096) for mix in ("get", "set")]
-    return cases + [Case(16, 50, mix, 4096) for mix in ("get", "set")]
+    cases += [Case(16, 50, mix, 4096) for mix in ("get", "set")]
+    return cases + [Case(1, 100, "get", rate=rate) for rate in (10_000, 30_000)]
 
 
 def quick_cases():
@@ -48,6 +51,8 @@ def with_load(stage, target, case, seconds):
         "--mix", case.mix, "--clients", case.clients, "--pipeline", case.pipeline, "--size", case.size,
         "--keys", case.keys, "--warmup-ms", int(seconds * 300), "--measure-ms", int(seconds * 1000),
     ]
+    if case.rate:
+        argv += ["--rate", case.rate]
     for pid in pids:
         argv += ["--pid", pid]
     answer = json.loads(_run(stage, argv, f"{target.name}, {case.name}"))

@@ -1,5 +1,6 @@
-//! One client: its socket, the batch it waits for, and the keys it owns.
+//! One client: its socket, the replies it waits for, and the keys it owns.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -35,15 +36,7 @@ impl From<std::io::Error> for Fault {
     }
 }
 
-/// What a readable socket brought.
-pub(crate) enum Progress {
-    /// Some replies of the batch are still missing.
-    Waiting,
-    /// The whole batch was answered, this long after it was sent.
-    Answered(Duration),
-}
-
-/// A client that sends a batch and waits for all its replies.
+/// A client. Its requests are answered in order, so what it waits for is a queue.
 pub(crate) struct Connection {
     pub(crate) socket: TcpStream,
     /// The keys of this client: its number, and every `stride`th after it.
@@ -51,10 +44,8 @@ pub(crate) struct Connection {
     own_keys: u32,
     stride: u32,
     dice: u64,
-    batch: Vec<Call>,
-    /// Replies of the batch that came.
-    answered: usize,
-    sent_at: Instant,
+    /// Requests without a reply, and when they were due: sent, or to be sent if the schedule had been kept.
+    owed: VecDeque<(Call, Instant)>,
     output: Vec<u8>,
     written: usize,
     input: Vec<u8>,
@@ -81,9 +72,7 @@ impl Connection {
             own_keys: (keyspace.keys() - number).div_ceil(clients),
             stride: clients,
             dice: u64::from(number) << 1 | 1,
-            batch: Vec::new(),
-            answered: 0,
-            sent_at: Instant::now(),
+            owed: VecDeque::new(),
             output: Vec::new(),
             written: 0,
             input: vec![0; 16 << 10],
@@ -91,21 +80,18 @@ impl Connection {
         })
     }
 
-    /// Sends a new batch. True when the socket took all of it.
-    ///
-    /// # Errors
-    /// The connection failed.
-    pub(crate) fn send_batch(
-        &mut self,
-        pipeline: u32,
-        mix: Mix,
-        keyspace: &mut Keyspace,
-    ) -> Result<bool, Fault> {
-        self.batch.clear();
-        self.output.clear();
-        self.written = 0;
-        self.answered = 0;
-        for _ in 0..pipeline {
+    /// Replies that are still to come.
+    pub(crate) fn owed(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// Adds `count` requests that were due at `due` to what is to be sent.
+    pub(crate) fn ask(&mut self, count: u32, due: Instant, mix: Mix, keyspace: &mut Keyspace) {
+        if self.written == self.output.len() {
+            self.output.clear();
+            self.written = 0;
+        }
+        for _ in 0..count {
             let roll = self.roll();
             let key = self.first_key + roll as u32 % self.own_keys * self.stride;
             let write = mix == Mix::Set || mix == Mix::Mix20 && (roll >> 32).is_multiple_of(5);
@@ -115,13 +101,11 @@ impl Connection {
                 Call::Get { key, version: keyspace.version(key) }
             };
             keyspace.payload().encode(call, &mut self.output);
-            self.batch.push(call);
+            self.owed.push_back((call, due));
         }
-        self.sent_at = Instant::now();
-        self.flush()
     }
 
-    /// Goes on with a batch that the socket did not take whole. True when it is out.
+    /// Sends what was asked. True when the socket took all of it.
     ///
     /// # Errors
     /// The connection failed.
@@ -136,36 +120,39 @@ impl Connection {
         Ok(true)
     }
 
-    /// Reads once and judges every complete reply.
+    /// Reads once and judges every complete reply; `answered` gets how long each one took.
     ///
     /// # Errors
     /// A wrong reply, one too many, or a lost connection.
-    pub(crate) fn receive(&mut self, keyspace: &Keyspace) -> Result<Progress, Fault> {
+    pub(crate) fn receive(
+        &mut self,
+        keyspace: &Keyspace,
+        mut answered: impl FnMut(Duration),
+    ) -> Result<(), Fault> {
         if self.filled == self.input.len() {
             self.input.resize(self.input.len() * 2, 0);
         }
         match self.socket.read(&mut self.input[self.filled..]) {
             Ok(0) => return Err(Fault("the target closed the connection".to_owned())),
             Ok(count) => self.filled += count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Waiting),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error.into()),
         }
+        let now = Instant::now();
         let mut at = 0;
         while at < self.filled {
-            let Some(call) = self.batch.get(self.answered) else {
+            let Some((call, due)) = self.owed.front() else {
                 let extra = &self.input[at..self.filled.min(at + 120)];
                 return Err(Fault(format!("WRONG REPLY: nothing was asked, got {}", extra.escape_ascii())));
             };
             let Some(length) = keyspace.payload().judge(*call, &self.input[at..self.filled])? else { break };
+            answered(now.saturating_duration_since(*due));
             at += length;
-            self.answered += 1;
+            self.owed.pop_front();
         }
         self.input.copy_within(at..self.filled, 0);
         self.filled -= at;
-        if self.answered == self.batch.len() {
-            return Ok(Progress::Answered(self.sent_at.elapsed()));
-        }
-        Ok(Progress::Waiting)
+        Ok(())
     }
 
     fn roll(&mut self) -> u64 {

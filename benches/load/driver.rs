@@ -1,5 +1,6 @@
 //! The measured loop.
 
+use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -7,7 +8,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::fd::OwnedFd;
 
 use crate::Args;
-use crate::connection::{Connection, Progress};
+use crate::connection::Connection;
 use crate::histogram::Histogram;
 use crate::keyspace::Keyspace;
 use crate::usage::cpu_time;
@@ -39,9 +40,9 @@ pub(crate) fn drive(args: &Args, keyspace: &mut Keyspace) -> Result<Outcome, Str
     let mut run = Run::start(args, keyspace)?;
     let mut events = Vec::with_capacity(1024);
     let mut last_reply = Instant::now();
-    while run.busy > 0 {
+    while run.is_under_way() {
         events.clear();
-        let nap = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+        let nap = Timespec { tv_sec: 0, tv_nsec: run.keep_schedule(keyspace)?.as_nanos() as i64 };
         match epoll::wait(&run.epoll, spare_capacity(&mut events), Some(&nap)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(format!("epoll_wait: {error}")),
@@ -53,7 +54,11 @@ pub(crate) fn drive(args: &Args, keyspace: &mut Keyspace) -> Result<Outcome, Str
         if !events.is_empty() {
             last_reply = now;
         } else if now.duration_since(last_reply) > Duration::from_millis(args.stall_ms) {
-            return Err(format!("STALLED: {} clients wait, no reply for {} ms", run.busy, args.stall_ms));
+            return Err(format!(
+                "STALLED: {} clients wait, no reply for {} ms",
+                run.waiting(),
+                args.stall_ms
+            ));
         }
         run.turn_phase(now)?;
     }
@@ -66,10 +71,19 @@ struct Run<'a> {
     connections: Vec<Connection>,
     phase: Phase,
     phase_began: Instant,
-    /// Clients with a batch under way.
-    busy: usize,
+    schedule: Option<Schedule>,
     outcome: Outcome,
 }
+
+/// An open loop: request `n` is due `n * interval` after `began` and belongs to client `n` modulo their number.
+struct Schedule {
+    began: Instant,
+    interval: Duration,
+    sent: u32,
+}
+
+/// How long the loop sleeps when nothing is due.
+const NAP: Duration = Duration::from_millis(10);
 
 impl<'a> Run<'a> {
     fn start(args: &'a Args, keyspace: &mut Keyspace) -> Result<Self, String> {
@@ -90,17 +104,49 @@ impl<'a> Run<'a> {
             latency: Histogram::new(),
             cpu: Vec::new(),
         };
-        let busy = connections.len();
         let began = Instant::now();
+        let schedule =
+            args.rate.map(|rate| Schedule { began, interval: Duration::from_secs(1) / rate, sent: 0 });
         let mut run =
-            Self { args, epoll, connections, phase: Phase::Warming, phase_began: began, busy, outcome };
+            Self { args, epoll, connections, phase: Phase::Warming, phase_began: began, schedule, outcome };
         if args.requests.is_some() {
             run.begin_measuring(began)?;
         }
-        for number in 0..run.connections.len() {
-            run.send(number, keyspace)?;
+        if run.schedule.is_none() {
+            for number in 0..run.connections.len() {
+                run.send(number, args.pipeline, Instant::now(), keyspace)?;
+            }
+        } else {
+            // The default slack of 50 us would be a part of every latency.
+            rustix::thread::set_current_timer_slack(NonZeroU64::new(1)).map_err(|error| error.to_string())?;
         }
         Ok(run)
+    }
+
+    fn waiting(&self) -> usize {
+        self.connections.iter().filter(|connection| connection.owed() > 0).count()
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.phase != Phase::Draining || self.waiting() > 0
+    }
+
+    /// Sends what is due; returns how long until more is.
+    fn keep_schedule(&mut self, keyspace: &mut Keyspace) -> Result<Duration, String> {
+        if self.phase == Phase::Draining {
+            return Ok(NAP);
+        }
+        loop {
+            let Some(schedule) = &mut self.schedule else { return Ok(NAP) };
+            let due = schedule.began + schedule.interval * schedule.sent;
+            let now = Instant::now();
+            if due > now {
+                return Ok((due - now).min(NAP));
+            }
+            let number = schedule.sent as usize % self.connections.len();
+            schedule.sent += 1;
+            self.send(number, 1, due, keyspace)?;
+        }
     }
 
     fn serve(
@@ -117,31 +163,39 @@ impl<'a> Run<'a> {
         if !flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
             return Ok(());
         }
-        let Progress::Answered(latency) = self.connections[number].receive(keyspace).map_err(named)? else {
-            return Ok(());
-        };
-        let count = u64::from(self.args.pipeline);
+        let (latency, measuring) = (&mut self.outcome.latency, self.phase == Phase::Measuring);
+        let mut count = 0;
+        self.connections[number]
+            .receive(keyspace, |took| {
+                count += 1;
+                if measuring {
+                    latency.record(took);
+                }
+            })
+            .map_err(named)?;
         self.outcome.verified += count;
-        if self.phase == Phase::Measuring {
+        if measuring {
             self.outcome.requests += count;
-            self.outcome.latency.record(latency, count);
             if self.args.requests.is_some_and(|wanted| self.outcome.requests >= wanted) {
                 self.end_measuring(Instant::now())?;
             }
         }
-        if self.phase == Phase::Draining {
-            self.busy -= 1;
-            return Ok(());
+        if self.phase != Phase::Draining && self.schedule.is_none() && self.connections[number].owed() == 0 {
+            self.send(number, self.args.pipeline, Instant::now(), keyspace)?;
         }
-        self.send(number, keyspace)
+        Ok(())
     }
 
-    fn send(&mut self, number: usize, keyspace: &mut Keyspace) -> Result<(), String> {
+    fn send(
+        &mut self,
+        number: usize,
+        count: u32,
+        due: Instant,
+        keyspace: &mut Keyspace,
+    ) -> Result<(), String> {
         let connection = &mut self.connections[number];
-        let whole = connection
-            .send_batch(self.args.pipeline, self.args.mix, keyspace)
-            .map_err(|fault| format!("client {number}: {fault}"))?;
-        if !whole {
+        connection.ask(count, due, self.args.mix, keyspace);
+        if !connection.flush().map_err(|fault| format!("client {number}: {fault}"))? {
             self.watch(number, epoll::EventFlags::IN | epoll::EventFlags::OUT)?;
         }
         Ok(())

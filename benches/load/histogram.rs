@@ -18,12 +18,12 @@ impl Histogram {
         Self { counts: vec![0; STEPS * (POWERS + 1)], total: 0, max: 0 }
     }
 
-    /// Counts `weight` requests that took `latency`.
-    pub(crate) fn record(&mut self, latency: Duration, weight: u64) {
+    /// Counts a request that took `latency`.
+    pub(crate) fn record(&mut self, latency: Duration) {
         let value = latency.as_nanos() as u64;
         let place = place(value).min(self.counts.len() - 1);
-        self.counts[place] += weight;
-        self.total += weight;
+        self.counts[place] += 1;
+        self.total += 1;
         self.max = self.max.max(value);
     }
 

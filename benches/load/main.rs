@@ -1,6 +1,6 @@
 //! A load generator that believes nothing: every reply of a run is compared with the bytes it must be.
 //!
-//! Closed loop, one thread, epoll. Each client owns a share of the keys and counts what it wrote to them, so that
+//! One thread, epoll; closed loop, or with `--rate` an open one. Each client owns a share of the keys and counts what it wrote to them, so that
 //! a reply that is late, swapped, truncated or another client's is seen, not only an error reply. Before the run
 //! all keys are written through the target and read back from the server behind it; after the run all are read
 //! back both ways. One JSON line on standard output; exit code 1 and the two byte strings when a reply is wrong.
@@ -46,7 +46,7 @@ struct Args {
     /// Connections.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     clients: u32,
-    /// Requests that a client sends at once; it sends the next ones when all are answered.
+    /// Closed loop: requests that a client sends at once; it sends the next ones when all are answered.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pipeline: u32,
     /// Bytes of a value.
@@ -61,6 +61,11 @@ struct Args {
     /// Length of the measurement.
     #[arg(long, default_value_t = 600)]
     measure_ms: u64,
+    /// Open loop: this many requests a second in all, one at a time, on schedule whether or not earlier ones were
+    /// answered. Latency counts from when a request was due, so a target that stalls is not spared the requests
+    /// that it kept from being sent.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    rate: Option<u32>,
     /// Instead of a time: this many requests without warm-up, for counting instructions.
     #[arg(long)]
     requests: Option<u64>,
