@@ -41,6 +41,16 @@ impl LevelHandle {
     }
 }
 
+#[cfg(test)]
+impl LevelHandle {
+    /// A handle to a filter that no log uses, for tests of those who hold one.
+    pub(crate) fn unused() -> Self {
+        let (filter, handle) = reload::Layer::new(LevelFilter::INFO);
+        std::mem::forget::<reload::Layer<LevelFilter, Registry>>(filter);
+        Self { filter: handle }
+    }
+}
+
 /// Starts the process's log.
 ///
 /// # Errors
