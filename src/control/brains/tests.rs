@@ -1,0 +1,97 @@
+use std::sync::Arc;
+
+use super::super::testing::{PATIENCE as LONG, Server, binaries, eventually};
+use super::super::{Credentials, dice::Dice};
+use super::*;
+use crate::net::SocketOptions;
+use crate::topology::{Marks, NodeId};
+
+fn dial(server: &Server, identity: &Identity) -> Dial {
+    Dial {
+        node: NodeId(0),
+        address: server.address(),
+        credentials: Credentials::default(),
+        name: identity.client_name().into(),
+        options: SocketOptions::default(),
+        marks: Arc::new(Marks::new(1, Instant::now())),
+    }
+}
+
+struct Listener {
+    heard: mpsc::Receiver<Heard>,
+    _greets: watch::Sender<Arc<[bool]>>,
+}
+
+fn listener(server: &Server, identity: &Identity, greets: bool) -> Listener {
+    let (sink, heard) = mpsc::channel(4);
+    let (_greets, receiver) = watch::channel(Arc::from([greets]));
+    tokio::spawn(listen(dial(server, identity), identity.clone(), receiver, sink));
+    Listener { heard, _greets }
+}
+
+async fn next_brain(listener: &mut Listener) -> String {
+    match tokio::time::timeout(LONG, listener.heard.recv()).await.unwrap().unwrap() {
+        Heard::OtherBrain(brain) => brain,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn another_proxy_is_heard_and_oneself_is_not() {
+    for binary in binaries() {
+        let server = Server::start(&binary, &[]);
+        let (me, other) = (Identity::new(&mut Dice::new()), Identity::new(&mut Dice::new()));
+        let mut mine = listener(&server, &me, true);
+        let _theirs = listener(&server, &other, true);
+        assert_eq!(next_brain(&mut mine).await, format!("Redhold {}", other.instance), "{binary:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_sentinel_is_heard_by_its_greeting() {
+    let server = Server::start("redis-server".as_ref(), &[]);
+    let mut listener = listener(&server, &Identity::new(&mut Dice::new()), false);
+    let hello = "127.0.0.1,26379,0123456789abcdef0123456789abcdef01234567,0,mymaster,127.0.0.1,6379,0";
+    let said = tokio::task::spawn_blocking(move || {
+        eventually("somebody subscribes", || {
+            server.say(&format!("PUBLISH {SENTINEL_HELLO} {hello}")) != ":0"
+        });
+        server
+    });
+    let _server = said.await.unwrap();
+    assert_eq!(next_brain(&mut listener).await, "Sentinel 01234567");
+}
+
+/// The server counts published bytes as replication offset on a primary; on a replica it must not.
+#[tokio::test]
+async fn a_greeting_on_a_replica_moves_no_offset_and_no_pattern_subscriber_sees_it() {
+    for binary in binaries() {
+        let server = Server::start(&binary, &[&["replicaof", "127.0.0.1", "0"]]);
+        let me = Identity::new(&mut Dice::new());
+        let before = super::super::info::facts(&server.info()).unwrap();
+        let mut spy = dial(&server, &me).open(within(LONG)).await.unwrap();
+        spy.call(&[&["PSUBSCRIBE", "*"]], within(LONG)).await.unwrap();
+        greet(&dial(&server, &me), &me).await.unwrap();
+        server.say("PUBLISH news end");
+        let heard = spy.receive(within(LONG)).await.unwrap();
+        let channel = heard.as_array().unwrap()[2].as_str().unwrap().to_owned();
+        let shards = !binary.to_string_lossy().contains("6.2");
+        assert_eq!(channel, if shards { "news" } else { OUR_HELLO }, "{binary:?}");
+        let after = super::super::info::facts(&server.info()).unwrap();
+        assert_eq!((after.offset, after.replid), (before.offset, before.replid));
+    }
+}
+
+#[test]
+fn lively_connections_of_other_brains_are_told_by_their_names() {
+    let me = Identity { instance: "aaaa".into() };
+    let list = "id=3 addr=127.0.0.1:1 name=sentinel-01234567-cmd age=5 idle=0 flags=N\n\
+                id=4 addr=127.0.0.1:2 name=sentinel-01234567-cmd age=5 idle=1 flags=N\n\
+                id=5 addr=127.0.0.1:3 name=sentinel-dead0000-cmd age=900 idle=60 flags=N\n\
+                id=6 addr=127.0.0.1:4 name=redhold:control:aaaa age=5 idle=0 flags=N\n\
+                id=7 addr=127.0.0.1:5 name=redhold:control:bbbb age=5 idle=0 flags=N\n\
+                id=8 addr=127.0.0.1:6 name=app age=5 idle=0 flags=N\n\
+                id=9 addr=127.0.0.1:7 name= age=5 idle=0 flags=N\n";
+    assert_eq!(me.others_connected(list), ["Redhold bbbb", "Sentinel 01234567"]);
+    assert!(me.others_connected("").is_empty());
+}

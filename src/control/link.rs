@@ -1,0 +1,225 @@
+//! The control plane's own connection to a node: RESP2, requests pipelined, every wait with a deadline.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout_at;
+
+use crate::net::{self, SocketOptions};
+use crate::resp::{self, Value, encode};
+use crate::topology::{Address, Marks, NodeId};
+
+use super::Credentials;
+
+/// How the proxy's own connections call themselves in CLIENT LIST, before a colon and the instance's id.
+pub(super) const CLIENT_NAME: &str = "redhold:control";
+
+/// The longest reply to a question of ours. What is longer is no answer to it.
+const REPLY_MAX: usize = 64 << 20;
+
+/// Why a node did not answer a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Connecting was refused or reset: no process listens. Nothing was sent.
+    Down(String),
+    /// The address cannot be reached or resolved: no word about the process. Nothing was sent.
+    Unreachable(String),
+    /// The deadline passed; what was sent may have been executed.
+    Silent,
+    /// The connection was lost after something was sent, which may have been executed.
+    Lost(String),
+    /// The node refused the proxy's credentials; Redis's text. Nothing else was executed.
+    Denied(String),
+    /// What came was not RESP, or longer than any answer.
+    Garbage(String),
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Down(text) | Self::Unreachable(text) | Self::Denied(text) => f.write_str(text),
+            Self::Silent => f.write_str("no answer in time"),
+            Self::Lost(text) => write!(f, "connection lost: {text}"),
+            Self::Garbage(text) => write!(f, "answers no RESP: {text}"),
+        }
+    }
+}
+
+/// Whom to dial and as whom.
+#[derive(Clone, Debug)]
+pub(super) struct Dial {
+    /// The node, for its marks.
+    pub(super) node: NodeId,
+    /// Where it is reached.
+    pub(super) address: Address,
+    /// The proxy's own.
+    pub(super) credentials: Credentials,
+    /// What the connection calls itself in CLIENT LIST.
+    pub(super) name: Arc<str>,
+    /// Of the socket.
+    pub(super) options: SocketOptions,
+    /// Where bytes that came are noted.
+    pub(super) marks: Arc<Marks>,
+}
+
+/// A connection. After any fault it must be dropped: replies may be owed.
+#[derive(Debug)]
+pub(super) struct Link {
+    stream: TcpStream,
+    inbound: BytesMut,
+    outbound: BytesMut,
+    /// Replies to the greeting that are still to come; the first is that of AUTH when `authenticates`.
+    greetings: usize,
+    authenticates: bool,
+    node: NodeId,
+    marks: Arc<Marks>,
+}
+
+impl Dial {
+    /// Connects. The greeting (AUTH, name, NO-EVICT) travels with the first request, so that it costs no round trip.
+    pub(super) async fn open(&self, deadline: Instant) -> Result<Link, Fault> {
+        let wait = deadline.saturating_duration_since(Instant::now());
+        let stream = net::connect(&self.address.host, self.address.port, wait, &self.options)
+            .await
+            .map_err(|error| unconnected(&error))?;
+        let mut link = Link {
+            stream,
+            inbound: BytesMut::with_capacity(8 << 10),
+            outbound: BytesMut::new(),
+            greetings: 0,
+            authenticates: false,
+            node: self.node,
+            marks: self.marks.clone(),
+        };
+        link.greet(&self.credentials, &self.name);
+        Ok(link)
+    }
+
+    /// Connects and asks, on a connection closed afterwards.
+    pub(super) async fn ask(&self, requests: &[&[&str]], deadline: Instant) -> Result<Vec<Value>, Fault> {
+        self.open(deadline).await?.call(requests, deadline).await
+    }
+}
+
+impl Link {
+    fn greet(&mut self, credentials: &Credentials, name: &str) {
+        let (user, password) = (credentials.username.as_str(), credentials.password.as_str());
+        if !password.is_empty() || !user.is_empty() {
+            self.authenticates = true;
+            if user.is_empty() {
+                self.push(&["AUTH", password]);
+            } else {
+                self.push(&["AUTH", user, password]);
+            }
+        }
+        self.push(&["CLIENT", "SETNAME", name]);
+        self.push(&["CLIENT", "NO-EVICT", "ON"]);
+        self.greetings = 2 + usize::from(self.authenticates);
+    }
+
+    fn push(&mut self, request: &[&str]) {
+        let words: Vec<&[u8]> = request.iter().map(|word| word.as_bytes()).collect();
+        encode::command(&mut self.outbound, &words);
+    }
+
+    /// Sends all `requests` at once and returns their replies, errors included, in order.
+    pub(super) async fn call(
+        &mut self,
+        requests: &[&[&str]],
+        deadline: Instant,
+    ) -> Result<Vec<Value>, Fault> {
+        self.send(requests, deadline).await?;
+        let mut replies = Vec::with_capacity(requests.len());
+        while replies.len() < requests.len() {
+            replies.push(self.receive(deadline).await?);
+        }
+        Ok(replies)
+    }
+
+    /// Sends without waiting for replies.
+    pub(super) async fn send(&mut self, requests: &[&[&str]], deadline: Instant) -> Result<(), Fault> {
+        for request in requests {
+            self.push(request);
+        }
+        let sent = timeout_at(deadline.into(), self.stream.write_all_buf(&mut self.outbound)).await;
+        sent.map_err(|_| Fault::Silent)?.map_err(|error| Fault::Lost(error.to_string()))
+    }
+
+    /// Waits for one reply that is not a part of the greeting.
+    pub(super) async fn receive(&mut self, deadline: Instant) -> Result<Value, Fault> {
+        timeout_at(deadline.into(), self.next_reply()).await.map_err(|_| Fault::Silent)?
+    }
+
+    async fn next_reply(&mut self) -> Result<Value, Fault> {
+        while self.greetings > 0 {
+            let reply = self.next_frame().await?;
+            self.greetings -= 1;
+            let about_auth = std::mem::take(&mut self.authenticates);
+            if let Some(text) = reply.as_error().filter(|text| turns_away(text, about_auth)) {
+                return Err(Fault::Denied(text.to_owned()));
+            }
+        }
+        self.next_frame().await
+    }
+
+    async fn next_frame(&mut self) -> Result<Value, Fault> {
+        loop {
+            match resp::decode(&self.inbound) {
+                Ok(Some((value, taken))) => {
+                    self.inbound.advance(taken);
+                    return Ok(value);
+                }
+                Ok(None) if self.inbound.len() > REPLY_MAX => {
+                    return Err(Fault::Garbage(format!("a reply longer than {REPLY_MAX} bytes")));
+                }
+                Ok(None) => {}
+                Err(fault) => return Err(Fault::Garbage(format!("{fault:?}"))),
+            }
+            match self.stream.read_buf(&mut self.inbound).await {
+                Ok(0) => return Err(Fault::Lost("closed by the node".to_owned())),
+                Ok(_) => self.marks.heard(self.node, Instant::now()),
+                Err(error) => return Err(Fault::Lost(error.to_string())),
+            }
+        }
+    }
+
+    /// Waits, on a connection that is owed nothing, until the node closes it (or says what nobody asked).
+    pub(super) async fn closed(&self) {
+        loop {
+            if self.stream.readable().await.is_err() {
+                return;
+            }
+            match self.stream.try_read(&mut [0; 1]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Whether an error in reply to the greeting ends the conversation. A password too many does not: the node takes
+/// everybody. Nor does a refused name or NO-EVICT.
+fn turns_away(text: &str, about_auth: bool) -> bool {
+    let full = text.starts_with("ERR max number of clients");
+    full || (about_auth && !text.contains("without any password configured"))
+}
+
+fn unconnected(error: &io::Error) -> Fault {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Fault::Down(error.to_string()),
+        io::ErrorKind::TimedOut => Fault::Silent,
+        _ => Fault::Unreachable(error.to_string()),
+    }
+}
+
+/// The time that a question may take on a connection of its own, from now.
+pub(super) fn within(wait: Duration) -> Instant {
+    Instant::now() + wait
+}
+
+#[cfg(test)]
+mod tests;
