@@ -1,5 +1,22 @@
-//! The admin endpoint (HTTP).
+//! The admin endpoint: HTTP on a port and a thread of its own. Metrics, probes, status for people and programs,
+//! and orders. It reads snapshots and places orders; it decides nothing.
 
+mod drain;
+mod follow;
+mod guard;
+mod orders;
+mod page;
+mod routes;
+mod server;
 mod settings;
+mod status;
+mod time;
 
+#[cfg(test)]
+mod tests;
+
+pub use drain::Drain;
+pub use routes::Doors;
+pub use server::{Bound, Server, bind};
 pub use settings::Settings;
+pub use status::{EpisodeBody, HeldBody, NodeBody, NoteBody, OrderBody, SettingBody, StatusBody};

@@ -1,5 +1,17 @@
 //! What a request means: one row of data a command. Pure.
+//!
+//! `classify` finds a request's row and says where the request goes, what it does and whether it may be sent again;
+//! `keys` names its keys. `table` holds the rows, `spec` says what their columns mean.
 
+mod args;
+mod classify;
+mod keys;
+mod lookup;
 mod spec;
+mod table;
 
-pub use spec::{Compare, Effect, Keys, Lane, Retry, Spec};
+pub use args::Args;
+pub use classify::{Class, classify, classify_partial};
+pub use keys::keys;
+pub use lookup::{RowId, find, rows};
+pub use spec::{Compare, Effect, Keys, Lane, Releases, Retry, Rule, Servers, Spec};

@@ -35,7 +35,7 @@ pub fn full() -> String {
 /// `docs/configuration.md`.
 #[must_use]
 pub fn reference() -> String {
-    let mut text = String::from(include_str!("reference_head.md"));
+    let mut text = String::from(include_str!("reference_head.txt"));
     for section in SECTIONS {
         let _ = write!(text, "\n## {}\n{}", heading(section), section.about);
         if section.form != Form::Table {

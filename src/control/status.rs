@@ -87,3 +87,9 @@ impl StatusReader {
         self.snapshots.changed().await.is_ok()
     }
 }
+
+impl From<watch::Receiver<Arc<Status>>> for StatusReader {
+    fn from(snapshots: watch::Receiver<Arc<Status>>) -> Self {
+        Self { snapshots }
+    }
+}

@@ -1,17 +1,35 @@
 //! Who should lead. Decides, never acts: no clock, socket, task, lock, metric or dice.
 //!
-//! The driver calls `Machine::handle` with an event and now, drains `next_action` until it is
-//! empty, and calls again no later than `next_deadline`.
+//! The driver calls [`Machine::handle`] with an event and now, drains [`Machine::next_action`] until it is
+//! empty, and calls again no later than [`Machine::next_deadline`].
 
 mod action;
+mod budget;
+mod candidate;
+mod detect;
+mod discover;
+mod episode;
 mod event;
+mod invariants;
+mod machine;
+mod node;
+mod phase;
+mod promote;
 mod record;
+mod rejoin;
+mod report;
 mod settings;
+mod sight;
+mod state;
 mod status;
+mod switchover;
+mod verdict;
 
 pub use crate::topology::Order;
 pub use action::{Action, ActionId, OrderId, Step, Verdict};
 pub use event::{Event, Outcome, Signal};
+pub use machine::Machine;
+pub use phase::Phase;
 pub use record::{Level, Note, Record};
 pub use settings::{EmptyPrimary, InFlight, Mode, OnNoQuorum, Settings};
 pub use status::{EPISODES_MAX, Episode, NOTES_MAX, NodeStatus, Status};

@@ -1,0 +1,81 @@
+"""Child processes that end with the harness, and what /proc says of them."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import time
+
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+
+class Failed(Exception):
+    """A run that cannot count: a program is missing, did not start, or answered wrongly."""
+
+
+def free_port():
+    """A TCP port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(argv, cores, log):
+    """Starts `argv` bound to `cores` (a list of numbers; empty: wherever the kernel likes), output to the file `log`."""
+    if cores:
+        argv = ["taskset", "-c", ",".join(map(str, cores)), *argv]
+    with open(log, "wb") as out:
+        return subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            # Without this a harness that is killed leaves its servers behind.
+            preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL),
+        )
+
+
+def stop(process):
+    """Asks the process to end, and after two seconds makes it."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_until(condition, what, seconds=15):
+    """Polls `condition` until it returns a true value, which is returned."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise Failed(f"{what}: not so after {seconds} s")
+        time.sleep(0.02)
+
+
+def cpu_seconds(pid):
+    """Processor time of all threads of `pid`, user and kernel."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            with open(f"/proc/{pid}/task/{thread}/schedstat") as file:
+                total += int(file.read().split()[0])
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # the thread ended since it was listed
+    return total / 1e9
+
+
+def rss_kib(pid):
+    """Resident memory of `pid`."""
+    with open(f"/proc/{pid}/status") as file:
+        for line in file:
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+    return 0

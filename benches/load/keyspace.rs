@@ -1,0 +1,111 @@
+//! Which value every key must hold, and writing and reading all of them outside the measurement.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::connection::Fault;
+use crate::payload::{Call, Payload};
+
+/// Requests in flight while all keys are written or read: below the limits of every proxy.
+const WINDOW: usize = 64;
+
+/// The keys `0..keys`, each with the version it was last set to.
+pub(crate) struct Keyspace {
+    payload: Payload,
+    versions: Vec<u32>,
+}
+
+impl Keyspace {
+    /// All keys at version 0, not yet written anywhere.
+    pub(crate) fn new(keys: u32, size: u32) -> Self {
+        Self { payload: Payload::new(size), versions: vec![0; keys as usize] }
+    }
+
+    pub(crate) fn payload(&self) -> &Payload {
+        &self.payload
+    }
+
+    pub(crate) fn keys(&self) -> u32 {
+        self.versions.len() as u32
+    }
+
+    /// What `key` was last set to.
+    pub(crate) fn version(&self, key: u32) -> u32 {
+        self.versions[key as usize]
+    }
+
+    /// Counts one more SET of `key`.
+    pub(crate) fn next_version(&mut self, key: u32) -> u32 {
+        self.versions[key as usize] += 1;
+        self.versions[key as usize]
+    }
+
+    /// Sets every key to its present version.
+    ///
+    /// # Errors
+    /// A reply that is not `+OK`, or no connection.
+    pub(crate) fn write_all(&self, target: SocketAddr, patience: Duration) -> Result<(), Fault> {
+        self.exchange(target, patience, |key, version| Call::Set { key, version })
+    }
+
+    /// Reads every key and compares it with its present version.
+    ///
+    /// # Errors
+    /// A value that differs, or no connection.
+    pub(crate) fn verify_all(&self, target: SocketAddr, patience: Duration) -> Result<(), Fault> {
+        self.exchange(target, patience, |key, version| Call::Get { key, version })
+    }
+
+    fn exchange(
+        &self,
+        target: SocketAddr,
+        patience: Duration,
+        call_for: impl Fn(u32, u32) -> Call,
+    ) -> Result<(), Fault> {
+        let mut socket = TcpStream::connect_timeout(&target, patience)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(patience))?;
+        socket.set_write_timeout(Some(patience))?;
+        let mut owed = VecDeque::with_capacity(WINDOW);
+        let mut output = Vec::new();
+        let mut input = Vec::new();
+        let mut calls = (0_u32..).zip(&self.versions).map(|(key, version)| call_for(key, *version));
+        loop {
+            output.clear();
+            for call in calls.by_ref().take(WINDOW) {
+                self.payload.encode(call, &mut output);
+                owed.push_back(call);
+            }
+            if owed.is_empty() {
+                return Ok(());
+            }
+            socket.write_all(&output)?;
+            self.collect(&mut socket, &mut owed, &mut input)?;
+        }
+    }
+
+    /// Reads until nothing is owed.
+    fn collect(
+        &self,
+        socket: &mut TcpStream,
+        owed: &mut VecDeque<Call>,
+        input: &mut Vec<u8>,
+    ) -> Result<(), Fault> {
+        let mut scratch = [0; 16 << 10];
+        while let Some(call) = owed.front() {
+            if let Some(length) = self.payload.judge(*call, input)? {
+                input.drain(..length);
+                owed.pop_front();
+                continue;
+            }
+            let count = socket.read(&mut scratch)?;
+            if count == 0 {
+                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+            }
+            input.extend_from_slice(&scratch[..count]);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! A load generator that believes nothing: every reply of a run is compared with the bytes it must be.
+//!
+//! One thread, epoll; closed loop, or with `--rate` an open one. Each client owns a share of the keys and counts what it wrote to them, so that
+//! a reply that is late, swapped, truncated or another client's is seen, not only an error reply. Before the run
+//! all keys are written through the target and read back from the server behind it; after the run all are read
+//! back both ways. One JSON line on standard output; exit code 1 and the two byte strings when a reply is wrong.
+
+mod connection;
+mod driver;
+mod histogram;
+mod keyspace;
+mod payload;
+mod usage;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use crate::driver::Outcome;
+use crate::keyspace::Keyspace;
+
+/// What the clients ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Mix {
+    /// Reads only.
+    Get,
+    /// Writes only.
+    Set,
+    /// Four reads to one write, on the same keys, in the same pipelines.
+    Mix20,
+}
+
+/// Arguments of one run.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Where the load goes.
+    #[arg(long)]
+    target: SocketAddr,
+    /// The server behind the target, asked directly before and after.
+    #[arg(long)]
+    origin: SocketAddr,
+    #[arg(long, value_enum, default_value = "get")]
+    mix: Mix,
+    /// Connections.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    clients: u32,
+    /// Closed loop: requests that a client sends at once; it sends the next ones when all are answered.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_024))]
+    pipeline: u32,
+    /// Bytes of a value.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
+    size: u32,
+    /// Keys; at least one a client.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    keys: u32,
+    /// Load before the measurement begins.
+    #[arg(long, default_value_t = 200)]
+    warmup_ms: u64,
+    /// Length of the measurement.
+    #[arg(long, default_value_t = 600)]
+    measure_ms: u64,
+    /// Open loop: this many requests a second in all, one at a time, on schedule whether or not earlier ones were
+    /// answered. Latency counts from when a request was due, so a target that stalls is not spared the requests
+    /// that it kept from being sent.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    rate: Option<u32>,
+    /// Instead of a time: this many requests without warm-up, for counting instructions.
+    #[arg(long)]
+    requests: Option<u64>,
+    /// A run without a reply for this long has failed.
+    #[arg(long, default_value_t = 10_000)]
+    stall_ms: u64,
+    /// Processes whose CPU time is read at both ends of the measurement.
+    #[arg(long)]
+    pid: Vec<u32>,
+    /// Cargo gives this to every bench target.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    // `cargo bench` without arguments reaches this program too; a run needs a target, which benches/run gives.
+    if !std::env::args().any(|argument| argument == "--target" || argument == "--help") {
+        eprintln!("load: started by benches/run, which gives it a target; nothing measured");
+        return ExitCode::SUCCESS;
+    }
+    let args = Args::parse();
+    match run(&args) {
+        Ok(outcome) => {
+            println!("{}", report(&args, &outcome));
+            ExitCode::SUCCESS
+        }
+        Err(fault) => {
+            eprintln!("load: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<Outcome, String> {
+    let mut keyspace = Keyspace::new(args.keys.max(args.clients), args.size);
+    let patience = Duration::from_millis(args.stall_ms);
+    keyspace
+        .write_all(args.target, patience)
+        .map_err(|fault| format!("before, written through target: {fault}"))?;
+    keyspace.verify_all(args.origin, patience).map_err(|fault| format!("before, read at origin: {fault}"))?;
+    let outcome = driver::drive(args, &mut keyspace)?;
+    keyspace
+        .verify_all(args.target, patience)
+        .map_err(|fault| format!("after, read through target: {fault}"))?;
+    keyspace.verify_all(args.origin, patience).map_err(|fault| format!("after, read at origin: {fault}"))?;
+    Ok(outcome)
+}
+
+fn report(args: &Args, outcome: &Outcome) -> String {
+    let seconds = outcome.elapsed.as_secs_f64();
+    let cpu: serde_json::Map<String, serde_json::Value> = outcome
+        .cpu
+        .iter()
+        .map(|(pid, time)| (pid.to_string(), (time.as_secs_f64() * 1e6 / outcome.requests as f64).into()))
+        .collect();
+    serde_json::json!({
+        "requests": outcome.requests,
+        "verified": outcome.verified,
+        "read_back": args.keys.max(args.clients) * 3,
+        "seconds": seconds,
+        "rps": outcome.requests as f64 / seconds,
+        "p50_us": outcome.latency.quantile(0.50).as_secs_f64() * 1e6,
+        "p99_us": outcome.latency.quantile(0.99).as_secs_f64() * 1e6,
+        "p999_us": outcome.latency.quantile(0.999).as_secs_f64() * 1e6,
+        "max_us": outcome.latency.max().as_secs_f64() * 1e6,
+        "cpu_us_per_request": cpu,
+    })
+    .to_string()
+}

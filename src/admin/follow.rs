@@ -1,0 +1,143 @@
+//! Feeds the metrics of the group from the control thread's snapshots.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::control::{Status, StatusReader};
+use crate::failover;
+use crate::telemetry::{Episode, Metrics, NodeRole, NodeView};
+use crate::topology::Role;
+
+/// Follows the snapshots until the control thread ends.
+pub(super) async fn follow(mut status: StatusReader, metrics: Arc<Metrics>) {
+    let mut follower = Follower::default();
+    loop {
+        follower.take(&status.load(), &metrics);
+        if !status.changed().await {
+            return;
+        }
+    }
+}
+
+/// What was counted already.
+#[derive(Debug, Default)]
+struct Follower {
+    /// When the last counted PING of each node was answered.
+    pings: Vec<Option<Instant>>,
+    /// When the last counted episode began.
+    episode: Option<Instant>,
+}
+
+impl Follower {
+    fn take(&mut self, status: &Status, metrics: &Metrics) {
+        let machine = &status.machine;
+        let views: Vec<_> = machine.nodes.iter().map(view).collect();
+        metrics.set_group(machine.epoch, &views);
+        self.pings.resize(status.nodes.len(), None);
+        for (node, counted) in status.nodes.iter().zip(&mut self.pings) {
+            if node.seen > *counted
+                && let Some(ping) = node.ping
+            {
+                metrics.ping(node.id.0, ping);
+                *counted = node.seen;
+            }
+        }
+        for episode in &machine.episodes {
+            if let Some(ended) = episode.ended
+                && self.episode.is_none_or(|counted| episode.began > counted)
+            {
+                metrics.episode(&ended_episode(episode, ended));
+                self.episode = Some(episode.began);
+            }
+        }
+    }
+}
+
+fn view(node: &failover::NodeStatus) -> NodeView {
+    let role = match node.role {
+        Some(Role::Primary) => NodeRole::Primary,
+        Some(Role::Replica) => NodeRole::Replica,
+        None => NodeRole::Unknown,
+    };
+    NodeView { up: node.up, role, lag_bytes: node.lag_bytes, staleness: node.staleness }
+}
+
+fn ended_episode(episode: &failover::Episode, ended: Instant) -> Episode {
+    let total = ended.saturating_duration_since(episode.began);
+    Episode {
+        ordered: episode.ordered,
+        changed: episode.before.1 != episode.after.1,
+        total,
+        phases: phases(&episode.notes, total),
+    }
+}
+
+/// Time spent in each phase: from its first note to the first note of the next one, or to the end.
+fn phases(notes: &[failover::Note], total: Duration) -> Vec<(&'static str, Duration)> {
+    let mut spent: Vec<(&'static str, Duration)> = Vec::new();
+    let mut entered = notes.first().map_or(total, |note| note.since);
+    for (index, note) in notes.iter().enumerate() {
+        let next = notes.get(index + 1);
+        if next.is_some_and(|next| next.phase == note.phase) {
+            continue;
+        }
+        let left = next.map_or(total, |next| next.since);
+        let here = left.saturating_sub(entered);
+        match spent.iter_mut().find(|(phase, _)| *phase == note.phase) {
+            Some((_, sum)) => *sum += here,
+            None => spent.push((note.phase, here)),
+        }
+        entered = left;
+    }
+    spent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::{episode, note, status};
+
+    #[test]
+    fn time_in_phases_adds_up_to_the_whole() {
+        let ms = Duration::from_millis;
+        let notes = [
+            note(0, "suspect"),
+            note(100, "suspect"),
+            note(300, "drain"),
+            note(700, "suspect"),
+            note(800, "release"),
+        ];
+        let expected = [("suspect", ms(400)), ("drain", ms(400)), ("release", ms(200))];
+        assert_eq!(phases(&notes, ms(1000)), expected);
+        assert_eq!(phases(&[], ms(1000)), []);
+    }
+
+    #[test]
+    fn each_ping_and_each_ended_episode_counts_once() {
+        let metrics = Metrics::new(vec![], vec!["a:1".to_owned(), "b:2".to_owned()], 0);
+        let mut follower = Follower::default();
+        let mut snapshot = status();
+        let count = |series: &str| {
+            let text = metrics.render().unwrap();
+            let line = text.lines().find(|line| line.starts_with(series)).map(str::to_owned);
+            line.and_then(|line| line.rsplit_once(' ').and_then(|(_, n)| n.parse::<u64>().ok())).unwrap_or(0)
+        };
+        let pings = r#"redhold_node_ping_seconds_count{node="a:1"}"#;
+        let changed = r#"redhold_failovers_total{kind="failover",result="changed"}"#;
+        follower.take(&snapshot, &metrics);
+        follower.take(&snapshot, &metrics);
+        assert_eq!((count(pings), count("redhold_epoch"), count(changed)), (1, 41, 0));
+        snapshot.nodes[0].seen = snapshot.nodes[0].seen.map(|seen| seen + Duration::from_millis(100));
+        follower.take(&snapshot, &metrics);
+        assert_eq!(count(pings), 2);
+        let mut open = episode(&snapshot);
+        let ended = open.ended.take();
+        snapshot.machine.episodes.push(open);
+        follower.take(&snapshot, &metrics);
+        assert_eq!(count(changed), 0, "it goes on");
+        snapshot.machine.episodes[0].ended = ended;
+        follower.take(&snapshot, &metrics);
+        follower.take(&snapshot, &metrics);
+        assert_eq!(count(changed), 1);
+    }
+}

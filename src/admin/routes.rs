@@ -1,0 +1,171 @@
+//! Which path answers what.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::control::StatusReader;
+use crate::routing::Routes;
+use crate::telemetry::{LevelHandle, Metrics};
+use crate::topology::Orders;
+
+use super::orders::{Kind, place};
+use super::status::status_of;
+use super::{Drain, guard, page};
+
+/// Largest body of a request, bytes.
+const BODY_MAX: usize = 4096;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// What the endpoint reads, and through which it orders.
+#[derive(Clone, Debug)]
+pub struct Doors {
+    /// Places orders.
+    pub orders: Orders,
+    /// Reads what is known of the group.
+    pub status: StatusReader,
+    /// Reads where requests go.
+    pub routes: Routes,
+    /// All metrics.
+    pub metrics: Arc<Metrics>,
+    /// The level of the log.
+    pub level: LevelHandle,
+    /// Begins the drain.
+    pub drain: Drain,
+}
+
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Answers one request.
+pub(super) async fn answer(doors: &Doors, peer: SocketAddr, request: Request<Incoming>) -> Answer {
+    let path = request.uri().path().to_owned();
+    let Some(allowed) = methods(&path) else {
+        return text(StatusCode::NOT_FOUND, PATHS);
+    };
+    let method = if *request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
+    if !allowed.contains(&method) {
+        let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
+        let mut refused =
+            text(StatusCode::METHOD_NOT_ALLOWED, format!("{path} takes {}\n", names.join(", ")));
+        let names = HeaderValue::from_str(&names.join(", "));
+        names.into_iter().for_each(|names| drop(refused.headers_mut().insert(ALLOW, names)));
+        return refused;
+    }
+    if method == Method::GET {
+        return read(doors, &path);
+    }
+    if let Err(reason) = guard::allow(peer, request.headers()) {
+        tracing::warn!(%peer, path, reason, "order refused");
+        return text(StatusCode::FORBIDDEN, format!("{reason}\n"));
+    }
+    let query = request.uri().query().unwrap_or("").to_owned();
+    match Limited::new(request.into_body(), BODY_MAX).collect().await {
+        Ok(body) => order(doors, peer, &path, &query, &body.to_bytes()).await,
+        Err(_) => text(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("the body is cut off or longer than {BODY_MAX} bytes\n"),
+        ),
+    }
+}
+
+const PATHS: &str = "No such path. There are: / /metrics /livez /readyz /api/status /api/log-level, and by POST \
+                     /api/switchover /api/failover /api/adopt /api/drain\n";
+
+/// The methods of a path; HEAD goes wherever GET does.
+fn methods(path: &str) -> Option<&'static [Method]> {
+    Some(match path {
+        "/" | "/metrics" | "/livez" | "/readyz" | "/api/status" => &[Method::GET],
+        "/api/log-level" => &[Method::GET, Method::PUT],
+        "/api/switchover" | "/api/failover" | "/api/adopt" | "/api/drain" => &[Method::POST],
+        _ => return None,
+    })
+}
+
+fn read(doors: &Doors, path: &str) -> Answer {
+    match path {
+        "/metrics" => match doors.metrics.render() {
+            Ok(metrics) => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error),
+        },
+        "/livez" => text(StatusCode::OK, "alive\n"),
+        "/readyz" => ready(doors),
+        "/api/status" => json(StatusCode::OK, &status_of(doors)),
+        "/api/log-level" => text(StatusCode::OK, format!("{}\n", doors.level.get())),
+        _ => {
+            let mut page =
+                respond(StatusCode::OK, "text/html; charset=utf-8", page::render(&status_of(doors)));
+            page.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
+            page
+        }
+    }
+}
+
+/// Ready: a new client would be served, writes included.
+fn ready(doors: &Doors) -> Answer {
+    let status = doors.status.load();
+    if doors.drain.begun() {
+        return text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
+    }
+    if doors.routes.load().writable().is_none() {
+        let held = status.machine.held.as_ref().map(|(_, reason)| format!(": {reason}"));
+        let reason = format!("no writable primary{}\n", held.unwrap_or_default());
+        return text(StatusCode::SERVICE_UNAVAILABLE, reason);
+    }
+    match status.other_brains.first() {
+        Some(brain) => text(StatusCode::OK, format!("ready, only observing: {brain}\n")),
+        None => text(StatusCode::OK, "ready\n"),
+    }
+}
+
+async fn order(doors: &Doors, peer: SocketAddr, path: &str, query: &str, body: &[u8]) -> Answer {
+    tracing::info!(%peer, path, query, "order received");
+    let kind = match path {
+        "/api/switchover" => Kind::Switchover,
+        "/api/failover" => Kind::Failover,
+        "/api/adopt" => Kind::Adopt,
+        "/api/drain" => {
+            let answer = if doors.drain.begin() { "draining\n" } else { "draining already\n" };
+            return text(StatusCode::ACCEPTED, answer);
+        }
+        _ => return set_level(doors, body),
+    };
+    let (code, answer) = place(doors, kind, query, body).await;
+    tracing::info!(%peer, path, ok = answer.ok, answer = answer.answer, "order answered");
+    json(code, &answer)
+}
+
+fn set_level(doors: &Doors, body: &[u8]) -> Answer {
+    match doors.level.set(String::from_utf8_lossy(body).trim()) {
+        Ok(()) => text(StatusCode::OK, format!("{}\n", doors.level.get())),
+        Err(reason) => text(StatusCode::BAD_REQUEST, format!("{reason}\n")),
+    }
+}
+
+fn text(code: StatusCode, body: impl Into<Bytes>) -> Answer {
+    respond(code, TEXT, body)
+}
+
+fn json(code: StatusCode, body: &impl serde::Serialize) -> Answer {
+    match serde_json::to_vec(body) {
+        Ok(mut bytes) => {
+            bytes.push(b'\n');
+            respond(code, JSON, bytes)
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+    }
+}
+
+fn respond(code: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = code;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

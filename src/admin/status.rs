@@ -1,0 +1,271 @@
+//! `/api/status`: the snapshots of control, routing and telemetry as one value; its JSON is a contract.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::failover::{Episode, Level};
+use crate::topology::{NodeId, Role};
+
+use super::routes::Doors;
+use super::time::rfc3339;
+
+/// The group and the proxy at one moment. Times are RFC 3339 in UTC, ages and durations whole milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusBody {
+    /// Of the proxy.
+    pub version: String,
+    /// When the snapshot was made.
+    pub at: String,
+    /// State of the failover machine, lower case.
+    pub phase: String,
+    /// Number of the routing decision in force; 0: none yet.
+    pub epoch: u64,
+    /// Address of the decided primary.
+    pub primary: Option<String>,
+    /// Whether writes go to it now.
+    pub writable: bool,
+    /// Since when writes are held, and why.
+    pub held: Option<HeldBody>,
+    /// The proxy is about to end.
+    pub draining: bool,
+    /// Clients connected.
+    pub clients: i64,
+    /// Requests that wait for a primary.
+    pub held_requests: i64,
+    /// Failovers that may follow at once.
+    pub failovers_left: u32,
+    /// Other brains heard; with one the proxy only observes.
+    pub other_brains: Vec<String>,
+    /// Every declared node.
+    pub nodes: Vec<NodeBody>,
+    /// Settings changed on nodes and not yet put back.
+    pub settings_changed: Vec<SettingBody>,
+    /// The last failovers, switchovers and false alarms, oldest first.
+    pub episodes: Vec<EpisodeBody>,
+}
+
+/// A hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBody {
+    /// When it began.
+    pub since: String,
+    /// Its age.
+    pub for_ms: u64,
+    /// One sentence.
+    pub reason: String,
+}
+
+/// A node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeBody {
+    /// Where the proxy reaches it.
+    pub address: String,
+    /// Where the other nodes reach it.
+    pub peer_address: String,
+    /// As declared; empty: none.
+    pub zone: String,
+    /// primary, replica or unknown, as it last said itself.
+    pub role: String,
+    /// The last look was answered.
+    pub up: bool,
+    /// May answer reads as a replica.
+    pub readable: bool,
+    /// Bytes behind the primary; `None`: unknown.
+    pub lag_bytes: Option<u64>,
+    /// How old its data may be; `None`: unknown.
+    pub staleness_ms: Option<u64>,
+    /// Time from PING to its answer at the last look, microseconds.
+    pub ping_us: Option<u64>,
+    /// Time since the last byte from it.
+    pub silent_for_ms: u64,
+    /// Of the server.
+    pub version: Option<String>,
+    /// Replication offset that it last told.
+    pub offset: Option<u64>,
+    /// Keys over all databases.
+    pub keys: Option<u64>,
+    /// Why it would not be promoted now.
+    pub ineligible: Option<String>,
+    /// What is wrong with it, or being done to it.
+    pub remark: Option<String>,
+    /// Why the last look failed.
+    pub error: Option<String>,
+}
+
+/// A setting changed on a node at run time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingBody {
+    /// Address.
+    pub node: String,
+    /// Name of the setting.
+    pub name: String,
+    /// Value now.
+    pub value: String,
+    /// Value before.
+    pub before: String,
+}
+
+/// A failover, a switchover or a false alarm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpisodeBody {
+    /// When it began.
+    pub began: String,
+    /// When it was over; `None`: it goes on.
+    pub ended: Option<String>,
+    /// From its beginning to its end, or to now.
+    pub duration_ms: u64,
+    /// It began with an order.
+    pub ordered: bool,
+    /// Epoch at its beginning.
+    pub epoch_before: u64,
+    /// Epoch at its end.
+    pub epoch_after: u64,
+    /// Primary at its beginning.
+    pub primary_before: Option<String>,
+    /// Primary at its end.
+    pub primary_after: Option<String>,
+    /// For how long writes were held.
+    pub held_ms: u64,
+    /// What happened, in order.
+    pub notes: Vec<NoteBody>,
+}
+
+/// A line of a timeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NoteBody {
+    /// Since the episode's beginning.
+    pub after_ms: u64,
+    /// info, warn or error.
+    pub level: String,
+    /// State of the machine.
+    pub phase: String,
+    /// One sentence.
+    pub text: String,
+}
+
+/// How an order ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderBody {
+    /// It was carried out.
+    pub ok: bool,
+    /// One sentence.
+    pub answer: String,
+    /// Its timeline, when it became an episode.
+    pub episode: Option<EpisodeBody>,
+}
+
+/// The present state behind the doors.
+pub(super) fn status_of(doors: &Doors) -> StatusBody {
+    let status = doors.status.load();
+    let machine = &status.machine;
+    let now = Instant::now();
+    let name = |id: NodeId| status.nodes.get(id.index()).map(|node| node.address.to_string());
+    let wall = |instant: Instant| status.wall(instant);
+    let held = machine.held.as_ref().map(|(since, reason)| HeldBody {
+        since: rfc3339(wall(*since)),
+        for_ms: millis(now.saturating_duration_since(*since)),
+        reason: reason.clone(),
+    });
+    let settings_changed = status.settings_changed.iter().map(|setting| SettingBody {
+        node: name(setting.node).unwrap_or_default(),
+        name: setting.name.clone(),
+        value: setting.value.clone(),
+        before: setting.before.clone(),
+    });
+    StatusBody {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        at: rfc3339(status.at_wall),
+        phase: machine.phase.to_owned(),
+        epoch: machine.epoch,
+        primary: machine.primary.and_then(name),
+        writable: doors.routes.load().writable().is_some(),
+        held,
+        draining: doors.drain.begun(),
+        clients: doors.metrics.clients(),
+        held_requests: doors.metrics.held(),
+        failovers_left: machine.tokens,
+        other_brains: status.other_brains.clone(),
+        nodes: nodes(&status),
+        settings_changed: settings_changed.collect(),
+        episodes: machine.episodes.iter().map(|episode| episode_body(episode, now, &wall, &name)).collect(),
+    }
+}
+
+fn nodes(status: &crate::control::Status) -> Vec<NodeBody> {
+    let both = status.nodes.iter().zip(&status.machine.nodes);
+    let body = both.map(|(seen, judged)| NodeBody {
+        address: seen.address.to_string(),
+        peer_address: judged.peer_address.to_string(),
+        zone: seen.zone.clone(),
+        role: role_name(judged.role).to_owned(),
+        up: judged.up,
+        readable: judged.readable,
+        lag_bytes: judged.lag_bytes,
+        staleness_ms: judged.staleness.map(millis),
+        ping_us: seen.ping.map(|ping| u64::try_from(ping.as_micros()).unwrap_or(u64::MAX)),
+        silent_for_ms: millis(judged.silent_for),
+        version: seen.facts.as_ref().map(|facts| facts.version.clone()),
+        offset: seen.facts.as_ref().map(|facts| facts.offset),
+        keys: seen.facts.as_ref().map(|facts| facts.keys),
+        ineligible: judged.ineligible.clone(),
+        remark: judged.remark.clone(),
+        error: seen.error.clone(),
+    });
+    body.collect()
+}
+
+fn episode_body(
+    episode: &Episode,
+    now: Instant,
+    wall: &dyn Fn(Instant) -> SystemTime,
+    name: &dyn Fn(NodeId) -> Option<String>,
+) -> EpisodeBody {
+    let notes = episode.notes.iter().map(|note| NoteBody {
+        after_ms: millis(note.since),
+        level: level_name(note.level).to_owned(),
+        phase: note.phase.to_owned(),
+        text: note.text.clone(),
+    });
+    EpisodeBody {
+        began: rfc3339(wall(episode.began)),
+        ended: episode.ended.map(|ended| rfc3339(wall(ended))),
+        duration_ms: millis(episode.ended.unwrap_or(now).saturating_duration_since(episode.began)),
+        ordered: episode.ordered,
+        epoch_before: episode.before.0,
+        epoch_after: episode.after.0,
+        primary_before: episode.before.1.and_then(name),
+        primary_after: episode.after.1.and_then(name),
+        held_ms: millis(episode.held),
+        notes: notes.collect(),
+    }
+}
+
+/// The newest episode that an order given at `ordered_at` began and that is over; `None`: there is none yet.
+pub(super) fn episode_since(doors: &Doors, ordered_at: Instant) -> Option<EpisodeBody> {
+    let status = doors.status.load();
+    let mut newest = status.machine.episodes.iter().rev();
+    let episode = newest.find(|e| e.ordered && e.began >= ordered_at && e.ended.is_some())?;
+    let name = |id: NodeId| status.nodes.get(id.index()).map(|node| node.address.to_string());
+    Some(episode_body(episode, Instant::now(), &|instant| status.wall(instant), &name))
+}
+
+fn role_name(role: Option<Role>) -> &'static str {
+    match role {
+        Some(Role::Primary) => "primary",
+        Some(Role::Replica) => "replica",
+        None => "unknown",
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

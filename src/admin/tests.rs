@@ -1,0 +1,403 @@
+//! The endpoint over a real socket, fed with snapshots by hand.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, watch};
+
+use super::*;
+use crate::control::{NodeFacts, SettingChanged, Status};
+use crate::failover::{self, Level, Note};
+use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
+use crate::telemetry::{LevelHandle, Metrics};
+use crate::topology::{NodeId, Order, Placed, Replication, Role, orders};
+
+/// Far longer than any answer takes here.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) fn note(after_ms: u64, phase: &'static str) -> Note {
+    let text = format!("note of {phase}");
+    Note { level: Level::Info, since: Duration::from_millis(after_ms), phase, text }
+}
+
+/// A group of two in good health; the primary is `a:1`.
+pub(super) fn status() -> Status {
+    let at = Instant::now();
+    let facts = |role, keys| {
+        Some(Arc::new(Replication { role, keys, version: "7.0.15".to_owned(), ..Default::default() }))
+    };
+    let seen = |id: u16, address: &str, facts| NodeFacts {
+        id: NodeId(id),
+        address: address.parse().unwrap(),
+        zone: String::new(),
+        facts,
+        seen: Some(at),
+        ping: Some(Duration::from_micros(150)),
+        error: None,
+    };
+    let judged = |id: u16, role, address: &str| failover::NodeStatus {
+        node: NodeId(id),
+        role: Some(role),
+        up: true,
+        silent_for: Duration::from_millis(20),
+        readable: role == Role::Replica,
+        lag_bytes: (role == Role::Replica).then_some(14),
+        staleness: (role == Role::Replica).then_some(Duration::from_millis(30)),
+        peer_address: address.parse().unwrap(),
+        ineligible: None,
+        remark: None,
+    };
+    Status {
+        at,
+        at_wall: SystemTime::UNIX_EPOCH + Duration::from_secs(951_782_400),
+        machine: failover::Status {
+            phase: "steady",
+            epoch: 41,
+            primary: Some(NodeId(0)),
+            held: None,
+            tokens: 2,
+            other_brain: None,
+            nodes: vec![judged(0, Role::Primary, "a:1"), judged(1, Role::Replica, "b:2")],
+            episodes: vec![],
+        },
+        nodes: vec![seen(0, "a:1", facts(Role::Primary, 7)), seen(1, "b:2", facts(Role::Replica, 7))],
+        settings_changed: vec![],
+        other_brains: vec![],
+    }
+}
+
+/// A failover from `a:1` to `b:2` that ends half a second after `status` was made.
+pub(super) fn episode(status: &Status) -> failover::Episode {
+    failover::Episode {
+        began: status.at,
+        ended: Some(status.at + Duration::from_millis(500)),
+        ordered: false,
+        before: (41, Some(NodeId(0))),
+        after: (42, Some(NodeId(1))),
+        held: Duration::from_millis(400),
+        notes: vec![note(0, "suspect"), note(100, "promote")],
+    }
+}
+
+fn table(gate: Gate) -> RoutingTable {
+    let node = |id: u16, address: &str| NodeRoute {
+        id: NodeId(id),
+        address: address.parse().unwrap(),
+        zone: String::new(),
+        readable: false,
+        generation: 0,
+    };
+    RoutingTable { epoch: 41, primary: Some(NodeId(0)), gate, nodes: vec![node(0, "a:1"), node(1, "b:2")] }
+}
+
+/// The endpoint with its other ends in the hands of the test.
+struct Fixture {
+    server: Server,
+    snapshots: watch::Sender<Arc<Status>>,
+    routes: Publisher,
+    orders: mpsc::Receiver<Placed>,
+    drain: Drain,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let (snapshots, reader) = watch::channel(Arc::new(status()));
+        let (routes, routes_reader) = publisher(table(Gate::Open));
+        let (handle, queue) = orders();
+        let drain = Drain::default();
+        let doors = Doors {
+            orders: handle,
+            status: reader.into(),
+            routes: routes_reader,
+            metrics: Arc::new(Metrics::new(
+                vec!["GET".to_owned()],
+                vec!["a:1".to_owned(), "b:2".to_owned()],
+                1,
+            )),
+            level: LevelHandle::unused(),
+            drain: drain.clone(),
+        };
+        let bound = bind(&Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }).unwrap();
+        Self { server: bound.serve(doors).unwrap(), snapshots, routes, orders: queue, drain }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Status)) {
+        let mut status = Status::clone(&self.snapshots.borrow());
+        change(&mut status);
+        self.snapshots.send_replace(Arc::new(status));
+    }
+
+    /// Sends these bytes and returns what comes back until the end.
+    fn raw(&self, request: &[u8]) -> String {
+        let mut stream = TcpStream::connect(self.server.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        // The endpoint may refuse and close before it read everything.
+        let _ = stream.write_all(request);
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    /// Status code and body.
+    fn ask(&self, head: &str, body: &str) -> (u16, String) {
+        let request = format!("{head}\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        split(&self.raw(request.as_bytes()))
+    }
+
+    fn get(&self, path: &str) -> (u16, String) {
+        self.ask(&format!("GET {path} HTTP/1.1"), "")
+    }
+
+    fn order(&self, path: &str, body: &str) -> (u16, String) {
+        self.ask(&format!("POST {path} HTTP/1.1\r\nX-Redhold: 1"), body)
+    }
+
+    /// Answers the next order while `ask` waits for it.
+    fn answering(
+        &mut self,
+        with: Result<&str, &str>,
+        ask: impl FnOnce(&Self) -> (u16, String),
+    ) -> (Order, u16, OrderBody) {
+        let mut queue = std::mem::replace(&mut self.orders, mpsc::channel(1).1);
+        let with = with.map(str::to_owned).map_err(str::to_owned);
+        let snapshots = self.snapshots.clone();
+        let hand = std::thread::spawn(move || {
+            let placed = queue.blocking_recv().unwrap();
+            let _ = placed.answer.send(with);
+            let mut status = Status::clone(&snapshots.borrow());
+            status.at = Instant::now();
+            let mut episode = episode(&status);
+            episode.ordered = true;
+            status.machine.episodes.push(episode);
+            snapshots.send_replace(Arc::new(status));
+            placed.order
+        });
+        let (code, body) = ask(self);
+        (hand.join().unwrap(), code, serde_json::from_str(&body).unwrap())
+    }
+}
+
+fn split(response: &str) -> (u16, String) {
+    let (head, body) = response.split_once("\r\n\r\n").unwrap_or((response, ""));
+    (head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0), body.to_owned())
+}
+
+#[test]
+fn probes_say_alive_and_ready_or_why_not() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.get("/livez"), (200, "alive\n".to_owned()));
+    assert_eq!(fixture.get("/readyz"), (200, "ready\n".to_owned()));
+    fixture.change(|status| status.other_brains.push("sentinel-1".to_owned()));
+    assert_eq!(fixture.get("/readyz"), (200, "ready, only observing: sentinel-1\n".to_owned()));
+    fixture.routes.publish(table(Gate::Hold { since: Instant::now() }));
+    assert_eq!(fixture.get("/readyz"), (503, "no writable primary\n".to_owned()));
+    fixture.change(|status| status.machine.held = Some((Instant::now(), "a:1 is silent".to_owned())));
+    assert_eq!(fixture.get("/readyz"), (503, "no writable primary: a:1 is silent\n".to_owned()));
+    fixture.routes.publish(table(Gate::Open));
+    fixture.drain.begin();
+    assert_eq!(fixture.get("/readyz"), (503, "draining\n".to_owned()));
+    assert_eq!(fixture.get("/livez").0, 200);
+}
+
+#[test]
+fn status_is_the_snapshot() {
+    let fixture = Fixture::new();
+    let read = || serde_json::from_str::<StatusBody>(&fixture.get("/api/status").1).unwrap();
+    let body = read();
+    assert_eq!(body.at, "2000-02-29T00:00:00.000Z");
+    assert_eq!((body.phase.as_str(), body.epoch, body.primary.as_deref()), ("steady", 41, Some("a:1")));
+    assert_eq!((body.writable, body.draining, body.failovers_left), (true, false, 2));
+    assert_eq!(body.held, None);
+    let replica = &body.nodes[1];
+    assert_eq!(
+        (replica.address.as_str(), replica.role.as_str(), replica.up, replica.readable),
+        ("b:2", "replica", true, true)
+    );
+    assert_eq!((replica.lag_bytes, replica.staleness_ms, replica.ping_us), (Some(14), Some(30), Some(150)));
+    assert_eq!((replica.version.as_deref(), replica.keys), (Some("7.0.15"), Some(7)));
+    fixture.change(|status| {
+        status.machine.held =
+            Some((Instant::now().checked_sub(Duration::from_secs(3)).unwrap(), "why".to_owned()));
+        let (node, name) = (NodeId(1), "repl-timeout".to_owned());
+        let changed = SettingChanged { node, name, value: "10".to_owned(), before: "60".to_owned() };
+        status.settings_changed.push(changed);
+        let episode = episode(status);
+        status.machine.episodes.push(episode);
+    });
+    fixture.routes.publish(table(Gate::Hold { since: Instant::now() }));
+    let body = read();
+    assert!(!body.writable);
+    let held = body.held.unwrap();
+    assert!(held.for_ms >= 3000 && held.reason == "why", "{held:?}");
+    let setting = &body.settings_changed[0];
+    assert_eq!((setting.node.as_str(), setting.value.as_str(), setting.before.as_str()), ("b:2", "10", "60"));
+    let episode = &body.episodes[0];
+    assert_eq!((episode.duration_ms, episode.held_ms, episode.ordered), (500, 400, false));
+    assert_eq!(
+        (episode.primary_before.as_deref(), episode.primary_after.as_deref()),
+        (Some("a:1"), Some("b:2"))
+    );
+    assert_eq!(episode.ended.as_deref(), Some("2000-02-29T00:00:00.500Z"));
+    assert_eq!((episode.notes[1].after_ms, episode.notes[1].phase.as_str()), (100, "promote"));
+}
+
+#[test]
+fn the_page_shows_the_status_and_runs_nothing_that_a_node_wrote() {
+    let fixture = Fixture::new();
+    let (code, page) = fixture.get("/");
+    assert_eq!(code, 200);
+    assert!(page.contains("<code id=\"primary\">a:1</code>, epoch <span id=\"epoch\">41</span>"), "{page}");
+    assert!(page.contains("writable") && page.contains("None since the proxy started"), "{page}");
+    assert!(
+        !page.contains("http://") && !page.contains("https://") && !page.contains(" src="),
+        "external assets"
+    );
+    fixture.change(|status| {
+        status.machine.primary = Some(NodeId(1));
+        status.nodes[0].error = Some("<script>alert('1')</script>".to_owned());
+        let episode = episode(status);
+        status.machine.episodes.push(episode);
+    });
+    let page = fixture.get("/").1;
+    assert!(page.contains("<code id=\"primary\">b:2</code>"), "{page}");
+    assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"), "{page}");
+    assert!(page.contains("a:1 → b:2, epoch 41 → 42, 500 ms, writes held 400 ms"), "{page}");
+}
+
+#[test]
+fn metrics_follow_the_snapshots() {
+    let fixture = Fixture::new();
+    fixture.change(|status| status.machine.epoch = 99);
+    // The follower runs beside the answers: it is asked again until it has seen the snapshot.
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let (code, text) = fixture.get("/metrics");
+        assert_eq!(code, 200);
+        if text.contains("\nredhold_epoch 99\n") && text.contains("redhold_node_up{node=\"b:2\"} 1\n") {
+            break;
+        }
+        assert!(Instant::now() < until, "{text}");
+    }
+}
+
+#[test]
+fn an_order_is_placed_and_answered_with_its_timeline() {
+    let mut fixture = Fixture::new();
+    let (order, code, body) = fixture.answering(Ok("b:2 leads"), |f| f.order("/api/switchover?to=b:2", ""));
+    assert_eq!(order, Order::Switchover { to: Some(NodeId(1)) });
+    assert_eq!((code, body.ok, body.answer.as_str()), (200, true, "b:2 leads"));
+    assert_eq!(body.episode.unwrap().notes.len(), 2);
+
+    let mut fixture = Fixture::new();
+    let (order, code, body) =
+        fixture.answering(Err("no candidate"), |f| f.order("/api/failover", "force=true"));
+    assert_eq!(order, Order::Failover { to: None });
+    assert_eq!((code, body.ok, body.answer.as_str()), (409, false, "no candidate"));
+
+    let mut fixture = Fixture::new();
+    let (order, code, _) = fixture.answering(Ok("adopted"), |f| f.order("/api/adopt", "{\"to\": \"a:1\"}"));
+    assert_eq!((order, code), (Order::Adopt { node: NodeId(0) }, 200));
+}
+
+#[test]
+fn an_order_that_makes_no_sense_is_refused_before_it_is_placed() {
+    let mut fixture = Fixture::new();
+    for (path, body, reason) in [
+        ("/api/switchover", "to=c:3", "there is no node `c:3`; there are a:1, b:2"),
+        ("/api/failover", "", "say force=true"),
+        ("/api/adopt", "", "name the node"),
+        ("/api/switchover", "where=b:2", "`where` is neither to nor force"),
+    ] {
+        let (code, answer) = fixture.order(path, body);
+        assert!(code == 400 && answer.contains(reason), "{path}: {code} {answer}");
+    }
+    assert!(fixture.orders.try_recv().is_err());
+}
+
+#[test]
+fn orders_without_the_guards_signs_are_refused() {
+    let mut fixture = Fixture::new();
+    for path in ["/api/switchover", "/api/failover?force=true", "/api/adopt?to=a:1", "/api/drain"] {
+        let (code, reason) = fixture.ask(&format!("POST {path} HTTP/1.1"), "");
+        assert!(code == 403 && reason.contains("X-Redhold: 1"), "{path}: {code} {reason}");
+        let rebound = format!("POST {path} HTTP/1.1\r\nX-Redhold: 1\r\nHost: evil.example\r\n\r\n");
+        let (code, reason) = split(&fixture.raw(rebound.as_bytes()));
+        assert!(code == 403 && reason.contains("Host"), "{path}: {code} {reason}");
+    }
+    assert_eq!(fixture.ask("PUT /api/log-level HTTP/1.1", "debug").0, 403);
+    assert!(fixture.orders.try_recv().is_err() && !fixture.drain.begun());
+}
+
+#[test]
+fn a_drain_is_begun_once() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.order("/api/drain", ""), (202, "draining\n".to_owned()));
+    assert!(fixture.drain.begun());
+    assert_eq!(fixture.order("/api/drain", ""), (202, "draining already\n".to_owned()));
+}
+
+#[test]
+fn the_log_level_is_read_and_changed() {
+    let fixture = Fixture::new();
+    let put = |level: &str| fixture.ask("PUT /api/log-level HTTP/1.1\r\nX-Redhold: 1", level);
+    assert_eq!(fixture.get("/api/log-level"), (200, "info\n".to_owned()));
+    assert_eq!(put("debug\n"), (200, "debug\n".to_owned()));
+    assert_eq!(fixture.get("/api/log-level"), (200, "debug\n".to_owned()));
+    assert_eq!(put("loud").0, 400);
+    assert_eq!(fixture.get("/api/log-level"), (200, "debug\n".to_owned()));
+}
+
+#[test]
+fn other_paths_and_methods_are_named_as_such() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.get("/nothing").0, 404);
+    assert_eq!(fixture.get("/api/switchover"), (405, "/api/switchover takes POST\n".to_owned()));
+    assert_eq!(fixture.order("/metrics", "").0, 405);
+    let head = fixture.raw(b"HEAD /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
+}
+
+#[test]
+fn what_is_too_large_is_refused_and_the_next_is_served() {
+    let fixture = Fixture::new();
+    assert_eq!(fixture.order("/api/switchover", &"x".repeat(5000)).0, 413);
+    let long = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nX-Long: {}\r\n\r\n", "x".repeat(64 << 10));
+    assert_ne!(split(&fixture.raw(long.as_bytes())).0, 200);
+    let many = format!("GET /livez HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "X-Many: 1\r\n".repeat(100));
+    assert_ne!(split(&fixture.raw(many.as_bytes())).0, 200);
+    assert!(!fixture.raw(b"*1\r\n$4\r\nPING\r\n").contains("200 OK"));
+    assert_eq!(fixture.get("/livez").0, 200);
+}
+
+#[test]
+fn connections_are_bounded_and_places_come_back() {
+    let fixture = Fixture::new();
+    let idle: Vec<_> = (0..64).map(|_| TcpStream::connect(fixture.server.address()).unwrap()).collect();
+    assert_eq!(fixture.raw(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"), "", "one too many");
+    drop(idle);
+    let until = Instant::now() + PATIENCE;
+    while fixture.get("/livez").0 != 200 {
+        assert!(Instant::now() < until, "no place came back");
+    }
+}
+
+#[test]
+fn the_end_frees_the_address() {
+    let fixture = Fixture::new();
+    let address = fixture.server.address();
+    fixture.server.stop();
+    assert!(TcpStream::connect(address).is_err());
+    assert_eq!(bind(&Settings { listen: address }).unwrap().address(), address);
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let bound = bind(&Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }).unwrap();
+    let refused = bind(&Settings { listen: bound.address() }).unwrap_err();
+    assert!(
+        refused.starts_with(&format!("admin.listen: cannot listen on {}: ", bound.address())),
+        "{refused}"
+    );
+}

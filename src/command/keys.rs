@@ -1,0 +1,122 @@
+//! Which arguments of a request are keys.
+
+use super::args::Args;
+use super::classify::number;
+use super::lookup::RowId;
+use super::spec::Keys;
+
+/// Writes the positions of a request's keys into `out`, which is emptied first. None where the server would refuse the
+/// request, and none where only the server can name them (`Keys::Opaque`). Positions beyond 65535 are left out.
+pub fn keys<A: Args + ?Sized>(row: RowId, request: &A, out: &mut Vec<u16>) {
+    out.clear();
+    match row.spec().keys {
+        Keys::None | Keys::Opaque => {}
+        Keys::Range(first, last, step) => range(request, (first, last, step), out),
+        Keys::Counted { count, fixed, step } => counted(request, (count, fixed, step), out),
+        Keys::Streams => streams(request, out),
+        Keys::Sort => sort(request, out),
+        Keys::Geo => geo(request, out),
+        Keys::Migrate => migrate(request, out),
+    }
+}
+
+fn push(at: usize, out: &mut Vec<u16>) {
+    out.extend(u16::try_from(at));
+}
+
+fn range<A: Args + ?Sized>(request: &A, (first, last, step): (i8, i8, i8), out: &mut Vec<u16>) {
+    let count = request.count();
+    let first = usize::from(first.unsigned_abs());
+    let last = if last < 0 {
+        count.saturating_sub(usize::from(last.unsigned_abs()))
+    } else {
+        usize::from(last.unsigned_abs()).min(count - 1)
+    };
+    for at in (first..=last).step_by(usize::from(step.unsigned_abs())) {
+        push(at, out);
+    }
+}
+
+fn counted<A: Args + ?Sized>(request: &A, (count, fixed, step): (i8, i8, i8), out: &mut Vec<u16>) {
+    let at = usize::from(count.unsigned_abs());
+    if request.count() <= at {
+        return;
+    }
+    let Some(many) = number(request.arg(at)).and_then(|many| usize::try_from(many).ok()) else {
+        return;
+    };
+    let step = usize::from(step.unsigned_abs());
+    if many.saturating_mul(step) > request.count() - 1 - at {
+        return;
+    }
+    if fixed != 0 {
+        push(usize::from(fixed.unsigned_abs()), out);
+    }
+    for key in 0..many {
+        push(at + 1 + key * step, out);
+    }
+}
+
+fn streams<A: Args + ?Sized>(request: &A, out: &mut Vec<u16>) {
+    let mut at = 1;
+    while at < request.count() {
+        let option = request.arg(at);
+        if option.eq_ignore_ascii_case(b"streams") {
+            let listed = request.count() - 1 - at;
+            if listed.is_multiple_of(2) {
+                (at + 1..=at + listed / 2).for_each(|key| push(key, out));
+            }
+            return;
+        }
+        at += if option.eq_ignore_ascii_case(b"noack") {
+            1
+        } else if option.eq_ignore_ascii_case(b"group") {
+            3
+        } else if [b"block".as_slice(), b"count", b"claim"].iter().any(|it| it.eq_ignore_ascii_case(option)) {
+            2
+        } else {
+            return;
+        };
+    }
+}
+
+fn sort<A: Args + ?Sized>(request: &A, out: &mut Vec<u16>) {
+    push(1, out);
+    let mut store = None;
+    let mut at = 2;
+    while at < request.count() {
+        let option = request.arg(at);
+        if option.eq_ignore_ascii_case(b"limit") {
+            at += 3;
+        } else if [b"get".as_slice(), b"by"].iter().any(|it| it.eq_ignore_ascii_case(option)) {
+            at += 2;
+        } else {
+            if option.eq_ignore_ascii_case(b"store") && at + 1 < request.count() {
+                store = Some(at + 1);
+            }
+            at += 1;
+        }
+    }
+    store.into_iter().for_each(|at| push(at, out));
+}
+
+fn geo<A: Args + ?Sized>(request: &A, out: &mut Vec<u16>) {
+    push(1, out);
+    for word in [b"store".as_slice(), b"storedist"] {
+        let found = (5..request.count()).find(|&at| request.arg(at).eq_ignore_ascii_case(word));
+        found.filter(|at| at + 1 < request.count()).into_iter().for_each(|at| push(at + 1, out));
+    }
+}
+
+fn migrate<A: Args + ?Sized>(request: &A, out: &mut Vec<u16>) {
+    if request.count() > 3 && !request.arg(3).is_empty() {
+        return push(3, out);
+    }
+    let listed = (6..request.count()).find(|&at| request.arg(at).eq_ignore_ascii_case(b"keys"));
+    if let Some(keys) = listed {
+        (keys + 1..request.count()).for_each(|at| push(at, out));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,310 @@
+//! Who leads at the start: found, remembered, or begun. And which changes from outside are clean.
+
+use std::time::{Duration, Instant};
+
+use crate::topology::{NodeId, Replication, Role};
+
+use super::machine::{Machine, PROBE};
+use super::node::{Node, Sight};
+use super::state::{Cause, Goal, GoalKind, State, Trial};
+use super::{EmptyPrimary, Level, Mode, OnNoQuorum, Step};
+
+/// While nobody is known, every node is asked again after this.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// What the nodes together say at a start without a record.
+enum Finding {
+    /// This one leads already.
+    Leads(NodeId),
+    /// Nobody holds anything: this one may begin.
+    Begins(NodeId),
+    /// Neither; why.
+    Unclear(String),
+}
+
+impl Machine {
+    /// Nobody was decided in this life.
+    pub(super) fn discover(&mut self, since: Instant) -> State {
+        if self.must_observe() {
+            return self.go_observe();
+        }
+        self.wake_at(self.now + AGAIN);
+        if let Some(recorded) = self.remembered() {
+            return self.resume(since, recorded);
+        }
+        match self.survey() {
+            Finding::Leads(node) => {
+                self.begin(false);
+                self.tell(
+                    Level::Info,
+                    format!("{} leads and the others follow it: adopted", self.node(node).name()),
+                );
+                self.adopt(node)
+            }
+            Finding::Begins(node) if self.settings.mode == Mode::Auto => {
+                self.begin(false);
+                let name = self.node(node).name();
+                self.tell(Level::Info, format!("all nodes are empty: {name}, the first declared, begins"));
+                self.lead(node, GoalKind::Begin, Vec::new())
+            }
+            Finding::Begins(node) => {
+                let name = self.node(node).name();
+                self.wait(
+                    State::Discover { since },
+                    format!("all nodes are empty; order it: redhold adopt {name}"),
+                )
+            }
+            Finding::Unclear(why) => self.wait(State::Discover { since }, why),
+        }
+    }
+
+    /// The recorded primary, if it is still declared.
+    fn remembered(&self) -> Option<NodeId> {
+        let record = self.memory.as_ref()?;
+        self.nodes.iter().find(|node| node.name() == record.primary).map(|node| node.id)
+    }
+
+    /// Stays in `state`; says why once.
+    fn wait(&mut self, state: State, why: String) -> State {
+        if self.held.as_ref().is_none_or(|(_, said)| *said != why) {
+            self.tell(Level::Warn, why.clone());
+            self.hold(why);
+        }
+        state
+    }
+
+    fn survey(&self) -> Finding {
+        let missing: Vec<String> =
+            self.nodes.iter().filter(|node| node.answered().is_none()).map(Node::says).collect();
+        if !missing.is_empty() {
+            return Finding::Unclear(format!("waiting for every node to answer: {}", missing.join("; ")));
+        }
+        let all = || self.nodes.iter().filter_map(|node| Some((node, node.answered()?)));
+        if all().any(|(_, facts)| facts.loading) {
+            return self.unclear("waiting for a node to load its data");
+        }
+        let is_blank = |facts: &Replication| {
+            facts.keys == 0 && (facts.sealed || (facts.role == Role::Primary && facts.replicas.is_empty()))
+        };
+        let mut leaders = all().filter(|(_, facts)| facts.role == Role::Primary && !is_blank(facts));
+        match (leaders.next(), leaders.next()) {
+            (Some((leader, led)), None) => {
+                let loyal = |(node, facts): (&Node, &Replication)| {
+                    node.id == leader.id || node.is_in_step(&led.replid) || is_blank(facts)
+                };
+                if all().all(loyal) {
+                    Finding::Leads(leader.id)
+                } else {
+                    self.unclear("not every other node follows the primary")
+                }
+            }
+            (None, _) if all().all(|(_, facts)| is_blank(facts)) => match all().next() {
+                Some((first, facts)) if facts.role == Role::Primary => Finding::Leads(first.id),
+                Some((first, _)) => Finding::Begins(first.id),
+                None => self.unclear("no node is declared"),
+            },
+            (None, _) => self.unclear("no node is a primary, and some hold data"),
+            (Some(_), Some(_)) => self.unclear("more than one primary holds data"),
+        }
+    }
+
+    fn unclear(&self, why: &str) -> Finding {
+        Finding::Unclear(format!("{why}: {}; to decide: redhold adopt NODE", self.everyone()))
+    }
+
+    /// What each node says, in one line.
+    pub(super) fn everyone(&self) -> String {
+        self.nodes.iter().map(Node::says).collect::<Vec<_>>().join("; ")
+    }
+
+    /// A primary that leads already becomes the decided one, as a new epoch, and writes go.
+    pub(super) fn adopt(&mut self, node: NodeId) -> State {
+        let goal = Goal { kind: GoalKind::Begin, order: None, lineage: Vec::new() };
+        State::Release { primary: node, goal }
+    }
+
+    /// Orders `node` to lead.
+    pub(super) fn lead(&mut self, node: NodeId, kind: GoalKind, lineage: Vec<String>) -> State {
+        self.ask(node, Step::Promote, super::machine::PROMOTE);
+        let goal = Goal { kind, order: None, lineage };
+        State::Promote { since: self.now, candidate: node, rest: Vec::new(), goal, unknown: None }
+    }
+
+    /// A record names the primary: believe it as far as the nodes do not say otherwise.
+    fn resume(&mut self, since: Instant, recorded: NodeId) -> State {
+        let patience = since + self.settings.timeout;
+        let unknown = |node: &Node| matches!(node.sight, Sight::Unseen | Sight::Silent);
+        if self.nodes.iter().any(unknown) && self.now < patience {
+            self.wake_at(patience);
+            return State::Discover { since };
+        }
+        let Some(record) = self.memory.take() else {
+            return State::Discover { since };
+        };
+        self.group.primary = Some(recorded);
+        self.group.replid.clone_from(&record.replid);
+        self.group.fork_offset = record.fork_offset;
+        self.group.empty = record.empty;
+        self.group.run_id = self.node(recorded).in_sync.clone().unwrap_or_default();
+        let heir = self.heir();
+        if let (None, Some(facts)) = (heir, self.node(recorded).answered().cloned()) {
+            let known = facts.run_id == self.group.run_id || facts.replid == record.replid;
+            if facts.role == Role::Primary && known && !facts.loading {
+                self.take_facts(&facts);
+                let name = self.node(recorded).name();
+                self.tell(Level::Info, format!("{name} leads as recorded in epoch {}", self.group.epoch));
+                self.open();
+                return State::Steady;
+            }
+        }
+        let trial = Trial { began: self.now, cause: Cause::Missing, order: None, to: None };
+        self.begin_trial(trial)
+    }
+
+    /// A primary whose history continues ours, when no node that answers contradicts it: it was promoted by
+    /// someone else, or by ourselves in an earlier life. The old primary must follow it, be sealed, or be dead.
+    pub(super) fn heir(&self) -> Option<NodeId> {
+        let ours = &self.group.replid;
+        let old = self.group.primary?;
+        let mut heirs = self.others(old).filter(|node| {
+            node.answered().is_some_and(|facts| {
+                facts.role == Role::Primary && !facts.loading && facts.replid2 == *ours && !ours.is_empty()
+            })
+        });
+        let (Some(heir), None) = (heirs.next(), heirs.next()) else {
+            return None;
+        };
+        let led = heir.facts.as_ref().map(|facts| facts.replid.clone())?;
+        let agrees = |node: &Node| match &node.sight {
+            Sight::Answered => node.facts.as_ref().is_some_and(|facts| {
+                let points = facts.primary.as_ref().is_some_and(|address| heir.is_called(address));
+                facts.sealed
+                    || facts.role == Role::Replica && (points || (facts.link_up && facts.replid == led))
+            }),
+            Sight::Down { .. } => true,
+            Sight::Refused(_) => false,
+            Sight::Unseen | Sight::Silent => {
+                node.id == old && node.silent_at(node.patience(&self.settings)) <= self.now
+            }
+        };
+        self.others(heir.id).all(agrees).then_some(heir.id)
+    }
+
+    /// Follows a clean change of primary that someone else made.
+    pub(super) fn follow_heir(&mut self, heir: NodeId) -> State {
+        let name = self.node(heir).name();
+        self.tell(
+            Level::Warn,
+            format!("{name} was made primary from outside and continues our history: followed"),
+        );
+        self.adopt(heir)
+    }
+
+    /// Who may lead again after the primary restarted and no replica can take over; why not, otherwise.
+    pub(super) fn revival(&self, began: Instant) -> Option<NodeId> {
+        let primary = self.group.primary?;
+        let facts = self.node(primary).answered_since(began)?;
+        let restarted = |node: &Node| {
+            node.facts.as_ref().is_some_and(|facts| node.in_sync.as_ref() != Some(&facts.run_id))
+        };
+        if facts.loading || (self.group.run_id == facts.run_id && facts.replid == self.group.replid) {
+            return None;
+        }
+        // A node that was already away when the trouble began cannot hold anything newer.
+        let away = |node: &Node| node.answered().is_none() && node.alive_at + self.settings.timeout < began;
+        let accounted = |node: &Node| {
+            away(node)
+                || self.settings.on_no_quorum == OnNoQuorum::Proceed
+                || node.answered().is_some_and(|one| {
+                    !one.loading && (restarted(node) || node.is_in_step(&facts.replid) || one.keys == 0)
+                })
+        };
+        let holder =
+            |node: &Node| node.answered().is_some_and(|one| one.keys > 0 && one.replid != facts.replid);
+        let worthy = facts.keys > 0
+            || self.group.empty
+            || self.settings.empty_primary == EmptyPrimary::Accept
+            || !self.others(primary).any(holder);
+        (self.others(primary).all(accounted) && worthy).then_some(primary)
+    }
+
+    /// The restarted primary leads again.
+    pub(super) fn revive(&mut self, primary: NodeId) -> State {
+        let node = self.node(primary);
+        let (name, facts) = (node.name(), node.facts.clone().unwrap_or_default());
+        let lost = if facts.keys == 0 && !self.group.empty {
+            "empty: nobody holds the data any more"
+        } else {
+            "with the data it has"
+        };
+        self.tell(Level::Warn, format!("{name} restarted and leads again {lost}"));
+        if facts.role == Role::Primary {
+            return self.adopt(primary);
+        }
+        self.lead(primary, GoalKind::Begin, vec![self.group.replid.clone(), facts.replid])
+    }
+
+    /// Whether this machine may only look on.
+    pub(super) fn must_observe(&self) -> bool {
+        self.other_brain.is_some() || self.settings.mode == Mode::Off
+    }
+
+    pub(super) fn go_observe(&mut self) -> State {
+        self.tell(Level::Info, "observing: the roles seen are followed, nothing is promoted".to_owned());
+        State::Observe { since: self.now }
+    }
+
+    /// Routes to the node that its role and a majority of the replicas that answer agree on.
+    pub(super) fn observe(&mut self, since: Instant) -> State {
+        for position in 0..self.nodes.len() {
+            if self.nodes[position].sight == Sight::Unseen {
+                let node = self.nodes[position].id;
+                self.ask(node, Step::Probe, PROBE);
+            }
+        }
+        match self.agreed() {
+            Some(leader) => self.observe_leader(leader),
+            None if self.held.is_none() => {
+                self.begin(false);
+                let why = format!("no primary is agreed on: {}", self.everyone());
+                self.tell(Level::Warn, why.clone());
+                self.hold(why);
+            }
+            None => {}
+        }
+        State::Observe { since }
+    }
+
+    fn observe_leader(&mut self, leader: NodeId) {
+        let run_id = self.node(leader).facts.as_ref().map(|facts| facts.run_id.clone()).unwrap_or_default();
+        let known = self.group.primary == Some(leader) && self.group.run_id == run_id;
+        if known && self.held.is_none() {
+            return;
+        }
+        if !known {
+            self.decide(leader);
+        }
+        let name = self.node(leader).name();
+        self.tell(
+            Level::Info,
+            format!("{name} leads by its role and its replicas, epoch {}", self.group.epoch),
+        );
+        self.open();
+        self.end();
+    }
+
+    /// The one primary that most of the answering replicas follow.
+    fn agreed(&self) -> Option<NodeId> {
+        let answers = || self.nodes.iter().filter_map(|node| Some((node, node.answered()?)));
+        let replicas = answers().filter(|(_, facts)| facts.role == Role::Replica).count();
+        let followers =
+            |leader: &Replication| answers().filter(|(node, _)| node.is_in_step(&leader.replid)).count();
+        let mut leaders = answers()
+            .filter(|(_, facts)| facts.role == Role::Primary && !facts.loading)
+            .filter(|(_, facts)| followers(facts) * 2 > replicas || replicas == 0);
+        match (leaders.next(), leaders.next()) {
+            (Some((leader, _)), None) => Some(leader.id),
+            (None, _) | (Some(_), Some(_)) => None,
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! What must be true after every event, whatever happened. Checked in debug builds.
+
+use super::machine::{Kind, Machine};
+use super::{Phase, Verdict};
+
+impl Machine {
+    /// Panics, in debug builds, when the machine contradicts itself.
+    pub(super) fn check_invariants(&self) {
+        debug_assert_eq!(self.phase, self.state.phase(), "the phase is the state's");
+        let promotes = self.pending.values().filter(|pending| pending.kind == Kind::Promote).count();
+        debug_assert!(promotes <= 1, "never two promotions in flight");
+        debug_assert!(
+            promotes == 0 || !matches!(self.phase, Phase::Observe | Phase::Steady),
+            "nobody is promoted in {}",
+            self.phase.name()
+        );
+        debug_assert!(
+            !matches!(self.phase, Phase::Steady) || (self.held.is_none() && self.group.primary.is_some()),
+            "a steady group has a primary, and its writes go"
+        );
+        debug_assert!(
+            matches!(self.phase, Phase::Steady | Phase::Observe) || self.held.is_some(),
+            "writes wait in {}",
+            self.phase.name()
+        );
+    }
+
+    /// Panics, in debug builds, when `next` must not follow what was published before.
+    pub(super) fn check_publication(&self, next: &Verdict) {
+        let Some(last) = &self.published else {
+            return;
+        };
+        debug_assert!(next.epoch >= last.epoch, "epochs only grow");
+        debug_assert!(
+            next.epoch > last.epoch || last.primary.is_none() || next.primary == last.primary,
+            "one primary per epoch: {last:?} -> {next:?}"
+        );
+        debug_assert!(next.held_since.is_some() || next.primary.is_some(), "writes only go to somebody");
+        debug_assert_eq!(next.readable.len(), self.nodes.len());
+    }
+}

@@ -1,0 +1,262 @@
+//! What the machine knows of one node: what it said, when, and what was ordered of it.
+
+use std::time::{Duration, Instant};
+
+use crate::topology::{Address, Health, NodeId, NodeSpec, Replication, Role};
+
+use super::{Settings, candidate::Reason};
+
+/// Refusals in a row, and the time over which they must be spread, that mean a dead process without any witness.
+pub(super) const REFUSALS: u32 = 3;
+pub(super) const REFUSALS_SPAN: Duration = Duration::from_millis(10);
+
+/// How the last look ended.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Sight {
+    /// Nobody looked yet.
+    Unseen,
+    /// INFO was answered.
+    Answered,
+    /// An error was answered; Redis's text.
+    Refused(String),
+    /// No process listens: how often in a row, first and last time.
+    Down { count: u32, first: Instant, text: String },
+    /// Nothing came.
+    Silent,
+}
+
+/// How a node comes back under the primary.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Rejoin {
+    /// Nothing is being done; not again before this instant.
+    Idle { not_before: Instant },
+    /// Its writes are being paused.
+    Pausing,
+    /// It is being told to follow.
+    Following { paused: bool },
+    /// The pause is being lifted.
+    Unpausing,
+}
+
+/// One declared node.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    pub(super) id: NodeId,
+    pub(super) spec: NodeSpec,
+    /// Where the others were seen to reach it.
+    pub(super) learned: Option<Address>,
+    /// The last INFO.
+    pub(super) facts: Option<Box<Replication>>,
+    /// When that was.
+    pub(super) seen_at: Instant,
+    /// The last byte on any connection.
+    pub(super) alive_at: Instant,
+    /// When a replica's offset last grew.
+    pub(super) moved_at: Option<Instant>,
+    pub(super) sight: Sight,
+    /// Silence until then was ordered.
+    pub(super) paused_until: Option<Instant>,
+    /// A long request explains its silence.
+    pub(super) busy: bool,
+    /// run_id when it was last in sync with the group's history (as its primary or replica).
+    pub(super) in_sync: Option<String>,
+    /// It led an older epoch, or was told to lead and passed over: it may not lead by itself.
+    pub(super) deposed: bool,
+    pub(super) rejoin: Rejoin,
+    /// run_id for which settings were tuned.
+    pub(super) tuned: Option<String>,
+    /// Declared dead: once per death.
+    pub(super) dead: bool,
+    pub(super) generation: u64,
+    /// What people should know about it; told once when it changes.
+    pub(super) remark: Option<String>,
+}
+
+impl Node {
+    pub(super) fn new(id: NodeId, spec: NodeSpec, now: Instant) -> Self {
+        Self {
+            id,
+            spec,
+            learned: None,
+            facts: None,
+            seen_at: now,
+            alive_at: now,
+            moved_at: None,
+            sight: Sight::Unseen,
+            paused_until: None,
+            busy: false,
+            in_sync: None,
+            deposed: false,
+            rejoin: Rejoin::Idle { not_before: now },
+            tuned: None,
+            dead: false,
+            generation: 0,
+            remark: None,
+        }
+    }
+
+    /// Its address, as people know it.
+    pub(super) fn name(&self) -> String {
+        self.spec.address.to_string()
+    }
+
+    /// Where others reach it.
+    pub(super) fn peer(&self) -> Address {
+        self.spec.peer_address.clone().or_else(|| self.learned.clone()).unwrap_or(self.spec.address.clone())
+    }
+
+    /// Whether `address` is one of its names.
+    pub(super) fn is_called(&self, address: &Address) -> bool {
+        *address == self.spec.address
+            || self.spec.peer_address.as_ref() == Some(address)
+            || self.learned.as_ref() == Some(address)
+    }
+
+    /// The facts of an INFO that was answered and not contradicted since.
+    pub(super) fn answered(&self) -> Option<&Replication> {
+        match self.sight {
+            Sight::Answered => self.facts.as_deref(),
+            Sight::Unseen | Sight::Refused(_) | Sight::Down { .. } | Sight::Silent => None,
+        }
+    }
+
+    /// The same, no older than `after`.
+    pub(super) fn answered_since(&self, after: Instant) -> Option<&Replication> {
+        self.answered().filter(|_| self.seen_at >= after)
+    }
+
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.sight, Sight::Down { .. })
+    }
+
+    /// Refusals enough to call the process dead by themselves.
+    pub(super) fn refused_for_good(&self) -> bool {
+        match &self.sight {
+            Sight::Down { count, first, .. } => {
+                *count >= REFUSALS && self.seen_at.saturating_duration_since(*first) >= REFUSALS_SPAN
+            }
+            Sight::Unseen | Sight::Answered | Sight::Refused(_) | Sight::Silent => false,
+        }
+    }
+
+    /// Silence after which it counts as hung.
+    pub(super) fn patience(&self, settings: &Settings) -> Duration {
+        if self.busy { settings.busy_timeout.max(settings.timeout) } else { settings.timeout }
+    }
+
+    /// When silence will have lasted for `patience`, a pause that was ordered not counted.
+    pub(super) fn silent_at(&self, patience: Duration) -> Instant {
+        self.paused_until.map_or(self.alive_at, |until| until.max(self.alive_at)) + patience
+    }
+
+    /// A replica in sync with history `replid`.
+    pub(super) fn is_in_step(&self, replid: &str) -> bool {
+        self.answered().is_some_and(|facts| {
+            facts.role == Role::Replica
+                && facts.link_up
+                && !facts.syncing
+                && !facts.loading
+                && facts.replid == replid
+        })
+    }
+
+    /// Why it cannot be promoted into a history named by `lineage`; facts must be at least as new as `after`.
+    pub(super) fn ineligible(&self, lineage: &[String], after: Instant) -> Option<Reason> {
+        if self.spec.priority == 0 || self.facts.as_ref().is_some_and(|facts| facts.priority == 0) {
+            return Some(Reason::NeverPromoted);
+        }
+        let Some(facts) = self.answered_since(after) else {
+            return Some(Reason::NotAnswering);
+        };
+        if facts.loading {
+            Some(Reason::Loading)
+        } else if facts.syncing {
+            Some(Reason::Syncing)
+        } else if facts.role == Role::Primary {
+            Some(Reason::AlreadyPrimary)
+        } else if !lineage.contains(&facts.replid) {
+            Some(Reason::OtherHistory)
+        } else if !facts.read_only {
+            Some(Reason::Writable)
+        } else if self.in_sync.as_ref() != Some(&facts.run_id) {
+            Some(Reason::Restarted)
+        } else {
+            None
+        }
+    }
+
+    /// In few words, what it says of itself.
+    pub(super) fn says(&self) -> String {
+        let said = match (&self.sight, &self.facts) {
+            (Sight::Unseen, _) | (Sight::Answered, None) => "was not reached yet".to_owned(),
+            (Sight::Down { text, .. }, _) => format!("is down ({text})"),
+            (Sight::Silent, _) => "is silent".to_owned(),
+            (Sight::Refused(text), _) => format!("refuses ({text})"),
+            (Sight::Answered, Some(facts)) => describe(facts),
+        };
+        format!("{} {said}", self.name())
+    }
+}
+
+/// In few words, what INFO said.
+fn describe(facts: &Replication) -> String {
+    let keys = match facts.keys {
+        0 => "no keys".to_owned(),
+        1 => "1 key".to_owned(),
+        more => format!("{more} keys"),
+    };
+    match (facts.role, &facts.primary) {
+        _ if facts.loading => "is loading its data".to_owned(),
+        (Role::Primary, _) => format!("is a primary with {keys}, offset {}", facts.offset),
+        (Role::Replica, _) if facts.sealed => format!("is sealed with {keys}, offset {}", facts.offset),
+        (Role::Replica, Some(primary)) => {
+            let link = if facts.link_up { "up" } else { "down" };
+            format!("follows {primary}, link {link}, {keys}, offset {}", facts.offset)
+        }
+        (Role::Replica, None) => format!("follows nobody with {keys}, offset {}", facts.offset),
+    }
+}
+
+/// Keeps what a look at `node` found. Looks older than what is known are dropped.
+pub(super) fn look(node: &mut Node, health: &Health, at: Instant) {
+    if at < node.seen_at && node.sight != Sight::Unseen {
+        return;
+    }
+    match health {
+        Health::Answered(facts) => {
+            let before = node.facts.as_ref();
+            if before.is_some_and(|before| before.run_id == facts.run_id && before.offset < facts.offset) {
+                node.moved_at = Some(at);
+            }
+            if before.is_some_and(|before| before.run_id != facts.run_id) {
+                node.generation += 1;
+                node.moved_at = None;
+                node.busy = false;
+                node.paused_until = None;
+            }
+            node.alive_at = node.alive_at.max(at);
+            node.facts = Some(facts.clone());
+            node.sight = Sight::Answered;
+            node.dead = false;
+        }
+        Health::Refused(text) => {
+            node.alive_at = node.alive_at.max(at);
+            node.sight = Sight::Refused(text.clone());
+            node.dead = false;
+        }
+        Health::Down(text) => {
+            let (count, first) = match &node.sight {
+                Sight::Down { count, first, .. } => (count + 1, *first),
+                Sight::Unseen | Sight::Answered | Sight::Refused(_) | Sight::Silent => (1, at),
+            };
+            node.sight = Sight::Down { count, first, text: text.clone() };
+        }
+        // One look that got nothing is not yet silence: `alive_at` decides.
+        Health::Silent => {
+            if !matches!(node.sight, Sight::Down { .. }) {
+                node.sight = Sight::Silent;
+            }
+        }
+    }
+    node.seen_at = at;
+}

@@ -1,0 +1,225 @@
+//! Everyone else under the primary: old primaries that return, replicas that follow someone else, blank nodes.
+
+use std::time::{Duration, Instant};
+
+use crate::topology::{NodeId, Replication, Role};
+
+use super::machine::{FOLLOW, Kind, Machine, words};
+use super::node::{Node, Rejoin};
+use super::{Level, Mode, Outcome, Step};
+
+/// How long a returning old primary's writes are paused while it is looked at.
+const PAUSE: Duration = Duration::from_secs(60);
+/// A step that did not work is tried again after this.
+const AGAIN: Duration = Duration::from_secs(1);
+/// A replica that was told to follow gets this long to connect before anything else is thought of it.
+const SETTLE: Duration = Duration::from_secs(1);
+/// `repl-timeout` set by us: three times longer than a fork may plausibly stall, far shorter than the default.
+const REPL_TIMEOUT: &str = "10";
+
+/// What a node needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Need {
+    /// It follows, or is on its way.
+    Nothing,
+    /// It writes, or could: pause, then follow.
+    Depose,
+    /// It cannot write: follow.
+    Follow,
+    /// Not ours to touch; why.
+    Strange(String),
+}
+
+impl Machine {
+    /// One step for each node that needs one. Orders nothing unless the machine may act.
+    pub(super) fn tend(&mut self) {
+        let Some(primary) = self.group.primary else {
+            return;
+        };
+        for position in 0..self.nodes.len() {
+            let id = self.nodes[position].id;
+            if self.settings.tune_nodes && self.settings.mode == Mode::Auto {
+                self.tune(id);
+            }
+            if id != primary {
+                self.tend_one(id, primary);
+            }
+        }
+    }
+
+    fn tend_one(&mut self, id: NodeId, primary: NodeId) {
+        let Rejoin::Idle { not_before } = self.node(id).rejoin else {
+            return;
+        };
+        let need = self.need(self.node(id), self.node(primary));
+        let remark = match &need {
+            Need::Strange(why) => Some(why.clone()),
+            Need::Nothing | Need::Depose | Need::Follow => None,
+        };
+        if self.node(id).remark != remark {
+            if let Some(why) = &remark {
+                self.tell(Level::Warn, format!("{} {why}", self.node(id).name()));
+            }
+            self.node_mut(id).remark = remark;
+        }
+        if matches!(need, Need::Nothing | Need::Strange(_)) || self.settings.mode != Mode::Auto {
+            return;
+        }
+        if not_before > self.now {
+            self.wake_at(not_before);
+            return;
+        }
+        if self.copies_whole(id, primary) && self.someone_copies(id) {
+            self.wake_at(self.now + AGAIN);
+            return;
+        }
+        if need == Need::Depose {
+            self.node_mut(id).rejoin = Rejoin::Pausing;
+            self.ask(id, Step::Pause(PAUSE), FOLLOW);
+        } else {
+            self.order_follow(id, primary, false);
+        }
+    }
+
+    /// Whether the node would have to copy everything.
+    fn copies_whole(&self, id: NodeId, primary: NodeId) -> bool {
+        let (Some(facts), Some(led)) = (&self.node(id).facts, &self.node(primary).facts) else {
+            return true;
+        };
+        facts.replid != led.replid && facts.replid != led.replid2
+    }
+
+    /// Another node copies everything right now: one at a time, since each costs the primary a fork.
+    fn someone_copies(&self, but: NodeId) -> bool {
+        self.others(but).any(|node| {
+            node.answered().is_some_and(|facts| facts.role == Role::Replica && facts.syncing)
+                || matches!(node.rejoin, Rejoin::Following { paused: true })
+        })
+    }
+
+    /// What `node` needs to be a replica of `primary`.
+    fn need(&self, node: &Node, primary: &Node) -> Need {
+        let (Some(facts), Some(led)) = (node.answered(), primary.answered()) else {
+            return Need::Nothing;
+        };
+        if facts.loading || led.role != Role::Primary {
+            return Need::Nothing;
+        }
+        let known = node.in_sync.is_some() || node.deposed || facts.keys == 0;
+        let kin = [&led.replid, &led.replid2].contains(&&facts.replid);
+        if facts.role == Role::Replica {
+            let points_here = facts.primary.as_ref().is_some_and(|address| primary.is_called(address));
+            let points_at_us = facts
+                .primary
+                .as_ref()
+                .is_some_and(|address| self.nodes.iter().any(|one| one.is_called(address)));
+            return if facts.link_up && facts.replid == led.replid || points_here || facts.syncing {
+                Need::Nothing
+            } else if (facts.sealed || points_at_us) && (known || kin) {
+                Need::Follow
+            } else {
+                Need::Strange(format!("{}, which is not the group's doing: left alone", said(node)))
+            };
+        }
+        let restarted = node.in_sync.as_ref().is_some_and(|run_id| *run_id != facts.run_id);
+        let led_before = facts.replid == led.replid2;
+        if node.deposed || restarted || led_before || facts.keys == 0 && facts.replicas.is_empty() {
+            Need::Depose
+        } else {
+            Need::Strange(format!(
+                "{} beside {} and was not made so by Redhold: left alone; to decide: redhold adopt NODE",
+                said(node),
+                primary.name()
+            ))
+        }
+    }
+
+    fn order_follow(&mut self, id: NodeId, primary: NodeId, paused: bool) {
+        self.tell(
+            Level::Info,
+            format!("{} is to follow {}", self.node(id).name(), self.node(primary).name()),
+        );
+        self.node_mut(id).rejoin = Rejoin::Following { paused };
+        let address = self.node(primary).peer();
+        self.ask(id, Step::Follow { primary: address, kick: paused }, FOLLOW);
+    }
+
+    /// The outcome of a step of rejoining.
+    pub(super) fn rejoined(&mut self, id: NodeId, kind: Kind, outcome: &Outcome) {
+        let rejoin = self.node(id).rejoin.clone();
+        let next = match (rejoin, kind, outcome) {
+            (Rejoin::Pausing, Kind::Pause, Outcome::Done(_)) => {
+                let Some(primary) = self.group.primary.filter(|primary| *primary != id) else {
+                    return self.set_idle(id, AGAIN);
+                };
+                self.count_divergence(id, primary);
+                return self.order_follow(id, primary, true);
+            }
+            (Rejoin::Following { paused: true }, Kind::Follow, Outcome::Done(_)) => {
+                self.ask(id, Step::Unpause, FOLLOW);
+                Rejoin::Unpausing
+            }
+            (Rejoin::Following { paused: false }, Kind::Follow, Outcome::Done(_))
+            | (Rejoin::Unpausing, Kind::Unpause, Outcome::Done(_)) => {
+                Rejoin::Idle { not_before: self.now + SETTLE }
+            }
+            (Rejoin::Pausing, Kind::Pause, failed)
+            | (Rejoin::Following { .. }, Kind::Follow, failed)
+            | (Rejoin::Unpausing, Kind::Unpause, failed) => {
+                self.tell(
+                    Level::Warn,
+                    format!("{} does not rejoin yet: {}", self.node(id).name(), words(failed)),
+                );
+                Rejoin::Idle { not_before: self.now + AGAIN }
+            }
+            (same, _, _) => same,
+        };
+        self.node_mut(id).rejoin = next;
+    }
+
+    fn set_idle(&mut self, id: NodeId, pause: Duration) {
+        let not_before: Instant = self.now + pause;
+        self.node_mut(id).rejoin = Rejoin::Idle { not_before };
+    }
+
+    /// Tells how many bytes of the old primary's history nobody else has.
+    fn count_divergence(&mut self, old: NodeId, primary: NodeId) {
+        let (Some(facts), Some(led)) = (&self.node(old).facts, &self.node(primary).facts) else {
+            return;
+        };
+        let text = divergence(facts, led);
+        let name = self.node(old).name();
+        self.tell(Level::Warn, format!("{name} returns as a primary of an older epoch: {text}"));
+    }
+
+    /// Settings that make replication notice silence sooner; at run time only, once per start of the node.
+    fn tune(&mut self, id: NodeId) {
+        let Some(run_id) =
+            self.node(id).answered().filter(|facts| !facts.loading).map(|facts| facts.run_id.clone())
+        else {
+            return;
+        };
+        if self.node(id).tuned.as_ref() == Some(&run_id) || self.is_out(id, Kind::Tune) {
+            return;
+        }
+        self.node_mut(id).tuned = Some(run_id);
+        let pairs = [("repl-ping-replica-period", "1"), ("repl-timeout", REPL_TIMEOUT)];
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        self.ask(id, Step::Tune(pairs), FOLLOW);
+    }
+}
+
+fn said(node: &Node) -> String {
+    node.says().split_once(' ').map_or_else(String::new, |(_, said)| said.to_owned())
+}
+
+/// The bytes that an old primary has beyond the point where the new one's history left its own.
+fn divergence(old: &Replication, new: &Replication) -> String {
+    match u64::try_from(new.second_offset) {
+        Ok(second) if old.replid == new.replid2 => {
+            let bytes = old.offset.saturating_sub(second.saturating_sub(1));
+            format!("{bytes} bytes of its history were never replicated and are given up")
+        }
+        Ok(_) | Err(_) => "it restarted, so what it held alone is not known".to_owned(),
+    }
+}

@@ -1,0 +1,56 @@
+//! The machine's status on demand.
+
+use std::time::Instant;
+
+use super::machine::Machine;
+use super::node::{Node, Rejoin, Sight};
+use super::{NodeStatus, Status};
+
+impl Machine {
+    /// Everything that is known, as of `now`.
+    #[must_use]
+    pub fn status(&self, now: Instant) -> Status {
+        let readable = self.readable();
+        Status {
+            phase: self.phase.name(),
+            epoch: self.group.epoch,
+            primary: self.group.primary,
+            held: self.held.clone(),
+            tokens: self.budget.tokens(),
+            other_brain: self.other_brain.clone(),
+            nodes: self.nodes.iter().map(|node| self.report(node, now, readable[node.id.index()])).collect(),
+            episodes: self.timeline.list(now, (self.group.epoch, self.group.primary)),
+        }
+    }
+
+    fn report(&self, node: &Node, now: Instant, readable: bool) -> NodeStatus {
+        let led = self.primary_facts();
+        let leads = self.group.primary == Some(node.id);
+        let lag_bytes = match (&node.facts, led) {
+            (Some(facts), Some(led)) if !leads && facts.replid == led.replid => {
+                Some(led.offset.saturating_sub(facts.offset))
+            }
+            (Some(_) | None, Some(_) | None) => None,
+        };
+        let fresh = now.checked_sub(self.settings.timeout).unwrap_or(now);
+        let ineligible = if leads { None } else { node.ineligible(&self.lineage(), fresh) };
+        let doing = match node.rejoin {
+            Rejoin::Idle { .. } => None,
+            Rejoin::Pausing => Some("its writes are being paused"),
+            Rejoin::Following { .. } => Some("it is being told to follow the primary"),
+            Rejoin::Unpausing => Some("its pause is being lifted"),
+        };
+        NodeStatus {
+            node: node.id,
+            role: node.facts.as_ref().map(|facts| facts.role),
+            up: node.sight == Sight::Answered,
+            silent_for: now.saturating_duration_since(node.alive_at),
+            readable,
+            lag_bytes,
+            staleness: if leads { None } else { self.staleness(node) },
+            peer_address: node.peer(),
+            ineligible: ineligible.map(|reason| reason.to_string()),
+            remark: doing.map(str::to_owned).or_else(|| node.remark.clone()),
+        }
+    }
+}

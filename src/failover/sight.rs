@@ -1,0 +1,128 @@
+//! What events say of the nodes, before any state looks at it.
+
+use crate::topology::{Address, Health, NodeId, Observation, Role};
+
+use super::machine::{Machine, PROBE};
+use super::node::look;
+use super::{Level, Phase, Signal, Step};
+
+impl Machine {
+    /// Takes a look of the monitor. A node that no configuration names is no node.
+    pub(super) fn see(&mut self, seen: &Observation) {
+        if seen.node.index() < self.nodes.len() {
+            look(self.node_mut(seen.node), &seen.health, seen.at);
+        }
+    }
+
+    /// Takes a hint of the data path.
+    pub(super) fn sense(&mut self, id: NodeId, signal: Signal) {
+        if id.index() >= self.nodes.len() {
+            return;
+        }
+        let now = self.now;
+        let node = self.node_mut(id);
+        match signal {
+            Signal::Alive => node.alive_at = now,
+            Signal::LongRequest(busy) => node.busy = busy,
+            Signal::Paused(length) => {
+                let until = now + length;
+                node.paused_until = Some(node.paused_until.map_or(until, |before| before.max(until)));
+            }
+            // A server that closes an idle connection is not a failing server: ask before anyone waits.
+            Signal::Lost => {
+                if self.group.primary == Some(id) {
+                    self.probe_all();
+                } else {
+                    self.ask(id, Step::Probe, PROBE);
+                }
+            }
+            Signal::Refused(text) => {
+                node.alive_at = now;
+                self.ask(id, Step::Probe, PROBE);
+                if text.starts_with("MISCONF") && self.group.primary == Some(id) {
+                    look(self.node_mut(id), &Health::Refused(text), now);
+                }
+            }
+        }
+    }
+
+    /// Another brain was heard: this one only observes from the next quiet moment on.
+    pub(super) fn hear(&mut self, who: String) {
+        if self.other_brain.is_none() {
+            self.tell(Level::Warn, format!("another brain decides here: {who}; only observing from now on"));
+            self.other_brain = Some(who);
+        }
+    }
+
+    /// Draws from all facts what no single look says: who is in sync, who is called how, how far the primary is.
+    pub(super) fn learn(&mut self) {
+        self.learn_addresses();
+        if matches!(self.phase, Phase::Steady | Phase::Observe) {
+            self.learn_primary();
+        }
+        let replid = self.group.replid.clone();
+        if self.group.primary.is_none() || replid.is_empty() {
+            return;
+        }
+        for node in &mut self.nodes {
+            if node.is_in_step(&replid) {
+                let run_id = node.facts.as_ref().map(|facts| facts.run_id.clone());
+                if node.in_sync != run_id {
+                    node.in_sync = run_id;
+                }
+                node.deposed = false;
+            }
+        }
+    }
+
+    /// The decided primary's progress, while it is in no doubt.
+    fn learn_primary(&mut self) {
+        let Some(primary) = self.group.primary else {
+            return;
+        };
+        let seen_at = self.node(primary).seen_at;
+        let Some(facts) = self.node(primary).answered().filter(|facts| facts.role == Role::Primary).cloned()
+        else {
+            return;
+        };
+        if facts.replid != self.group.replid && !self.group.replid.is_empty() {
+            // A primary that had no replica for `repl-backlog-ttl` takes a new id by itself.
+            self.tell(Level::Info, format!("{} took a new replication id", self.node(primary).name()));
+            self.trace.clear();
+        }
+        self.take_facts(&facts);
+        self.node_mut(primary).in_sync = Some(facts.run_id.clone());
+        self.trace.add(seen_at, facts.offset);
+    }
+
+    /// A primary is called as its replicas call it, a replica as its primary lists it.
+    fn learn_addresses(&mut self) {
+        let mut learned: Vec<(NodeId, Address)> = Vec::new();
+        for primary in &self.nodes {
+            let Some(facts) = primary.answered().filter(|facts| facts.role == Role::Primary) else {
+                continue;
+            };
+            for replica in self.nodes.iter().filter(|node| node.is_in_step(&facts.replid)) {
+                // In a chain the address is another replica's.
+                let address = replica.facts.as_ref().and_then(|facts| facts.primary.clone());
+                if let Some(address) =
+                    address.filter(|address| !self.others(primary.id).any(|node| node.is_called(address)))
+                {
+                    learned.push((primary.id, address));
+                }
+                let port = replica.facts.as_ref().map_or(0, |facts| facts.port);
+                let mut named =
+                    facts.replicas.iter().map(|(address, _)| address).filter(|address| address.port == port);
+                if let (Some(address), None) = (named.next(), named.next()) {
+                    learned.push((replica.id, address.clone()));
+                }
+            }
+        }
+        for (node, address) in learned {
+            let node = self.node_mut(node);
+            if node.learned.as_ref() != Some(&address) {
+                node.learned = Some(address);
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What is told to the rest of the proxy: the verdict when it changes, the record when it changes.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::topology::{NodeId, Role};
+
+use super::machine::{Kind, Machine};
+use super::node::Node;
+use super::{Action, Phase, Record, Verdict};
+
+/// Samples of the primary's offset that are kept to tell how old a replica's data is.
+const SAMPLES_MAX: usize = 64;
+/// Writing a small file and two fsyncs.
+const RECORD: Duration = Duration::from_secs(5);
+
+/// The primary's offset over the last looks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trace {
+    samples: VecDeque<(Instant, u64)>,
+}
+
+impl Trace {
+    /// Adds a look, unless it is known.
+    pub(super) fn add(&mut self, at: Instant, offset: u64) {
+        if self.samples.back().is_some_and(|(last, _)| *last >= at) {
+            return;
+        }
+        if self.samples.len() == SAMPLES_MAX {
+            self.samples.pop_front();
+        }
+        self.samples.push_back((at, offset));
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.samples.clear();
+    }
+
+    /// How old the data of a replica is that had `offset` at `seen`: from the newest sample that it covers to
+    /// the newest one that it could have covered. `None`: nothing to compare with.
+    pub(super) fn staleness(&self, offset: u64, seen: Instant) -> Option<Duration> {
+        let newest = self.samples.iter().rev().find(|(at, _)| *at <= seen)?;
+        let covered = self.samples.iter().rev().find(|(at, had)| *at <= seen && *had <= offset);
+        Some(match covered {
+            Some((at, _)) => newest.0.saturating_duration_since(*at),
+            // Older than anything remembered.
+            None => Duration::MAX,
+        })
+    }
+}
+
+impl Machine {
+    /// How old the data of `node` may be; grows during an outage.
+    pub(super) fn staleness(&self, node: &Node) -> Option<Duration> {
+        let facts = node.facts.as_ref()?;
+        if facts.role != Role::Replica || facts.replid != self.group.replid {
+            return None;
+        }
+        let behind = self.trace.staleness(facts.offset, node.seen_at)?;
+        let outage = self
+            .held
+            .as_ref()
+            .map_or(Duration::ZERO, |(since, _)| self.now.saturating_duration_since(*since));
+        Some(behind.saturating_add(outage))
+    }
+
+    /// Whether a replica may answer reads. Without a known primary a replica whose link is up may.
+    fn is_readable(&self, node: &Node) -> bool {
+        if self.group.primary == Some(node.id) {
+            return false;
+        }
+        let Some(facts) = node.answered() else {
+            return false;
+        };
+        if facts.role != Role::Replica || facts.loading || facts.syncing || node.dead {
+            return false;
+        }
+        match self.staleness(node) {
+            Some(age) => age <= self.settings.max_staleness && (facts.link_up || self.held.is_some()),
+            None => facts.link_up && (self.group.primary.is_none() || facts.replid == self.group.replid),
+        }
+    }
+
+    pub(super) fn readable(&self) -> Vec<bool> {
+        self.nodes.iter().map(|node| self.is_readable(node)).collect()
+    }
+
+    /// Publishes the verdict when it differs from the last one.
+    pub(super) fn publish(&mut self) {
+        let verdict = Verdict {
+            epoch: self.group.epoch,
+            primary: self.group.primary,
+            held_since: self.held.as_ref().map(|(since, _)| *since),
+            readable: self.readable(),
+            generations: self.nodes.iter().map(|node| node.generation).collect(),
+        };
+        if self.published.as_ref() != Some(&verdict) {
+            self.check_publication(&verdict);
+            self.published = Some(verdict.clone());
+            self.queue.push_back(Action::Publish(verdict));
+        }
+    }
+
+    /// Keeps what a next life needs, when it changed; only what was decided, never what is being tried.
+    pub(super) fn record(&mut self) {
+        let Some(primary) = self.group.primary else {
+            return;
+        };
+        if !matches!(self.phase, Phase::Steady | Phase::Observe)
+            || self.now < self.record_after
+            || self.held.is_some()
+        {
+            return;
+        }
+        let record = Record {
+            epoch: self.group.epoch,
+            primary: self.node(primary).name(),
+            replid: self.group.replid.clone(),
+            fork_offset: self.group.fork_offset,
+            empty: self.group.empty,
+            run_ids: self
+                .nodes
+                .iter()
+                .filter_map(|node| Some((node.name(), node.in_sync.clone()?)))
+                .collect(),
+        };
+        if self.recorded.as_ref() != Some(&record)
+            && !self.pending.values().any(|one| one.kind == Kind::Record)
+        {
+            self.recorded = Some(record.clone());
+            let id = self.expect(None, Kind::Record, RECORD);
+            self.queue.push_back(Action::Record { id, record: Box::new(record) });
+        }
+    }
+
+    /// Makes `primary` the decided one, as a new epoch. Publishes nothing yet.
+    pub(super) fn decide(&mut self, primary: NodeId) {
+        if let Some(old) = self.group.primary.filter(|old| *old != primary) {
+            let old = self.node_mut(old);
+            old.deposed = true;
+            old.generation += 1;
+        }
+        let Some(facts) = self.node(primary).facts.clone() else {
+            return;
+        };
+        let node = self.node_mut(primary);
+        node.deposed = false;
+        node.in_sync = Some(facts.run_id.clone());
+        self.group.epoch += 1;
+        self.group.primary = Some(primary);
+        self.group.fork_offset =
+            u64::try_from(facts.second_offset).map_or(0, |second| second.saturating_sub(1));
+        self.take_facts(&facts);
+        self.trace.clear();
+        self.trace.add(self.now, facts.offset);
+    }
+
+    /// The group is as its primary says.
+    pub(super) fn take_facts(&mut self, facts: &crate::topology::Replication) {
+        self.group.run_id.clone_from(&facts.run_id);
+        self.group.replid.clone_from(&facts.replid);
+        self.group.offset = facts.offset;
+        self.group.empty = facts.keys == 0;
+    }
+}

@@ -1,0 +1,291 @@
+//! Channels, patterns and shard channels that one client holds on its own connection to the primary, and what is to
+//! be said on the next primary so that the client notices nothing but the messages that were lost.
+//!
+//! A request of the SUBSCRIBE family has one confirmation for each name, not one reply; messages come in between. In
+//! RESP2 all three look like arrays. The shell tells in order what it sent ([`Subscriptions::on_request`]) and asks of
+//! every frame that comes what it is ([`Subscriptions::on_frame`]).
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::BytesMut;
+
+use crate::resp::{Proto, encode};
+
+use super::frame::{bulk, elements};
+
+/// Channels that belong to Redhold begin so; pattern subscribers do not see them.
+const RESERVED: &[u8] = b"__redhold:";
+
+/// What is subscribed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// SUBSCRIBE
+    Channel,
+    /// PSUBSCRIBE
+    Pattern,
+    /// SSUBSCRIBE
+    Shard,
+}
+
+/// A command of the SUBSCRIBE family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verb {
+    /// Of what.
+    pub kind: Kind,
+    /// `false`: UNSUBSCRIBE, PUNSUBSCRIBE or SUNSUBSCRIBE.
+    pub adds: bool,
+}
+
+impl Verb {
+    const ALL: [(&'static str, Self); 6] = [
+        ("subscribe", Self { kind: Kind::Channel, adds: true }),
+        ("psubscribe", Self { kind: Kind::Pattern, adds: true }),
+        ("ssubscribe", Self { kind: Kind::Shard, adds: true }),
+        ("unsubscribe", Self { kind: Kind::Channel, adds: false }),
+        ("punsubscribe", Self { kind: Kind::Pattern, adds: false }),
+        ("sunsubscribe", Self { kind: Kind::Shard, adds: false }),
+    ];
+
+    /// The verb of this name, in any case.
+    #[must_use]
+    pub fn of(name: &[u8]) -> Option<Self> {
+        let is_it = |text: &str| text.as_bytes().eq_ignore_ascii_case(name);
+        Self::ALL.iter().find(|(text, _)| is_it(text)).map(|(_, verb)| *verb)
+    }
+
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, verb)| *verb == self).map_or("", |(name, _)| name)
+    }
+}
+
+/// What a frame of the subscriber's connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Belongs to no request: a message or another push. Handed to the client.
+    Message,
+    /// One confirmation of several that the oldest owed request has. Handed to the client.
+    Confirmation,
+    /// The last confirmation of the oldest owed request, or its error. Handed to the client.
+    Settled,
+    /// The reply to the oldest owed request, an ordinary one. Handed to the client.
+    Reply,
+    /// Of a request that was ours, or of a reserved channel: dropped.
+    Swallow,
+    /// A request that was ours is refused: what the client held can not be held here. The client is closed, as
+    /// messages that silently stay away would be worse.
+    Refused,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Owed {
+    /// Confirmations: for each of these names, or for all that are held then.
+    Names {
+        verb: Verb,
+        names: VecDeque<Vec<u8>>,
+    },
+    All {
+        verb: Verb,
+    },
+    /// One reply to an ordinary request.
+    Reply,
+}
+
+/// What to do on the next connection; see [`Subscriptions::recover`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Again {
+    /// Sent first; its confirmations will be swallowed. Empty: nothing.
+    pub resubscribe: Vec<u8>,
+    /// For each owed request, oldest first: the bytes to send for the client, `None` for an ordinary request, of
+    /// which no copy is kept here and whose retry class decides.
+    pub owed: Vec<Option<Vec<u8>>>,
+}
+
+/// One client's subscriptions.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Subscriptions {
+    channels: BTreeSet<Vec<u8>>,
+    patterns: BTreeSet<Vec<u8>>,
+    shards: BTreeSet<Vec<u8>>,
+    owed: VecDeque<Owed>,
+    /// Confirmations to come for what is subscribed again.
+    swallow: usize,
+    held_bytes: usize,
+}
+
+impl Subscriptions {
+    /// Whether the client needs its own connection: something is subscribed or a reply is owed.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.holds_any() || !self.owed.is_empty() || self.swallow > 0
+    }
+
+    /// Whether anything is subscribed, as the server confirmed.
+    #[must_use]
+    pub fn holds_any(&self) -> bool {
+        !(self.channels.is_empty() && self.patterns.is_empty() && self.shards.is_empty())
+    }
+
+    /// Channels and patterns, and shard channels: the `sub`, `psub` and `ssub` of CLIENT LIST.
+    #[must_use]
+    pub fn counts(&self) -> [usize; 3] {
+        [self.channels.len(), self.patterns.len(), self.shards.len()]
+    }
+
+    /// Bytes of all names held.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Notes a request that was sent on the connection: `verb` and its names, or no verb for an ordinary request.
+    pub fn on_request<'a>(&mut self, verb: Option<Verb>, names: impl IntoIterator<Item = &'a [u8]>) {
+        let Some(verb) = verb else {
+            self.owed.push_back(Owed::Reply);
+            return;
+        };
+        let names: VecDeque<Vec<u8>> = names.into_iter().map(<[u8]>::to_vec).collect();
+        self.owed.push_back(if names.is_empty() { Owed::All { verb } } else { Owed::Names { verb, names } });
+    }
+
+    /// Says what a whole frame is, and keeps account of it.
+    pub fn on_frame(&mut self, frame: &[u8]) -> Frame {
+        let mut words = elements(frame).map(bulk);
+        let (first, second, third) = (words.next().flatten(), words.next(), words.next().flatten());
+        let pushes = frame.starts_with(b">");
+        if let Some(verb) = first.filter(|_| second.is_some()).and_then(Verb::of)
+            && (pushes || !matches!(self.owed.front(), Some(Owed::Reply)) || self.swallow > 0)
+        {
+            return self.on_confirmation(verb, second.flatten());
+        }
+        match first {
+            // In RESP2 only a subscriber is sent messages, and a subscriber is sent no other such array.
+            Some(b"message" | b"smessage") if pushes || self.holds_any() => return Frame::Message,
+            Some(b"pmessage") if pushes || self.holds_any() => {
+                let reserved = third.is_some_and(|channel| channel.starts_with(RESERVED));
+                return if reserved { Frame::Swallow } else { Frame::Message };
+            }
+            _ if pushes => return Frame::Message,
+            _ => {}
+        }
+        if self.swallow > 0 {
+            return Frame::Refused;
+        }
+        match self.owed.pop_front() {
+            None => Frame::Message,
+            Some(Owed::Reply) => Frame::Reply,
+            Some(Owed::Names { .. } | Owed::All { .. }) => Frame::Settled,
+        }
+    }
+
+    /// Takes the confirmations in an EXEC's reply: its elements may be any of them.
+    pub fn on_exec(&mut self, reply: &[u8]) {
+        for element in elements(reply) {
+            let mut words = elements(element).map(bulk);
+            if let (Some(verb), Some(name)) = (words.next().flatten().and_then(Verb::of), words.next()) {
+                self.apply(verb, name);
+            }
+        }
+    }
+
+    /// The connection is lost: what to send on the next one. Requests that are sent again stay owed; for each
+    /// `None` the shell calls [`Subscriptions::drop_reply`] if it does not send that one.
+    pub fn recover(&mut self) -> Again {
+        let mut resubscribe = BytesMut::new();
+        self.swallow = 0;
+        for (kind, held) in
+            [(Kind::Channel, &self.channels), (Kind::Pattern, &self.patterns), (Kind::Shard, &self.shards)]
+        {
+            // One name a request: a refusal then costs one confirmation, and no request is too large to be shared.
+            for name in held {
+                encode::command(&mut resubscribe, &[Verb { kind, adds: true }.name().as_bytes(), name]);
+            }
+            self.swallow += held.len();
+        }
+        let owed = self.owed.iter().map(|owed| {
+            let mut bytes = BytesMut::new();
+            let (verb, names) = match owed {
+                Owed::Reply => return None,
+                Owed::All { verb } => (verb, None),
+                Owed::Names { verb, names } => (verb, Some(names)),
+            };
+            let names = names.into_iter().flatten().map(Vec::as_slice);
+            let words: Vec<&[u8]> = std::iter::once(verb.name().as_bytes()).chain(names).collect();
+            encode::command(&mut bytes, &words);
+            Some(bytes.to_vec())
+        });
+        Again { resubscribe: resubscribe.to_vec(), owed: owed.collect() }
+    }
+
+    /// One of the owed ordinary requests, the oldest, will get no reply from a server.
+    pub fn drop_reply(&mut self) {
+        if let Some(at) = self.owed.iter().position(|owed| *owed == Owed::Reply) {
+            self.owed.remove(at);
+        }
+    }
+
+    /// RESET ended everything, or the client is gone.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn on_confirmation(&mut self, verb: Verb, name: Option<&[u8]>) -> Frame {
+        if self.swallow > 0 && verb.adds {
+            self.swallow -= 1;
+            return Frame::Swallow;
+        }
+        self.apply(verb, name);
+        let settled = match self.owed.front_mut() {
+            Some(Owed::Names { verb: owed, names }) if *owed == verb => {
+                names.pop_front();
+                names.is_empty()
+            }
+            Some(Owed::All { verb: owed }) if *owed == verb => self.held(verb.kind).is_empty(),
+            // A server may take a shard channel away by itself, when its slot moves.
+            _ => return Frame::Message,
+        };
+        if settled {
+            self.owed.pop_front();
+            return Frame::Settled;
+        }
+        Frame::Confirmation
+    }
+
+    fn apply(&mut self, verb: Verb, name: Option<&[u8]>) {
+        let Some(name) = name else { return };
+        let held = self.held(verb.kind);
+        if verb.adds && held.insert(name.to_vec()) {
+            self.held_bytes += name.len();
+        } else if !verb.adds && held.remove(name) {
+            self.held_bytes -= name.len();
+        }
+    }
+
+    fn held(&mut self, kind: Kind) -> &mut BTreeSet<Vec<u8>> {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+            Kind::Shard => &mut self.shards,
+        }
+    }
+}
+
+/// Whether Redis executes a command while anything is subscribed. In RESP3 it executes every one.
+#[must_use]
+pub fn allowed_while_subscribed(name: &[u8], proto: Proto) -> bool {
+    let among = |names: &[&str]| names.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(name));
+    proto == Proto::Resp3 || Verb::of(name).is_some() || among(&["ping", "quit", "reset"])
+}
+
+/// Redis's error, without its sign, for a command that is not allowed while subscribed. `full_name`: the row's name,
+/// `config|get`. Before 7.0 there was no SSUBSCRIBE, and subcommands had no names.
+#[must_use]
+pub fn refusal_while_subscribed(full_name: &str, before_7: bool) -> String {
+    let (name, shard) =
+        if before_7 { (full_name.split('|').next().unwrap_or(full_name), "") } else { (full_name, "|S") };
+    format!(
+        "ERR Can't execute '{name}': only (P{shard})SUBSCRIBE / (P{shard})UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+    )
+}
+
+#[cfg(test)]
+mod tests;

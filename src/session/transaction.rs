@@ -1,0 +1,362 @@
+//! WATCH, MULTI, EXEC and DISCARD on a pinned connection, and what becomes of them when the connection is lost.
+//!
+//! Redis itself checks each command as it queues it; what is kept here is a copy, so that a transaction whose EXEC
+//! was not sent can be played to the next primary and nobody notices. The shell tells what it sent
+//! ([`Transaction::on_request`]) and what came back ([`Transaction::on_reply`]); after a loss it asks for a
+//! [`Recovery`]. Behind an EXEC or a DISCARD it sends nothing more before that one's reply.
+
+use std::collections::VecDeque;
+
+use bytes::BytesMut;
+
+use crate::error::Failure;
+use crate::resp::{Proto, encode};
+
+use super::frame::elements;
+
+mod recovery;
+mod word;
+
+pub use recovery::{Fate, Recovery};
+pub use word::Word;
+
+/// Most bytes of queued commands that are kept; a larger transaction can not be played again.
+pub const COPY_MAX: usize = 1 << 20;
+
+const OK: &[u8] = b"+OK\r\n";
+const QUEUED: &[u8] = b"+QUEUED\r\n";
+const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of previous errors.\r\n";
+const REFUSED: &[u8] = b"-EXECABORT Transaction discarded because of: ";
+
+/// How a request of a transaction is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Send {
+    /// On the pinned connection.
+    Forward,
+    /// Not at all: it is an EXEC that can no longer be executed. As soon as nothing is owed before it,
+    /// [`Transaction::exec_answer`] has its reply.
+    Answer,
+}
+
+/// What the shell does with a reply of the pinned connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Handed to the client.
+    Forward,
+    /// Belongs to a request that was played again: dropped.
+    Swallow,
+    /// Handed to the client: EXEC's array, and what it changed.
+    Executed(Executed),
+    /// Dropped; the client gets these bytes in its place. The transaction is over, the connection not clean.
+    Answer(Vec<u8>),
+    /// Dropped: the node refused because it leads no more, and nothing was executed. The shell gives the connection
+    /// up and asks for a [`Recovery`].
+    PlayAgain,
+}
+
+/// What an executed transaction left behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Executed {
+    /// The database that the last successful SELECT in it chose.
+    pub database: Option<u32>,
+    /// It may have left state on the connection that only this connection has: it stays the client's own.
+    pub stateful: bool,
+    /// Which elements of the array are replies of the SCAN family, cursors to be translated.
+    pub scans: Vec<usize>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum State {
+    /// Neither WATCH nor MULTI stands.
+    #[default]
+    Idle,
+    /// Keys are watched.
+    Watching(Watch),
+    /// MULTI was answered.
+    Queueing(Queue),
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Watch {
+    /// No key.
+    #[default]
+    Nothing,
+    /// On the present connection.
+    Here,
+    /// On a connection that was lost: whether a key changed can not be known any more.
+    Lost,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Queue {
+    watch: Watch,
+    /// Redis refused a command and will refuse EXEC.
+    refused: bool,
+    /// Commands that were answered with QUEUED.
+    count: usize,
+    /// Their requests, unless the copy is too large.
+    copy: Vec<u8>,
+    /// Those among them for whose sake EXEC's reply is read.
+    notes: Vec<(usize, Word)>,
+}
+
+/// A transaction that a node refused as a whole is played again once in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Refusal {
+    #[default]
+    None,
+    /// The shell was told to play again and has not yet asked how.
+    Told,
+    Past,
+}
+
+impl Queue {
+    fn push(&mut self, sent: &Sent) {
+        if matches!(sent.word, Word::Select(_) | Word::Scan | Word::Stateful) {
+            self.notes.push((self.count, sent.word));
+        }
+        self.count += 1;
+        self.copy.extend(&sent.request);
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Sent {
+    word: Word,
+    /// The request, unless the copy is too large; empty for an ordinary request beside the transaction.
+    request: Vec<u8>,
+}
+
+/// One client's transaction, from the first WATCH or MULTI to EXEC, DISCARD, UNWATCH or RESET.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Transaction {
+    state: State,
+    /// Sent and not yet answered.
+    owed: VecDeque<Sent>,
+    /// Replies to come for requests of a replay.
+    swallow: usize,
+    /// Bytes kept in `owed` and in the queue.
+    kept: usize,
+    /// More than [`COPY_MAX`] would have had to be kept, so nothing is.
+    too_large: bool,
+    /// A connection was lost on which something stood that is too large to be played again, or was refused.
+    lost: bool,
+    refusal: Refusal,
+}
+
+impl Transaction {
+    /// Whether the client's requests belong on its pinned connection.
+    #[must_use]
+    pub fn is_pinned(&self) -> bool {
+        self.state != State::Idle || !self.owed.is_empty()
+    }
+
+    /// Whether Redis will queue the next request rather than execute it, once it has read all that was sent.
+    #[must_use]
+    pub fn is_queueing(&self) -> bool {
+        self.standing().0
+    }
+
+    /// Notes a request that the client sent while it is pinned, or that pins it, and says how to send it.
+    /// `request`: its bytes as they go on the wire.
+    pub fn on_request(&mut self, word: Word, request: &[u8]) -> Send {
+        debug_assert!(
+            !self.owed.iter().any(|sent| matches!(sent.word, Word::Exec | Word::Discard)),
+            "nothing is sent behind an EXEC or DISCARD"
+        );
+        if word == Word::Exec && self.is_doomed() {
+            return Send::Answer;
+        }
+        let ordinary = matches!(word, Word::Other | Word::Scan | Word::Stateful | Word::Select(_));
+        let request = if ordinary && !self.is_queueing() { Vec::new() } else { self.keep(request) };
+        self.owed.push_back(Sent { word, request });
+        Send::Forward
+    }
+
+    /// Takes the reply to the oldest owed request: its first bytes, all of them if `whole`. The whole of an error is
+    /// always needed.
+    pub fn on_reply(&mut self, head: &[u8], whole: bool, proto: Proto) -> Step {
+        if self.swallow > 0 {
+            self.swallow -= 1;
+            if head.starts_with(b"-") {
+                self.refuse();
+            }
+            return Step::Swallow;
+        }
+        let Some(sent) = self.owed.pop_front() else { return Step::Forward };
+        let step = if matches!(self.state, State::Queueing(_)) {
+            self.on_reply_inside(sent, head, whole, proto)
+        } else {
+            self.on_reply_outside(sent.word, head);
+            Step::Forward
+        };
+        if !self.is_pinned() {
+            self.clear();
+        }
+        step
+    }
+
+    /// The reply to an EXEC that is not sent, once nothing is owed before it. The transaction is over and its
+    /// connection, on which MULTI may stand, not clean.
+    pub fn exec_answer(&mut self, proto: Proto) -> Vec<u8> {
+        let answer = match &self.state {
+            State::Queueing(Queue { refused: true, .. }) => ABORTED.to_vec(),
+            State::Queueing(Queue { watch: Watch::Lost, .. }) => null_array(proto),
+            State::Queueing(_) | State::Idle | State::Watching(_) => too_large(),
+        };
+        self.clear();
+        answer
+    }
+
+    /// RESET ended everything, or the client is gone.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// What stands once Redis has read all that was sent: whether MULTI does, and what is watched.
+    fn standing(&self) -> (bool, Watch) {
+        let now = match &self.state {
+            State::Idle => (false, Watch::Nothing),
+            State::Watching(watch) => (false, *watch),
+            State::Queueing(queue) => (true, queue.watch),
+        };
+        self.owed.iter().fold(now, |(inside, watch), sent| match (sent.word, inside) {
+            (Word::Multi, _) => (true, watch),
+            (Word::Watch, false) if watch == Watch::Nothing => (false, Watch::Here),
+            (Word::Exec | Word::Discard, true) | (Word::Unwatch, false) | (Word::Reset, _) => {
+                (false, Watch::Nothing)
+            }
+            _ => (inside, watch),
+        })
+    }
+
+    /// EXEC can not be sent: it would not execute what the client queued, or not under the client's condition.
+    fn is_doomed(&self) -> bool {
+        let (inside, watch) = self.standing();
+        inside && (watch == Watch::Lost || self.lost)
+    }
+
+    fn keep(&mut self, request: &[u8]) -> Vec<u8> {
+        self.too_large |= self.kept + request.len() > COPY_MAX;
+        if self.too_large {
+            self.kept = 0;
+            self.owed.iter_mut().for_each(|sent| sent.request = Vec::new());
+            if let State::Queueing(queue) = &mut self.state {
+                queue.copy = Vec::new();
+            }
+            return Vec::new();
+        }
+        self.kept += request.len();
+        request.to_vec()
+    }
+
+    fn on_reply_outside(&mut self, word: Word, head: &[u8]) {
+        if head.starts_with(b"-") {
+            return;
+        }
+        let watch = if let State::Watching(watch) = self.state { watch } else { Watch::Nothing };
+        match word {
+            Word::Multi => self.state = State::Queueing(Queue { watch, ..Queue::default() }),
+            Word::Watch if watch == Watch::Nothing => self.state = State::Watching(Watch::Here),
+            Word::Unwatch | Word::Reset => self.state = State::Idle,
+            _ => {}
+        }
+    }
+
+    fn on_reply_inside(&mut self, sent: Sent, head: &[u8], whole: bool, proto: Proto) -> Step {
+        if sent.word == Word::Exec {
+            return self.on_exec_reply(sent, head, whole, proto);
+        }
+        let exec_is_owed = self.owed.iter().any(|sent| sent.word == Word::Exec);
+        let State::Queueing(queue) = &mut self.state else { return Step::Forward };
+        match head.strip_prefix(b"-") {
+            None if head == QUEUED => queue.push(&sent),
+            // DISCARD or RESET, which Redis never queues.
+            None => self.state = State::Idle,
+            Some(error) if leads_no_more(error) && !exec_is_owed && self.may_play_again() => {
+                self.owed.push_front(sent);
+                return Step::PlayAgain;
+            }
+            // Redis forgives a nested MULTI and Valkey does not. The difference matters only after a loss, and then
+            // it is right for both to refuse the whole.
+            Some(_) => self.refuse(),
+        }
+        Step::Forward
+    }
+
+    fn on_exec_reply(&mut self, exec: Sent, head: &[u8], whole: bool, proto: Proto) -> Step {
+        let State::Queueing(queue) = std::mem::take(&mut self.state) else { return Step::Forward };
+        if head.strip_prefix(REFUSED).is_some_and(leads_no_more) {
+            if queue.watch != Watch::Nothing {
+                return Step::Answer(null_array(proto));
+            }
+            if self.may_play_again() {
+                self.state = State::Queueing(queue);
+                self.owed.push_front(exec);
+                return Step::PlayAgain;
+            }
+        }
+        if head.starts_with(b"*") && head != b"*-1\r\n" {
+            Step::Executed(executed(&queue.notes, head, whole))
+        } else {
+            Step::Forward
+        }
+    }
+
+    fn refuse(&mut self) {
+        if let State::Queueing(queue) = &mut self.state {
+            queue.refused = true;
+        }
+    }
+
+    fn may_play_again(&mut self) -> bool {
+        let may = self.refusal == Refusal::None && !self.too_large;
+        if may {
+            self.refusal = Refusal::Told;
+        }
+        may
+    }
+}
+
+/// Whether an error, without its sign, is a node's that leads no more or not yet. Such a node executed nothing.
+fn leads_no_more(error: &[u8]) -> bool {
+    [&b"READONLY "[..], b"LOADING ", b"MASTERDOWN "].iter().any(|code| error.starts_with(code))
+}
+
+fn executed(notes: &[(usize, Word)], reply: &[u8], whole: bool) -> Executed {
+    let mut executed = Executed::default();
+    if notes.is_empty() {
+        return executed;
+    }
+    if !whole {
+        // What a SELECT within answered may lie in bytes that have passed already.
+        executed.stateful = notes.iter().any(|(_, word)| *word != Word::Scan);
+    }
+    let mut notes = notes.iter().copied().peekable();
+    for (index, element) in elements(reply).enumerate() {
+        let Some((_, word)) = notes.next_if(|(at, _)| *at == index) else { continue };
+        match word {
+            Word::Select(Some(number)) if element == OK => executed.database = Some(number),
+            Word::Stateful => executed.stateful = true,
+            Word::Scan => executed.scans.push(index),
+            _ => {}
+        }
+    }
+    executed
+}
+
+fn null_array(proto: Proto) -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    encode::null_array(&mut bytes, proto);
+    bytes.to_vec()
+}
+
+fn too_large() -> Vec<u8> {
+    let mut bytes = BytesMut::new();
+    let reason = "the connection to the primary was lost and more than 1 MiB was queued";
+    encode::error(&mut bytes, &Failure::TransactionLost { reason }.to_string());
+    bytes.to_vec()
+}
+
+#[cfg(test)]
+mod tests;

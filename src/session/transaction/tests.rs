@@ -1,0 +1,315 @@
+use super::*;
+use crate::command::find;
+use crate::resp::encode;
+
+/// The bytes of a request and what it is.
+fn request(text: &str) -> (Word, Vec<u8>) {
+    let words: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
+    let spec = find(words[0]).expect("the table knows it").spec();
+    let mut bytes = BytesMut::new();
+    encode::command(&mut bytes, &words);
+    (Word::of(spec, words.get(1).copied()), bytes.to_vec())
+}
+
+fn send(transaction: &mut Transaction, text: &str) -> Send {
+    let (word, bytes) = request(text);
+    transaction.on_request(word, &bytes)
+}
+
+fn reply(transaction: &mut Transaction, text: &str) -> Step {
+    transaction.on_reply(format!("{text}\r\n").as_bytes(), true, Proto::Resp2)
+}
+
+/// Sends each request and gives it its reply.
+fn play(transaction: &mut Transaction, dialogue: &[(&str, &str)]) {
+    for (text, answer) in dialogue {
+        assert_eq!(send(transaction, text), Send::Forward, "{text}");
+        assert_eq!(reply(transaction, answer), Step::Forward, "{text}");
+    }
+}
+
+fn bytes(requests: &[&str]) -> Vec<u8> {
+    requests.iter().flat_map(|text| request(text).1).collect()
+}
+
+fn again(text: &str) -> Fate {
+    let (word, request) = request(text);
+    Fate::SendAgain { word, request }
+}
+
+fn answer(text: &str) -> Fate {
+    Fate::Answer(format!("{text}\r\n").into_bytes())
+}
+
+#[test]
+fn pins_from_the_first_word_until_the_last_reply() {
+    for (first, inside, last, end) in [
+        ("MULTI", true, "EXEC", "*0"),
+        ("MULTI", true, "DISCARD", "+OK"),
+        ("WATCH k", false, "UNWATCH", "+OK"),
+        ("MULTI", true, "RESET", "+RESET"),
+    ] {
+        let mut transaction = Transaction::default();
+        assert!(!transaction.is_pinned());
+        send(&mut transaction, first);
+        assert!(transaction.is_pinned());
+        assert_eq!(transaction.is_queueing(), inside);
+        reply(&mut transaction, "+OK");
+        assert!(transaction.is_pinned());
+        send(&mut transaction, last);
+        assert!(transaction.is_pinned() && !transaction.is_queueing());
+        reply(&mut transaction, end);
+        assert_eq!(transaction, Transaction::default(), "{first} {last}");
+    }
+}
+
+#[test]
+fn keys_stay_watched_behind_an_error_and_are_released_by_exec() {
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("WATCH k", "+OK"), ("GET k", "$1\r\nv"), ("EXEC", "-ERR EXEC without MULTI")]);
+    assert!(transaction.is_pinned());
+    play(&mut transaction, &[("MULTI", "+OK"), ("SET k v", "+QUEUED"), ("EXEC", "*-1")]);
+    assert!(!transaction.is_pinned());
+}
+
+#[test]
+fn a_failed_first_word_pins_nothing() {
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("MULTI", "-NOAUTH Authentication required.")]);
+    assert_eq!(transaction, Transaction::default());
+}
+
+#[test]
+fn exec_leaves_the_database_of_the_last_select_that_succeeded() {
+    let mut transaction = Transaction::default();
+    play(
+        &mut transaction,
+        &[("MULTI", "+OK"), ("SELECT 7", "+QUEUED"), ("SELECT 99", "+QUEUED"), ("LRANGE l 0 -1", "+QUEUED")],
+    );
+    play(&mut transaction, &[("SELECT x", "+QUEUED"), ("SCAN 0", "+QUEUED")]);
+    send(&mut transaction, "EXEC");
+    let array = "*5\r\n+OK\r\n-ERR DB index is out of range\r\n*1\r\n$3\r\n+OK\r\n-ERR value is not an integer or out of range\r\n*2\r\n$1\r\n0\r\n*0";
+    let expected = Executed { database: Some(7), stateful: false, scans: vec![4] };
+    assert_eq!(reply(&mut transaction, array), Step::Executed(expected));
+}
+
+#[test]
+fn exec_tells_of_state_that_only_its_connection_has() {
+    for (command, element, stateful) in [
+        ("SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1", true),
+        ("HELLO 3", "+OK", true),
+        ("GET k", "$-1", false),
+    ] {
+        let mut transaction = Transaction::default();
+        play(&mut transaction, &[("MULTI", "+OK"), (command, "+QUEUED")]);
+        send(&mut transaction, "EXEC");
+        let step = reply(&mut transaction, &format!("*1\r\n{element}"));
+        assert_eq!(step, Step::Executed(Executed { stateful, ..Executed::default() }), "{command}");
+    }
+}
+
+#[test]
+fn a_select_whose_answer_went_by_unseen_keeps_the_connection() {
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("MULTI", "+OK"), ("GET big", "+QUEUED"), ("SELECT 7", "+QUEUED")]);
+    send(&mut transaction, "EXEC");
+    let step = transaction.on_reply(b"*2\r\n$2000000\r\nxxx", false, Proto::Resp2);
+    assert_eq!(step, Step::Executed(Executed { stateful: true, ..Executed::default() }));
+}
+
+#[test]
+fn before_exec_the_copy_is_played_to_the_next_primary() {
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("MULTI", "+OK"), ("SET k 1", "+QUEUED"), ("INCR k", "+QUEUED")]);
+    send(&mut transaction, "INCR k");
+    let recovery = transaction.recover(0);
+    assert_eq!(recovery.replay, bytes(&["MULTI", "SET k 1", "INCR k"]));
+    assert_eq!(recovery.fates, [again("INCR k")]);
+    assert_eq!(send(&mut transaction, "INCR k"), Send::Forward);
+    for answer in ["+OK", "+QUEUED", "+QUEUED"] {
+        assert_eq!(reply(&mut transaction, answer), Step::Swallow);
+    }
+    assert_eq!(reply(&mut transaction, "+QUEUED"), Step::Forward);
+    assert_eq!(send(&mut transaction, "EXEC"), Send::Forward);
+    assert!(matches!(reply(&mut transaction, "*3\r\n+OK\r\n:2\r\n:3"), Step::Executed(_)));
+}
+
+#[test]
+fn a_second_loss_plays_the_same_copy() {
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("MULTI", "+OK"), ("SET k 1", "+QUEUED")]);
+    let first = transaction.recover(0);
+    reply(&mut transaction, "+OK");
+    assert_eq!(transaction.recover(0), first);
+}
+
+#[test]
+fn an_exec_that_was_not_written_is_sent_again_with_what_is_before_it() {
+    let mut transaction = Transaction::default();
+    for text in ["MULTI", "SET k 1", "EXEC"] {
+        send(&mut transaction, text);
+    }
+    let recovery = transaction.recover(1);
+    assert!(recovery.replay.is_empty());
+    assert_eq!(recovery.fates, [again("MULTI"), again("SET k 1"), again("EXEC")]);
+}
+
+#[test]
+fn after_exec_was_written_its_outcome_is_unknown() {
+    let mut transaction = Transaction::default();
+    for text in ["MULTI", "SET k 1", "EXEC"] {
+        send(&mut transaction, text);
+    }
+    let recovery = transaction.recover(0);
+    assert!(recovery.replay.is_empty());
+    assert_eq!(recovery.fates, [answer("+OK"), answer("+QUEUED"), Fate::Ambiguous]);
+    assert_eq!(transaction, Transaction::default());
+}
+
+#[test]
+fn an_exec_that_redis_would_have_refused_was_not_executed_even_when_its_reply_is_lost() {
+    let mut transaction = Transaction::default();
+    play(
+        &mut transaction,
+        &[("MULTI", "+OK"), ("SET k", "-ERR wrong number of arguments for 'set' command")],
+    );
+    send(&mut transaction, "EXEC");
+    let aborted = answer("-EXECABORT Transaction discarded because of previous errors.");
+    assert_eq!(transaction.recover(0).fates, [aborted]);
+}
+
+#[test]
+fn a_discard_needs_no_server() {
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("MULTI", "+OK"), ("SET k 1", "+QUEUED")]);
+    send(&mut transaction, "DISCARD");
+    assert_eq!(transaction.recover(1).fates, [answer("+OK")]);
+    assert_eq!(transaction, Transaction::default());
+}
+
+#[test]
+fn with_watch_the_lost_exec_answers_nil_in_the_clients_protocol() {
+    for (proto, nil) in [(Proto::Resp2, "*-1\r\n"), (Proto::Resp3, "_\r\n")] {
+        let mut transaction = Transaction::default();
+        play(&mut transaction, &[("WATCH k", "+OK"), ("MULTI", "+OK"), ("SET k 1", "+QUEUED")]);
+        let recovery = transaction.recover(0);
+        assert_eq!(recovery.replay, bytes(&["MULTI", "SET k 1"]));
+        reply(&mut transaction, "+OK");
+        reply(&mut transaction, "+QUEUED");
+        assert_eq!(send(&mut transaction, "EXEC"), Send::Answer);
+        assert_eq!(transaction.exec_answer(proto), nil.as_bytes());
+        assert_eq!(transaction, Transaction::default());
+    }
+}
+
+#[test]
+fn a_watch_lost_before_multi_dooms_the_next_exec_unless_it_is_released() {
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("WATCH k", "+OK")]);
+    send(&mut transaction, "GET k");
+    assert_eq!(transaction.recover(0), Recovery { replay: Vec::new(), fates: vec![Fate::ByRetryClass] });
+    send(&mut transaction, "MULTI");
+    send(&mut transaction, "SET k 1");
+    assert_eq!(send(&mut transaction, "EXEC"), Send::Answer);
+
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("WATCH k", "+OK")]);
+    transaction.recover(0);
+    play(&mut transaction, &[("UNWATCH", "+OK"), ("MULTI", "+OK")]);
+    assert_eq!(send(&mut transaction, "EXEC"), Send::Forward);
+}
+
+#[test]
+fn a_watch_whose_reply_was_not_seen_is_simply_sent_again() {
+    let mut transaction = Transaction::default();
+    send(&mut transaction, "WATCH k");
+    assert_eq!(transaction.recover(0).fates, [again("WATCH k")]);
+    play(&mut transaction, &[("WATCH k", "+OK"), ("MULTI", "+OK")]);
+    assert_eq!(send(&mut transaction, "EXEC"), Send::Forward);
+}
+
+#[test]
+fn a_refused_command_outranks_a_lost_watch() {
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("WATCH k", "+OK"), ("MULTI", "+OK"), ("SET k", "-ERR wrong number")]);
+    let recovery = transaction.recover(0);
+    assert_eq!(recovery.replay, bytes(&["MULTI"]));
+    reply(&mut transaction, "+OK");
+    assert_eq!(send(&mut transaction, "EXEC"), Send::Answer);
+    assert!(transaction.exec_answer(Proto::Resp2).starts_with(b"-EXECABORT"));
+}
+
+#[test]
+fn a_transaction_that_is_too_large_to_keep_is_refused_after_a_loss_and_not_before() {
+    let half = format!("SET k {}", "x".repeat(COPY_MAX / 2));
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("MULTI", "+OK"), (&half, "+QUEUED"), (&half, "+QUEUED")]);
+    let kept = transaction.kept
+        + matches!(&transaction.state, State::Queueing(queue) if queue.copy.is_empty()) as usize;
+    assert_eq!(kept, 1, "the copy is given up, and its memory with it");
+    send(&mut transaction, "INCR k");
+    let recovery = transaction.recover(0);
+    assert_eq!((recovery.replay, recovery.fates), (bytes(&["MULTI"]), vec![answer("+QUEUED")]));
+    assert_eq!(reply(&mut transaction, "+OK"), Step::Swallow);
+    play(&mut transaction, &[("INCR k", "+QUEUED")]);
+    assert_eq!(send(&mut transaction, "EXEC"), Send::Answer);
+    let text = String::from_utf8(transaction.exec_answer(Proto::Resp2)).expect("text");
+    assert!(text.starts_with("-EXECABORT ") && text.ends_with("; not executed\r\n"), "{text}");
+
+    let mut intact = Transaction::default();
+    play(&mut intact, &[("MULTI", "+OK"), (&half, "+QUEUED"), (&half, "+QUEUED")]);
+    assert_eq!(send(&mut intact, "EXEC"), Send::Forward);
+}
+
+#[test]
+fn what_a_demoted_node_refuses_as_a_whole_is_played_again_once() {
+    let refusal =
+        "-EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.";
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("MULTI", "+OK"), ("SET k 1", "+QUEUED")]);
+    send(&mut transaction, "EXEC");
+    assert_eq!(reply(&mut transaction, refusal), Step::PlayAgain);
+    let recovery = transaction.recover(0);
+    assert_eq!(recovery, Recovery { replay: bytes(&["MULTI", "SET k 1"]), fates: vec![again("EXEC")] });
+    send(&mut transaction, "EXEC");
+    reply(&mut transaction, "+OK");
+    reply(&mut transaction, "+QUEUED");
+    assert_eq!(reply(&mut transaction, refusal), Step::Forward);
+    assert_eq!(transaction, Transaction::default());
+}
+
+#[test]
+fn a_command_that_a_demoted_node_refuses_to_queue_is_played_again() {
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("MULTI", "+OK"), ("GET k", "+QUEUED")]);
+    send(&mut transaction, "SET k 1");
+    assert_eq!(
+        reply(&mut transaction, "-READONLY You can't write against a read only replica."),
+        Step::PlayAgain
+    );
+    let recovery = transaction.recover(0);
+    assert_eq!(recovery, Recovery { replay: bytes(&["MULTI", "GET k"]), fates: vec![again("SET k 1")] });
+}
+
+#[test]
+fn a_demoted_nodes_refusal_of_watched_keys_is_the_nil_that_says_try_again() {
+    let refusal =
+        "-EXECABORT Transaction discarded because of: READONLY You can't write against a read only replica.";
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("WATCH k", "+OK"), ("MULTI", "+OK"), ("SET k 1", "+QUEUED")]);
+    send(&mut transaction, "EXEC");
+    assert_eq!(reply(&mut transaction, refusal), Step::Answer(b"*-1\r\n".to_vec()));
+    assert_eq!(transaction, Transaction::default());
+}
+
+#[test]
+fn refusals_that_concern_the_client_are_handed_on() {
+    for error in
+        ["-OOM command not allowed when used memory > 'maxmemory'.", "-NOPERM no", "-BUSY Redis is busy"]
+    {
+        let mut transaction = Transaction::default();
+        play(&mut transaction, &[("MULTI", "+OK"), ("SET k 1", error)]);
+        play(&mut transaction, &[("EXEC", "-EXECABORT Transaction discarded because of previous errors.")]);
+        assert_eq!(transaction, Transaction::default());
+    }
+}

@@ -1,0 +1,246 @@
+//! All blocks together: handed out to their writers, summed and written as text at a scrape.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use prometheus::TextEncoder;
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, MetricFamily, MetricType};
+
+use super::buckets::Sum;
+use super::group::{Episode, Group, NodeRole, NodeView, micros};
+use super::names::{self, Metric, MetricKind};
+use super::worker::{ErrorKind, WorkerMetrics};
+
+/// Every metric of the process.
+#[derive(Debug)]
+pub struct Metrics {
+    commands: Vec<String>,
+    nodes: Vec<String>,
+    workers: Vec<Arc<WorkerMetrics>>,
+    group: Mutex<Group>,
+}
+
+impl Metrics {
+    /// Metrics for these rows of the command table, these nodes by address, and so many workers. The names bound
+    /// the values of the labels for the life of the process.
+    #[must_use]
+    pub fn new(commands: Vec<String>, nodes: Vec<String>, workers: usize) -> Self {
+        let block = |_| Arc::new(WorkerMetrics::new(commands.len(), nodes.len()));
+        let workers = (0..workers).map(block).collect();
+        let group = Mutex::new(Group::new(nodes.len()));
+        Self { commands, nodes, workers, group }
+    }
+
+    /// The block of one worker, which that worker alone writes.
+    ///
+    /// # Panics
+    /// When `index` is not below the number of workers.
+    #[must_use]
+    pub fn worker(&self, index: usize) -> Arc<WorkerMetrics> {
+        self.workers[index].clone()
+    }
+
+    /// Clients connected at present, over all workers.
+    #[must_use]
+    pub fn clients(&self) -> i64 {
+        self.sum(|worker| &worker.clients)
+    }
+
+    /// Requests held at present, over all workers.
+    #[must_use]
+    pub fn held(&self) -> i64 {
+        self.sum(|worker| &worker.held)
+    }
+
+    /// Sets the epoch and the nodes, by position; nodes beyond the declared ones are left out.
+    pub fn set_group(&self, epoch: u64, nodes: &[NodeView]) {
+        let mut group = self.group();
+        group.epoch = epoch;
+        for (slot, node) in group.nodes.iter_mut().zip(nodes) {
+            *slot = *node;
+        }
+    }
+
+    /// Counts an answered PING of the node with this position.
+    pub fn ping(&self, node: u16, took: Duration) {
+        if let Some(ping) = self.group().pings.get(usize::from(node)) {
+            ping.add(micros(took), 1);
+        }
+    }
+
+    /// Counts an ended episode.
+    pub fn episode(&self, episode: &Episode) {
+        self.group().episode(episode);
+    }
+
+    /// Everything in Prometheus's text format, version 0.0.4.
+    ///
+    /// # Errors
+    /// The encoder's own sentence; it does not happen with the names declared here.
+    pub fn render(&self) -> Result<String, String> {
+        let mut families = Vec::with_capacity(names::ALL.len());
+        self.collect_group(&mut families);
+        self.collect_workers(&mut families);
+        // A family without a series (no replica's lag is known yet) is not a text that the encoder takes.
+        families.retain(|family: &MetricFamily| !family.get_metric().is_empty());
+        TextEncoder::new().encode_to_string(&families).map_err(|error| error.to_string())
+    }
+
+    fn collect_group(&self, families: &mut Vec<MetricFamily>) {
+        let group = self.group();
+        let nodes = || self.nodes.iter().map(String::as_str).zip(&group.nodes);
+        let flag = |is: bool| if is { 1.0 } else { 0.0 };
+        families.push(family(&names::BUILD_INFO, [(vec![env!("CARGO_PKG_VERSION")], Value::Number(1.0))]));
+        families.push(family(&names::EPOCH, [(vec![], number(group.epoch))]));
+        families
+            .push(family(&names::NODE_UP, nodes().map(|(name, n)| (vec![name], Value::Number(flag(n.up))))));
+        let roles = nodes().flat_map(|(name, node)| {
+            NodeRole::ALL.map(|(role, label)| (vec![name, label], Value::Number(flag(node.role == role))))
+        });
+        families.push(family(&names::NODE_ROLE, roles));
+        let lags = nodes().filter_map(|(name, node)| Some((vec![name], number(node.lag_bytes?))));
+        families.push(family(&names::NODE_LAG, lags));
+        let ages = nodes()
+            .filter_map(|(name, node)| Some((vec![name], Value::Number(node.staleness?.as_secs_f64()))));
+        families.push(family(&names::NODE_STALENESS, ages));
+        let pings =
+            self.nodes.iter().zip(&group.pings).map(|(name, ping)| (vec![name.as_str()], summed([ping])));
+        families.push(family(&names::NODE_PING, pings));
+        let episodes = [(0, "failover"), (1, "switchover")].into_iter().flat_map(|(ordered, kind)| {
+            let of = &group.episodes[ordered];
+            [(vec![kind, "changed"], number(of[1])), (vec![kind, "unchanged"], number(of[0]))]
+        });
+        families.push(family(&names::FAILOVERS, episodes));
+        let phases = group.phases.iter().map(|(phase, histogram)| (vec![*phase], summed([histogram])));
+        families.push(family(&names::FAILOVER_DURATION, phases));
+    }
+
+    fn collect_workers(&self, families: &mut Vec<MetricFamily>) {
+        let total = |of: fn(&WorkerMetrics) -> &AtomicU64| [(vec![], number(self.total(of)))];
+        families.push(family(&names::CLIENTS, [(vec![], signed(self.clients()))]));
+        families.push(family(&names::CLIENT_CONNECTIONS, total(|w| &w.connections)));
+        families.push(family(&names::HELD, [(vec![], signed(self.held()))]));
+        families.push(family(&names::AMBIGUOUS, total(|w| &w.ambiguous)));
+        families.push(family(&names::REISSUED, total(|w| &w.reissued)));
+        let holds = summed(self.workers.iter().map(|worker| &worker.hold_duration));
+        families.push(family(&names::HOLD_DURATION, [(vec![], holds)]));
+        let errors = ErrorKind::ALL
+            .map(|(kind, label)| (vec![label], number(self.total(|worker| &worker.errors[kind as usize]))));
+        families.push(family(&names::ERRORS, errors));
+        let bytes = [(0, "client"), (1, "backend")].into_iter().flat_map(|(side, side_label)| {
+            [(0, "in"), (1, "out")].map(|(direction, label)| {
+                (vec![side_label, label], number(self.total(|worker| &worker.bytes[side][direction])))
+            })
+        });
+        families.push(family(&names::BYTES, bytes));
+        let nodes = self.nodes.iter().enumerate().map(|(index, name)| {
+            (vec![name.as_str()], summed(self.workers.iter().map(|worker| &worker.nodes[index])))
+        });
+        families.push(family(&names::BACKEND_DURATION, nodes));
+        self.collect_rows(families);
+    }
+
+    /// Series per command: only those that ever counted, since the table has hundreds of rows.
+    fn collect_rows(&self, families: &mut Vec<MetricFamily>) {
+        let commands = || self.commands.iter().map(String::as_str).chain(["unknown"]).enumerate();
+        let counts = commands().flat_map(|(row, name)| {
+            let on_primary = self.total(|worker| &worker.rows[row].on_primary);
+            let on_replica = self.total(|worker| &worker.rows[row].on_replica);
+            [(vec![name, "primary"], on_primary), (vec![name, "replica"], on_replica)]
+        });
+        let counts = counts.filter(|(_, n)| *n > 0).map(|(labels, n)| (labels, number(n)));
+        families.push(family(&names::COMMANDS, counts));
+        let durations = commands().filter_map(|(row, name)| {
+            let mut sum = Sum::default();
+            self.workers.iter().for_each(|worker| sum.take(&worker.rows[row].duration));
+            (sum.count() > 0).then(|| (vec![name], Value::Histogram(sum)))
+        });
+        families.push(family(&names::COMMAND_DURATION, durations));
+    }
+
+    fn total(&self, of: impl Fn(&WorkerMetrics) -> &AtomicU64) -> u64 {
+        self.workers.iter().map(|worker| of(worker).load(Ordering::Relaxed)).sum()
+    }
+
+    fn sum(&self, of: impl Fn(&WorkerMetrics) -> &AtomicI64) -> i64 {
+        self.workers.iter().map(|worker| of(worker).load(Ordering::Relaxed)).sum()
+    }
+
+    /// Numbers are whole at any moment, so a writer that panicked leaves nothing torn.
+    fn group(&self) -> MutexGuard<'_, Group> {
+        self.group.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Value {
+    Number(f64),
+    Histogram(Sum),
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the text format holds 64-bit floats")]
+fn number(n: u64) -> Value {
+    Value::Number(n as f64)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "the text format holds 64-bit floats")]
+fn signed(n: i64) -> Value {
+    Value::Number(n as f64)
+}
+
+fn summed<'a>(histograms: impl IntoIterator<Item = &'a super::buckets::Histogram>) -> Value {
+    let mut sum = Sum::default();
+    histograms.into_iter().for_each(|histogram| sum.take(histogram));
+    Value::Histogram(sum)
+}
+
+fn family<'a>(metric: &Metric, series: impl IntoIterator<Item = (Vec<&'a str>, Value)>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(metric.name.to_owned());
+    family.set_help(metric.help.to_owned());
+    family.set_field_type(match metric.kind {
+        MetricKind::Counter => MetricType::COUNTER,
+        MetricKind::Gauge => MetricType::GAUGE,
+        MetricKind::Histogram => MetricType::HISTOGRAM,
+    });
+    family.set_metric(series.into_iter().map(|(labels, value)| sample(metric, &labels, &value)).collect());
+    family
+}
+
+fn sample(metric: &Metric, labels: &[&str], value: &Value) -> prometheus::proto::Metric {
+    let pairs = metric.labels.iter().zip(labels).map(|((name, _), value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    });
+    let mut sample = prometheus::proto::Metric::from_label(pairs.collect());
+    match value {
+        Value::Number(n) if metric.kind == MetricKind::Counter => {
+            let mut counter = Counter::default();
+            counter.set_value(*n);
+            sample.set_counter(counter);
+        }
+        Value::Number(n) => {
+            let mut gauge = Gauge::default();
+            gauge.set_value(*n);
+            sample.set_gauge(gauge);
+        }
+        Value::Histogram(sum) => sample.set_histogram(histogram(sum)),
+    }
+    sample
+}
+
+fn histogram(sum: &Sum) -> Histogram {
+    let buckets = sum.cumulative().map(|(bound, count)| {
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(bound);
+        bucket.set_cumulative_count(count);
+        bucket
+    });
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(buckets.collect());
+    histogram.set_sample_count(sum.count());
+    histogram.set_sample_sum(sum.seconds());
+    histogram
+}

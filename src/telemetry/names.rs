@@ -1,0 +1,108 @@
+//! Every metric: name, kind, unit, help, labels. The only place that spells a metric's name.
+
+use std::fmt::Write as _;
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows, from 0 at the start of the process.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts per bucket, with a sum and a count.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Debug)]
+pub struct Metric {
+    /// Its full name; the unit is its end.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: MetricKind,
+    /// What is counted: seconds, bytes, or the things themselves.
+    pub unit: &'static str,
+    /// One sentence.
+    pub help: &'static str,
+    /// Names of its labels, and the bound on the values of each.
+    pub labels: &'static [(&'static str, &'static str)],
+}
+
+const NODE: (&str, &str) = ("node", "addresses of backend.nodes");
+const COMMAND: (&str, &str) = ("command", "names of the command table, and `unknown`");
+const COUNTER: MetricKind = MetricKind::Counter;
+const GAUGE: MetricKind = MetricKind::Gauge;
+const HISTOGRAM: MetricKind = MetricKind::Histogram;
+
+macro_rules! metrics {
+    ($($id:ident = $name:literal, $kind:ident, $unit:literal, [$($label:expr),*], $help:literal;)*) => {
+        $(pub(super) static $id: Metric =
+            Metric { name: $name, kind: $kind, unit: $unit, help: $help, labels: &[$($label),*] };)*
+        /// Every metric, in the order of printing.
+        pub static ALL: &[&Metric] = &[$(&$id),*];
+    };
+}
+
+metrics! {
+    BUILD_INFO = "redhold_build_info", GAUGE, "1", [("version", "the running version")],
+        "Always 1; the version is in the label.";
+    EPOCH = "redhold_epoch", GAUGE, "decisions", [],
+        "Number of the routing decision in force; grows by one at each change of primary.";
+    NODE_UP = "redhold_node_up", GAUGE, "0 or 1", [NODE],
+        "Whether the last look at the node was answered.";
+    NODE_ROLE = "redhold_node_role", GAUGE, "0 or 1", [NODE, ("role", "primary, replica, unknown")],
+        "1 for the role that the node last said it has, 0 for the others.";
+    NODE_LAG = "redhold_node_replication_lag_bytes", GAUGE, "bytes", [NODE],
+        "Bytes of the primary's history that the replica has not applied; absent while unknown.";
+    NODE_STALENESS = "redhold_node_staleness_seconds", GAUGE, "seconds", [NODE],
+        "How old the replica's data may be; absent while unknown.";
+    NODE_PING = "redhold_node_ping_seconds", HISTOGRAM, "seconds", [NODE],
+        "Time from the monitor's PING to the node's answer.";
+    CLIENTS = "redhold_clients", GAUGE, "clients", [],
+        "Clients connected.";
+    CLIENT_CONNECTIONS = "redhold_client_connections_total", COUNTER, "connections", [],
+        "Client connections accepted.";
+    COMMANDS = "redhold_commands_total", COUNTER, "requests", [COMMAND, ("node_role", "primary, replica")],
+        "Requests answered by nodes, by command and by the role of the node.";
+    COMMAND_DURATION = "redhold_command_duration_seconds", HISTOGRAM, "seconds", [COMMAND],
+        "Time from a request's arrival to its reply's departure, holds included.";
+    BACKEND_DURATION = "redhold_backend_duration_seconds", HISTOGRAM, "seconds", [NODE],
+        "Time from a request's departure towards the node to its reply's arrival.";
+    ERRORS = "redhold_errors_total", COUNTER, "replies",
+        [("kind", "hold_expired, ambiguous, in_flight_at_death, no_connection, managed, cursor, transaction_lost, protocol, max_clients, client_output")],
+        "Error replies of the proxy's own and clients closed by it, by kind.";
+    HELD = "redhold_held_requests", GAUGE, "requests", [],
+        "Requests that wait for a writable primary.";
+    HOLD_DURATION = "redhold_hold_duration_seconds", HISTOGRAM, "seconds", [],
+        "How long held requests waited until they were sent or answered.";
+    FAILOVERS = "redhold_failovers_total", COUNTER, "episodes",
+        [("kind", "failover, switchover"), ("result", "changed, unchanged")],
+        "Episodes ended, by whether the primary changed; unchanged ones are false alarms and refusals.";
+    FAILOVER_DURATION = "redhold_failover_duration_seconds", HISTOGRAM, "seconds",
+        [("phase", "phases of the failover machine, and `total`")],
+        "Time spent in each phase of an episode that changed the primary; `total`: from its first sign to its end.";
+    AMBIGUOUS = "redhold_ambiguous_writes_total", COUNTER, "requests", [],
+        "Writes answered with AMBIGUOUS: whether they were executed is unknown.";
+    BYTES = "redhold_bytes_total", COUNTER, "bytes", [("side", "client, backend"), ("direction", "in, out")],
+        "Bytes read (in) and written (out) by the proxy on the side of clients and of nodes.";
+    REISSUED = "redhold_reissued_total", COUNTER, "requests", [],
+        "Requests sent a second time after their first connection was lost.";
+}
+
+/// `docs/metrics.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::from(include_str!("reference_head.txt"));
+    text.push_str("\n| metric | kind | unit | labels | meaning |\n|---|---|---|---|---|\n");
+    for metric in ALL {
+        let kind = match metric.kind {
+            MetricKind::Counter => "counter",
+            MetricKind::Gauge => "gauge",
+            MetricKind::Histogram => "histogram",
+        };
+        let labels: Vec<_> = metric.labels.iter().map(|(name, bound)| format!("`{name}`: {bound}")).collect();
+        let (name, unit, help) = (metric.name, metric.unit, metric.help);
+        let _ = writeln!(text, "| `{name}` | {kind} | {unit} | {} | {help} |", labels.join("; "));
+    }
+    text
+}

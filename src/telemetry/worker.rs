@@ -1,0 +1,191 @@
+//! One worker's counters: written by that worker alone, read by a scrape.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use crate::error::Failure;
+
+use super::buckets::{Histogram, bump};
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// A client.
+    Client,
+    /// A node.
+    Backend,
+}
+
+/// Which way bytes go, seen from the proxy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Read.
+    In,
+    /// Written.
+    Out,
+}
+
+/// What kind of error a client met that the proxy itself made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// [`Failure::HoldExpired`]
+    HoldExpired,
+    /// [`Failure::Ambiguous`]
+    Ambiguous,
+    /// [`Failure::InFlightAtDeath`]
+    InFlightAtDeath,
+    /// [`Failure::NoConnection`]
+    NoConnection,
+    /// [`Failure::Managed`]
+    Managed,
+    /// [`Failure::Cursor`]
+    Cursor,
+    /// [`Failure::TransactionLost`]
+    TransactionLost,
+    /// The client broke the protocol and was closed as Redis would.
+    Protocol,
+    /// One client too many.
+    MaxClients,
+    /// A client that did not read its replies was closed.
+    ClientOutput,
+}
+
+impl ErrorKind {
+    /// All of them, with their label.
+    pub(super) const ALL: [(Self, &'static str); 10] = [
+        (Self::HoldExpired, "hold_expired"),
+        (Self::Ambiguous, "ambiguous"),
+        (Self::InFlightAtDeath, "in_flight_at_death"),
+        (Self::NoConnection, "no_connection"),
+        (Self::Managed, "managed"),
+        (Self::Cursor, "cursor"),
+        (Self::TransactionLost, "transaction_lost"),
+        (Self::Protocol, "protocol"),
+        (Self::MaxClients, "max_clients"),
+        (Self::ClientOutput, "client_output"),
+    ];
+}
+
+impl From<&Failure> for ErrorKind {
+    fn from(failure: &Failure) -> Self {
+        match failure {
+            Failure::HoldExpired { .. } => Self::HoldExpired,
+            Failure::Ambiguous { .. } => Self::Ambiguous,
+            Failure::InFlightAtDeath { .. } => Self::InFlightAtDeath,
+            Failure::NoConnection { .. } => Self::NoConnection,
+            Failure::Managed { .. } => Self::Managed,
+            Failure::Cursor { .. } => Self::Cursor,
+            Failure::TransactionLost { .. } => Self::TransactionLost,
+        }
+    }
+}
+
+/// Counters of one row of the command table.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    pub(super) on_primary: AtomicU64,
+    pub(super) on_replica: AtomicU64,
+    pub(super) duration: Histogram,
+}
+
+/// One worker's block. **One thread writes it**: additions are a load and a store, so a second writer would lose
+/// counts. Any thread may read. Aligned so that no two workers' blocks share a cache line.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct WorkerMetrics {
+    pub(super) clients: AtomicI64,
+    pub(super) held: AtomicI64,
+    pub(super) connections: AtomicU64,
+    pub(super) ambiguous: AtomicU64,
+    pub(super) reissued: AtomicU64,
+    pub(super) bytes: [[AtomicU64; 2]; 2],
+    pub(super) errors: [AtomicU64; ErrorKind::ALL.len()],
+    pub(super) hold_duration: Histogram,
+    pub(super) nodes: Vec<Histogram>,
+    /// By row of the command table; the last one takes every row that the table does not have.
+    pub(super) rows: Vec<Row>,
+}
+
+impl WorkerMetrics {
+    pub(super) fn new(rows: usize, nodes: usize) -> Self {
+        Self {
+            clients: AtomicI64::new(0),
+            held: AtomicI64::new(0),
+            connections: AtomicU64::new(0),
+            ambiguous: AtomicU64::new(0),
+            reissued: AtomicU64::new(0),
+            bytes: Default::default(),
+            errors: Default::default(),
+            hold_duration: Histogram::default(),
+            nodes: (0..nodes).map(|_| Histogram::default()).collect(),
+            rows: (0..=rows).map(|_| Row::default()).collect(),
+        }
+    }
+
+    /// Counts `n` requests of a row of the command table, answered by a node. A row that the table does not have
+    /// counts as `unknown`.
+    pub fn command(&self, row: u16, on_primary: bool, n: u64) {
+        let row = self.row(row);
+        bump(if on_primary { &row.on_primary } else { &row.on_replica }, n);
+    }
+
+    /// Counts `n` requests of a row that took `micros` each, from arrival to reply.
+    pub fn duration(&self, row: u16, micros: u64, n: u64) {
+        self.row(row).duration.add(micros, n);
+    }
+
+    /// Counts `n` replies of the node with this position that took `micros` each. A node that was not declared
+    /// is not counted.
+    pub fn backend_duration(&self, node: u16, micros: u64, n: u64) {
+        if let Some(node) = self.nodes.get(usize::from(node)) {
+            node.add(micros, n);
+        }
+    }
+
+    /// Counts an error of the proxy's own.
+    pub fn error(&self, kind: ErrorKind) {
+        bump(&self.errors[kind as usize], 1);
+    }
+
+    /// Changes the number of held requests.
+    pub fn held(&self, change: i64) {
+        shift(&self.held, change);
+    }
+
+    /// Counts a held request that waited `micros` until it was sent or answered.
+    pub fn hold_duration(&self, micros: u64) {
+        self.hold_duration.add(micros, 1);
+    }
+
+    /// Counts writes answered with AMBIGUOUS.
+    pub fn ambiguous(&self, n: u64) {
+        bump(&self.ambiguous, n);
+    }
+
+    /// Counts requests sent a second time.
+    pub fn reissued(&self, n: u64) {
+        bump(&self.reissued, n);
+    }
+
+    /// Counts bytes.
+    pub fn bytes(&self, side: Side, direction: Direction, n: u64) {
+        bump(&self.bytes[side as usize][direction as usize], n);
+    }
+
+    /// Changes the number of clients.
+    pub fn clients(&self, change: i64) {
+        shift(&self.clients, change);
+    }
+
+    /// Counts accepted connections.
+    pub fn client_connections(&self, n: u64) {
+        bump(&self.connections, n);
+    }
+
+    fn row(&self, row: u16) -> &Row {
+        self.rows.get(usize::from(row)).unwrap_or_else(|| &self.rows[self.rows.len() - 1])
+    }
+}
+
+fn shift(cell: &AtomicI64, change: i64) {
+    cell.store(cell.load(Ordering::Relaxed).wrapping_add(change), Ordering::Relaxed);
+}

@@ -1,0 +1,413 @@
+//! The language of the scripts: one event a line, its time given as a distance from the line before.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use redhold::failover::{
+    Action, ActionId, EmptyPrimary, Event, Level, Machine, Mode, OnNoQuorum, Order, OrderId, Outcome, Record,
+    Settings, Signal, Step,
+};
+use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation, Replication, Role};
+
+/// Plays lines against one machine.
+pub(crate) struct Player {
+    names: Vec<String>,
+    specs: Vec<NodeSpec>,
+    settings: Settings,
+    record: Option<Record>,
+    machine: Option<Machine>,
+    start: Instant,
+    now: Instant,
+    facts: Vec<Replication>,
+    /// Actions that were not answered, by what they are: `promote b`.
+    open: BTreeMap<String, ActionId>,
+    orders: u64,
+}
+
+impl Default for Player {
+    fn default() -> Self {
+        let start = Instant::now();
+        Self {
+            names: Vec::new(),
+            specs: Vec::new(),
+            settings: Settings { tune_nodes: false, ..Settings::default() },
+            record: None,
+            machine: None,
+            start,
+            now: start,
+            facts: Vec::new(),
+            open: BTreeMap::new(),
+            orders: 0,
+        }
+    }
+}
+
+impl Player {
+    /// Does what `line` says and returns what the machine asked for, one line each.
+    pub(crate) fn play(&mut self, line: &str) -> Vec<String> {
+        let mut words: Vec<&str> = line.split_whitespace().collect();
+        if let Some(pause) = words[0].strip_prefix('+') {
+            self.now += duration(pause);
+            words.remove(0);
+        }
+        match words[0] {
+            "nodes" => self.declare(&words[1..]),
+            "set" => words[1..].iter().for_each(|pair| self.set(pair)),
+            "record" => self.remember(&words[1..]),
+            "run" => return self.run(duration(words[1])),
+            "status" => return self.status(),
+            _ => return self.feed(&words),
+        }
+        Vec::new()
+    }
+
+    fn declare(&mut self, words: &[&str]) {
+        for word in words {
+            let (name, priority) = word.split_once('@').unwrap_or((word, "100"));
+            self.names.push(name.to_owned());
+            let priority = priority.parse().expect("a priority");
+            let peer_address = None;
+            self.specs.push(NodeSpec { address: address(name), peer_address, zone: String::new(), priority });
+            self.facts.push(Replication {
+                run_id: format!("{name}1"),
+                version: "7.0.15".into(),
+                ..Replication::default()
+            });
+        }
+    }
+
+    fn set(&mut self, pair: &str) {
+        let (key, value) = pair.split_once('=').expect("key=value");
+        let settings = &mut self.settings;
+        match key {
+            "mode" => {
+                settings.mode = match value {
+                    "auto" => Mode::Auto,
+                    "manual" => Mode::Manual,
+                    "off" => Mode::Off,
+                    other => panic!("mode {other}"),
+                }
+            }
+            "on_no_quorum" => {
+                settings.on_no_quorum =
+                    if value == "proceed" { OnNoQuorum::Proceed } else { OnNoQuorum::Hold }
+            }
+            "empty_primary" => {
+                settings.empty_primary =
+                    if value == "accept" { EmptyPrimary::Accept } else { EmptyPrimary::Refuse }
+            }
+            "burst" => settings.burst = value.parse().expect("a number"),
+            "refill" => settings.refill = duration(value),
+            "tune_nodes" => settings.tune_nodes = value == "true",
+            other => panic!("setting {other}"),
+        }
+    }
+
+    fn remember(&mut self, words: &[&str]) {
+        let mut record = Record::default();
+        for pair in words {
+            let (key, value) = pair.split_once('=').expect("key=value");
+            match key {
+                "epoch" => record.epoch = value.parse().expect("a number"),
+                "primary" => record.primary = address(value).to_string(),
+                "replid" => record.replid = value.to_owned(),
+                "empty" => record.empty = value == "true",
+                "run_ids" => {
+                    let one = |run: &str| (address(&run[..1]).to_string(), run.to_owned());
+                    record.run_ids = value.split(',').map(one).collect();
+                }
+                other => panic!("record {other}"),
+            }
+        }
+        self.record = Some(record);
+    }
+
+    fn machine(&mut self) -> &mut Machine {
+        let (specs, settings, record, now) = (&self.specs, &self.settings, &self.record, self.now);
+        self.machine.get_or_insert_with(|| Machine::new(specs, settings.clone(), record.clone(), now))
+    }
+
+    fn node(&self, name: &str) -> NodeId {
+        let position =
+            self.names.iter().position(|known| known == name).unwrap_or_else(|| panic!("node {name}"));
+        NodeId(u16::try_from(position).expect("few nodes"))
+    }
+
+    /// Updates what a node says by `key=value` words and flags.
+    fn facts(&mut self, name: &str, words: &[&str]) -> Box<Replication> {
+        let node = self.node(name).index();
+        let facts = &mut self.facts[node];
+        for word in words {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            match key {
+                "primary" => (facts.role, facts.sealed, facts.primary) = (Role::Primary, false, None),
+                "sealed" => {
+                    (facts.role, facts.sealed, facts.primary, facts.link_up) =
+                        (Role::Replica, true, None, false);
+                }
+                "of" => {
+                    (facts.role, facts.sealed, facts.primary) = (Role::Replica, false, Some(address(value)))
+                }
+                "up" => facts.link_up = true,
+                "down" => facts.link_up = false,
+                "loading" => facts.loading = value != "no",
+                "syncing" => facts.syncing = value != "no",
+                "stopping" => facts.shutting_down = true,
+                "writable" => facts.read_only = false,
+                "replid" => facts.replid = value.to_owned(),
+                "replid2" => facts.replid2 = value.to_owned(),
+                "second" => facts.second_offset = value.parse().expect("a number"),
+                "run" => facts.run_id = value.to_owned(),
+                "offset" => facts.offset = value.parse().expect("a number"),
+                "read" => facts.read_offset = Some(value.parse().expect("a number")),
+                "io" => facts.last_io_seconds = Some(value.parse().expect("a number")),
+                "keys" => facts.keys = value.parse().expect("a number"),
+                "good" => facts.good_replicas = Some(value.parse().expect("a number")),
+                "replicas" => facts.replicas = value.split(',').map(|name| (address(name), true)).collect(),
+                other => panic!("fact {other}"),
+            }
+        }
+        Box::new(facts.clone())
+    }
+
+    fn feed(&mut self, words: &[&str]) -> Vec<String> {
+        let event = match words {
+            ["seen", name, facts @ ..] => {
+                let facts = self.facts(name, facts);
+                self.look(name, Health::Answered(facts))
+            }
+            ["down", name] => self.look(name, Health::Down("Connection refused".into())),
+            ["silent", name] => self.look(name, Health::Silent),
+            ["refused", name, text @ ..] => self.look(name, Health::Refused(text.join(" "))),
+            ["signal", name, signal @ ..] => {
+                Event::Signal { node: self.node(name), signal: parse_signal(signal) }
+            }
+            ["done", step, name, facts @ ..] if *step != "quiesce" && *step != "record" => {
+                let facts = self.facts(name, facts);
+                self.outcome(&format!("{step} {name}"), Outcome::Done(Some(facts)))
+            }
+            ["done", step] => self.outcome(step, Outcome::Done(None)),
+            ["failed", step, name, text @ ..] => {
+                let key = if *step == "quiesce" || *step == "record" {
+                    (*step).to_owned()
+                } else {
+                    format!("{step} {name}")
+                };
+                self.outcome(&key, Outcome::Failed(text.join(" ")))
+            }
+            ["unknown", step, name] => self.outcome(&format!("{step} {name}"), Outcome::Unknown),
+            ["gone", step, name] => {
+                self.outcome(&format!("{step} {name}"), Outcome::Down("Connection refused".into()))
+            }
+            ["order", order, node @ ..] => {
+                self.orders += 1;
+                let to = node.first().map(|name| self.node(name));
+                let order = match *order {
+                    "switchover" => Order::Switchover { to },
+                    "failover" => Order::Failover { to },
+                    "adopt" => Order::Adopt { node: to.expect("whom") },
+                    other => panic!("order {other}"),
+                };
+                Event::Order { id: OrderId(self.orders), order }
+            }
+            ["brain", who] => Event::OtherBrain((*who).to_owned()),
+            ["tick"] => Event::Tick { late: false },
+            ["late"] => Event::Tick { late: true },
+            other => panic!("no such line: {other:?}"),
+        };
+        self.handle(event)
+    }
+
+    fn look(&self, name: &str, health: Health) -> Event {
+        Event::Seen(Observation { node: self.node(name), at: self.now, health })
+    }
+
+    fn outcome(&mut self, key: &str, outcome: Outcome) -> Event {
+        let id =
+            self.open.remove(key).unwrap_or_else(|| panic!("`{key}` was not asked; open: {:?}", self.open));
+        Event::Outcome { id, outcome }
+    }
+
+    fn handle(&mut self, event: Event) -> Vec<String> {
+        let now = self.now;
+        self.machine().handle(event, now);
+        self.drain()
+    }
+
+    /// Lets time pass without any event but the deadlines that the machine asked for.
+    fn run(&mut self, length: Duration) -> Vec<String> {
+        let end = self.now + length;
+        let mut said = Vec::new();
+        for _ in 0..10_000 {
+            match self.machine().next_deadline() {
+                Some(when) if when <= end => {
+                    self.now = when.max(self.now);
+                    said.extend(self.handle(Event::Tick { late: false }));
+                }
+                Some(_) | None => {
+                    self.now = end;
+                    return said;
+                }
+            }
+        }
+        panic!("the machine wants to be woken again and again at {:?}", self.now - self.start);
+    }
+
+    fn drain(&mut self) -> Vec<String> {
+        let time = format!("{:>6}ms", self.now.duration_since(self.start).as_millis());
+        let mut lines = Vec::new();
+        while let Some(action) = self.machine().next_action() {
+            lines.push(format!("{time}  {}", self.describe(action)));
+        }
+        lines
+    }
+
+    fn describe(&mut self, action: Action) -> String {
+        let name = |node: NodeId| self.names[node.index()].clone();
+        match action {
+            Action::Step { id, node, step, .. } => {
+                let (key, detail) = step_words(&step, &name(node));
+                self.open.insert(key.clone(), id);
+                format!("{key}{detail}")
+            }
+            Action::Publish(verdict) => {
+                let gate = match verdict.held_since {
+                    Some(since) => format!("held since {}ms", since.duration_since(self.start).as_millis()),
+                    None => "open".to_owned(),
+                };
+                let readable: Vec<String> = self
+                    .names
+                    .iter()
+                    .zip(&verdict.readable)
+                    .filter(|(_, yes)| **yes)
+                    .map(|(name, _)| name.clone())
+                    .collect();
+                let readable = if readable.is_empty() { "-".to_owned() } else { readable.join(",") };
+                let generations: Vec<String> = verdict.generations.iter().map(u64::to_string).collect();
+                let primary = verdict.primary.map_or("-".to_owned(), name);
+                format!(
+                    "publish epoch {} primary {primary} {gate}; readable {readable}; generations {}",
+                    verdict.epoch,
+                    generations.join(",")
+                )
+            }
+            Action::Record { id, record } => {
+                self.open.insert("record".to_owned(), id);
+                let runs: Vec<&str> = record.run_ids.iter().map(|(_, run)| run.as_str()).collect();
+                format!(
+                    "record epoch {} primary {} replid {} runs {}{}",
+                    record.epoch,
+                    plain(&record.primary),
+                    record.replid,
+                    runs.join(","),
+                    if record.empty { " empty" } else { "" }
+                )
+            }
+            Action::Quiesce { id, within } => {
+                self.open.insert("quiesce".to_owned(), id);
+                format!("quiesce within {}ms", within.as_millis())
+            }
+            Action::Answer { id, result } => match result {
+                Ok(text) => format!("answer {} ok: {}", id.0, plain(&text)),
+                Err(text) => format!("answer {} refused: {}", id.0, plain(&text)),
+            },
+            Action::Tell(note) => {
+                let level = match note.level {
+                    Level::Info => "info",
+                    Level::Warn => "WARN",
+                    Level::Error => "ERROR",
+                };
+                format!("{level} {} +{}ms: {}", note.phase, note.since.as_millis(), plain(&note.text))
+            }
+        }
+    }
+
+    fn status(&mut self) -> Vec<String> {
+        let now = self.now;
+        let status = self.machine().status(now);
+        let mut lines = vec![format!(
+            "status {} epoch {} primary {} tokens {}{}{}",
+            status.phase,
+            status.epoch,
+            status.primary.map_or("-".to_owned(), |node| self.names[node.index()].clone()),
+            status.tokens,
+            status.other_brain.map_or(String::new(), |who| format!(" other brain {who}")),
+            status.held.map_or(String::new(), |(_, why)| format!(" held: {}", plain(&why))),
+        )];
+        for node in status.nodes {
+            lines.push(format!(
+                "  {} {:?} up={} readable={} lag={:?} stale={:?} ineligible={:?} remark={:?}",
+                self.names[node.node.index()],
+                node.role,
+                node.up,
+                node.readable,
+                node.lag_bytes,
+                node.staleness,
+                node.ineligible,
+                node.remark.map(|text| plain(&text)),
+            ));
+        }
+        for episode in status.episodes {
+            lines.push(format!(
+                "  episode {} -> {} ended={} ordered={} held={}ms notes={}",
+                episode.before.0,
+                episode.after.0,
+                episode.ended.is_some(),
+                episode.ordered,
+                episode.held.as_millis(),
+                episode.notes.len()
+            ));
+        }
+        lines
+    }
+}
+
+/// Every node listens on the same port, which says nothing in a script.
+fn plain(text: &str) -> String {
+    text.replace(":6379", "")
+}
+
+fn address(name: &str) -> Address {
+    Address { host: name.to_owned(), port: 6379 }
+}
+
+fn step_words(step: &Step, node: &str) -> (String, String) {
+    let (verb, detail) = match step {
+        Step::Probe => ("probe", String::new()),
+        Step::Seal => ("seal", String::new()),
+        Step::Promote => ("promote", String::new()),
+        Step::Verify => ("verify", String::new()),
+        Step::Follow { primary, kick } => (
+            "follow",
+            format!(" -> {}{}", plain(&primary.to_string()), if *kick { ", kick clients" } else { "" }),
+        ),
+        Step::Pause(length) => ("pause", format!(" for {}ms", length.as_millis())),
+        Step::Unpause => ("unpause", String::new()),
+        Step::Tune(pairs) => {
+            let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            ("tune", format!(" {}", pairs.join(" ")))
+        }
+        Step::Restore(names) => ("restore", format!(" {}", names.join(" "))),
+    };
+    (format!("{verb} {node}"), detail)
+}
+
+fn parse_signal(words: &[&str]) -> Signal {
+    match words {
+        ["lost"] => Signal::Lost,
+        ["alive"] => Signal::Alive,
+        ["refused", text @ ..] => Signal::Refused(text.join(" ")),
+        ["long", "on"] => Signal::LongRequest(true),
+        ["long", "off"] => Signal::LongRequest(false),
+        ["paused", length] => Signal::Paused(duration(length)),
+        other => panic!("signal {other:?}"),
+    }
+}
+
+fn duration(text: &str) -> Duration {
+    if let Some(number) = text.strip_suffix("ms") {
+        return Duration::from_millis(number.parse().expect("milliseconds"));
+    }
+    let number = text.strip_suffix('s').expect("a duration ends in ms or s");
+    Duration::from_secs(number.parse().expect("seconds"))
+}
