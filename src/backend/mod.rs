@@ -1,5 +1,23 @@
-//! Sockets that face Redis. Knows nothing of clients.
+//! Sockets that face Redis. Knows nothing of clients: whoever sends is a [`Caller`].
+//!
+//! * [`Pools`] opens [`Pipeline`]s on demand: shared connections, one [`Identity`] each for life.
+//! * [`Pinned`] is a connection lent to one caller.
 
+mod caller;
+mod dial;
+mod identity;
+mod owed;
+mod pinned;
+mod pipeline;
+mod pool;
+mod send_log;
 mod settings;
+mod task;
 
+pub use caller::{Caller, Unanswered};
+pub use dial::{DialError, dial};
+pub use identity::{Identity, Login};
+pub use pinned::{Piece, Pinned};
+pub use pipeline::{Pipeline, Surroundings, Target, first_len};
+pub use pool::Pools;
 pub use settings::Settings;

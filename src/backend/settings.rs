@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use crate::net::SocketOptions;
+
+/// Below this the kernel would give up connections that a busy machine merely delays.
+const MIN_USER_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// What connections to nodes need to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -26,5 +31,13 @@ impl Default for Settings {
             timeout: Duration::from_secs(1),
             hold_memory: 64 << 20,
         }
+    }
+}
+
+impl Settings {
+    /// How a socket to a node behaves when the node falls silent.
+    #[must_use]
+    pub fn sockets(&self) -> SocketOptions {
+        SocketOptions::noticing_after(self.timeout.max(MIN_USER_TIMEOUT))
     }
 }

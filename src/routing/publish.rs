@@ -29,6 +29,17 @@ pub fn publisher(first: RoutingTable) -> (Publisher, Routes) {
     (Publisher { table: table.clone(), changed: sender }, Routes { table, changed: receiver })
 }
 
+/// A reader's own copy of the current table.
+#[derive(Debug)]
+pub struct Cached(arc_swap::Cache<Arc<ArcSwap<RoutingTable>>, Arc<RoutingTable>>);
+
+impl Cached {
+    /// The table as of now; one atomic load when it did not change.
+    pub fn load(&mut self) -> &Arc<RoutingTable> {
+        self.0.load()
+    }
+}
+
 impl Publisher {
     /// Replaces the table in one atomic step and wakes those who wait for a change.
     pub fn publish(&self, table: RoutingTable) {
@@ -46,8 +57,8 @@ impl Routes {
 
     /// A cache for a hot path: revalidated with one atomic load.
     #[must_use]
-    pub fn cached(&self) -> arc_swap::Cache<Arc<ArcSwap<RoutingTable>>, Arc<RoutingTable>> {
-        arc_swap::Cache::new(self.table.clone())
+    pub fn cached(&self) -> Cached {
+        Cached(arc_swap::Cache::new(self.table.clone()))
     }
 
     /// Waits until a table newer than the last one seen by this reader was published; false when the publisher

@@ -1,0 +1,50 @@
+//! To whom a connection answers. The backend knows callers only by this trait, never clients.
+
+use std::time::Instant;
+
+use crate::topology::Address;
+
+/// Requests of one caller that a lost connection left without a reply.
+#[derive(Debug)]
+pub struct Unanswered<'a> {
+    /// The caller's tag of these requests (one tag an entry).
+    pub tag: u16,
+    /// The requests, back to back, as they were handed over; empty when they were not kept.
+    pub requests: &'a [u8],
+    /// How many.
+    pub count: u32,
+    /// How many of `requests`' bytes were written to the node: a request whose last byte was written may have
+    /// been executed, every other one was not.
+    pub written: usize,
+    /// True when these were sent again already after an earlier loss.
+    pub resent: bool,
+    /// When the first of them was handed over.
+    pub since: Instant,
+    /// Epoch of the connection.
+    pub epoch: u64,
+    /// The node that it led to.
+    pub node: &'a Address,
+}
+
+/// Receives what comes back. Every method is called from the worker's own thread, never while the connection's
+/// state is borrowed by the caller.
+pub trait Caller: Clone + PartialEq + 'static {
+    /// `count` whole replies to requests with this tag, back to back in `frames`, none of them an error.
+    fn replies(&self, tag: u16, frames: &[u8], count: u32);
+
+    /// One error reply, and the request that it answers.
+    fn error(&self, tag: u16, frame: &[u8], request: &[u8]);
+
+    /// A piece of one large reply, passed on as it comes; `last` ends it.
+    fn part(&self, tag: u16, piece: &[u8], last: bool);
+
+    /// The node refused to open a connection of this identity; `error` is its reply (with CRLF), handed over
+    /// once for each of `count` requests, none of which was sent.
+    fn refused(&self, tag: u16, error: &[u8], count: u32);
+
+    /// The connection is gone. `broken` is true when a part of the first one's reply was passed on already.
+    fn lost(&self, unanswered: &Unanswered<'_>, broken: bool);
+
+    /// The connection's turn is over: what was received may be written to the outside.
+    fn settle(&self);
+}

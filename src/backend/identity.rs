@@ -1,0 +1,70 @@
+//! Who a connection is, for life: user, protocol, database.
+
+use std::fmt;
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use zeroize::Zeroizing;
+
+use crate::resp::{Proto, encode};
+
+/// A user's proof, kept to open further connections of that user.
+#[derive(PartialEq, Eq)]
+pub struct Login {
+    /// `None`: the one-argument form of AUTH.
+    pub user: Option<Vec<u8>>,
+    /// The password.
+    pub secret: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.user.as_deref().unwrap_or(b"default");
+        write!(f, "Login({}:***)", String::from_utf8_lossy(user))
+    }
+}
+
+/// What a connection authenticates, negotiates and selects when it opens, and never again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `None`: nobody; Redis's default user, or `-NOAUTH`.
+    pub login: Option<Rc<Login>>,
+    /// Protocol of its replies.
+    pub proto: Proto,
+    /// Selected database.
+    pub db: u32,
+}
+
+impl Identity {
+    /// A connection as it is when a client has just connected.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self { login: None, proto: Proto::Resp2, db: 0 }
+    }
+
+    /// The requests that bring a new connection here, and for each whether a refusal ends the attempt.
+    pub(crate) fn greeting(&self) -> (BytesMut, Vec<bool>) {
+        let mut out = BytesMut::new();
+        let mut required = Vec::with_capacity(4);
+        if let Some(login) = &self.login {
+            match &login.user {
+                Some(user) => encode::command(&mut out, &[b"AUTH", user, &login.secret]),
+                None => encode::command(&mut out, &[b"AUTH", &login.secret]),
+            }
+            required.push(true);
+        }
+        if self.proto == Proto::Resp3 {
+            encode::command(&mut out, &[b"HELLO", b"3"]);
+            required.push(true);
+        }
+        if self.db != 0 {
+            encode::command(&mut out, &[b"SELECT", self.db.to_string().as_bytes()]);
+            required.push(true);
+        }
+        // The proxy's connections carry many clients' work: the server must not evict them for one client's
+        // memory. Unknown before 7.0 and forbidden to some users: a refusal changes nothing.
+        encode::command(&mut out, &[b"CLIENT", b"NO-EVICT", b"ON"]);
+        required.push(false);
+        (out, required)
+    }
+}

@@ -1,0 +1,123 @@
+//! What must come back next on one connection: replies arrive in request order, so a queue says whose they are.
+//! Pure.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// A run of requests of one caller with one tag.
+#[derive(Debug)]
+pub(crate) struct Owed<C> {
+    pub(crate) caller: C,
+    pub(crate) tag: u16,
+    /// Sent again after an earlier loss: never a third time.
+    pub(crate) resent: bool,
+    /// Requests in the run.
+    pub(crate) count: u32,
+    /// Replies that arrived for it.
+    pub(crate) answered: u32,
+    /// Bytes of all its requests.
+    pub(crate) bytes: usize,
+    /// When its first request was handed over.
+    pub(crate) since: Instant,
+    /// Bytes of the run's first `located.0` requests, as far as they had to be found out.
+    pub(crate) located: (u32, usize),
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(crate) struct OwedQueue<C> {
+    runs: VecDeque<Owed<C>>,
+    requests: usize,
+}
+
+impl<C> Default for OwedQueue<C> {
+    fn default() -> Self {
+        Self { runs: VecDeque::new(), requests: 0 }
+    }
+}
+
+impl<C: Clone + PartialEq> OwedQueue<C> {
+    /// Notes one more request, joining the last run where caller, tag and history are the same.
+    pub(crate) fn push(&mut self, caller: &C, tag: u16, resent: bool, bytes: usize, now: Instant) {
+        self.requests += 1;
+        if let Some(last) = self.runs.back_mut()
+            && last.tag == tag
+            && last.resent == resent
+            && last.caller == *caller
+        {
+            last.count += 1;
+            last.bytes += bytes;
+            return;
+        }
+        let caller = caller.clone();
+        self.runs.push_back(Owed {
+            caller,
+            tag,
+            resent,
+            count: 1,
+            answered: 0,
+            bytes,
+            since: now,
+            located: (0, 0),
+        });
+    }
+
+    /// The run whose reply comes next.
+    pub(crate) fn front(&self) -> Option<&Owed<C>> {
+        self.runs.front()
+    }
+
+    /// The run whose reply comes next, to note what was found out about it.
+    pub(crate) fn front_mut(&mut self) -> Option<&mut Owed<C>> {
+        self.runs.front_mut()
+    }
+
+    /// Notes `count` replies, all of the front run; returns the run when it is complete.
+    pub(crate) fn answer(&mut self, count: u32) -> Option<Owed<C>> {
+        let front = self.runs.front_mut()?;
+        front.answered += count;
+        debug_assert!(front.answered <= front.count);
+        self.requests -= count as usize;
+        if front.answered == front.count { self.runs.pop_front() } else { None }
+    }
+
+    /// Requests without a reply.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests
+    }
+
+    /// Everything owed, oldest first; the queue is empty afterwards.
+    pub(crate) fn take(&mut self) -> VecDeque<Owed<C>> {
+        self.requests = 0;
+        std::mem::take(&mut self.runs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OwedQueue;
+    use std::time::Instant;
+
+    #[test]
+    fn runs_join_and_end_in_order() {
+        let (mut queue, now) = (OwedQueue::default(), Instant::now());
+        for (caller, tag) in [("a", 1), ("a", 1), ("b", 1), ("b", 2)] {
+            queue.push(&caller, tag, false, 10, now);
+        }
+        assert_eq!(queue.front().map(|run| (run.caller, run.count)), Some(("a", 2)));
+        assert!(queue.answer(1).is_none());
+        assert_eq!(queue.answer(1).map(|run| run.bytes), Some(20));
+        assert_eq!(queue.answer(1).map(|run| (run.caller, run.tag)), Some(("b", 1)));
+        assert_eq!(queue.requests(), 1);
+        assert_eq!(queue.take().len(), 1);
+        assert_eq!(queue.requests(), 0);
+    }
+
+    #[test]
+    fn a_request_sent_again_never_joins_a_first_sending() {
+        let (mut queue, now) = (OwedQueue::default(), Instant::now());
+        queue.push(&"a", 1, true, 10, now);
+        queue.push(&"a", 1, false, 10, now);
+        assert_eq!(queue.answer(1).map(|run| run.resent), Some(true));
+    }
+}

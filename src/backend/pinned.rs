@@ -1,0 +1,165 @@
+//! A connection lent to one caller: the caller's own task drives it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::resp::{Fed, ReplyScanner};
+
+use super::{DialError, Surroundings, Target, dial};
+
+/// A reply longer than this is handed on in pieces.
+const GATHER_MAX: usize = 64 << 10;
+
+/// What came.
+#[derive(Debug)]
+pub enum Piece<'a> {
+    /// One whole reply or push; `kind` is its first byte, attributes skipped.
+    Frame {
+        /// First byte of the reply proper.
+        kind: u8,
+        /// All of it.
+        bytes: &'a [u8],
+    },
+    /// A piece of a large one.
+    Part {
+        /// First byte of the reply proper.
+        kind: u8,
+        /// What came of it.
+        bytes: &'a [u8],
+        /// True when it ends here.
+        last: bool,
+    },
+}
+
+/// A connection of one caller.
+#[derive(Debug)]
+pub struct Pinned {
+    target: Target,
+    stream: TcpStream,
+    out: BytesMut,
+    scanner: ReplyScanner,
+    partial: BytesMut,
+    streaming: bool,
+    around: Surroundings,
+}
+
+impl Pinned {
+    /// Opens one and brings it to its identity.
+    ///
+    /// # Errors
+    /// As [`dial`].
+    pub async fn open(target: Target, around: Surroundings) -> Result<Self, DialError> {
+        let stream = dial(&target.address, &target.identity, &around.settings).await?;
+        Ok(Self {
+            target,
+            stream,
+            out: BytesMut::new(),
+            scanner: ReplyScanner::default(),
+            partial: BytesMut::new(),
+            streaming: false,
+            around,
+        })
+    }
+
+    /// Where it leads.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Appends bytes to what will be written.
+    pub fn send(&mut self, request: &[u8]) {
+        self.out.extend_from_slice(request);
+    }
+
+    /// Bytes not yet written.
+    #[must_use]
+    pub fn unwritten(&self) -> usize {
+        self.out.len()
+    }
+
+    /// True when it stands between two replies and nothing waits to be written.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.out.is_empty() && self.scanner.is_idle() && self.partial.is_empty()
+    }
+
+    /// Writes what it can.
+    ///
+    /// # Errors
+    /// The connection is lost.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while !self.out.is_empty() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
+                Poll::Ready(Ok(count)) => self.out.advance(count),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => break,
+            }
+        }
+        if self.out.is_empty() && self.out.capacity() > GATHER_MAX {
+            self.out = BytesMut::new();
+        }
+        Ok(())
+    }
+
+    /// Reads once and hands `on_piece` what came; `Ready(Ok(()))` when something did.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the node closed, `InvalidData` when it does not speak RESP, else the socket's own.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut on_piece: impl FnMut(Piece<'_>),
+    ) -> Poll<io::Result<()>> {
+        let scratch = self.around.scratch.clone();
+        let mut scratch = scratch.borrow_mut();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Ready(Ok(())) => {}
+        }
+        let mut rest = buffer.filled();
+        if rest.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.around.marks.heard(self.target.node, std::time::Instant::now());
+        while !rest.is_empty() {
+            let Ok(fed) = self.scanner.feed(rest) else {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            };
+            let (taken, last) = match fed {
+                Fed::Frame { end } => (end, true),
+                Fed::More => (rest.len(), false),
+            };
+            self.hand_on(&rest[..taken], last, &mut on_piece);
+            rest = &rest[taken..];
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn hand_on(&mut self, bytes: &[u8], last: bool, on_piece: &mut impl FnMut(Piece<'_>)) {
+        let kind = self.scanner.kind();
+        if self.streaming {
+            self.streaming = !last;
+            on_piece(Piece::Part { kind, bytes, last });
+        } else if last && self.partial.is_empty() {
+            on_piece(Piece::Frame { kind, bytes });
+        } else {
+            self.partial.extend_from_slice(bytes);
+            if last {
+                on_piece(Piece::Frame { kind, bytes: &self.partial });
+                self.partial = BytesMut::new();
+            } else if self.partial.len() > GATHER_MAX {
+                self.streaming = true;
+                on_piece(Piece::Part { kind, bytes: &self.partial, last: false });
+                self.partial = BytesMut::new();
+            }
+        }
+    }
+}

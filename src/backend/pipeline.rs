@@ -1,0 +1,247 @@
+//! The shared connection: many callers' requests in one stream, replies handed back in order.
+//!
+//! A [`Pipeline`] is a handle; the socket belongs to one task (`task.rs`) that writes what was gathered once a
+//! turn of the loop and delivers what came. Requests sent before the connection is open wait in its log.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::time::Instant;
+
+use crate::resp::{Fed, ReplyScanner};
+use crate::telemetry::WorkerMetrics;
+use crate::topology::{Address, Marks, NodeId};
+
+use super::owed::OwedQueue;
+use super::send_log::SendLog;
+use super::{Caller, Identity, Settings, Unanswered};
+
+/// Where a pipeline leads and who it is; never changes.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The node.
+    pub node: NodeId,
+    /// Where to connect.
+    pub address: Address,
+    /// Epoch under which it was opened.
+    pub epoch: u64,
+    /// Who it is.
+    pub identity: Identity,
+}
+
+/// What every connection of a worker shares.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Bounds and deadlines.
+    pub settings: Rc<Settings>,
+    /// Where the data path leaves marks for the monitor.
+    pub marks: Arc<Marks>,
+    /// One read buffer for all connections of the thread; borrowed only within one poll.
+    pub scratch: Rc<RefCell<Box<[u8]>>>,
+    /// Bytes of unanswered requests that all pipelines of the thread keep together.
+    pub kept: Rc<Cell<usize>>,
+    /// Bound on `kept`: this thread's share of `failover.hold_memory`.
+    pub kept_max: usize,
+    /// What the data path counts.
+    pub metrics: Arc<WorkerMetrics>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Opening,
+    Open,
+    Closed,
+}
+
+pub(super) struct Inner<C> {
+    pub(super) target: Target,
+    pub(super) around: Surroundings,
+    pub(super) phase: Cell<Phase>,
+    pub(super) log: RefCell<SendLog>,
+    pub(super) owed: RefCell<OwedQueue<C>>,
+    /// Callers that found no room and want to hear when there is some.
+    pub(super) waiting: RefCell<Vec<C>>,
+    pub(super) waker: RefCell<Option<Waker>>,
+    /// True once a piece of the front run's reply was passed on.
+    pub(super) broken: Cell<bool>,
+    pub(super) last_used: Cell<Instant>,
+}
+
+/// A handle; clones share the connection.
+pub struct Pipeline<C>(pub(super) Rc<Inner<C>>);
+
+impl<C> Clone for Pipeline<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C: Caller> Pipeline<C> {
+    pub(super) fn new(target: Target, around: Surroundings, now: Instant) -> Self {
+        Self(Rc::new(Inner {
+            target,
+            around,
+            phase: Cell::new(Phase::Opening),
+            log: RefCell::default(),
+            owed: RefCell::default(),
+            waiting: RefCell::default(),
+            waker: RefCell::default(),
+            broken: Cell::new(false),
+            last_used: Cell::new(now),
+        }))
+    }
+
+    /// Where it leads.
+    #[must_use]
+    pub fn target(&self) -> &Target {
+        &self.0.target
+    }
+
+    /// True once it can not be used any more; everything unanswered was handed back.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.phase.get() == Phase::Closed
+    }
+
+    /// Requests without a reply.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.0.owed.borrow().requests()
+    }
+
+    /// When a request was last handed over.
+    #[must_use]
+    pub fn last_used(&self) -> Instant {
+        self.0.last_used.get()
+    }
+
+    /// True when a request of `len` bytes may be sent now. When not, `caller` hears by
+    /// [`settle`](Caller::settle) as soon as half of the memory is free again. One request always fits.
+    pub fn has_room(&self, len: usize, caller: &C) -> bool {
+        let around = &self.0.around;
+        if self.0.log.borrow().len() == 0 || around.kept.get() + len <= around.kept_max {
+            return true;
+        }
+        let mut waiting = self.0.waiting.borrow_mut();
+        if !waiting.contains(caller) {
+            waiting.push(caller.clone());
+        }
+        false
+    }
+
+    /// Hands over one request: exactly one reply will come back to `caller`, or it is told of the loss. The
+    /// pipeline must not be closed.
+    pub fn send(&self, caller: &C, tag: u16, request: &[u8], resent: bool, now: Instant) {
+        debug_assert!(!self.is_closed());
+        self.0.last_used.set(now);
+        let mut log = self.0.log.borrow_mut();
+        let idle = log.unwritten().is_empty();
+        log.push(request);
+        drop(log);
+        let kept = &self.0.around.kept;
+        kept.set(kept.get() + request.len());
+        self.0.owed.borrow_mut().push(caller, tag, resent, request.len(), now);
+        if idle {
+            self.wake();
+        }
+    }
+
+    /// Closes it; everything unanswered is handed back before this returns.
+    pub fn close(&self) {
+        if self.0.phase.replace(Phase::Closed) != Phase::Closed {
+            self.wake();
+            self.hand_back(None);
+        }
+    }
+
+    /// The request whose reply comes next.
+    pub(super) fn front_request(&self) -> Option<Vec<u8>> {
+        let mut owed = self.0.owed.borrow_mut();
+        let run = owed.front_mut()?;
+        let log = self.0.log.borrow();
+        let requests = log.kept().get(..run.bytes)?;
+        while run.located.0 < run.answered {
+            run.located = (run.located.0 + 1, run.located.1 + first_len(&requests[run.located.1..]));
+        }
+        let request = &requests[run.located.1..];
+        Some(request[..first_len(request)].to_vec())
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.0.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Tells every caller what became of its requests: refused by the node with `refusal`, or lost.
+    pub(super) fn hand_back(&self, refusal: Option<&[u8]>) {
+        let runs = self.0.owed.borrow_mut().take();
+        let log = std::mem::take(&mut *self.0.log.borrow_mut());
+        let total = &self.0.around.kept;
+        total.set(total.get() - log.len());
+        let (kept, mut written) = (log.kept(), log.written());
+        let mut broken = self.0.broken.get();
+        let mut start = 0;
+        for run in &runs {
+            let requests = &kept[start..start + run.bytes];
+            start += run.bytes;
+            match refusal {
+                Some(error) => run.caller.refused(run.tag, error, run.count - run.answered),
+                None => {
+                    let (requests, skipped) = skip(requests, run.answered);
+                    let lost = Unanswered {
+                        tag: run.tag,
+                        requests,
+                        count: run.count - run.answered,
+                        written: written.saturating_sub(skipped).min(requests.len()),
+                        resent: run.resent,
+                        since: run.since,
+                        epoch: self.0.target.epoch,
+                        node: &self.0.target.address,
+                    };
+                    run.caller.lost(&lost, std::mem::take(&mut broken));
+                }
+            }
+            written = written.saturating_sub(run.bytes);
+        }
+        for run in &runs {
+            run.caller.settle();
+        }
+        for caller in self.0.waiting.take() {
+            caller.settle();
+        }
+    }
+
+    /// Tells the monitor that the node ended a connection in the middle of something.
+    pub(super) fn note_loss(&self) {
+        let marks = self.0.around.marks.of(self.0.target.node);
+        marks.losses.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// `requests` without its first `count`, and how many bytes those took.
+fn skip(requests: &[u8], count: u32) -> (&[u8], usize) {
+    let mut start = 0;
+    for _ in 0..count {
+        start += first_len(&requests[start..]);
+    }
+    (&requests[start..], start)
+}
+
+/// Length of the first of several requests that were sent in multibulk form.
+#[must_use]
+pub fn first_len(requests: &[u8]) -> usize {
+    // A request is an array of bulk strings, so the scanner of replies finds its end.
+    match ReplyScanner::default().feed(requests) {
+        Ok(Fed::Frame { end }) => end,
+        Ok(Fed::More) | Err(_) => requests.len(),
+    }
+}
+
+impl<C> PartialEq for Pipeline<C> {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}

@@ -1,0 +1,357 @@
+//! The task that owns a pipeline's socket: opens it, writes once a turn, reads, delivers.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::resp::{Fed, ReplyScanner};
+use crate::telemetry::{Direction, Side};
+
+use super::Caller;
+use super::dial::{DialError, dial};
+use super::pipeline::{Phase, Pipeline, first_len};
+
+/// A reply longer than this is passed on in pieces as it comes, instead of being gathered first. A loss in the
+/// middle of such a reply can not be repaired: the caller is told that it is broken.
+const GATHER_MAX: usize = 64 << 10;
+
+/// Reads in one turn, after which the other tasks of the thread get theirs.
+const READS_PER_TURN: usize = 8;
+
+/// Runs until the connection ends. `delay` is waited first: a node that just refused is not asked at full speed.
+pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, delay: Duration) -> Result<(), ()> {
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
+    }
+    let inner = &pipeline.0;
+    if pipeline.is_closed() {
+        return Ok(());
+    }
+    let opened = dial(&inner.target.address, &inner.target.identity, &inner.around.settings).await;
+    if pipeline.is_closed() {
+        return Ok(());
+    }
+    match opened {
+        Ok(stream) => {
+            inner.phase.set(Phase::Open);
+            let mut reader = Reader {
+                stream,
+                touched: Vec::new(),
+                scanner: ReplyScanner::default(),
+                partial: BytesMut::new(),
+                now: Instant::now(),
+            };
+            let ended = poll_fn(|cx| turn(&pipeline, &mut reader, cx)).await;
+            if pipeline.is_closed() {
+                return Ok(());
+            }
+            inner.phase.set(Phase::Closed);
+            if let Err(error) = &ended {
+                tracing::debug!(node = %inner.target.address, %error, "pipeline lost");
+            }
+            // A server may close an idle connection; that is no sign of trouble.
+            if inner.owed.borrow().requests() > 0 {
+                pipeline.note_loss();
+            }
+            pipeline.hand_back(None);
+            Ok(())
+        }
+        Err(DialError::Refused(error)) => {
+            inner.phase.set(Phase::Closed);
+            pipeline.hand_back(Some(&error));
+            Ok(())
+        }
+        Err(DialError::Io(error)) => {
+            tracing::debug!(node = %inner.target.address, %error, "pipeline not opened");
+            inner.phase.set(Phase::Closed);
+            pipeline.note_loss();
+            pipeline.hand_back(None);
+            Err(())
+        }
+    }
+}
+
+struct Reader<C> {
+    stream: TcpStream,
+    /// Callers that got something in this turn; kept for its allocation.
+    touched: Vec<C>,
+    scanner: ReplyScanner,
+    /// The beginning of a reply that did not arrive whole.
+    partial: BytesMut,
+    /// When the bytes at hand came.
+    now: Instant,
+}
+
+fn turn<C: Caller>(
+    pipeline: &Pipeline<C>,
+    reader: &mut Reader<C>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    pipeline.0.waker.replace(Some(cx.waker().clone()));
+    if pipeline.is_closed() {
+        return Poll::Ready(Ok(()));
+    }
+    write(pipeline, reader, cx)?;
+    let scratch = pipeline.0.around.scratch.clone();
+    for _ in 0..READS_PER_TURN {
+        let mut scratch = scratch.borrow_mut();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(&mut reader.stream).poll_read(cx, &mut buffer))?;
+        let chunk = buffer.filled();
+        if chunk.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut touched = std::mem::take(&mut reader.touched);
+        let received = deliver(pipeline, reader, chunk, &mut touched);
+        for caller in touched.drain(..) {
+            caller.settle();
+        }
+        reader.touched = touched;
+        make_room(pipeline);
+        if !received {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the node does not speak RESP",
+            )));
+        }
+    }
+    cx.waker().wake_by_ref();
+    Poll::Pending
+}
+
+fn write<C: Caller>(pipeline: &Pipeline<C>, reader: &mut Reader<C>, cx: &mut Context<'_>) -> io::Result<()> {
+    let mut log = pipeline.0.log.borrow_mut();
+    while !log.unwritten().is_empty() {
+        match Pin::new(&mut reader.stream).poll_write(cx, log.unwritten()) {
+            Poll::Ready(Ok(count)) => {
+                pipeline.0.around.metrics.bytes(Side::Backend, Direction::Out, count as u64);
+                log.wrote(count);
+            }
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => break,
+        }
+    }
+    Ok(())
+}
+
+/// Hands the replies in `chunk` to their callers; false when the node breaks the protocol.
+fn deliver<C: Caller>(
+    pipeline: &Pipeline<C>,
+    reader: &mut Reader<C>,
+    chunk: &[u8],
+    touched: &mut Vec<C>,
+) -> bool {
+    let inner = &pipeline.0;
+    reader.now = Instant::now();
+    inner.around.marks.heard(inner.target.node, reader.now);
+    inner.around.metrics.bytes(Side::Backend, Direction::In, chunk.len() as u64);
+    let mut at = 0;
+    while at < chunk.len() {
+        let fresh = reader.partial.is_empty() && !inner.broken.get();
+        let taken = if fresh {
+            deliver_run(pipeline, reader, &chunk[at..], touched)
+        } else {
+            finish(pipeline, reader, &chunk[at..], touched)
+        };
+        match taken {
+            Some(taken) => at += taken,
+            None => return false,
+        }
+        if pipeline.is_closed() {
+            // A callback gave the connection up; the rest belongs to nobody.
+            return true;
+        }
+    }
+    true
+}
+
+/// Delivers as many whole replies of the front run as `bytes` begins with; returns how many bytes that took.
+fn deliver_run<C: Caller>(
+    pipeline: &Pipeline<C>,
+    reader: &mut Reader<C>,
+    bytes: &[u8],
+    touched: &mut Vec<C>,
+) -> Option<usize> {
+    let wanted = pipeline.0.owed.borrow().front().map_or(0, |run| run.count - run.answered);
+    let (mut end, mut count, mut errors) = (0, 0, false);
+    let mut rest = bytes.len();
+    loop {
+        match reader.scanner.feed(&bytes[end..]).ok()? {
+            Fed::Frame { end: length } => {
+                let kind = reader.scanner.kind();
+                if kind == b'>' {
+                    // Pushes on a shared connection belong to no client.
+                    if count > 0 {
+                        rest = end + length;
+                        break;
+                    }
+                    return Some(end + length);
+                }
+                end += length;
+                count += 1;
+                errors |= kind == b'-';
+                if count >= wanted {
+                    rest = end;
+                    break;
+                }
+                if end == bytes.len() {
+                    break;
+                }
+            }
+            Fed::More => {
+                reader.partial.extend_from_slice(&bytes[end..]);
+                break;
+            }
+        }
+    }
+    if count > wanted {
+        return None;
+    }
+    if count > 0 {
+        hand_over(pipeline, &bytes[..end], count, errors, touched, reader.now)?;
+    }
+    Some(rest)
+}
+
+/// Continues a reply whose beginning came earlier; returns how many of `bytes` belong to it.
+fn finish<C: Caller>(
+    pipeline: &Pipeline<C>,
+    reader: &mut Reader<C>,
+    bytes: &[u8],
+    touched: &mut Vec<C>,
+) -> Option<usize> {
+    let fed = reader.scanner.feed(bytes).ok()?;
+    let (taken, last) = match fed {
+        Fed::Frame { end } => (end, true),
+        Fed::More => (bytes.len(), false),
+    };
+    let push = reader.scanner.kind() == b'>';
+    let streaming = pipeline.0.broken.get();
+    if streaming {
+        piece(pipeline, &bytes[..taken], last, touched, reader.now)?;
+        return Some(taken);
+    }
+    reader.partial.extend_from_slice(&bytes[..taken]);
+    if last {
+        let frame = std::mem::take(&mut reader.partial);
+        if !push {
+            hand_over(pipeline, &frame, 1, reader.scanner.kind() == b'-', touched, reader.now)?;
+        }
+        reader.partial = recycled(frame);
+    } else if reader.partial.len() > GATHER_MAX && !push {
+        let begun = std::mem::take(&mut reader.partial);
+        pipeline.0.broken.set(true);
+        piece(pipeline, &begun, false, touched, reader.now)?;
+    }
+    Some(taken)
+}
+
+fn recycled(mut buffer: BytesMut) -> BytesMut {
+    if buffer.capacity() > GATHER_MAX {
+        return BytesMut::new();
+    }
+    buffer.clear();
+    buffer
+}
+
+/// Whole replies of the front run. `None` when nobody asked for them.
+fn hand_over<C: Caller>(
+    pipeline: &Pipeline<C>,
+    frames: &[u8],
+    count: u32,
+    errors: bool,
+    touched: &mut Vec<C>,
+    now: Instant,
+) -> Option<()> {
+    let (caller, tag) = pipeline.0.owed.borrow().front().map(|run| (run.caller.clone(), run.tag))?;
+    touch(touched, &caller);
+    if errors {
+        return one_by_one(pipeline, &caller, tag, frames, now);
+    }
+    answer(pipeline, count, now)?;
+    caller.replies(tag, frames, count);
+    Some(())
+}
+
+/// The slow road for replies of which at least one is an error: the caller gets the request with it.
+fn one_by_one<C: Caller>(
+    pipeline: &Pipeline<C>,
+    caller: &C,
+    tag: u16,
+    frames: &[u8],
+    now: Instant,
+) -> Option<()> {
+    let mut rest = frames;
+    while !rest.is_empty() {
+        let (frame, after) = rest.split_at(first_len(rest));
+        if frame[0] == b'-' {
+            let request = pipeline.front_request()?;
+            answer(pipeline, 1, now)?;
+            caller.error(tag, frame, &request);
+        } else {
+            answer(pipeline, 1, now)?;
+            caller.replies(tag, frame, 1);
+        }
+        rest = after;
+    }
+    Some(())
+}
+
+fn piece<C: Caller>(
+    pipeline: &Pipeline<C>,
+    piece: &[u8],
+    last: bool,
+    touched: &mut Vec<C>,
+    now: Instant,
+) -> Option<()> {
+    let (caller, tag) = pipeline.0.owed.borrow().front().map(|run| (run.caller.clone(), run.tag))?;
+    if last {
+        pipeline.0.broken.set(false);
+        answer(pipeline, 1, now)?;
+    }
+    touch(touched, &caller);
+    caller.part(tag, piece, last);
+    Some(())
+}
+
+fn touch<C: Caller>(touched: &mut Vec<C>, caller: &C) {
+    if touched.last() != Some(caller) {
+        touched.push(caller.clone());
+    }
+}
+
+/// Strikes `count` replies off the front run. `None` when the node answered more than was sent to it.
+fn answer<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option<()> {
+    let inner = &pipeline.0;
+    if let Some(run) = inner.owed.borrow_mut().answer(count) {
+        let mut log = inner.log.borrow_mut();
+        if run.bytes > log.written() {
+            return None;
+        }
+        log.answered(run.bytes);
+        let kept = &inner.around.kept;
+        kept.set(kept.get() - run.bytes);
+        let micros = now.saturating_duration_since(run.since).as_micros();
+        let (micros, count) = (u64::try_from(micros).unwrap_or(u64::MAX), u64::from(run.count));
+        inner.around.metrics.backend_duration(inner.target.node.0, micros, count);
+        inner.around.metrics.duration(run.tag, micros, count);
+    }
+    Some(())
+}
+
+fn make_room<C: Caller>(pipeline: &Pipeline<C>) {
+    let inner = &pipeline.0;
+    if !inner.waiting.borrow().is_empty()
+        && (inner.log.borrow().len() == 0 || inner.around.kept.get() <= inner.around.kept_max / 2)
+    {
+        for caller in inner.waiting.take() {
+            caller.settle();
+        }
+    }
+}

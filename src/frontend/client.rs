@@ -1,0 +1,285 @@
+//! The half of a client that others reach: where replies are put and how its task is woken.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::backend::{Caller, Pipeline, Unanswered, first_len};
+use crate::command::{Effect, Lane, RowId};
+use crate::error::Failure;
+use crate::resp::encode;
+use crate::telemetry::{Direction, ErrorKind, Side};
+
+use super::cursor;
+use super::redo::{self, Fate, Redo};
+use super::stream::Writer;
+use super::worker::Worker;
+
+/// An output buffer that outgrew this is given back when it runs empty.
+const KEEP_CAPACITY: usize = 16 << 10;
+
+/// A refused request is tried again after this long, if nothing else happened before.
+pub(super) const REFUSED_PAUSE: Duration = Duration::from_millis(10);
+
+/// What has to happen to the one reply that a client waits for.
+#[derive(Debug)]
+pub(super) enum Special {
+    /// A session command: the connection looks at the reply before the client gets it.
+    Session,
+    /// A reply of the SCAN family, whose cursor is stamped with this epoch.
+    Cursor(u64),
+}
+
+/// See the module's text.
+pub(super) struct Client {
+    pub(super) id: u64,
+    pub(super) worker: Rc<Worker>,
+    pub(super) writer: Writer,
+    pub(super) out: RefCell<BytesMut>,
+    /// Requests on a pipeline without a reply.
+    pub(super) owed: Cell<u32>,
+    /// Bytes of those requests, as near as runs allow.
+    pub(super) in_flight: Cell<usize>,
+    /// The pipeline that owes them.
+    pub(super) lane: RefCell<Option<Pipeline<ClientRef>>>,
+    /// What has to be sent or answered again, before anything new.
+    pub(super) redo: RefCell<VecDeque<Redo>>,
+    pub(super) special: RefCell<Option<Special>>,
+    /// The reply to a [`Special::Session`] request.
+    pub(super) session_reply: RefCell<Option<Bytes>>,
+    /// A node refused this client's identity.
+    pub(super) identity_refused: Cell<bool>,
+    /// Why the connection must end; it is closed once what is written was flushed.
+    pub(super) doomed: Cell<Option<&'static str>>,
+    /// The task waits for something that [`settle`](Caller::settle) may bring.
+    pub(super) blocked: Cell<bool>,
+    pub(super) waker: RefCell<Option<Waker>>,
+    /// Since when its next request is held.
+    pub(super) held_since: Cell<Option<Instant>>,
+}
+
+/// A counted reference, compared by identity.
+#[derive(Clone)]
+pub(super) struct ClientRef(pub(super) Rc<Client>);
+
+impl std::ops::Deref for ClientRef {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.0
+    }
+}
+
+impl PartialEq for ClientRef {
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Client {
+    pub(super) fn shared(id: u64, worker: Rc<Worker>, writer: Writer) -> ClientRef {
+        ClientRef(Rc::new(Self {
+            id,
+            worker,
+            writer,
+            out: RefCell::default(),
+            owed: Cell::new(0),
+            in_flight: Cell::new(0),
+            lane: RefCell::default(),
+            redo: RefCell::default(),
+            special: RefCell::default(),
+            session_reply: RefCell::default(),
+            identity_refused: Cell::new(false),
+            doomed: Cell::new(None),
+            blocked: Cell::new(false),
+            waker: RefCell::default(),
+            held_since: Cell::new(None),
+        }))
+    }
+
+    /// Wakes the client's task.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Ends the connection for `reason`, once what it was given is written.
+    pub(super) fn doom(&self, reason: &'static str) {
+        self.doomed.set(Some(reason));
+        self.wake();
+    }
+
+    /// Appends an error of the proxy's own.
+    pub(super) fn fail(&self, failure: &Failure) {
+        self.worker.count_failure(failure);
+        encode::error(&mut self.out.borrow_mut(), &failure.to_string());
+    }
+
+    /// Writes what the socket takes; false when it is broken.
+    pub(super) fn flush(&self) -> bool {
+        let mut out = self.out.borrow_mut();
+        while !out.is_empty() {
+            match self.writer.try_write(&out) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.worker.metrics.bytes(Side::Client, Direction::Out, count as u64);
+                    out.advance(count);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return true,
+                Err(_) => return false,
+            }
+        }
+        if out.capacity() > KEEP_CAPACITY {
+            *out = BytesMut::new();
+        } else {
+            out.clear();
+        }
+        true
+    }
+
+    /// Strikes `count` answered requests off.
+    fn struck(&self, tag: u16, count: u32) {
+        let owed = self.owed.get();
+        debug_assert!(count <= owed);
+        let in_flight = self.in_flight.get();
+        let left = owed - count;
+        self.owed.set(left);
+        self.in_flight.set(if left == 0 {
+            0
+        } else {
+            in_flight - in_flight / owed as usize * count as usize
+        });
+        if RowId(tag).spec().effect == Effect::Write {
+            self.worker.writes_answered(count);
+        }
+        if left == 0 {
+            self.lane.replace(None);
+        }
+    }
+
+    /// Takes a reply whose content matters to the session or carries a cursor.
+    fn take_special(&self, frame: &[u8]) -> bool {
+        match self.special.take() {
+            None => false,
+            Some(Special::Session) => {
+                self.session_reply.replace(Some(Bytes::copy_from_slice(frame)));
+                true
+            }
+            Some(Special::Cursor(epoch)) => {
+                cursor::stamp_reply(frame, epoch, &mut self.out.borrow_mut());
+                true
+            }
+        }
+    }
+
+    /// True when nothing more comes for this client on its lane after the reply at hand, so that sending the
+    /// request again can not overtake a later one.
+    fn may_resend_refused(&self, frame: &[u8]) -> bool {
+        self.owed.get() == 0 && redo::is_refusal(frame) && self.special.borrow().is_none()
+    }
+}
+
+impl Caller for ClientRef {
+    fn replies(&self, tag: u16, frames: &[u8], count: u32) {
+        self.struck(tag, count);
+        if self.special.borrow().is_some() && self.take_special(frames) {
+            return;
+        }
+        self.out.borrow_mut().extend_from_slice(frames);
+    }
+
+    fn error(&self, tag: u16, frame: &[u8], request: &[u8]) {
+        self.struck(tag, 1);
+        if self.may_resend_refused(frame) {
+            let again = Redo::refused(request, frame, Instant::now());
+            self.redo.borrow_mut().push_back(again);
+            return;
+        }
+        if self.special.borrow().is_some() && self.take_special(frame) {
+            return;
+        }
+        self.out.borrow_mut().extend_from_slice(frame);
+    }
+
+    fn part(&self, tag: u16, piece: &[u8], last: bool) {
+        if last {
+            self.struck(tag, 1);
+            // Only SCAN's replies can be both special and large; their cursor comes first, in small replies.
+            self.special.replace(None);
+        }
+        self.out.borrow_mut().extend_from_slice(piece);
+    }
+
+    fn refused(&self, tag: u16, error: &[u8], count: u32) {
+        for _ in 0..count {
+            self.struck(tag, 1);
+            if !self.take_special(error) {
+                self.identity_refused.set(true);
+                self.out.borrow_mut().extend_from_slice(error);
+            }
+        }
+    }
+
+    fn lost(&self, lost: &Unanswered<'_>, broken: bool) {
+        let now = Instant::now();
+        let epochs = (lost.epoch, self.worker.epoch());
+        let mut start = 0;
+        for index in 0..lost.count {
+            let len = first_len(&lost.requests[start..]);
+            let request = &lost.requests[start..start + len];
+            start += len;
+            self.struck(lost.tag, 1);
+            let special = self.special.take().is_some();
+            if broken && index == 0 {
+                self.doom("a reply was cut off in its middle");
+                continue;
+            }
+            let row = RowId(lost.tag);
+            let fate = if start > lost.written || special || row.spec().lane == Lane::Session {
+                Fate::NotSent
+            } else {
+                let waited = now.duration_since(lost.since);
+                redo::fate_of(request, &self.worker.retry_rules(), lost.resent, waited)
+            };
+            self.redo.borrow_mut().push_back(match fate {
+                Fate::NotSent => Redo::again(request, lost.resent, lost.since),
+                Fate::Again => {
+                    self.worker.metrics.reissued(1);
+                    Redo::again(request, true, lost.since)
+                }
+                Fate::Unknown => {
+                    Redo::Answer(Failure::Ambiguous { from: epochs.0, to: epochs.1.max(epochs.0) })
+                }
+                Fate::DiedWith => Redo::Answer(Failure::InFlightAtDeath { node: lost.node.to_string() }),
+            });
+        }
+    }
+
+    fn settle(&self) {
+        self.worker.publish_writes();
+        if !self.out.borrow().is_empty() {
+            if !self.flush() {
+                self.doom("the client closed its connection");
+                return;
+            }
+            let waiting = self.out.borrow().len() as u64;
+            if waiting > self.worker.settings.client_output {
+                self.worker.metrics.error(ErrorKind::ClientOutput);
+                self.doom("the client does not read its replies");
+            } else if waiting > 0 {
+                self.wake();
+            }
+        }
+        if self.blocked.get() || !self.redo.borrow().is_empty() || self.session_reply.borrow().is_some() {
+            let half = self.worker.settings.in_flight_per_client / 2;
+            if self.owed.get() == 0 || self.in_flight.get() as u64 <= half {
+                self.wake();
+            }
+        }
+    }
+}

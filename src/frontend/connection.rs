@@ -1,0 +1,336 @@
+//! One client's task: read, dispatch, write. Start reading here.
+//!
+//! [`Connection::poll`] is one turn. It only moves bytes between buffers that the task owns, so a turn can end
+//! anywhere; whatever the client waits for (its socket, replies, the routing table, its pinned connection) wakes
+//! the task for the next one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::ReadBuf;
+
+use crate::backend::{Identity, Pipeline};
+use crate::resp::{Limits, ProtocolError, RequestScanner, Scan};
+use crate::telemetry::{Direction, ErrorKind, Side};
+
+use super::client::{Client, ClientRef};
+use super::pinned_lane::PinnedLane;
+use super::redo::Redo;
+use super::session::Session;
+use super::stream::{Reader, Writer};
+use super::worker::Worker;
+
+/// While a client may not be served, this much of what it sends is still read, so that its end is noticed.
+const READ_AHEAD: usize = 64 << 10;
+
+/// With this much unwritten output a client's next requests wait: its own socket is the bound.
+const OUTPUT_PAUSE: usize = 256 << 10;
+
+/// Turns of work in one poll, after which the other clients of the thread get theirs.
+const STEPS_PER_POLL: usize = 16;
+
+/// A client's task.
+pub(super) struct Connection {
+    pub(super) client: ClientRef,
+    pub(super) worker: Rc<Worker>,
+    pub(super) session: Session,
+    reader: Reader,
+    /// Bytes read and not yet dispatched.
+    unread: BytesMut,
+    pub(super) scanner: RequestScanner,
+    pub(super) limits: Limits,
+    ended: bool,
+    /// The pipeline that took the last request for the primary; asked for again when it is closed.
+    pub(super) primary: Option<Pipeline<ClientRef>>,
+    pub(super) pinned: Option<Box<PinnedLane>>,
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It was taken: sent, answered or refused.
+    Taken,
+    /// It has to wait; whoever can end the wait knows this client.
+    Wait,
+}
+
+impl Connection {
+    pub(super) fn new(id: u64, worker: Rc<Worker>, reader: Reader, writer: Writer, peer: String) -> Self {
+        let client = Client::shared(id, worker.clone(), writer);
+        Self {
+            client,
+            session: Session::new(peer, Identity::fresh()),
+            worker,
+            reader,
+            unread: BytesMut::new(),
+            scanner: RequestScanner::default(),
+            limits: Limits::default(),
+            ended: false,
+            primary: None,
+            pinned: None,
+        }
+    }
+
+    /// Dispatches what `bytes` hold, as far as the client may be served now; returns how many bytes were taken
+    /// and whether the rest has to wait for something else than more bytes.
+    fn process(&mut self, bytes: &[u8]) -> (usize, Step) {
+        let mut taken = 0;
+        loop {
+            if self.client.doomed.get().is_some() || self.client.out.borrow().len() > OUTPUT_PAUSE {
+                return (taken, Step::Wait);
+            }
+            let rest = &bytes[taken..];
+            if let Some((passed, step)) = self.stream_on(rest) {
+                taken += passed;
+                if passed == 0 {
+                    return (taken, step);
+                }
+                continue;
+            }
+            if rest.is_empty() {
+                return (taken, Step::Taken);
+            }
+            let mut scanner = std::mem::take(&mut self.scanner);
+            let step = match scanner.scan(rest, &self.limits) {
+                Ok(Scan::Incomplete { .. }) => {
+                    let step = self.dispatch_partial(&scanner, rest);
+                    if self.is_streaming() {
+                        return (bytes.len(), step);
+                    }
+                    self.scanner = scanner;
+                    return (taken, step);
+                }
+                Ok(Scan::Empty { len }) => Ok(len),
+                Ok(Scan::Complete { len }) => match self.dispatch(&scanner.request(rest), false, None) {
+                    Step::Taken => Ok(len),
+                    Step::Wait => Err(Step::Wait),
+                },
+                Err(error) => {
+                    self.protocol_error(error);
+                    Err(Step::Wait)
+                }
+            };
+            scanner.reset();
+            self.scanner = scanner;
+            match step {
+                Ok(len) => taken += len,
+                Err(step) => return (taken, step),
+            }
+        }
+    }
+
+    /// Redis answers and closes; what it owes before that comes first.
+    fn protocol_error(&self, error: ProtocolError) {
+        if self.is_owed_nothing() {
+            self.worker.metrics.error(ErrorKind::Protocol);
+            error.write(&mut self.client.out.borrow_mut());
+            self.client.doom("protocol error");
+        }
+    }
+
+    /// True when every request of this client was answered.
+    pub(super) fn is_owed_nothing(&self) -> bool {
+        self.client.owed.get() == 0 && self.pinned.as_ref().is_none_or(|lane| lane.is_owed_nothing())
+    }
+
+    /// What a loss left to be done comes before anything new.
+    fn process_redo(&mut self) -> Step {
+        loop {
+            let next = self.client.redo.borrow_mut().pop_front();
+            let step = match &next {
+                None => return Step::Taken,
+                Some(Redo::Answer(failure)) => {
+                    if self.is_owed_nothing() {
+                        self.client.fail(failure);
+                        Step::Taken
+                    } else {
+                        Step::Wait
+                    }
+                }
+                Some(Redo::Send { .. }) => self.send_again(next.as_ref()),
+            };
+            if let (Step::Wait, Some(next)) = (step, next) {
+                self.client.redo.borrow_mut().push_front(next);
+                return Step::Wait;
+            }
+        }
+    }
+
+    fn send_again(&mut self, redo: Option<&Redo>) -> Step {
+        let Some(Redo::Send { request, resent, since, after, refusal }) = redo else {
+            return Step::Taken;
+        };
+        let now = Instant::now();
+        if let Some(refusal) = refusal
+            && now.duration_since(*since) >= self.worker.settings.hold
+        {
+            if !self.is_owed_nothing() {
+                return Step::Wait;
+            }
+            self.client.out.borrow_mut().extend_from_slice(refusal);
+            return Step::Taken;
+        }
+        if let Some(after) = after.filter(|after| *after > now) {
+            let client = self.client.clone();
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep_until(after.into()).await;
+                client.wake();
+            });
+            return Step::Wait;
+        }
+        let mut scanner = RequestScanner::default();
+        match scanner.scan(request, &Limits { authenticated: true, ..Limits::default() }) {
+            Ok(Scan::Complete { .. }) => self.dispatch(&scanner.request(request), *resent, Some(*since)),
+            // It was a whole request when it came in.
+            _ => Step::Taken,
+        }
+    }
+
+    /// Serves what was read and could not be served then.
+    fn process_unread(&mut self) -> Step {
+        let mut unread = std::mem::take(&mut self.unread);
+        let (taken, step) = self.process(&unread);
+        unread.advance(taken);
+        self.unread = if unread.is_empty() { BytesMut::new() } else { unread };
+        step
+    }
+
+    /// Reads once; `Pending` when nothing is there.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        let worker = self.worker.clone();
+        let mut scratch = worker.scratch.borrow_mut();
+        let mut buffer = ReadBuf::new(&mut scratch);
+        match self.reader.poll_read(cx, &mut buffer) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(Err(_)) => {
+                self.ended = true;
+                self.client.doom("the client's connection broke");
+                return Poll::Ready(Step::Wait);
+            }
+            Poll::Ready(Ok(())) => {}
+        }
+        let bytes = buffer.filled();
+        worker.metrics.bytes(Side::Client, Direction::In, bytes.len() as u64);
+        if bytes.is_empty() {
+            self.ended = true;
+            return Poll::Ready(Step::Wait);
+        }
+        let idle = self.unread.is_empty() && self.client.redo.borrow().is_empty();
+        if !idle || self.client.blocked.get() {
+            self.unread.extend_from_slice(bytes);
+            return Poll::Ready(Step::Taken);
+        }
+        let (taken, step) = self.process(bytes);
+        self.unread.extend_from_slice(&bytes[taken..]);
+        if step == Step::Wait {
+            self.client.blocked.set(true);
+        }
+        Poll::Ready(Step::Taken)
+    }
+
+    /// Room for more bytes: a partial request may need more than the read-ahead.
+    fn may_read(&self) -> bool {
+        !self.ended && (self.unread.len() < READ_AHEAD || !self.client.blocked.get())
+    }
+
+    /// One step of work; true when another one may find something to do.
+    fn step(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut progress = false;
+        if let Some(reply) = self.client.session_reply.take() {
+            self.session_replied(&reply);
+            progress = true;
+        }
+        if self.client.identity_refused.take() {
+            self.identity_was_refused();
+        }
+        progress |= self.drive_pinned(cx);
+        let step = match self.process_redo() {
+            Step::Taken if !self.unread.is_empty() => self.process_unread(),
+            step => step,
+        };
+        self.client.blocked.set(step == Step::Wait);
+        if self.may_read() && self.read(cx).is_ready() {
+            progress = true;
+        }
+        progress
+    }
+
+    /// After the client's end of sending: is there still something it may be given?
+    fn is_finished(&self) -> bool {
+        if !self.ended {
+            return self.worker.shared.draining.load(Ordering::Relaxed)
+                && self.is_owed_nothing()
+                && self.unread.is_empty()
+                && self.client.redo.borrow().is_empty();
+        }
+        let parked = self.pinned.as_ref().is_some_and(|lane| lane.is_parked());
+        let held = self.client.blocked.get() || self.client.redo.borrow().is_empty();
+        parked || (self.is_owed_nothing() && held)
+    }
+
+    /// Writes; true when nothing is left to write.
+    fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.client.out.borrow().is_empty() {
+            return true;
+        }
+        loop {
+            if !self.client.flush() {
+                self.ended = true;
+                self.client.doom("the client closed its connection");
+                self.client.out.borrow_mut().clear();
+                return true;
+            }
+            if self.client.out.borrow().is_empty() {
+                return true;
+            }
+            if self.client.writer.poll_ready(cx).is_pending() {
+                return false;
+            }
+        }
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let known = this.client.waker.borrow().as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !known {
+            this.client.waker.replace(Some(cx.waker().clone()));
+        }
+        this.worker.begin_turn();
+        for _ in 0..STEPS_PER_POLL {
+            let progress = this.client.doomed.get().is_none() && this.step(cx);
+            this.worker.publish_writes();
+            let written = this.write(cx);
+            if let Some(reason) = this.client.doomed.get() {
+                if written || this.ended {
+                    tracing::debug!(client = this.client.id, reason, "client closed");
+                    return Poll::Ready(());
+                }
+                return Poll::Pending;
+            }
+            if this.is_finished() {
+                return if written { Poll::Ready(()) } else { Poll::Pending };
+            }
+            if !progress {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.client.doomed.set(Some("closed"));
+        self.client.redo.borrow_mut().clear();
+    }
+}

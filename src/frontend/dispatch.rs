@@ -1,0 +1,261 @@
+//! One request: what it means, which lane it takes, whether it may go now.
+
+use std::time::Instant;
+
+use crate::backend::Pipeline;
+use crate::command::{Class, Effect, Lane, classify};
+use crate::error::Failure;
+use crate::resp::{Request, RequestScanner, encode};
+use crate::routing::{Choice, Gate};
+use crate::topology::NodeId;
+
+use super::client::{ClientRef, Special};
+use super::connection::{Connection, Step};
+use super::cursor;
+
+/// Requests from this size on are streamed on a connection of their own.
+pub(super) const LARGE: u64 = 1 << 20;
+
+/// A request on its way to a lane.
+#[derive(Clone, Copy)]
+pub(super) struct Dispatched<'a> {
+    pub(super) request: Request<'a>,
+    pub(super) class: Class,
+    /// It may have been executed before.
+    pub(super) resent: bool,
+    /// When the client's wait began, if it began before now.
+    pub(super) since: Option<Instant>,
+}
+
+impl Connection {
+    /// Takes one request, or leaves it for later.
+    pub(super) fn dispatch(&mut self, request: &Request<'_>, resent: bool, since: Option<Instant>) -> Step {
+        if self.client.special.borrow().is_some() || self.client.session_reply.borrow().is_some() {
+            return Step::Wait;
+        }
+        let class = classify(request);
+        let dispatched = Dispatched { request: *request, class, resent, since };
+        if self.pinned.is_some() {
+            return self.dispatch_pinned(&dispatched);
+        }
+        if request.raw().len() as u64 >= LARGE {
+            return self.pin(&dispatched);
+        }
+        match class.lane {
+            Lane::Shared => self.send_shared(&dispatched),
+            Lane::Scan => self.send_scan(&dispatched),
+            Lane::Session => self.session_command(&dispatched),
+            Lane::Clients => self.clients_command(&dispatched),
+            Lane::Owned => self.owned_command(&dispatched),
+            Lane::Proxy => self.proxy_command(&dispatched),
+            Lane::Own if is_http(request) => {
+                // Redis takes these for a web page's attack on its port and says nothing.
+                self.client.doom("an HTTP request");
+                Step::Wait
+            }
+            Lane::Transaction
+            | Lane::Blocking
+            | Lane::Wait
+            | Lane::Subscribe
+            | Lane::Monitor
+            | Lane::Tracking
+            | Lane::ReplyMode
+            | Lane::Own => self.pin(&dispatched),
+        }
+    }
+
+    /// A request whose end has not arrived: one that will be large is streamed from here on.
+    pub(super) fn dispatch_partial(&mut self, scanner: &RequestScanner, bytes: &[u8]) -> Step {
+        if scanner.known_len() < LARGE || self.pinned.is_some() {
+            return Step::Taken;
+        }
+        self.stream_large(scanner, bytes)
+    }
+
+    /// Sends on a shared pipeline.
+    pub(super) fn send_shared(&mut self, dispatched: &Dispatched<'_>) -> Step {
+        let class = &dispatched.class;
+        let spreadable = class.effect == Effect::Read && !class.row.spec().primary_only;
+        let pipeline =
+            if spreadable && self.may_spread() { self.read_pipeline() } else { self.primary_pipeline() };
+        match pipeline {
+            Ok(Some(pipeline)) => self.send_on(&pipeline, dispatched),
+            Ok(None) => self.pin(dispatched),
+            Err(step) => self.hold(step, dispatched.since),
+        }
+    }
+
+    /// A read whose client is owed replies by the primary follows them there: no wait, and it sees its own
+    /// writes.
+    fn may_spread(&self) -> bool {
+        let lane = self.client.lane.borrow();
+        lane.as_ref().is_none_or(|lane| self.primary.as_ref() != Some(lane))
+    }
+
+    fn read_pipeline(&mut self) -> Result<Option<Pipeline<ClientRef>>, Held> {
+        let worker = self.worker.clone();
+        let table = worker.current();
+        let choice = table.for_read(&worker.reads, |node| worker.pools.outstanding(node));
+        match choice {
+            Choice::Node(node) if Some(node) == table.primary => {
+                drop(table);
+                self.primary_pipeline()
+            }
+            Choice::Node(node) => {
+                // While replies are owed by one replica, the client stays there.
+                if let Some(lane) = self.client.lane.borrow().as_ref().filter(|lane| !lane.is_closed()) {
+                    return Ok(Some(lane.clone()));
+                }
+                Ok(self.open(node))
+            }
+            Choice::Hold => Err(Held),
+        }
+    }
+
+    pub(super) fn primary_pipeline(&mut self) -> Result<Option<Pipeline<ClientRef>>, Held> {
+        let node = match self.worker.current().for_primary() {
+            Choice::Node(node) => node,
+            Choice::Hold => return Err(Held),
+        };
+        if let Some(known) = self.primary.as_ref().filter(|known| !known.is_closed()) {
+            return Ok(Some(known.clone()));
+        }
+        self.primary = self.open(node);
+        Ok(self.primary.clone())
+    }
+
+    fn open(&self, node: NodeId) -> Option<Pipeline<ClientRef>> {
+        let table = self.worker.current();
+        let address = &table.nodes[node.index()].address;
+        self.worker.pools.pipeline(node, address, table.epoch, &self.session.identity, self.worker.now())
+    }
+
+    fn send_on(&mut self, pipeline: &Pipeline<ClientRef>, dispatched: &Dispatched<'_>) -> Step {
+        let (client, request) = (&self.client, &dispatched.request);
+        let len = request.raw().len();
+        let owed = client.owed.get();
+        if owed > 0 {
+            let elsewhere = client.lane.borrow().as_ref().is_some_and(|lane| lane != pipeline);
+            let limit = self.worker.settings.in_flight_per_client;
+            if elsewhere || (client.in_flight.get() + len) as u64 > limit || client.special.borrow().is_some()
+            {
+                return Step::Wait;
+            }
+        } else if self.pinned.is_some() {
+            return Step::Wait;
+        }
+        if !pipeline.has_room(len, client) {
+            return Step::Wait;
+        }
+        if self.worker.unhold(client) && client.writer.peer_closed() {
+            // Clients that gave up have sent it again elsewhere: executing it here as well would be once too often.
+            client.doom("gone while its request was held");
+            return Step::Wait;
+        }
+        if owed == 0 {
+            client.lane.replace(Some(pipeline.clone()));
+        }
+        self.forward(pipeline, dispatched);
+        Step::Taken
+    }
+
+    fn forward(&self, pipeline: &Pipeline<ClientRef>, dispatched: &Dispatched<'_>) {
+        let Dispatched { request, class, resent, .. } = dispatched;
+        let (client, now) = (&self.client, self.worker.now());
+        if !request.is_strict() {
+            let mut multibulk = bytes::BytesMut::new();
+            request.write_multibulk(&mut multibulk);
+            pipeline.send(client, class.row.0, &multibulk, *resent, now);
+        } else {
+            pipeline.send(client, class.row.0, request.raw(), *resent, now);
+        }
+        client.owed.set(client.owed.get() + 1);
+        client.in_flight.set(client.in_flight.get() + request.raw().len());
+        // Struck off by the row's effect, whatever the arguments made of it.
+        if class.row.spec().effect == Effect::Write {
+            self.worker.write_sent();
+        }
+        self.worker.count_command(class.row, pipeline.target().node);
+    }
+
+    /// Sends with its one reply set apart: it waits for earlier replies, and later requests wait for it.
+    pub(super) fn send_special(&mut self, dispatched: &Dispatched<'_>, special: Special) -> Step {
+        if self.client.owed.get() > 0 {
+            return Step::Wait;
+        }
+        let step = self.send_shared(dispatched);
+        if step == Step::Taken && self.client.owed.get() == 1 {
+            self.client.special.replace(Some(special));
+        }
+        step
+    }
+
+    fn send_scan(&mut self, dispatched: &Dispatched<'_>) -> Step {
+        let epoch = self.worker.epoch();
+        let at = cursor::position(dispatched.request.name());
+        if cursor::stamp(epoch) == 0 || dispatched.request.len() <= at {
+            return self.send_shared(dispatched);
+        }
+        let given = dispatched.request.arg(at);
+        match cursor::strip(given, epoch) {
+            Ok(bare) => {
+                let mut words: Vec<&[u8]> = dispatched.request.args().collect();
+                words[at] = &bare;
+                let mut bytes = bytes::BytesMut::new();
+                encode::command(&mut bytes, &words);
+                let mut scanner = RequestScanner::default();
+                let limits = self.limits.clone();
+                if scanner.scan(&bytes, &limits).is_err() {
+                    return Step::Taken;
+                }
+                let request = scanner.request(&bytes);
+                self.send_special(&Dispatched { request, ..*dispatched }, Special::Cursor(epoch))
+            }
+            Err(of) => self.answer_failure(&Failure::Cursor { of, now: epoch }),
+        }
+    }
+
+    /// The request waits for a primary, or is told that the hold is over.
+    pub(super) fn hold(&mut self, _held: Held, since: Option<Instant>) -> Step {
+        let now = self.worker.now();
+        let hold = self.worker.settings.hold;
+        let outage = match self.worker.current().gate {
+            Gate::Hold { since } => Some(since),
+            Gate::Open => None,
+        };
+        let begun = outage.or(since);
+        if begun.is_some_and(|begun| now.saturating_duration_since(begun) >= hold) {
+            self.worker.unhold(&self.client);
+            return self.answer_failure(&Failure::HoldExpired { hold });
+        }
+        self.worker.hold(&self.client);
+        Step::Wait
+    }
+
+    /// Answers with an error of the proxy's own, in its turn.
+    pub(super) fn answer_failure(&mut self, failure: &Failure) -> Step {
+        if !self.is_owed_nothing() {
+            return Step::Wait;
+        }
+        self.client.fail(failure);
+        Step::Taken
+    }
+
+    /// Answers with what `write` appends, in its turn.
+    pub(super) fn answer(&mut self, write: impl FnOnce(&mut bytes::BytesMut)) -> Step {
+        if !self.is_owed_nothing() {
+            return Step::Wait;
+        }
+        write(&mut self.client.out.borrow_mut());
+        Step::Taken
+    }
+}
+
+/// No node may take the request now.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held;
+
+fn is_http(request: &Request<'_>) -> bool {
+    let name = request.name();
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}

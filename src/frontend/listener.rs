@@ -1,0 +1,158 @@
+//! One thread accepts for all listening sockets and gives each client to the worker with the fewest.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use super::Listen;
+use super::shared::Shared;
+
+/// Clients on their way from the acceptor to one worker.
+const HANDOVER_MAX: usize = 1024;
+
+/// Pause after the system refused to accept (no descriptor left): the condition does not end by asking again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections waiting in the kernel for `accept`.
+const BACKLOG: i32 = 1024;
+
+/// A client that was just accepted; not yet bound to a runtime.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Tcp(std::net::TcpStream, SocketAddr),
+    Unix(std::os::unix::net::UnixStream),
+}
+
+/// The acceptor's side of one worker.
+#[derive(Debug)]
+pub(super) struct WorkerDoor {
+    pub(super) sender: mpsc::Sender<Accepted>,
+    /// Clients that the worker has or is about to get.
+    pub(super) clients: Arc<AtomicUsize>,
+}
+
+/// Both ends of the handover to one worker.
+pub(super) fn door() -> (WorkerDoor, mpsc::Receiver<Accepted>, Arc<AtomicUsize>) {
+    let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
+    let clients = Arc::new(AtomicUsize::new(0));
+    (WorkerDoor { sender, clients: clients.clone() }, receiver, clients)
+}
+
+/// A listening socket, bound and not yet served.
+#[derive(Debug)]
+pub enum Bound {
+    /// TCP.
+    Tcp(std::net::TcpListener),
+    /// Unix.
+    Unix(std::os::unix::net::UnixListener),
+}
+
+/// Binds `listen`, so that a bad address fails before anything else starts.
+///
+/// # Errors
+/// The system's own, with the address in front.
+pub fn bind(listen: &Listen) -> io::Result<Bound> {
+    match listen {
+        Listen::Tcp(address) => {
+            let socket =
+                socket2::Socket::new(socket2::Domain::for_address(*address), socket2::Type::STREAM, None)?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&(*address).into()).map_err(|error| named(&address.to_string(), &error))?;
+            socket.listen(BACKLOG)?;
+            socket.set_nonblocking(true)?;
+            Ok(Bound::Tcp(socket.into()))
+        }
+        Listen::Unix(path) => {
+            // A socket file that nobody listens on is what a crash left behind.
+            let stale = std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
+                && std::os::unix::net::UnixStream::connect(path).is_err();
+            if stale {
+                std::fs::remove_file(path)?;
+            }
+            let bound = std::os::unix::net::UnixListener::bind(path);
+            let listener = bound.map_err(|error| named(&path.display().to_string(), &error))?;
+            listener.set_nonblocking(true)?;
+            Ok(Bound::Unix(listener))
+        }
+    }
+}
+
+fn named(place: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"))
+}
+
+/// Accepts until `closed` turns true.
+pub(super) async fn accept(
+    bound: Bound,
+    doors: Arc<Vec<WorkerDoor>>,
+    shared: Arc<Shared>,
+    max_clients: usize,
+    mut closed: watch::Receiver<bool>,
+) -> io::Result<()> {
+    enum Listener {
+        Tcp(tokio::net::TcpListener),
+        Unix(tokio::net::UnixListener),
+    }
+    let listener = match bound {
+        Bound::Tcp(listener) => Listener::Tcp(tokio::net::TcpListener::from_std(listener)?),
+        Bound::Unix(listener) => Listener::Unix(tokio::net::UnixListener::from_std(listener)?),
+    };
+    loop {
+        let next = async {
+            match &listener {
+                Listener::Tcp(listener) => {
+                    let (stream, peer) = listener.accept().await?;
+                    stream.set_nodelay(true)?;
+                    Ok(Accepted::Tcp(stream.into_std()?, peer))
+                }
+                Listener::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0.into_std()?)),
+            }
+        };
+        let accepted: io::Result<Accepted> = tokio::select! {
+            accepted = next => accepted,
+            _ = closed.wait_for(|closed| *closed) => return Ok(()),
+        };
+        match accepted {
+            Ok(client) => give(client, &doors, &shared, max_clients),
+            Err(error) if is_clients_fault(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept clients");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_clients_fault(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | InvalidInput | NotConnected)
+}
+
+fn give(client: Accepted, doors: &[WorkerDoor], shared: &Shared, max_clients: usize) {
+    if shared.clients.load(Ordering::Relaxed) >= max_clients {
+        return refuse(client, "-ERR max number of clients reached\r\n");
+    }
+    let Some(door) = doors.iter().min_by_key(|door| door.clients.load(Ordering::Relaxed)) else { return };
+    shared.clients.fetch_add(1, Ordering::Relaxed);
+    door.clients.fetch_add(1, Ordering::Relaxed);
+    if let Err(refused) = door.sender.try_send(client) {
+        shared.clients.fetch_sub(1, Ordering::Relaxed);
+        door.clients.fetch_sub(1, Ordering::Relaxed);
+        let (mpsc::error::TrySendError::Full(client) | mpsc::error::TrySendError::Closed(client)) = refused;
+        refuse(client, "-ERR proxy is too busy to take new connections\r\n");
+    }
+}
+
+/// Says why before it closes; a fresh socket's buffer always has room for a line.
+fn refuse(client: Accepted, line: &str) {
+    use std::io::Write;
+    let _ = match client {
+        Accepted::Tcp(mut stream, _) => stream.write(line.as_bytes()),
+        Accepted::Unix(mut stream) => stream.write(line.as_bytes()),
+    };
+}

@@ -1,0 +1,155 @@
+//! What becomes of requests that a lost connection or a refusing node left without a result. Pure.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::command::{Effect, Retry, classify};
+use crate::error::Failure;
+use crate::resp::{Limits, RequestScanner, Scan};
+use crate::topology::Address;
+
+/// What a client's task does before it takes anything new, in this order.
+#[derive(Debug)]
+pub(super) enum Redo {
+    /// The request is dispatched once more.
+    Send {
+        /// In multibulk form.
+        request: Bytes,
+        /// It may have been executed before: it is not sent a third time.
+        resent: bool,
+        /// When the client's wait for it began.
+        since: Instant,
+        /// Not before this moment: the node just refused it.
+        after: Option<Instant>,
+        /// The refusal, handed on when the hold has passed.
+        refusal: Option<Bytes>,
+    },
+    /// The client is told.
+    Answer(Failure),
+}
+
+impl Redo {
+    /// Sends `request` again.
+    pub(super) fn again(request: &[u8], resent: bool, since: Instant) -> Self {
+        Self::Send { request: Bytes::copy_from_slice(request), resent, since, after: None, refusal: None }
+    }
+
+    /// Sends `request` again after a pause; the node refused it with `frame` and did not execute it.
+    pub(super) fn refused(request: &[u8], frame: &[u8], now: Instant) -> Self {
+        Self::Send {
+            request: Bytes::copy_from_slice(request),
+            resent: false,
+            since: now,
+            after: Some(now + super::client::REFUSED_PAUSE),
+            refusal: Some(Bytes::copy_from_slice(frame)),
+        }
+    }
+}
+
+/// How a request of unknown outcome may be treated.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RetryRules {
+    /// Commands of the same effect and reply twice may be sent again.
+    pub(super) idempotent: bool,
+    /// Everything may.
+    pub(super) all: bool,
+    /// A request that waited this long for its reply may be what silenced the node.
+    pub(super) poison_after: Duration,
+}
+
+/// What becomes of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Its last byte was not written: it was not executed.
+    NotSent,
+    /// It may have been executed, and once more does no harm.
+    Again,
+    /// It may have been executed: the client is told so.
+    Unknown,
+    /// A read that may be what killed the node.
+    DiedWith,
+}
+
+/// The fate of a request that was wholly written and not answered.
+pub(super) fn fate_of(request: &[u8], rules: &RetryRules, resent: bool, waited: Duration) -> Fate {
+    let mut scanner = RequestScanner::default();
+    let Ok(Scan::Complete { .. }) = scanner.scan(request, &Limits::default()) else {
+        return Fate::Unknown;
+    };
+    let class = classify(&scanner.request(request));
+    let harmless = match class.retry {
+        Retry::Read | Retry::Parked => true,
+        Retry::Idempotent => rules.idempotent || rules.all,
+        Retry::Never => rules.all,
+    };
+    let spent = resent || waited >= rules.poison_after;
+    match (harmless && !spent, class.effect) {
+        (true, _) => Fate::Again,
+        (false, Effect::Read) => Fate::DiedWith,
+        (false, Effect::Write | Effect::Neutral) => Fate::Unknown,
+    }
+}
+
+/// What is done about a request that met `fate`.
+pub(super) fn after_loss(
+    fate: Fate,
+    request: &[u8],
+    since: Instant,
+    ambiguous: &Failure,
+    node: &Address,
+) -> Redo {
+    match fate {
+        Fate::NotSent => Redo::again(request, false, since),
+        Fate::Again => Redo::again(request, true, since),
+        Fate::Unknown => Redo::Answer(ambiguous.clone()),
+        Fate::DiedWith => Redo::Answer(Failure::InFlightAtDeath { node: node.to_string() }),
+    }
+}
+
+/// Whether this error reply says that the node, in its present role or state, executes nothing of the kind.
+pub(super) fn is_refusal(frame: &[u8]) -> bool {
+    [b"-READONLY ".as_slice(), b"-LOADING ", b"-MASTERDOWN "].iter().any(|start| frame.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fate, RetryRules, fate_of, is_refusal};
+    use std::time::Duration;
+
+    const RULES: RetryRules =
+        RetryRules { idempotent: true, all: false, poison_after: Duration::from_secs(1) };
+
+    fn fate(words: &[&str], rules: &RetryRules, resent: bool, waited_ms: u64) -> Fate {
+        let mut request = bytes::BytesMut::new();
+        let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+        crate::resp::encode::command(&mut request, &words);
+        fate_of(&request, rules, resent, Duration::from_millis(waited_ms))
+    }
+
+    #[test]
+    fn only_what_does_no_harm_twice_is_sent_twice() {
+        assert_eq!(fate(&["GET", "k"], &RULES, false, 0), Fate::Again);
+        assert_eq!(fate(&["SET", "k", "v"], &RULES, false, 0), Fate::Again);
+        assert_eq!(fate(&["SET", "k", "v", "NX"], &RULES, false, 0), Fate::Unknown);
+        assert_eq!(fate(&["INCR", "k"], &RULES, false, 0), Fate::Unknown);
+        let strict = RetryRules { idempotent: false, ..RULES };
+        assert_eq!(fate(&["SET", "k", "v"], &strict, false, 0), Fate::Unknown);
+        let lax = RetryRules { all: true, ..RULES };
+        assert_eq!(fate(&["INCR", "k"], &lax, false, 0), Fate::Again);
+    }
+
+    #[test]
+    fn nothing_is_sent_a_third_time_and_poison_not_a_second() {
+        assert_eq!(fate(&["GET", "k"], &RULES, true, 0), Fate::DiedWith);
+        assert_eq!(fate(&["SET", "k", "v"], &RULES, true, 0), Fate::Unknown);
+        assert_eq!(fate(&["KEYS", "*"], &RULES, false, 1_000), Fate::DiedWith);
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_an_answer() {
+        assert!(is_refusal(b"-READONLY You can't write against a read only replica.\r\n"));
+        assert!(!is_refusal(b"-ERR unknown command\r\n"));
+        assert!(!is_refusal(b"-BUSY Redis is busy\r\n"));
+    }
+}

@@ -1,0 +1,183 @@
+//! The threads that serve clients: one acceptor, and one worker a core.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, watch};
+
+use crate::backend;
+use crate::routing::{self, Routes};
+use crate::telemetry::Metrics;
+use crate::topology::Marks;
+
+use super::Settings;
+use super::connection::Connection;
+use super::listener::{self, Accepted, Bound, WorkerDoor};
+use super::shared::Shared;
+use super::stream;
+use super::worker::{Worker, follow_table};
+
+/// What the frontend is made of.
+pub struct Parts {
+    /// `[proxy]` and `[limits]`
+    pub settings: Settings,
+    /// `[backend]`
+    pub backend: backend::Settings,
+    /// `[reads]`
+    pub reads: routing::Settings,
+    /// Where requests go.
+    pub routes: Routes,
+    /// Where the data path leaves marks.
+    pub marks: Arc<Marks>,
+    /// What the data path counts.
+    pub metrics: Arc<Metrics>,
+}
+
+/// The running threads.
+pub struct Frontend {
+    threads: Vec<JoinHandle<()>>,
+    shared: Arc<Shared>,
+    closed: watch::Sender<bool>,
+    drain_timeout: Duration,
+}
+
+impl Frontend {
+    /// Starts serving `bound`.
+    ///
+    /// # Errors
+    /// The system has no thread or descriptor left.
+    pub fn start(parts: Parts, bound: Vec<Bound>) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(parts.marks.clone()));
+        let (closed, closing) = watch::channel(false);
+        let (mut threads, mut doors) = (Vec::new(), Vec::new());
+        let (max_clients, drain_timeout) = (parts.settings.max_clients, parts.settings.drain_timeout);
+        let parts = Arc::new(parts);
+        for index in 0..parts.settings.workers {
+            let (door, clients, count) = listener::door();
+            doors.push(door);
+            let (parts, shared, closing) = (parts.clone(), shared.clone(), closing.clone());
+            let work = move || run_worker(index, &parts, shared, clients, count, closing);
+            threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
+        }
+        let acceptor = {
+            let shared = shared.clone();
+            move || run_acceptor(bound, doors, &shared, max_clients, &closing)
+        };
+        threads.push(std::thread::Builder::new().name("acceptor".to_owned()).spawn(acceptor)?);
+        Ok(Self { threads, shared, closed, drain_timeout })
+    }
+
+    /// Clients connected now.
+    #[must_use]
+    pub fn clients(&self) -> usize {
+        self.shared.clients.load(Ordering::Relaxed)
+    }
+
+    /// Stops accepting and lets each client go when nothing is owed to it, at the latest after `drain_timeout`.
+    pub fn drain(self) {
+        self.shared.draining.store(true, Ordering::Relaxed);
+        let _ = self.closed.send(true);
+        let deadline = Instant::now() + self.drain_timeout;
+        while self.clients() > 0 && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let left = self.clients();
+        if left > 0 {
+            tracing::warn!(clients = left, "clients were still owed replies at drain_timeout");
+        }
+        drop(self.threads);
+    }
+}
+
+fn run_acceptor(
+    bound: Vec<Bound>,
+    doors: Vec<WorkerDoor>,
+    shared: &Arc<Shared>,
+    max_clients: usize,
+    closing: &watch::Receiver<bool>,
+) {
+    let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => runtime,
+        Err(error) => return tracing::error!(%error, "the acceptor cannot start"),
+    };
+    let doors = Arc::new(doors);
+    runtime.block_on(async {
+        let mut listening = Vec::new();
+        for bound in bound {
+            let accepting =
+                listener::accept(bound, doors.clone(), shared.clone(), max_clients, closing.clone());
+            listening.push(tokio::task::spawn_local(accepting));
+        }
+        for task in listening {
+            if let Ok(Err(error)) = task.await {
+                tracing::error!(%error, "a listener ended");
+            }
+        }
+    });
+}
+
+fn run_worker(
+    index: usize,
+    parts: &Parts,
+    shared: Arc<Shared>,
+    clients: mpsc::Receiver<Accepted>,
+    count: Arc<AtomicUsize>,
+    closing: watch::Receiver<bool>,
+) {
+    let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+        Ok(runtime) => runtime,
+        Err(error) => return tracing::error!(%error, "a worker cannot start"),
+    };
+    runtime.block_on(async move {
+        let worker = Worker::new(
+            parts.settings.clone(),
+            parts.backend.clone(),
+            parts.reads.clone(),
+            &parts.routes,
+            shared,
+            parts.metrics.worker(index),
+        );
+        tokio::task::spawn_local(follow_table(worker.clone(), parts.routes.clone()));
+        tokio::task::spawn_local(wake_when_closing(worker.clone(), closing));
+        take_clients(worker, clients, count).await;
+    });
+}
+
+/// Clients that only listen would not notice that the proxy drains.
+async fn wake_when_closing(worker: Rc<Worker>, mut closing: watch::Receiver<bool>) {
+    if closing.wait_for(|closing| *closing).await.is_ok() {
+        worker.wake_everybody();
+    }
+}
+
+async fn take_clients(worker: Rc<Worker>, mut clients: mpsc::Receiver<Accepted>, count: Arc<AtomicUsize>) {
+    while let Some(accepted) = clients.recv().await {
+        let split = match accepted {
+            Accepted::Tcp(stream, peer) => tokio::net::TcpStream::from_std(stream)
+                .map(|stream| (stream::split_tcp(stream), peer.to_string())),
+            Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream)
+                .map(|stream| (stream::split_unix(stream), String::from("unix:0"))),
+        };
+        let id = worker.shared.next_client();
+        let (worker, count) = (worker.clone(), count.clone());
+        tokio::task::spawn_local(async move {
+            if let Ok(((reader, writer), peer)) = split {
+                let connection = Connection::new(id, worker.clone(), reader, writer, peer);
+                worker.enter(&connection.client);
+                connection.register();
+                connection.await;
+                worker.leave(id);
+            }
+            worker.shared.registry.remove(id);
+            worker.shared.clients.fetch_sub(1, Ordering::Relaxed);
+            count.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+    // The acceptor is gone; clients that are still here are served until the process ends.
+    std::future::pending::<()>().await;
+}

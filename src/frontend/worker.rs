@@ -1,0 +1,294 @@
+//! What the clients of one thread share: pipelines, the routing table, buffers, counters.
+
+use std::cell::{Cell, Ref, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::backend::{self, Pinned, Pools, Surroundings, Target};
+use crate::command::RowId;
+use crate::error::Failure;
+use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
+use crate::telemetry::WorkerMetrics;
+use crate::topology::{Marks, NodeId};
+
+use super::Settings;
+use super::client::ClientRef;
+use super::redo::RetryRules;
+use super::shared::Shared;
+
+/// Bytes that one read of a socket takes at most.
+pub(super) const READ_SIZE: usize = 64 << 10;
+
+/// Clean lent connections that a worker keeps for the next one who needs one.
+const IDLE_MAX: usize = 32;
+
+/// Lent connections when the configuration names no number: Redis's default `maxclients`, less 200.
+const PINNED_DEFAULT: usize = 9_800;
+
+/// How often idle pipelines are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// See the module's text.
+pub(super) struct Worker {
+    pub(super) settings: Settings,
+    pub(super) reads: routing::Settings,
+    pub(super) pools: Pools<ClientRef>,
+    /// Read buffer of the clients' sockets.
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    poison_after: Duration,
+    marks: Arc<Marks>,
+    latest: RefCell<Cached>,
+    /// The table whose consequences were drawn.
+    table: RefCell<Arc<RoutingTable>>,
+    /// Clients that wait for the table to change or the hold to end.
+    held: RefCell<Vec<ClientRef>>,
+    /// Clients with a connection of their own, which ends with the epoch.
+    watching: RefCell<BTreeMap<u64, ClientRef>>,
+    /// All clients of this thread.
+    clients: RefCell<BTreeMap<u64, ClientRef>>,
+    /// Lent connections that came back clean.
+    idle: RefCell<Vec<Pinned>>,
+    /// Writes on their way to the primary: change since the mark was last written.
+    writes: Cell<i64>,
+    now: Cell<Instant>,
+}
+
+impl Worker {
+    pub(super) fn new(
+        settings: Settings,
+        backend: backend::Settings,
+        reads: routing::Settings,
+        routes: &Routes,
+        shared: Arc<Shared>,
+        metrics: Arc<WorkerMetrics>,
+    ) -> Rc<Self> {
+        let marks = shared.marks.clone();
+        let poison_after = backend.timeout;
+        let kept_max = usize::try_from(backend.hold_memory).unwrap_or(usize::MAX) / settings.workers;
+        let around = Surroundings {
+            settings: Rc::new(backend),
+            marks: marks.clone(),
+            scratch: Rc::new(RefCell::new(vec![0; READ_SIZE].into_boxed_slice())),
+            kept: Rc::default(),
+            kept_max,
+            metrics: metrics.clone(),
+        };
+        let table = routes.load();
+        Rc::new(Self {
+            settings,
+            reads,
+            pools: Pools::new(table.nodes.len(), around),
+            scratch: RefCell::new(vec![0; READ_SIZE].into_boxed_slice()),
+            shared,
+            metrics,
+            poison_after,
+            marks,
+            latest: RefCell::new(routes.cached()),
+            table: RefCell::new(table),
+            held: RefCell::default(),
+            watching: RefCell::default(),
+            clients: RefCell::default(),
+            idle: RefCell::default(),
+            writes: Cell::new(0),
+            now: Cell::new(Instant::now()),
+        })
+    }
+
+    /// The routing table as of now. When it is a new one, its consequences are drawn first: connections of
+    /// another epoch or generation are given up and waiting clients look again.
+    pub(super) fn table(&self) -> Arc<RoutingTable> {
+        let latest = self.latest.borrow_mut().load().clone();
+        if !Arc::ptr_eq(&latest, &self.table.borrow()) {
+            let old = self.table.replace(latest.clone());
+            self.draw_consequences(&old, &latest);
+        }
+        latest
+    }
+
+    fn draw_consequences(&self, old: &RoutingTable, new: &RoutingTable) {
+        for (was, is) in old.nodes.iter().zip(&new.nodes) {
+            let moved = was.generation != is.generation || was.address != is.address;
+            self.pools.retire(is.id, |target| !moved && target.epoch == new.epoch);
+        }
+        if old.primary != new.primary {
+            self.publish_writes_of(old.primary);
+        }
+        if old.epoch != new.epoch {
+            self.idle.borrow_mut().clear();
+            for client in self.watching.borrow().values() {
+                client.wake();
+            }
+        }
+        self.wake_held();
+    }
+
+    /// The table whose consequences were drawn; newer than the last [`Self::table`] it is not.
+    pub(super) fn current(&self) -> Ref<'_, Arc<RoutingTable>> {
+        self.table.borrow()
+    }
+
+    /// The time of this turn.
+    pub(super) fn now(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Begins a client's turn: looks at the clock and at the routing table once.
+    pub(super) fn begin_turn(&self) {
+        self.now.set(Instant::now());
+        self.table();
+    }
+
+    pub(super) fn epoch(&self) -> u64 {
+        self.table.borrow().epoch
+    }
+
+    /// Registers a client that waits for a change of the table or the end of the hold.
+    pub(super) fn hold(&self, client: &ClientRef) {
+        if client.held_since.get().is_none() {
+            client.held_since.set(Some(self.now()));
+            self.metrics.held(1);
+        }
+        let mut held = self.held.borrow_mut();
+        if !held.contains(client) {
+            held.push(client.clone());
+        }
+    }
+
+    /// The client's hold is over, whichever way; true when there was one.
+    pub(super) fn unhold(&self, client: &ClientRef) -> bool {
+        let Some(since) = client.held_since.take() else { return false };
+        self.metrics.held(-1);
+        let micros = self.now().saturating_duration_since(since).as_micros();
+        self.metrics.hold_duration(u64::try_from(micros).unwrap_or(u64::MAX));
+        true
+    }
+
+    fn wake_held(&self) {
+        for client in self.held.take() {
+            client.wake();
+        }
+    }
+
+    pub(super) fn write_sent(&self) {
+        self.writes.set(self.writes.get() + 1);
+    }
+
+    pub(super) fn writes_answered(&self, count: u32) {
+        self.writes.set(self.writes.get() - i64::from(count));
+    }
+
+    /// Brings the primary's mark up to date; called once a turn, not once a request.
+    pub(super) fn publish_writes(&self) {
+        if self.writes.get() != 0 {
+            self.publish_writes_of(self.table.borrow().primary);
+        }
+    }
+
+    fn publish_writes_of(&self, primary: Option<NodeId>) {
+        let Some(node) = primary else { return };
+        let change = self.writes.take();
+        // Wrapping addition of a negative change is subtraction.
+        self.marks.of(node).writes_in_flight.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+    }
+
+    pub(super) fn retry_rules(&self) -> RetryRules {
+        RetryRules {
+            idempotent: self.settings.retry_idempotent,
+            all: self.settings.retry_all,
+            poison_after: self.poison_after,
+        }
+    }
+
+    /// Registers a client whose pinned connection ends with the epoch.
+    pub(super) fn watch(&self, client: &ClientRef) {
+        self.watching.borrow_mut().insert(client.id, client.clone());
+    }
+
+    pub(super) fn enter(&self, client: &ClientRef) {
+        self.metrics.clients(1);
+        self.metrics.client_connections(1);
+        self.clients.borrow_mut().insert(client.id, client.clone());
+    }
+
+    pub(super) fn leave(&self, id: u64) {
+        if let Some(client) = self.clients.borrow_mut().remove(&id) {
+            self.unhold(&client);
+            self.metrics.clients(-1);
+        }
+        self.watching.borrow_mut().remove(&id);
+    }
+
+    pub(super) fn wake_everybody(&self) {
+        for client in self.clients.borrow().values() {
+            client.wake();
+        }
+    }
+
+    /// A clean connection of exactly this identity, epoch and node, if one is idle.
+    pub(super) fn take_idle(&self, target: &Target) -> Option<Pinned> {
+        let mut idle = self.idle.borrow_mut();
+        let at = idle.iter().rposition(|pinned| {
+            let other = pinned.target();
+            other.node == target.node && other.epoch == target.epoch && other.identity == target.identity
+        })?;
+        Some(idle.swap_remove(at))
+    }
+
+    /// Takes a clean connection back; beyond [`IDLE_MAX`] it is closed.
+    pub(super) fn give_idle(&self, pinned: Pinned) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < IDLE_MAX && pinned.target().epoch == self.epoch() {
+            idle.push(pinned);
+        }
+    }
+
+    /// Most connections lent to single clients at once, over all workers.
+    pub(super) fn pinned_max(&self) -> usize {
+        match self.pools.around().settings.pinned_max {
+            0 => PINNED_DEFAULT,
+            given => given,
+        }
+    }
+
+    pub(super) fn count_command(&self, row: RowId, node: NodeId) {
+        self.metrics.command(row.0, Some(node) == self.table.borrow().primary, 1);
+    }
+
+    pub(super) fn count_failure(&self, failure: &Failure) {
+        self.metrics.error(failure.into());
+        if matches!(failure, Failure::Ambiguous { .. }) {
+            self.metrics.ambiguous(1);
+        }
+    }
+}
+
+/// Follows the routing table for as long as the thread lives: without traffic nobody else would look.
+pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
+    let mut sweep = tokio::time::interval(SWEEP);
+    loop {
+        let table = worker.table();
+        let expiry = match table.gate {
+            Gate::Hold { since } => Some(since + worker.settings.hold),
+            Gate::Open => None,
+        };
+        let now = Instant::now();
+        let expiry = expiry.filter(|at| *at > now).map(tokio::time::Instant::from_std);
+        tokio::select! {
+            alive = routes.changed() => if !alive { return },
+            () = until(expiry) => worker.wake_held(),
+            _ = sweep.tick() => worker.pools.sweep(Instant::now()),
+        }
+    }
+}
+
+async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
