@@ -38,9 +38,14 @@ pub fn simple(out: &mut BytesMut, text: &str) {
 /// `-text`: the error's code, a blank, a sentence. CR and LF within become blanks, as in Redis: the text may quote
 /// what a client sent.
 pub fn error(out: &mut BytesMut, text: &str) {
+    error_bytes(out, text.as_bytes());
+}
+
+/// As [`error`], of a text that need not be UTF-8.
+pub fn error_bytes(out: &mut BytesMut, text: &[u8]) {
     out.reserve(text.len() + 3);
     out.put_u8(b'-');
-    for byte in text.bytes() {
+    for &byte in text {
         out.put_u8(if matches!(byte, b'\r' | b'\n') { b' ' } else { byte });
     }
     out.put_slice(b"\r\n");

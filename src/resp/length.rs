@@ -1,7 +1,8 @@
 //! The numbers in headers.
 
-/// A number as Redis reads it in a request's header: no sign but `-`, no leading zero, no blank, within an i64.
-pub(super) fn integer(text: &[u8]) -> Option<i64> {
+/// A number as Redis reads it, in headers and in most arguments: no sign but `-`, no leading zero, no blank, within
+/// an i64.
+pub fn integer(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),

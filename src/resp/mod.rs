@@ -14,6 +14,7 @@ mod tail;
 mod value;
 
 pub use encode::Proto;
+pub use length::integer as parse_integer;
 pub use limits::{Limits, ProtocolError};
 pub use reply::{BadReply, Fed, ReplyScanner};
 pub use request::{Request, RequestScanner, Scan};

@@ -1,12 +1,19 @@
 //! What one client may do next. Pure.
 //!
 //! [`Transaction`] and [`Subscriptions`] keep the two kinds of state that a client has on a connection of its own and
-//! that must outlive that connection.
+//! that must outlive that connection. [`Greeting`] is what it has said about itself, [`ClientRow`] and its company what
+//! CLIENT LIST, KILL and UNBLOCK are about.
 
+mod clients;
 mod frame;
+mod greeting;
+mod refusal;
 mod subscriptions;
 mod transaction;
 
+pub use clients::{ClientFlags, ClientKind, ClientRow, Filter, Kill, ListFilter, Unblock};
+pub use greeting::{Greeting, Hello, Login, Replayed, Secret, parse_db, rewrite_hello};
+pub use refusal::Refusal;
 pub use subscriptions::{
     Again, Frame, Kind, Subscriptions, Verb, allowed_while_subscribed, refusal_while_subscribed,
 };

@@ -1,0 +1,97 @@
+//! HELLO: what it asks for and what is answered.
+
+use super::super::frame::{bulk, elements};
+use super::super::refusal::Refusal;
+use super::{Login, check_name};
+use crate::resp::{Fed, Proto, ReplyScanner, encode, parse_integer};
+use bytes::{BufMut, Bytes, BytesMut};
+
+/// `HELLO [2|3 [AUTH user password] [SETNAME name]]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hello {
+    /// `None`: the client only asks who is there.
+    pub proto: Option<Proto>,
+    /// AUTH
+    pub login: Option<Login>,
+    /// SETNAME; an empty name takes the name away.
+    pub name: Option<Bytes>,
+}
+
+impl Hello {
+    /// From HELLO and its arguments. Refuses before anything is done, as Redis does since 7.2 (earlier ones have
+    /// then done what stands before the fault).
+    pub fn parse<'a>(args: impl Iterator<Item = &'a [u8]>) -> Result<Self, Refusal> {
+        let mut hello = Self::default();
+        let mut args = args.skip(1);
+        let Some(version) = args.next() else { return Ok(hello) };
+        hello.proto = match parse_integer(version) {
+            Some(2) => Some(Proto::Resp2),
+            Some(3) => Some(Proto::Resp3),
+            Some(_) => return Err(Refusal::new("NOPROTO unsupported protocol version")),
+            None => return Err(Refusal::new("ERR Protocol version is not an integer or out of range")),
+        };
+        while let Some(option) = args.next() {
+            if option.eq_ignore_ascii_case(b"AUTH") {
+                let (Some(user), Some(secret)) = (args.next(), args.next()) else {
+                    return Err(syntax(option));
+                };
+                hello.login = Some(Login::named(user, secret));
+            } else if option.eq_ignore_ascii_case(b"SETNAME") {
+                let name = args.next().ok_or_else(|| syntax(option))?;
+                check_name(name)?;
+                hello.name = Some(Bytes::copy_from_slice(name));
+            } else {
+                return Err(syntax(option));
+            }
+        }
+        Ok(hello)
+    }
+
+    /// Appends the HELLO that asks for the same.
+    pub fn write(&self, out: &mut BytesMut) {
+        let mut args: Vec<&[u8]> = vec![b"HELLO"];
+        match self.proto {
+            Some(Proto::Resp2) => args.push(b"2"),
+            Some(Proto::Resp3) => args.push(b"3"),
+            None => {}
+        }
+        if let Some(login) = &self.login {
+            args.extend([b"AUTH", login.user_name(), login.secret.expose()]);
+        }
+        if let Some(name) = &self.name {
+            args.extend([b"SETNAME", &name[..]]);
+        }
+        encode::command(out, &args);
+    }
+}
+
+/// A node's whole reply to HELLO with the client's id of ours in it and the role of a primary; everything else, what
+/// future versions add included, as the node said it. `None` when it is no such reply: an error, for example.
+pub fn rewrite_hello(reply: &[u8], id: u64) -> Option<Bytes> {
+    let whole = matches!(ReplyScanner::default().feed(reply), Ok(Fed::Frame { end }) if end == reply.len());
+    if !whole || !matches!(reply.first(), Some(b'*' | b'%')) {
+        return None;
+    }
+    let header = reply.iter().position(|&byte| byte == b'\n')? + 1;
+    let mut out = BytesMut::with_capacity(reply.len() + 20);
+    out.put_slice(&reply[..header]);
+    let mut items = elements(reply);
+    let mut found = 0;
+    while let (Some(key), Some(value)) = (items.next(), items.next()) {
+        out.put_slice(key);
+        match bulk(key) {
+            Some(b"id") => encode::integer(&mut out, i64::try_from(id).ok()?),
+            Some(b"role") => encode::bulk(&mut out, b"master"),
+            _ => {
+                out.put_slice(value);
+                continue;
+            }
+        }
+        found += 1;
+    }
+    (found == 2).then(|| out.freeze())
+}
+
+fn syntax(option: &[u8]) -> Refusal {
+    Refusal::quoting("ERR Syntax error in HELLO option '", option, "'")
+}
