@@ -11,4 +11,5 @@ mod flags;
 mod key_positions;
 mod live;
 mod names;
+mod shared;
 mod twice;
