@@ -20,11 +20,10 @@ test: ## format, lints, unit, property, end to end and documentation tests; no r
 	@tests/tools/groups.sh test
 
 test-all: ## everything: `test`, then the longer groups of tests/budget.toml; some need root
-	@tests/tools/groups.sh test all
+	@REDHOLD_ALL_SERVERS=1 tests/tools/groups.sh test all
 
 bench: ## side by side with other proxies, as a table; see benches/README.md
-	@tests/tools/need.sh cargo redis-server
-	@if [ -x benches/run.sh ]; then exec benches/run.sh; else echo "benches/run.sh is not part of this checkout" >&2; exit 1; fi
+	@exec benches/run.sh
 
 fmt: ## formats the code
 	cargo fmt
@@ -35,7 +34,7 @@ check: ## the quick look before a commit: format, lints, the shape of the reposi
 	cargo test --locked --quiet --test tidy
 
 doc: ## the documentation of the code, warnings as errors
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
 
 ci: ## what a merge needs: the build, `test` and the groups beyond it
 	@.ci/run

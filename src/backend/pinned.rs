@@ -52,7 +52,7 @@ impl Pinned {
     /// Opens one and brings it to its identity.
     ///
     /// # Errors
-    /// As [`dial`].
+    /// As [`dial()`].
     pub async fn open(target: Target, around: Surroundings) -> Result<Self, DialError> {
         let stream = dial(&target.address, &target.identity, &around.settings).await?;
         Ok(Self {

@@ -1,6 +1,6 @@
 //! The names of the states, and which may follow which.
 
-/// Where the machine is. Each has its data in the variant of [`State`](super::state::State) of the same name.
+/// Where the machine is. Each has its data in the variant of `State` of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Phase {
     /// Nobody was decided yet, or a recorded decision is being compared with what the nodes say.

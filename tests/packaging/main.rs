@@ -11,6 +11,7 @@ use std::process::Command;
 #[test]
 #[ignore = "needs root, debootstrap and minutes: make test-all"]
 fn every_step_works_in_a_chroot() {
+    assert!(rustix::process::geteuid().is_root(), "a chroot needs root; type: sudo make test-all");
     let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
     let work = repository.join(".tools/packaging");
     std::fs::create_dir_all(&work).expect("the repository is writable");

@@ -8,8 +8,8 @@ set -euo pipefail
 # Program -> Debian package, where the names differ.
 package_of() {
     case $1 in
-        setpriv) echo util-linux ;;
-        npm) echo npm ;;
+        setpriv | unshare) echo util-linux ;;
+        ip) echo iproute2 ;;
         node) echo nodejs ;;
         pip) echo python3-pip ;;
         venv) echo python3-venv ;;
@@ -24,7 +24,7 @@ present() {
         venv) python3 -c 'import venv, ensurepip' ;;
         clippy) cargo clippy --version ;;
         rustfmt) cargo fmt --version ;;
-        debootstrap) PATH=$PATH:/usr/sbin:/sbin command -v debootstrap ;;
+        debootstrap | ip) PATH=$PATH:/usr/sbin:/sbin command -v "$1" ;;
         redis-server) command -v redis-server || command -v valkey-server ;;
         *) command -v "$1" ;;
     esac >/dev/null 2>&1
