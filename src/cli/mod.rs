@@ -1,9 +1,12 @@
-//! (front page of `cli`)
+//! The command line: what can be said, and what each command does.
 
-use std::process::ExitCode;
+mod args;
+mod check;
+mod http;
+mod orders;
+mod preflight;
+mod program;
+mod run;
+mod status;
 
-/// Runs the program named on the command line and returns its exit code.
-#[must_use]
-pub fn main() -> ExitCode {
-    ExitCode::from(2)
-}
+pub use program::main;

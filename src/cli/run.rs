@@ -1,0 +1,27 @@
+//! `run`: the proxy itself, and how every command finds its configuration.
+
+use crate::config::{self, Config};
+
+use super::args::ConfigFile;
+use super::program::Fault;
+
+const NO_FILE: &str = "no configuration: say --config FILE.\n\
+                       `redhold config > redhold.toml` writes one with every default; `redhold dev` needs none.";
+
+/// Runs the proxy until it was drained.
+pub(super) fn run(file: &ConfigFile) -> Result<(), Fault> {
+    let _config = load(file)?;
+    Err(Fault::Failed("the data path is not wired yet".to_owned()))
+}
+
+/// Reads the named configuration.
+pub(super) fn load(file: &ConfigFile) -> Result<Config, Fault> {
+    let Some(path) = &file.config else {
+        return Err(Fault::Usage(NO_FILE.to_owned()));
+    };
+    config::load(path).map_err(|faults| {
+        let count = faults.0.len();
+        let plural = if count == 1 { "fault" } else { "faults" };
+        Fault::Usage(format!("{}: {count} {plural}\n{faults}", path.display()))
+    })
+}

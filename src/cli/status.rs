@@ -1,0 +1,275 @@
+//! `status`: the group as a running proxy sees it, for people.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use crate::admin::{EpisodeBody, NodeBody, StatusBody};
+
+use super::args::StatusArgs;
+use super::http::ask;
+use super::program::{Fault, print};
+
+/// Pause between two looks of `--watch`.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Episodes shown with their notes; older ones are one line each.
+const TOLD_IN_FULL: usize = 1;
+
+pub(super) fn status(args: &StatusArgs) -> Result<(), Fault> {
+    if !args.watch {
+        return print(&look(args).map_err(Fault::Failed)?);
+    }
+    let clear = if std::io::stdout().is_terminal() && !args.json { "\x1b[H\x1b[2J" } else { "" };
+    loop {
+        // A proxy that is away for a moment is what one watches for.
+        let text =
+            look(args).unwrap_or_else(|reason| if args.json { String::new() } else { format!("{reason}\n") });
+        print(&format!("{clear}{text}"))?;
+        std::thread::sleep(BEAT);
+    }
+}
+
+fn look(args: &StatusArgs) -> Result<String, String> {
+    let url = &args.admin.admin;
+    let answer = ask(url, "GET", "/api/status", "")?;
+    if answer.code != 200 {
+        return Err(format!("{url} answered {}: {}", answer.code, answer.body.trim_end()));
+    }
+    if args.json {
+        return Ok(answer.body);
+    }
+    let status = serde_json::from_str(&answer.body);
+    status.map(|status| render(&status)).map_err(|error| format!("{url} speaks of something else: {error}"))
+}
+
+fn render(status: &StatusBody) -> String {
+    let mut text = String::new();
+    let state = match (&status.held, status.writable) {
+        (Some(held), _) => format!("HELD for {}: {}", span(held.for_ms), held.reason),
+        (None, true) => "writable".to_owned(),
+        (None, false) => "NOT WRITABLE".to_owned(),
+    };
+    let draining = if status.draining { ", draining" } else { "" };
+    let primary = status.primary.as_deref().unwrap_or("none yet");
+    let _ = writeln!(text, "primary   {primary}  (epoch {}, {state})", status.epoch);
+    let _ = writeln!(text, "proxy     {} {}{draining}, as of {}", status.version, status.phase, status.at);
+    let _ = writeln!(
+        text,
+        "clients   {}, {} requests held, {} failovers allowed at once",
+        status.clients, status.held_requests, status.failovers_left
+    );
+    for brain in &status.other_brains {
+        let _ = writeln!(text, "OBSERVING only: another brain was heard: {brain}");
+    }
+    text.push('\n');
+    nodes(&mut text, status);
+    if !status.settings_changed.is_empty() {
+        text.push_str("\nSettings changed on nodes\n");
+        for s in &status.settings_changed {
+            let _ = writeln!(text, "  {}  {} = {} (was {})", s.node, s.name, s.value, s.before);
+        }
+    }
+    if !status.episodes.is_empty() {
+        text.push_str("\nLast failovers, newest first\n");
+    }
+    for (age, episode) in status.episodes.iter().rev().enumerate() {
+        if age < TOLD_IN_FULL {
+            timeline(&mut text, episode);
+        } else {
+            headline(&mut text, episode);
+        }
+    }
+    text
+}
+
+fn nodes(text: &mut String, status: &StatusBody) {
+    let head =
+        ["NODE", "ROLE", "STATE", "LAG", "STALE", "PING", "VERSION", "KEYS", "REMARK"].map(str::to_owned);
+    let rows = status.nodes.iter().map(|node| row(node, status.primary.as_deref() == Some(&node.address)));
+    let rows: Vec<_> = std::iter::once(head).chain(rows).collect();
+    text.push_str(&aligned(&rows));
+}
+
+fn row(node: &NodeBody, is_primary: bool) -> [String; 9] {
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let remarks = [&node.remark, &node.error, &node.ineligible];
+    let remarks: Vec<_> = remarks.into_iter().flatten().map(String::as_str).collect();
+    [
+        node.address.clone(),
+        format!("{}{}", node.role, if is_primary { "*" } else { "" }),
+        if node.up { "up".to_owned() } else { format!("DOWN {}", span(node.silent_for_ms)) },
+        or_dash(node.lag_bytes.map(|bytes| format!("{bytes} B"))),
+        or_dash(node.staleness_ms.map(span)),
+        or_dash(node.ping_us.map(|us| format!("{}.{:02} ms", us / 1000, us % 1000 / 10))),
+        or_dash(node.version.clone()),
+        or_dash(node.keys.map(|keys| keys.to_string())),
+        remarks.join("; "),
+    ]
+}
+
+/// Columns of equal width, two spaces apart, nothing at the ends of lines.
+pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+fn headline(text: &mut String, episode: &EpisodeBody) {
+    let (from, to) = (&episode.primary_before, &episode.primary_after);
+    let name = |node: &Option<String>| node.clone().unwrap_or_else(|| "none".to_owned());
+    let what = match (from == to, episode.ordered) {
+        (true, true) => format!("order without change, {} leads", name(to)),
+        (true, false) => format!("false alarm, {} leads", name(to)),
+        (false, true) => format!("ordered, {} -> {}", name(from), name(to)),
+        (false, false) => format!("failover, {} -> {}", name(from), name(to)),
+    };
+    let end = if episode.ended.is_none() { "going on for" } else { "took" };
+    let _ = writeln!(
+        text,
+        "  {}  {what}, epoch {} -> {}, {end} {}, writes held {}",
+        episode.began,
+        episode.epoch_before,
+        episode.epoch_after,
+        span(episode.duration_ms),
+        span(episode.held_ms),
+    );
+}
+
+/// An episode with its notes.
+pub(super) fn timeline(text: &mut String, episode: &EpisodeBody) {
+    headline(text, episode);
+    let rows: Vec<_> = episode
+        .notes
+        .iter()
+        .map(|note| [format!("    +{} ms", note.after_ms), note.phase.clone(), note.text.clone()])
+        .collect();
+    text.push_str(&aligned(&rows));
+}
+
+/// Milliseconds as people say them.
+fn span(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        1000..60_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        60_000..3_600_000 => format!("{} min", ms / 60_000),
+        _ => format!("{} h", ms / 3_600_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::{HeldBody, NoteBody, SettingBody};
+
+    fn node(address: &str, role: &str) -> NodeBody {
+        NodeBody {
+            address: address.to_owned(),
+            peer_address: address.to_owned(),
+            zone: String::new(),
+            role: role.to_owned(),
+            up: true,
+            readable: false,
+            lag_bytes: (role == "replica").then_some(14),
+            staleness_ms: (role == "replica").then_some(1250),
+            ping_us: Some(1234),
+            silent_for_ms: 3_700_000,
+            version: Some("7.0.15".to_owned()),
+            offset: Some(1),
+            keys: Some(7),
+            ineligible: None,
+            remark: None,
+            error: None,
+        }
+    }
+
+    fn group() -> StatusBody {
+        let note = NoteBody {
+            after_ms: 5,
+            level: "info".to_owned(),
+            phase: "suspect".to_owned(),
+            text: "a:1 is silent".to_owned(),
+        };
+        let episode = EpisodeBody {
+            began: "B".to_owned(),
+            ended: Some("E".to_owned()),
+            duration_ms: 500,
+            ordered: false,
+            epoch_before: 40,
+            epoch_after: 41,
+            primary_before: Some("b:22".to_owned()),
+            primary_after: Some("a:1".to_owned()),
+            held_ms: 400,
+            notes: vec![note],
+        };
+        StatusBody {
+            version: "0.1.0".to_owned(),
+            at: "T".to_owned(),
+            phase: "steady".to_owned(),
+            epoch: 41,
+            primary: Some("a:1".to_owned()),
+            writable: true,
+            held: None,
+            draining: false,
+            clients: 3,
+            held_requests: 0,
+            failovers_left: 2,
+            other_brains: vec![],
+            nodes: vec![node("a:1", "primary"), node("b:22", "replica")],
+            settings_changed: vec![],
+            episodes: vec![episode],
+        }
+    }
+
+    #[test]
+    fn a_healthy_group_in_few_lines() {
+        let expected = "\
+primary   a:1  (epoch 41, writable)
+proxy     0.1.0 steady, as of T
+clients   3, 0 requests held, 2 failovers allowed at once
+
+NODE  ROLE      STATE  LAG   STALE  PING     VERSION  KEYS  REMARK
+a:1   primary*  up     -     -      1.23 ms  7.0.15   7
+b:22  replica   up     14 B  1.2 s  1.23 ms  7.0.15   7
+
+Last failovers, newest first
+  B  failover, b:22 -> a:1, epoch 40 -> 41, took 500 ms, writes held 400 ms
+    +5 ms  suspect  a:1 is silent
+";
+        assert_eq!(render(&group()), expected);
+    }
+
+    #[test]
+    fn trouble_stands_out() {
+        let mut status = group();
+        status.held =
+            Some(HeldBody { since: "S".to_owned(), for_ms: 2500, reason: "a:1 is silent".to_owned() });
+        status.writable = false;
+        status.draining = true;
+        status.other_brains.push("sentinel-1".to_owned());
+        status.nodes[0].up = false;
+        status.nodes[0].error = Some("no answer".to_owned());
+        let setting = ["b:22", "repl-timeout", "10", "60"].map(str::to_owned);
+        let [node, name, value, before] = setting;
+        status.settings_changed.push(SettingBody { node, name, value, before });
+        let mut open = status.episodes[0].clone();
+        (open.ended, open.primary_before) = (None, open.primary_after.clone());
+        status.episodes.push(open);
+        let text = render(&status);
+        for line in [
+            "primary   a:1  (epoch 41, HELD for 2.5 s: a:1 is silent)",
+            "proxy     0.1.0 steady, draining, as of T",
+            "OBSERVING only: another brain was heard: sentinel-1",
+            "a:1   primary*  DOWN 1 h  -     -      1.23 ms  7.0.15   7     no answer",
+            "  b:22  repl-timeout = 10 (was 60)",
+            "  B  false alarm, a:1 leads, epoch 40 -> 41, going on for 500 ms, writes held 400 ms",
+            "  B  failover, b:22 -> a:1, epoch 40 -> 41, took 500 ms, writes held 400 ms",
+        ] {
+            assert!(text.lines().any(|told| told == line), "no line `{line}` in\n{text}");
+        }
+    }
+}
