@@ -58,11 +58,6 @@ pub(super) fn facts(text: &str) -> Option<Replication> {
     (!facts.run_id.is_empty()).then_some(facts)
 }
 
-/// The value of one line of INFO, CLIENT INFO or the like.
-pub(super) fn field<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.trim_end().strip_prefix(wanted)?.strip_prefix(':'))
-}
-
 #[derive(Default)]
 struct Offsets {
     primary: u64,

@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
 
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{mpsc, oneshot};
@@ -22,17 +23,17 @@ const HEADER: &str = "redhold-record 1";
 /// Records that wait to be written at most; the machine waits for each before it goes on.
 const WAITING_MAX: usize = 8;
 
-/// Why the state directory cannot be used. Nothing was changed in it.
+/// Why the control thread does not start. Nothing was changed.
 #[derive(Debug)]
-pub enum StateError {
-    /// It cannot be made, read or written.
+pub enum StartError {
+    /// The state directory cannot be made, read or written.
     Io {
         /// What was tried, with the path.
         deed: String,
         /// The system's answer.
         error: io::Error,
     },
-    /// Another process holds it.
+    /// Another process holds the state directory.
     Held {
         /// The directory.
         dir: PathBuf,
@@ -46,9 +47,11 @@ pub enum StateError {
         /// What is wrong with it.
         fault: String,
     },
+    /// The system gives no thread or no runtime.
+    Thread(io::Error),
 }
 
-impl std::fmt::Display for StateError {
+impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Io { deed, error } => write!(f, "failover.state_dir: cannot {deed}: {error}"),
@@ -57,6 +60,7 @@ impl std::fmt::Display for StateError {
                 "failover.state_dir: {} is in use by process {by}; two proxies that decide need a directory each",
                 dir.display()
             ),
+            Self::Thread(error) => write!(f, "cannot start the control thread: {error}"),
             Self::Damaged { file, fault } => write!(
                 f,
                 "failover.state_dir: {} is damaged ({fault}); restore it, or remove it and order `redhold adopt NODE`",
@@ -66,10 +70,10 @@ impl std::fmt::Display for StateError {
     }
 }
 
-impl std::error::Error for StateError {}
+impl std::error::Error for StartError {}
 
-fn io_fault(deed: String) -> impl FnOnce(io::Error) -> StateError {
-    move |error| StateError::Io { deed, error }
+fn io_fault(deed: String) -> impl FnOnce(io::Error) -> StartError {
+    move |error| StartError::Io { deed, error }
 }
 
 /// The directory, held.
@@ -82,7 +86,7 @@ pub(super) struct Store {
 
 impl Store {
     /// Makes the directory where it is missing, and takes its lock.
-    pub(super) fn open(dir: &Path) -> Result<Self, StateError> {
+    pub(super) fn open(dir: &Path) -> Result<Self, StartError> {
         fs::create_dir_all(dir).map_err(io_fault(format!("make {}", dir.display())))?;
         let path = dir.join(LOCK);
         let mut lock = OpenOptions::new()
@@ -95,7 +99,7 @@ impl Store {
         if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut by = String::new();
             let _ = lock.read_to_string(&mut by);
-            return Err(StateError::Held { dir: dir.to_owned(), by: by.trim().to_owned() });
+            return Err(StartError::Held { dir: dir.to_owned(), by: by.trim().to_owned() });
         }
         lock.set_len(0)
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
@@ -104,15 +108,15 @@ impl Store {
     }
 
     /// The record of the last life; `None` when there is none.
-    pub(super) fn load(&self) -> Result<Option<Record>, StateError> {
+    pub(super) fn load(&self) -> Result<Option<Record>, StartError> {
         let file = self.dir.join(FILE);
         match fs::read_to_string(&file) {
-            Ok(text) => parse(&text).map(Some).map_err(|fault| StateError::Damaged { file, fault }),
+            Ok(text) => parse(&text).map(Some).map_err(|fault| StartError::Damaged { file, fault }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Err(StateError::Damaged { file, fault: "not UTF-8".to_owned() })
+                Err(StartError::Damaged { file, fault: "not UTF-8".to_owned() })
             }
-            Err(error) => Err(StateError::Io { deed: format!("read {}", file.display()), error }),
+            Err(error) => Err(StartError::Io { deed: format!("read {}", file.display()), error }),
         }
     }
 
@@ -127,33 +131,45 @@ impl Store {
     }
 }
 
-/// Writes records on a thread of its own, in order, so that no fsync delays the control thread.
+type Job = (Box<Record>, oneshot::Sender<io::Result<()>>);
+
+/// Writes records on a thread of its own, in order, so that no fsync delays the control thread. Dropping it waits
+/// for those that were begun, and gives the directory's lock back.
 #[derive(Debug)]
 pub(super) struct Writer {
-    jobs: mpsc::Sender<(Box<Record>, oneshot::Sender<io::Result<()>>)>,
+    jobs: Option<mpsc::Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Writer {
     /// Starts the thread `redhold-record`, which ends with the writer.
     pub(super) fn start(store: Store) -> io::Result<Self> {
-        let (jobs, mut waiting) =
-            mpsc::channel::<(Box<Record>, oneshot::Sender<io::Result<()>>)>(WAITING_MAX);
-        std::thread::Builder::new().name("redhold-record".to_owned()).spawn(move || {
+        let (jobs, mut waiting) = mpsc::channel::<Job>(WAITING_MAX);
+        let thread = std::thread::Builder::new().name("redhold-record".to_owned()).spawn(move || {
             while let Some((record, done)) = waiting.blocking_recv() {
                 let _ = done.send(store.save(&record));
             }
         })?;
-        Ok(Self { jobs })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Begins to write `record`; the receiver hears how it ended.
     pub(super) fn write(&self, record: Box<Record>) -> oneshot::Receiver<io::Result<()>> {
         let (done, ended) = oneshot::channel();
-        if let Err(refused) = self.jobs.try_send((record, done)) {
+        if let Some(Err(refused)) = self.jobs.as_ref().map(|jobs| jobs.try_send((record, done))) {
             let (_, done) = refused.into_inner();
             let _ = done.send(Err(io::Error::other("earlier records are still being written")));
         }
         ended
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -233,12 +249,7 @@ mod tests {
             writer.write(Box::new(Record { epoch, ..record() })).await.unwrap().unwrap();
         }
         drop(writer);
-        let reopened = loop {
-            match Store::open(&dir) {
-                Ok(store) => break store,
-                Err(error) => assert!(matches!(error, StateError::Held { .. }), "{error}"),
-            }
-        };
+        let reopened = Store::open(&dir).unwrap();
         assert_eq!(reopened.load().unwrap(), Some(record()));
         let names: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names.len(), 2, "{names:?}");
@@ -250,7 +261,7 @@ mod tests {
         let _first = Store::open(&scratch.0).unwrap();
         let error = Store::open(&scratch.0).unwrap_err();
         assert!(
-            matches!(&error, StateError::Held { by, .. } if *by == std::process::id().to_string()),
+            matches!(&error, StartError::Held { by, .. } if *by == std::process::id().to_string()),
             "{error}"
         );
     }
@@ -273,8 +284,8 @@ mod tests {
         let scratch = Scratch::new();
         let store = Store::open(&scratch.0).unwrap();
         fs::write(scratch.0.join(FILE), b"redhold-record 1\nepoch \xff\n").unwrap();
-        assert!(matches!(store.load().unwrap_err(), StateError::Damaged { .. }));
+        assert!(matches!(store.load().unwrap_err(), StartError::Damaged { .. }));
         fs::write(scratch.0.join(FILE), "").unwrap();
-        assert!(matches!(store.load().unwrap_err(), StateError::Damaged { .. }));
+        assert!(matches!(store.load().unwrap_err(), StartError::Damaged { .. }));
     }
 }

@@ -16,7 +16,6 @@ pub struct Signals {
 }
 
 /// Makes the pair.
-#[expect(dead_code, reason = "the driver, which lands next, makes it")]
 pub(super) fn signals() -> (Signals, mpsc::Receiver<(NodeId, Signal)>) {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     (Signals { sender }, receiver)

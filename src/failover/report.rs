@@ -4,9 +4,15 @@ use std::time::Instant;
 
 use super::machine::Machine;
 use super::node::{Node, Rejoin, Sight};
-use super::{NodeStatus, Status};
+use super::{NodeStatus, Phase, Status};
 
 impl Machine {
+    /// The present state's name.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
     /// Everything that is known, as of `now`.
     #[must_use]
     pub fn status(&self, now: Instant) -> Status {

@@ -1,0 +1,404 @@
+//! The loop that joins eyes, brain and hands: events in, decisions drained, the routing table published.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, error, info, warn};
+
+use crate::failover::{
+    Action, ActionId, Event, Level, Machine, Note, OrderId, Outcome, Phase, Signal, Verdict,
+};
+use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable};
+use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Placed, Role};
+
+use super::actuator::{Changes, Performed, perform};
+use super::link::Dial;
+use super::monitor::{Heard, Look, Pace};
+use super::record::Writer;
+use super::{NodeFacts, SettingChanged, Status};
+
+/// Longest wait of the loop; what comes later than this says how long the thread was stalled.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// A stall longer than this discards outstanding timeouts: it was us, not the nodes.
+const STALL: Duration = Duration::from_millis(500);
+
+/// The snapshot for people is remade no more often than this, but after every note.
+const STATUS_BEAT: Duration = Duration::from_millis(50);
+
+/// An episode under way when the proxy stops is brought to its end for at most this long.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks at the writes in flight.
+const QUIESCE_BEAT: Duration = Duration::from_millis(1);
+
+/// Whom the driver talks with.
+pub(super) struct Ends {
+    pub(super) heard: mpsc::Receiver<Heard>,
+    pub(super) signals: mpsc::Receiver<(NodeId, Signal)>,
+    pub(super) orders: mpsc::Receiver<Placed>,
+    pub(super) stop: oneshot::Receiver<()>,
+    pub(super) publisher: Publisher,
+    pub(super) status: watch::Sender<Arc<Status>>,
+    pub(super) pace: watch::Sender<Pace>,
+    /// By node: whether our greeting to other brains is to be published there.
+    pub(super) greets: watch::Sender<Arc<[bool]>>,
+}
+
+/// The state of the loop.
+pub(super) struct Driver {
+    machine: Machine,
+    dials: Vec<Dial>,
+    marks: Arc<Marks>,
+    ends: Ends,
+    /// `None` where nothing is kept.
+    writer: Option<Writer>,
+    nodes: Vec<NodeFacts>,
+    verdict: Option<Verdict>,
+    steps: JoinSet<StepEnd>,
+    answers: BTreeMap<OrderId, oneshot::Sender<Answer>>,
+    last_order: u64,
+    ledger: Vec<SettingChanged>,
+    other_brains: Vec<String>,
+    status_at: Instant,
+    status_due: bool,
+}
+
+/// An action that ended.
+struct StepEnd {
+    id: ActionId,
+    node: Option<NodeId>,
+    outcome: Outcome,
+    changes: Changes,
+}
+
+/// What a turn of the loop woke up for.
+enum Woken {
+    Heard(Heard),
+    Signal(NodeId, Signal),
+    Ended(StepEnd),
+    Ordered(Placed),
+    Time,
+    Stop,
+}
+
+impl Driver {
+    pub(super) fn new(
+        machine: Machine,
+        specs: &[NodeSpec],
+        dials: Vec<Dial>,
+        marks: Arc<Marks>,
+        writer: Option<Writer>,
+        ends: Ends,
+    ) -> Self {
+        Self {
+            machine,
+            dials,
+            marks,
+            ends,
+            writer,
+            nodes: unseen(specs),
+            verdict: None,
+            steps: JoinSet::new(),
+            answers: BTreeMap::new(),
+            last_order: 0,
+            ledger: Vec::new(),
+            other_brains: Vec::new(),
+            status_at: Instant::now(),
+            status_due: true,
+        }
+    }
+
+    /// Runs until it is told to stop. Every branch of the wait is cancel-safe: it only takes from a queue.
+    pub(super) async fn run(mut self) {
+        self.feed(Event::Tick { late: false });
+        let mut stop_by: Option<Instant> = None;
+        loop {
+            let now = Instant::now();
+            if stop_by.is_some_and(|by| now >= by || !is_acting(self.machine.phase())) {
+                break;
+            }
+            let wake = self.machine.next_deadline().unwrap_or(now + BEAT).min(now + BEAT);
+            let woken = self.wait(wake, stop_by.is_some()).await;
+            let stalled = Instant::now().saturating_duration_since(wake);
+            if stalled > STALL {
+                warn!(stalled_ms = millis(stalled), "the control thread was stalled");
+                self.feed(Event::Tick { late: true });
+            }
+            match woken {
+                Woken::Heard(heard) => self.take(heard, stalled > STALL),
+                Woken::Signal(node, signal) => self.feed(Event::Signal { node, signal }),
+                Woken::Ended(end) => self.settle(end),
+                Woken::Ordered(placed) => self.order(placed),
+                Woken::Time => self.feed(Event::Tick { late: false }),
+                Woken::Stop => stop_by = Some(Instant::now() + STOP_PATIENCE),
+            }
+            self.show();
+        }
+        info!("the control thread ends");
+    }
+
+    async fn wait(&mut self, wake: Instant, stopping: bool) -> Woken {
+        tokio::select! {
+            _ = &mut self.ends.stop, if !stopping => Woken::Stop,
+            Some(Ok(end)) = self.steps.join_next() => Woken::Ended(end),
+            Some(heard) = self.ends.heard.recv() => Woken::Heard(heard),
+            Some((node, signal)) = self.ends.signals.recv() => Woken::Signal(node, signal),
+            Some(placed) = self.ends.orders.recv() => Woken::Ordered(placed),
+            () = tokio::time::sleep_until(wake.into()) => Woken::Time,
+        }
+    }
+
+    /// Lets the machine decide, and does what it wants, before anything else happens.
+    fn feed(&mut self, event: Event) {
+        self.machine.handle(event, Instant::now());
+        while let Some(action) = self.machine.next_action() {
+            self.carry_out(action);
+        }
+        let pace = if is_acting(self.machine.phase()) { Pace::Fast } else { Pace::Ordinary };
+        self.ends.pace.send_if_modified(|before| std::mem::replace(before, pace) != pace);
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Publish(verdict) => self.publish(verdict),
+            Action::Tell(note) => self.tell(&note),
+            Action::Answer { id, result } => {
+                if let Some(answer) = self.answers.remove(&id) {
+                    let _ = answer.send(result);
+                }
+            }
+            Action::Step { id, node, step, within } => {
+                debug!(node = %self.dials[node.index()].address, ?step, "step");
+                let before = self.settings_before(node);
+                let dial = self.dials[node.index()].clone();
+                self.steps.spawn(async move {
+                    let Performed { outcome, changes } = perform(dial, step, within, before).await;
+                    StepEnd { id, node: Some(node), outcome, changes }
+                });
+            }
+            Action::Record { id, record } => match &self.writer {
+                Some(writer) => {
+                    let written = writer.write(record);
+                    self.steps.spawn(async move { StepEnd::plain(id, written_outcome(written.await)) });
+                }
+                None => {
+                    self.steps.spawn(async move { StepEnd::plain(id, Outcome::Done(None)) });
+                }
+            },
+            Action::Quiesce { id, within } => {
+                let (marks, primary) =
+                    (self.marks.clone(), self.verdict.as_ref().and_then(|now| now.primary));
+                self.steps.spawn(async move { StepEnd::plain(id, quiesce(&marks, primary, within).await) });
+            }
+        }
+    }
+
+    fn publish(&mut self, verdict: Verdict) {
+        let nodes = self.dials.iter().zip(&self.nodes).map(|(dial, known)| NodeRoute {
+            id: dial.node,
+            address: dial.address.clone(),
+            zone: known.zone.clone(),
+            readable: verdict.readable[dial.node.index()],
+            generation: verdict.generations[dial.node.index()],
+        });
+        let gate = verdict.held_since.map_or(Gate::Open, |since| Gate::Hold { since });
+        let table =
+            RoutingTable { epoch: verdict.epoch, primary: verdict.primary, gate, nodes: nodes.collect() };
+        self.ends.publisher.publish(table);
+        self.verdict = Some(verdict);
+        self.status_due = true;
+    }
+
+    fn tell(&mut self, note: &Note) {
+        let (phase, since_ms, text) = (note.phase, millis(note.since), note.text.as_str());
+        match note.level {
+            Level::Info => info!(phase, since_ms, "{text}"),
+            Level::Warn => warn!(phase, since_ms, "{text}"),
+            Level::Error => error!(phase, since_ms, "{text}"),
+        }
+        self.status_due = true;
+    }
+
+    fn take(&mut self, heard: Heard, after_stall: bool) {
+        match heard {
+            Heard::Look(look) => {
+                self.note(&look);
+                // What was missed while we were stalled may be waiting in the socket.
+                if !(after_stall && look.observation.health == Health::Silent) {
+                    self.feed(Event::Seen(look.observation));
+                }
+            }
+            Heard::Signal(node, signal) => self.feed(Event::Signal { node, signal }),
+            Heard::OtherBrain(brain) => {
+                if !self.other_brains.contains(&brain) {
+                    warn!(brain, "another brain was heard");
+                    self.other_brains.push(brain.clone());
+                    self.status_due = true;
+                    self.feed(Event::OtherBrain(brain));
+                }
+            }
+        }
+    }
+
+    /// Keeps a look for people, and draws what only the shell wants from it.
+    fn note(&mut self, look: &Look) {
+        let node = look.observation.node;
+        let known = &mut self.nodes[node.index()];
+        known.error.clone_from(&look.error);
+        if let Health::Answered(facts) = &look.observation.health {
+            let restarted = known.facts.as_ref().is_some_and(|before| before.run_id != facts.run_id);
+            known.facts = Some(Arc::from(facts.clone()));
+            known.seen = Some(look.observation.at);
+            known.ping = look.ping;
+            if restarted {
+                self.ledger.retain(|changed| changed.node != node);
+            }
+        }
+        self.choose_greeted();
+    }
+
+    /// Replicas are greeted on; a primary only while it stands alone and undoubted.
+    fn choose_greeted(&self) {
+        let role = |known: &NodeFacts| {
+            known.facts.as_ref().filter(|_| known.error.is_none()).map(|facts| facts.role)
+        };
+        let alone = !self.nodes.iter().any(|known| role(known) == Some(Role::Replica));
+        let primary =
+            self.verdict.as_ref().filter(|now| now.held_since.is_none()).and_then(|now| now.primary);
+        let greets = self.nodes.iter().map(|known| match role(known) {
+            Some(Role::Replica) => true,
+            Some(Role::Primary) => alone && primary == Some(known.id),
+            None => false,
+        });
+        let greets: Arc<[bool]> = greets.collect();
+        self.ends.greets.send_if_modified(|before| {
+            let changed = *before != greets;
+            *before = greets;
+            changed
+        });
+    }
+
+    fn order(&mut self, placed: Placed) {
+        self.last_order += 1;
+        let id = OrderId(self.last_order);
+        info!(order = ?placed.order, "ordered");
+        self.answers.insert(id, placed.answer);
+        self.feed(Event::Order { id, order: placed.order });
+    }
+
+    fn settle(&mut self, end: StepEnd) {
+        for changed in end.changes.tuned {
+            let same = |known: &&mut SettingChanged| known.node == changed.node && known.name == changed.name;
+            match self.ledger.iter_mut().find(same) {
+                Some(known) => known.value = changed.value,
+                None => self.ledger.push(changed),
+            }
+        }
+        for name in end.changes.restored {
+            self.ledger.retain(|changed| Some(changed.node) != end.node || changed.name != name);
+        }
+        debug!(id = end.id.0, outcome = ?end.outcome, "step ended");
+        self.feed(Event::Outcome { id: end.id, outcome: end.outcome });
+    }
+
+    fn settings_before(&self, node: NodeId) -> Vec<(String, String)> {
+        let own = self.ledger.iter().filter(|changed| changed.node == node);
+        own.map(|changed| (changed.name.clone(), changed.before.clone())).collect()
+    }
+
+    /// Replaces the snapshot for people, when it is due.
+    fn show(&mut self) {
+        let now = Instant::now();
+        if !self.status_due && now.saturating_duration_since(self.status_at) < STATUS_BEAT {
+            return;
+        }
+        self.status_due = false;
+        self.status_at = now;
+        self.ends.status.send_replace(Arc::new(Status {
+            at: now,
+            at_wall: SystemTime::now(),
+            machine: self.machine.status(now),
+            nodes: self.nodes.clone(),
+            settings_changed: self.ledger.clone(),
+            other_brains: self.other_brains.clone(),
+        }));
+    }
+}
+
+impl StepEnd {
+    fn plain(id: ActionId, outcome: Outcome) -> Self {
+        Self { id, node: None, outcome, changes: Changes::default() }
+    }
+}
+
+/// The nodes before anyone looked.
+pub(super) fn unseen(specs: &[NodeSpec]) -> Vec<NodeFacts> {
+    let unseen = |(position, spec): (u16, &NodeSpec)| NodeFacts {
+        id: NodeId(position),
+        address: spec.address.clone(),
+        zone: spec.zone.clone(),
+        facts: None,
+        seen: None,
+        ping: None,
+        error: None,
+    };
+    (0..).zip(specs).map(unseen).collect()
+}
+
+/// States in which the machine waits for facts and outcomes: every millisecond counts, and stopping would leave
+/// the group half changed.
+fn is_acting(phase: Phase) -> bool {
+    match phase {
+        Phase::Steady | Phase::Blocked | Phase::Observe | Phase::Discover => false,
+        Phase::Suspect
+        | Phase::Confirm
+        | Phase::Drain
+        | Phase::Seal
+        | Phase::Select
+        | Phase::Promote
+        | Phase::Verify
+        | Phase::Release
+        | Phase::Quiesce
+        | Phase::Pause
+        | Phase::CatchUp
+        | Phase::Demote
+        | Phase::Revert => true,
+    }
+}
+
+/// Waits until no write is in flight on `primary`: twice in a row, since a worker that read the table before it was
+/// replaced may be about to send.
+async fn quiesce(marks: &Marks, primary: Option<NodeId>, within: Duration) -> Outcome {
+    let Some(primary) = primary else {
+        return Outcome::Done(None);
+    };
+    let in_flight = || marks.of(primary).writes_in_flight.load(std::sync::atomic::Ordering::Relaxed);
+    let deadline = Instant::now() + within;
+    let mut quiet = 0;
+    loop {
+        tokio::time::sleep(QUIESCE_BEAT).await;
+        quiet = if in_flight() == 0 { quiet + 1 } else { 0 };
+        if quiet == 2 {
+            return Outcome::Done(None);
+        }
+        if Instant::now() >= deadline {
+            return Outcome::Failed(format!("{} writes are still in flight", in_flight()));
+        }
+    }
+}
+
+fn written_outcome(written: Result<std::io::Result<()>, oneshot::error::RecvError>) -> Outcome {
+    match written {
+        Ok(Ok(())) => Outcome::Done(None),
+        Ok(Err(error)) => Outcome::Failed(error.to_string()),
+        Err(_) => Outcome::Unknown,
+    }
+}
+
+fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}

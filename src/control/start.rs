@@ -1,0 +1,154 @@
+//! Starts and ends the control thread.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::failover::{Machine, Record};
+use crate::net::SocketOptions;
+use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
+use crate::topology::{Marks, NodeId, NodeSpec, orders};
+
+use super::brains::{Identity, listen};
+use super::dice::Dice;
+use super::driver::{Driver, Ends, unseen};
+use super::link::Dial;
+use super::monitor::{Beat, Pace, watch_node};
+use super::record::{Store, Writer};
+use super::signals::signals;
+use super::{Handle, Settings, StartError, Status, StatusReader};
+
+/// Looks that wait for the driver; each node has one or two at a time.
+const HEARD_MAX: usize = 64;
+
+/// The running control thread. Dropping it stops the thread without waiting for it.
+#[derive(Debug)]
+pub struct Running {
+    stop: Option<oneshot::Sender<()>>,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Stops the thread and waits for its end. A change of primary that is under way is brought to its end first,
+    /// for five seconds at most. Blocks.
+    pub fn stop(mut self) {
+        drop(self.stop.take());
+        if self.thread.join().is_err() {
+            tracing::error!("the control thread had panicked");
+        }
+    }
+
+    /// Whether the thread still runs; it ends only when stopped, so `false` before that means that it panicked.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
+    }
+}
+
+/// Starts the thread `redhold-control`, which looks at the nodes, decides who leads and publishes where requests go.
+/// No node needs to be reachable. `marks` are the data path's, made for as many nodes.
+///
+/// # Errors
+/// When `state_dir` cannot be used: see [`StartError`]. Nothing was started then.
+pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running), StartError> {
+    let (writer, record) = open_state(&settings)?;
+    let now = Instant::now();
+    let machine = Machine::new(&settings.nodes, settings.failover.clone(), record, now);
+    let (publisher, routes) = publisher(first_table(&settings.nodes, now));
+    let (orders, placed) = orders();
+    let (signals, raised) = signals();
+    let first_status = Status {
+        at: now,
+        at_wall: std::time::SystemTime::now(),
+        machine: machine.status(now),
+        nodes: unseen(&settings.nodes),
+        settings_changed: Vec::new(),
+        other_brains: Vec::new(),
+    };
+    let (status, snapshots) = watch::channel(Arc::new(first_status));
+    let (stop, stopped) = oneshot::channel();
+    let parts = Parts { settings, marks, machine, writer, publisher, placed, raised, status, stopped };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(StartError::Thread)?;
+    let thread = std::thread::Builder::new()
+        .name("redhold-control".to_owned())
+        .spawn(move || runtime.block_on(parts.run()))
+        .map_err(StartError::Thread)?;
+    let handle = Handle { orders, status: StatusReader { snapshots }, routes, signals };
+    Ok((handle, Running { stop: Some(stop), thread }))
+}
+
+fn open_state(settings: &Settings) -> Result<(Option<Writer>, Option<Record>), StartError> {
+    let Some(dir) = &settings.state_dir else {
+        return Ok((None, None));
+    };
+    let store = Store::open(dir)?;
+    let record = store.load()?;
+    let writer = Writer::start(store).map_err(StartError::Thread)?;
+    Ok((Some(writer), record))
+}
+
+/// Nobody leads yet: writes wait from now on.
+fn first_table(specs: &[NodeSpec], now: Instant) -> RoutingTable {
+    let route = |(position, spec): (u16, &NodeSpec)| NodeRoute {
+        id: NodeId(position),
+        address: spec.address.clone(),
+        zone: spec.zone.clone(),
+        readable: false,
+        generation: 0,
+    };
+    let nodes = (0..).zip(specs).map(route).collect();
+    RoutingTable { epoch: 0, primary: None, gate: Gate::Hold { since: now }, nodes }
+}
+
+/// All that moves into the thread.
+struct Parts {
+    settings: Settings,
+    marks: Arc<Marks>,
+    machine: Machine,
+    writer: Option<Writer>,
+    publisher: Publisher,
+    placed: mpsc::Receiver<crate::topology::Placed>,
+    raised: mpsc::Receiver<(NodeId, crate::failover::Signal)>,
+    status: watch::Sender<Arc<Status>>,
+    stopped: oneshot::Receiver<()>,
+}
+
+impl Parts {
+    async fn run(self) {
+        let Settings { nodes: specs, credentials, failover, .. } = self.settings;
+        let identity = Identity::new(&mut Dice::new());
+        let name: Arc<str> = identity.client_name().into();
+        let dial = |(position, spec): (u16, &NodeSpec)| Dial {
+            node: NodeId(position),
+            address: spec.address.clone(),
+            credentials: credentials.clone(),
+            name: name.clone(),
+            options: SocketOptions::noticing_after(failover.timeout),
+            marks: self.marks.clone(),
+        };
+        let dials: Vec<Dial> = (0..).zip(&specs).map(dial).collect();
+        let beat = Beat { interval: failover.interval, timeout: failover.timeout };
+        let (sink, heard) = mpsc::channel(HEARD_MAX);
+        let (pace, paces) = watch::channel(Pace::Ordinary);
+        let (greets, greeted) = watch::channel(Arc::from(vec![false; specs.len()]));
+        for dial in &dials {
+            tokio::spawn(watch_node(dial.clone(), identity.clone(), beat, paces.clone(), sink.clone()));
+            tokio::spawn(listen(dial.clone(), identity.clone(), greeted.clone(), sink.clone()));
+        }
+        drop(sink);
+        let ends = Ends {
+            heard,
+            signals: self.raised,
+            orders: self.placed,
+            stop: self.stopped,
+            publisher: self.publisher,
+            status: self.status,
+            pace,
+            greets,
+        };
+        Driver::new(self.machine, &specs, dials, self.marks, self.writer, ends).run().await;
+    }
+}
