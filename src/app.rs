@@ -1,1 +1,100 @@
 //! Wires the parts together; the only file that knows everybody.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::admin::{self, Doors, Drain};
+use crate::config::Config;
+use crate::frontend::{self, Frontend, Parts};
+use crate::telemetry::{self, Metrics};
+use crate::topology::Marks;
+use crate::{command, control};
+
+/// The addresses in use, with the system's choice for every port 0.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// TCP addresses of the endpoint.
+    pub listen: Vec<SocketAddr>,
+    /// The admin endpoint.
+    pub admin: SocketAddr,
+}
+
+/// Runs the proxy until SIGTERM, SIGINT or an order to drain; then lets clients go and returns. `ready` is called
+/// once, when everything listens. Sockets are bound before anything else starts, so that a bad address fails at
+/// once.
+///
+/// # Errors
+/// One sentence: which part could not be started, and why.
+pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
+    let level = telemetry::init(&config.log)?;
+    let admin = admin::bind(&config.admin)?;
+    let mut sockets = Vec::new();
+    for listen in &config.frontend.listen {
+        sockets.push(frontend::bind(listen).map_err(|error| format!("proxy.listen: {error}"))?);
+    }
+    let bound = Bound {
+        listen: sockets.iter().filter_map(frontend::Bound::address).collect(),
+        admin: admin.address(),
+    };
+    for note in &config.notes {
+        tracing::warn!("{note}");
+    }
+    let nodes = config.control.nodes.len();
+    let marks = Arc::new(Marks::new(nodes, Instant::now()));
+    let metrics = Arc::new(Metrics::new(
+        command::rows().iter().map(|row| row.name.to_owned()).collect(),
+        config.control.nodes.iter().map(|node| node.address.to_string()).collect(),
+        config.frontend.workers,
+    ));
+    let reads = config.control.reads.clone();
+    let (handle, brain) = control::start(config.control, marks.clone()).map_err(|error| error.to_string())?;
+    let (delay, drain) = (config.frontend.drain_delay, Drain::default());
+    let parts = Parts {
+        settings: config.frontend,
+        backend: config.backend,
+        reads,
+        routes: handle.routes.clone(),
+        marks,
+        metrics: metrics.clone(),
+    };
+    let frontend =
+        Frontend::start(parts, sockets).map_err(|error| format!("cannot serve clients: {error}"))?;
+    let doors = Doors {
+        orders: handle.orders,
+        status: handle.status,
+        routes: handle.routes,
+        metrics,
+        level,
+        drain: drain.clone(),
+    };
+    let admin = admin.serve(doors)?;
+    tracing::info!(listen = ?bound.listen, admin = %bound.admin, nodes, version = env!("CARGO_PKG_VERSION"), "serving");
+    ready(&bound);
+    wait_for_the_end(&drain)?;
+    drain.begin();
+    tracing::info!(clients = frontend.clients(), "draining");
+    std::thread::sleep(delay);
+    frontend.drain();
+    brain.stop();
+    admin.stop();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn wait_for_the_end(drain: &Drain) -> Result<(), String> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("cannot wait for signals: {error}"))?;
+    runtime.block_on(async {
+        let caught = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
+        let (mut terminate, mut interrupt) =
+            (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = drain.wait() => {}
+        }
+        Ok(())
+    })
+}

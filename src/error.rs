@@ -39,6 +39,8 @@ pub enum Failure {
         /// Present epoch.
         now: u64,
     },
+    /// A request of a mebibyte or more, which is not kept, was cut before its last byte was sent. Not executed.
+    LargeCut,
     /// A transaction lost before EXEC was sent. Nothing of it was executed.
     TransactionLost {
         /// Why it could not be played again.
@@ -78,6 +80,9 @@ impl std::fmt::Display for Failure {
             Self::Cursor { of, now } => {
                 write!(f, "ERR cursor belongs to epoch {of} (now {now}): start again from 0")
             }
+            Self::LargeCut => f.write_str(
+                "TRYAGAIN connection to the primary lost while a large request was sent; it was not executed",
+            ),
             Self::TransactionLost { reason } => {
                 write!(f, "EXECABORT Transaction discarded: {reason}; not executed")
             }

@@ -19,7 +19,7 @@ use crate::resp::{Limits, ProtocolError, RequestScanner, Scan};
 use crate::telemetry::{Direction, ErrorKind, Side};
 
 use super::client::{Client, ClientRef};
-use super::pinned_lane::PinnedLane;
+use super::lane::PinnedLane;
 use super::redo::Redo;
 use super::session::Session;
 use super::stream::{Reader, Writer};
@@ -147,6 +147,14 @@ impl Connection {
                 Some(Redo::Answer(failure)) => {
                     if self.is_owed_nothing() {
                         self.client.fail(failure);
+                        Step::Taken
+                    } else {
+                        Step::Wait
+                    }
+                }
+                Some(Redo::Say(bytes)) => {
+                    if self.is_owed_nothing() {
+                        self.client.out.borrow_mut().extend_from_slice(bytes);
                         Step::Taken
                     } else {
                         Step::Wait

@@ -5,7 +5,8 @@
 
 use bytes::BytesMut;
 
-use crate::resp::encode;
+use crate::backend::first_len;
+use crate::resp::{Limits, Request, RequestScanner, Scan, encode};
 
 const SHIFT: u32 = 44;
 const MASK: u64 = 0xff << SHIFT;
@@ -52,6 +53,51 @@ pub(super) fn stamp_reply(frame: &[u8], epoch: u64, out: &mut BytesMut) {
         }
         _ => out.extend_from_slice(frame),
     }
+}
+
+/// The request with the server's own cursor in it.
+///
+/// # Errors
+/// As [`strip`].
+pub(super) fn strip_request(request: &Request<'_>, epoch: u64) -> Result<BytesMut, u64> {
+    let at = position(request.name());
+    let mut out = BytesMut::new();
+    if request.len() <= at {
+        request.write_multibulk(&mut out);
+        return Ok(out);
+    }
+    let bare = strip(request.arg(at), epoch)?;
+    let mut words: Vec<&[u8]> = request.args().collect();
+    words[at] = &bare;
+    encode::command(&mut out, &words);
+    Ok(out)
+}
+
+/// An array's copy in which these elements, replies of the SCAN family, have their cursor stamped.
+pub(super) fn stamp_elements(array: &[u8], which: &[usize], epoch: u64) -> Vec<u8> {
+    let header = array.iter().position(|byte| *byte == b'\n').map_or(array.len(), |at| at + 1);
+    let mut out = BytesMut::from(&array[..header]);
+    let mut rest = &array[header..];
+    let mut index = 0;
+    while !rest.is_empty() {
+        let (element, after) = rest.split_at(first_len(rest));
+        if which.contains(&index) {
+            stamp_reply(element, epoch, &mut out);
+        } else {
+            out.extend_from_slice(element);
+        }
+        (rest, index) = (after, index + 1);
+    }
+    out.to_vec()
+}
+
+/// Word `index` of a request in multibulk form.
+pub(super) fn nth_word(request: &[u8], index: usize) -> Option<Vec<u8>> {
+    let mut scanner = RequestScanner::default();
+    let limits = Limits { authenticated: true, ..Limits::default() };
+    let Ok(Scan::Complete { .. }) = scanner.scan(request, &limits) else { return None };
+    let request = scanner.request(request);
+    (request.len() > index).then(|| request.arg(index).to_vec())
 }
 
 /// The cursor of `*2 $n cursor …` and what follows it.

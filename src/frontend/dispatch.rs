@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::backend::Pipeline;
 use crate::command::{Class, Effect, Lane, classify};
 use crate::error::Failure;
-use crate::resp::{Request, RequestScanner, encode};
+use crate::resp::{Request, RequestScanner};
 use crate::routing::{Choice, Gate};
 use crate::topology::NodeId;
 
@@ -196,13 +196,8 @@ impl Connection {
         if cursor::stamp(epoch) == 0 || dispatched.request.len() <= at {
             return self.send_shared(dispatched);
         }
-        let given = dispatched.request.arg(at);
-        match cursor::strip(given, epoch) {
-            Ok(bare) => {
-                let mut words: Vec<&[u8]> = dispatched.request.args().collect();
-                words[at] = &bare;
-                let mut bytes = bytes::BytesMut::new();
-                encode::command(&mut bytes, &words);
+        match cursor::strip_request(&dispatched.request, epoch) {
+            Ok(bytes) => {
                 let mut scanner = RequestScanner::default();
                 let limits = self.limits.clone();
                 if scanner.scan(&bytes, &limits).is_err() {

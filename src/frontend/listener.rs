@@ -52,6 +52,17 @@ pub enum Bound {
     Unix(std::os::unix::net::UnixListener),
 }
 
+impl Bound {
+    /// Its address, when it is TCP.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 /// Binds `listen`, so that a bad address fails before anything else starts.
 ///
 /// # Errors

@@ -1,113 +1,41 @@
-//! A client's lane while it has a connection of its own.
+//! A client with a connection of its own: taking one, sending on it, relaying what comes, giving it back.
 //!
 //! The lane belongs to the client's task, which writes to the connection, reads from it and decides at each reply
-//! whether the connection may be given back, must be closed, or stays.
+//! whether the connection may be given back, must be closed, or stays. What a loss means is in `lane_loss.rs`.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::BytesMut;
 
 use crate::backend::{DialError, Piece, Pinned, Target};
 use crate::command::Lane;
 use crate::error::Failure;
-use crate::resp::{Fed, RequestScanner, RequestTail};
 use crate::routing::Choice;
 
 use super::connection::{Connection, Step};
-use super::dispatch::{Dispatched, LARGE};
-use super::purpose::{After, Purpose};
-use super::redo::Redo;
+use super::cursor;
+use super::dispatch::{Dispatched, Held};
+use super::lane::{Counted, Line, PinnedLane};
+use super::purpose::{After, BARRIER, Purpose, Verdict};
 
 /// With this much unwritten output of the client its pinned connection is not read: the node feels the slow reader.
 const OUTPUT_PAUSE: usize = 256 << 10;
 
 /// With this much unwritten towards the node no more is taken from the client.
-const SEND_PAUSE: usize = 256 << 10;
+pub(super) const SEND_PAUSE: usize = 256 << 10;
 
-type Opening = Pin<Box<dyn Future<Output = Result<Pinned, DialError>>>>;
+/// Requests without a reply on one pinned connection; the next one waits.
+const OWED_MAX: usize = 1024;
 
-enum Line {
-    Opening(Opening, Vec<u8>),
-    Open(Box<Pinned>),
-}
-
-/// See the module's text.
-pub(super) struct PinnedLane {
-    line: Line,
-    target: Target,
-    purpose: Purpose,
-    /// Replies that the client is owed.
-    owed: u32,
-    /// Replies to come that no client asked for.
-    swallow: u32,
-    /// The request that pinned the client, when it may be needed again.
-    request: Option<Bytes>,
-    since: Instant,
-    resent: bool,
-    /// The rest of a large request that is still to come from the client.
-    tail: Option<RequestTail>,
-    /// A piece of the reply at hand was passed on.
-    broken: bool,
-    /// Counted among the process's pinned connections.
-    counted: Counted,
-}
-
-/// Keeps the count of pinned connections true whatever way the lane ends.
-struct Counted(std::sync::Arc<super::shared::Shared>);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.pinned.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl PinnedLane {
-    pub(super) fn is_owed_nothing(&self) -> bool {
-        self.owed == 0 && self.tail.is_none()
-    }
-
-    /// Parked is not in flight: a client that leaves takes its connection along.
-    pub(super) fn is_parked(&self) -> bool {
-        matches!(self.purpose, Purpose::Blocking { .. })
-    }
-
-    fn send(&mut self, bytes: &[u8]) {
-        match &mut self.line {
-            Line::Opening(_, waiting) => waiting.extend_from_slice(bytes),
-            Line::Open(pinned) => pinned.send(bytes),
-        }
-    }
-
-    fn unwritten(&self) -> usize {
-        match &self.line {
-            Line::Opening(_, waiting) => waiting.len(),
-            Line::Open(pinned) => pinned.unwritten(),
-        }
-    }
-
-    /// Takes one piece of what came; true when it is the client's.
-    fn take(&mut self, piece: &Piece<'_>) -> bool {
-        let (kind, last) = match piece {
-            Piece::Frame { kind, .. } => (*kind, true),
-            Piece::Part { kind, last, .. } => (*kind, *last),
-        };
-        if kind == b'>' {
-            return true;
-        }
-        if self.swallow > 0 {
-            self.swallow -= u32::from(last);
-            return false;
-        }
-        self.broken = !last;
-        if last {
-            self.owed = self.owed.saturating_sub(1);
-        }
-        true
-    }
+/// Why a lane can go no further.
+enum Ended {
+    /// The connection is gone.
+    Lost,
+    /// The node plays another role now; the connection is given up and the work done again.
+    Refused,
+    /// The client can not be kept.
+    Doomed,
 }
 
 impl Connection {
@@ -116,229 +44,276 @@ impl Connection {
         if !self.is_owed_nothing() {
             return Step::Wait;
         }
-        let Dispatched { request, class, resent, since } = dispatched;
-        let large = request.raw().len() as u64 >= LARGE;
-        let mut bytes = bytes::BytesMut::new();
-        request.write_multibulk(&mut bytes);
-        let bytes = bytes.freeze();
-        let purpose = Purpose::of(class, request);
-        let keep = (!large).then(|| bytes.clone());
-        match self.take_lane(purpose, *since) {
+        let purpose = Purpose::of(&dispatched.class, &dispatched.request);
+        match self.take_lane(purpose, dispatched.since) {
             Err(step) => step,
             Ok(mut lane) => {
-                lane.resent = *resent;
-                lane.request = keep;
-                if class.lane == Lane::Wait {
+                if dispatched.class.lane == Lane::Wait {
                     lane.swallow = 1;
-                    lane.send(super::purpose::BARRIER);
+                    lane.write(BARRIER);
                 }
-                lane.owed = lane.purpose.replies_to(class, request);
-                lane.send(&bytes);
                 self.pinned = Some(lane);
-                self.worker.count_command(class.row, self.pinned_node());
-                Step::Taken
+                self.send_pinned(dispatched)
             }
         }
     }
 
-    fn pinned_node(&self) -> crate::topology::NodeId {
-        self.pinned.as_ref().map_or(crate::topology::NodeId(0), |lane| lane.target.node)
-    }
-
-    fn take_lane(&mut self, purpose: Purpose, since: Option<Instant>) -> Result<Box<PinnedLane>, Step> {
+    pub(super) fn take_lane(
+        &mut self,
+        purpose: Purpose,
+        since: Option<Instant>,
+    ) -> Result<Box<PinnedLane>, Step> {
         let worker = self.worker.clone();
-        let node = match worker.current().for_primary() {
-            Choice::Node(node) => node,
-            Choice::Hold => return Err(self.hold(super::dispatch::Held, since)),
-        };
+        let Some(target) = self.primary_target() else { return Err(self.hold(Held, since)) };
         let pinned_max = worker.pinned_max();
-        if worker.shared.pinned.load(Ordering::Relaxed) >= pinned_max {
+        let Some(counted) = Counted::take(&worker.shared, pinned_max) else {
             return Err(self.answer_failure(&Failure::NoConnection { pinned_max }));
-        }
-        worker.shared.pinned.fetch_add(1, Ordering::Relaxed);
-        let counted = Counted(worker.shared.clone());
-        let table = worker.current();
-        let address = table.nodes[node.index()].address.clone();
-        let target = Target { node, address, epoch: table.epoch, identity: self.session.identity.clone() };
+        };
         let line = match worker.take_idle(&target) {
             Some(pinned) => Line::Open(Box::new(pinned)),
-            None => {
-                let opening = Pinned::open(target.clone(), worker.pools.around().clone());
-                Line::Opening(Box::pin(opening), Vec::new())
-            }
+            None => self.dial(&target, Vec::new()),
         };
         worker.watch(&self.client);
-        Ok(Box::new(PinnedLane {
-            line,
-            target,
-            purpose,
-            owed: 0,
-            swallow: 0,
-            request: None,
-            since: since.unwrap_or_else(|| worker.now()),
-            resent: false,
-            tail: None,
-            broken: false,
-            counted,
-        }))
+        worker.unhold(&self.client);
+        let since = since.unwrap_or_else(|| worker.now());
+        Ok(Box::new(PinnedLane::new(line, target, purpose, since, counted)))
     }
 
-    /// The beginning of a request that is too large to be kept: its bytes pass through from here on.
-    pub(super) fn stream_large(&mut self, scanner: &RequestScanner, bytes: &[u8]) -> Step {
-        if !self.is_owed_nothing() {
-            return Step::Wait;
-        }
-        let Some((mut tail, from)) = scanner.tail() else { return Step::Taken };
-        if !matches!(tail.feed(&bytes[from..], &self.limits), Ok(Fed::More)) {
-            return Step::Taken;
-        }
-        match self.take_lane(Purpose::Large, None) {
-            Err(step) => step,
-            Ok(mut lane) => {
-                lane.send(bytes);
-                lane.owed = 1;
-                lane.tail = Some(tail);
-                self.pinned = Some(lane);
-                Step::Taken
-            }
-        }
+    /// Where a connection of this client's own would lead now; `None` while writes are held.
+    pub(super) fn primary_target(&self) -> Option<Target> {
+        let table = self.worker.current();
+        let Choice::Node(node) = table.for_primary() else { return None };
+        let address = table.nodes[node.index()].address.clone();
+        Some(Target { node, address, epoch: table.epoch, identity: self.session.identity.clone() })
     }
 
-    /// Bytes of a large request on their way through; `None` when there is none. Else how many were taken.
-    pub(super) fn stream_on(&mut self, bytes: &[u8]) -> Option<(usize, Step)> {
-        let limits = self.limits.clone();
-        let lane = self.pinned.as_mut()?;
-        let mut tail = lane.tail.take()?;
-        if bytes.is_empty() || lane.unwritten() > SEND_PAUSE {
-            lane.tail = Some(tail);
-            return Some((0, if bytes.is_empty() { Step::Taken } else { Step::Wait }));
-        }
-        let fed = tail.feed(bytes, &limits);
-        let (taken, ended) = match fed {
-            Ok(Fed::More) => (bytes.len(), false),
-            Ok(Fed::Frame { end }) => (end, true),
-            Err(error) => {
-                // The node must not execute half of it: its connection goes, unanswered.
-                self.pinned = None;
-                error.write(&mut self.client.out.borrow_mut());
-                self.client.doom("protocol error in a large request");
-                return Some((0, Step::Wait));
-            }
-        };
-        lane.send(&bytes[..taken]);
-        if !ended {
-            lane.tail = Some(tail);
-        }
-        Some((taken, Step::Taken))
-    }
-
-    /// The client is in the middle of a large request.
-    pub(super) fn is_streaming(&self) -> bool {
-        self.pinned.as_ref().is_some_and(|lane| lane.tail.is_some())
+    pub(super) fn dial(&self, target: &Target, waiting: Vec<u8>) -> Line {
+        let opening = Pinned::open(target.clone(), self.worker.pools.around().clone());
+        Line::Opening(Box::pin(opening), waiting)
     }
 
     /// A request of a client that has a connection of its own.
     pub(super) fn dispatch_pinned(&mut self, dispatched: &Dispatched<'_>) -> Step {
-        let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
-        if !lane.purpose.takes_more() || lane.unwritten() > SEND_PAUSE {
+        let Some(lane) = self.pinned.as_ref() else { return Step::Wait };
+        if !lane.purpose.takes_more()
+            || lane.unwritten() > SEND_PAUSE
+            || lane.sent.len() >= OWED_MAX
+            || matches!(lane.line, Line::Waiting(_))
+        {
             return Step::Wait;
         }
-        let Dispatched { request, class, .. } = dispatched;
-        if lane.purpose.is_left_by(request.name()) {
-            // QUIT and RESET end what the connection was for; Redis answers what came before first.
+        let name = dispatched.request.name();
+        if name.eq_ignore_ascii_case(b"reset") || name.eq_ignore_ascii_case(b"quit") {
+            // They end what the connection was for; what came before is answered first.
             if !lane.is_owed_nothing() {
                 return Step::Wait;
             }
             self.pinned = None;
             return self.session_command(dispatched);
         }
-        lane.owed += lane.purpose.replies_to(class, request);
-        let mut bytes = bytes::BytesMut::new();
-        request.write_multibulk(&mut bytes);
-        lane.send(&bytes);
-        self.worker.count_command(class.row, self.pinned_node());
+        self.send_pinned(dispatched)
+    }
+
+    fn send_pinned(&mut self, dispatched: &Dispatched<'_>) -> Step {
+        let Dispatched { request, class, resent, .. } = dispatched;
+        let proto = self.session.identity.proto;
+        let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
+        let mut bytes = BytesMut::new();
+        if class.lane == Lane::Scan && cursor::stamp(lane.target.epoch) != 0 {
+            match cursor::strip_request(request, lane.target.epoch) {
+                Ok(stripped) => bytes = stripped,
+                // A server refuses a cursor that is no number, which is all that is left of it.
+                Err(_) => request.write_multibulk(&mut bytes),
+            }
+        } else {
+            request.write_multibulk(&mut bytes);
+        }
+        let bytes = bytes.freeze();
+        // Behind EXEC and DISCARD nothing is sent before their reply: what follows may belong elsewhere.
+        if let (Purpose::Transaction { .. }, Some(last)) = (&lane.purpose, lane.sent.back())
+            && matches!(last.row.spec().name, "exec" | "discard")
+        {
+            return Step::Wait;
+        }
+        match lane.purpose.on_request(class, request, &bytes) {
+            Some(answered) => {
+                if answered {
+                    lane.owe(&bytes, class.row, *resent);
+                }
+                lane.write(&bytes);
+            }
+            None if !lane.sent.is_empty() => return Step::Wait,
+            None => {
+                let answer = lane.purpose.unsent_answer(proto);
+                self.client.out.borrow_mut().extend_from_slice(&answer);
+            }
+        }
+        let node = lane.target.node;
+        self.worker.count_command(class.row, node);
         Step::Taken
     }
 
     /// Moves bytes between the pinned connection and the client; true when something happened.
     pub(super) fn drive_pinned(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(mut lane) = self.pinned.take() else { return false };
-        let current = self.worker.epoch();
-        let mut progress = false;
-        if lane.target.epoch != current {
-            self.lane_lost(*lane);
+        if matches!(lane.line, Line::Waiting(_)) {
+            return self.reopen(lane);
+        }
+        if lane.target.epoch != self.worker.epoch() {
+            self.lane_lost(lane, false);
             return true;
         }
-        if let Line::Opening(opening, waiting) = &mut lane.line {
-            match opening.as_mut().poll(cx) {
-                Poll::Pending => {
-                    self.pinned = Some(lane);
-                    return false;
+        match lane.poll_open(cx) {
+            Poll::Pending => {
+                self.pinned = Some(lane);
+                return false;
+            }
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(DialError::Refused(error))) => {
+                for _ in 0..lane.sent.len() {
+                    self.client.out.borrow_mut().extend_from_slice(&error);
                 }
-                Poll::Ready(Ok(mut pinned)) => {
-                    pinned.send(waiting);
-                    lane.line = Line::Open(Box::new(pinned));
-                    progress = true;
-                }
-                Poll::Ready(Err(DialError::Refused(error))) => {
-                    for _ in 0..lane.owed {
-                        self.client.out.borrow_mut().extend_from_slice(&error);
-                    }
-                    return true;
-                }
-                Poll::Ready(Err(DialError::Io(_))) => {
-                    self.lane_lost(*lane);
-                    return true;
-                }
+                return true;
+            }
+            Poll::Ready(Err(DialError::Io(_))) => {
+                self.lane_lost(lane, false);
+                return true;
             }
         }
         match self.relay(&mut lane, cx) {
-            Err(()) => {
-                self.lane_lost(*lane);
-                return true;
+            Err(Ended::Lost) => self.lane_lost(lane, false),
+            Err(Ended::Refused) => self.lane_lost(lane, true),
+            Err(Ended::Doomed) => self.client.doom("a subscription could not be moved to the new primary"),
+            Ok(moved) => {
+                self.settle_lane(lane);
+                return moved;
             }
-            Ok(moved) => progress |= moved,
         }
-        self.settle_lane(lane);
-        progress
+        true
     }
 
-    fn relay(&mut self, lane: &mut PinnedLane, cx: &mut Context<'_>) -> Result<bool, ()> {
+    fn relay(&mut self, lane: &mut PinnedLane, cx: &mut Context<'_>) -> Result<bool, Ended> {
         let mut moved = false;
         loop {
-            let waiting = lane.unwritten();
-            let Line::Open(mut pinned) = std::mem::replace(
-                &mut lane.line,
-                Line::Opening(Box::pin(std::future::pending()), Vec::new()),
-            ) else {
-                return Ok(moved);
-            };
+            let Line::Open(mut pinned) = lane.take_line() else { return Ok(moved) };
+            let waiting = pinned.unwritten();
             let written = pinned.poll_write(cx);
             moved |= pinned.unwritten() < waiting;
-            let may_read = self.client.out.borrow().len() < OUTPUT_PAUSE;
-            let read = if written.is_ok() && may_read {
+            let mut ended = None;
+            let read = if written.is_ok() && self.client.out.borrow().len() < OUTPUT_PAUSE {
                 pinned.poll_read(cx, |piece| {
-                    if lane.take(&piece) {
-                        let (Piece::Frame { bytes, .. } | Piece::Part { bytes, .. }) = piece;
-                        self.client.out.borrow_mut().extend_from_slice(bytes);
+                    if ended.is_none() {
+                        ended = self.take_piece(lane, &piece).err();
                     }
                 })
             } else {
                 Poll::Pending
             };
             lane.line = Line::Open(pinned);
-            written.map_err(|_| ())?;
+            if let Some(ended) = ended {
+                return Err(ended);
+            }
+            written.map_err(|_| Ended::Lost)?;
             match read {
                 Poll::Ready(Ok(())) => moved = true,
-                Poll::Ready(Err(_)) => return Err(()),
+                Poll::Ready(Err(_)) => return Err(Ended::Lost),
                 Poll::Pending => return Ok(moved),
+            }
+            if lane.is_owed_nothing() && lane.purpose.after() != After::Stays {
+                return Ok(true);
             }
         }
     }
 
+    fn take_piece(&mut self, lane: &mut PinnedLane, piece: &Piece<'_>) -> Result<(), Ended> {
+        let (kind, bytes, last) = match *piece {
+            Piece::Frame { kind, bytes } => (kind, bytes, true),
+            Piece::Part { kind, bytes, last } => (kind, bytes, last),
+        };
+        if let Some(mine) = lane.middle {
+            if mine {
+                self.client.out.borrow_mut().extend_from_slice(bytes);
+            }
+            if last {
+                lane.middle = None;
+                if mine {
+                    lane.sent.pop_front();
+                }
+            }
+            return Ok(());
+        }
+        if lane.swallow > 0 && kind != b'>' {
+            lane.swallow -= u32::from(last);
+            return Ok(());
+        }
+        let (proto, epoch) = (self.session.identity.proto, lane.target.epoch);
+        if self.is_refused_parked(lane, bytes) {
+            return Err(Ended::Refused);
+        }
+        let verdict = lane.purpose.on_frame(kind, bytes, last, proto, epoch);
+        if !last {
+            lane.middle = Some(verdict != Verdict::Drop);
+        }
+        let mut out = self.client.out.borrow_mut();
+        match verdict {
+            Verdict::Reply => {
+                out.extend_from_slice(bytes);
+                drop(out);
+                if last {
+                    self.replied(lane, bytes);
+                }
+            }
+            Verdict::Extra => out.extend_from_slice(bytes),
+            Verdict::Drop => {}
+            Verdict::Instead(instead) => {
+                out.extend_from_slice(&instead);
+                lane.sent.pop_front();
+            }
+            Verdict::Executed(database) => {
+                out.extend_from_slice(bytes);
+                drop(out);
+                if last {
+                    lane.sent.pop_front();
+                }
+                if let Some(db) = database {
+                    self.database_changed(db);
+                }
+            }
+            Verdict::PlayAgain => return Err(Ended::Refused),
+            Verdict::Refused => return Err(Ended::Doomed),
+        }
+        Ok(())
+    }
+
+    /// Strikes the oldest request off; a SELECT that was executed beside a transaction moves the session.
+    fn replied(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
+        let Some(sent) = lane.sent.pop_front() else { return };
+        if sent.row.spec().name == "select" && reply == b"+OK\r\n" {
+            let word = cursor::nth_word(&sent.request, 1);
+            if let Some(db) = word.as_deref().and_then(crate::session::parse_db) {
+                self.database_changed(db);
+                if let Purpose::Transaction { clean, .. } = &mut lane.purpose {
+                    *clean = false;
+                }
+            }
+        }
+    }
+
+    fn database_changed(&mut self, db: u32) {
+        self.session.identity.db = db;
+        self.primary = None;
+    }
+
+    /// A parked request that the node will not wait for any more: it was not executed.
+    fn is_refused_parked(&self, lane: &PinnedLane, frame: &[u8]) -> bool {
+        matches!(lane.purpose, Purpose::Blocking)
+            && (frame.starts_with(b"-UNBLOCKED force unblock") || super::redo::is_refusal(frame))
+            && self.worker.now().duration_since(lane.since) < self.worker.settings.hold
+    }
+
     /// Nothing more is owed: the connection is given back, closed or kept, as its purpose says.
     fn settle_lane(&mut self, mut lane: Box<PinnedLane>) {
-        if !lane.is_owed_nothing() || lane.swallow > 0 {
+        if !lane.is_owed_nothing() || lane.swallow > 0 || lane.middle.is_some() {
             self.pinned = Some(lane);
             return;
         }
@@ -346,64 +321,12 @@ impl Connection {
             After::Stays => self.pinned = Some(lane),
             After::Closes => {}
             After::Returns => {
-                if let Line::Open(pinned) = std::mem::replace(
-                    &mut lane.line,
-                    Line::Opening(Box::pin(std::future::pending()), Vec::new()),
-                ) && pinned.is_quiet()
+                if let Line::Open(pinned) = lane.take_line()
+                    && pinned.is_quiet()
                 {
                     self.worker.give_idle(*pinned);
                 }
             }
-        }
-    }
-
-    /// The connection is gone, or belongs to an epoch that is over.
-    fn lane_lost(&mut self, lane: PinnedLane) {
-        let _ = &lane.counted;
-        if lane.broken {
-            self.client.doom("a reply was cut off in its middle");
-            return;
-        }
-        let now = Instant::now();
-        let epochs = (lane.target.epoch, self.worker.table().epoch);
-        let ambiguous = Failure::Ambiguous { from: epochs.0, to: epochs.1.max(epochs.0) };
-        let sent = matches!(&lane.line, Line::Open(pinned) if pinned.unwritten() == 0);
-        let redo = match (&lane.purpose, &lane.request) {
-            (Purpose::Large, _) if lane.tail.is_some() || !sent => {
-                // The rest of the request still comes in and belongs to nobody: it can only be dropped by closing.
-                self.client.fail(&Failure::HoldExpired { hold: self.worker.settings.hold });
-                self.client.doom("a large request was cut off");
-                return;
-            }
-            (_, _) if lane.owed == 0 => None,
-            (Purpose::Blocking { row }, Some(request)) => {
-                let left = super::parked::remaining(request, *row, now.duration_since(lane.since));
-                Some(Redo::again(&left, false, now))
-            }
-            (_, Some(request)) if !sent => Some(Redo::again(request, lane.resent, lane.since)),
-            (Purpose::One { .. }, Some(request)) => {
-                let waited = now.duration_since(lane.since);
-                let fate = super::redo::fate_of(request, &self.worker.retry_rules(), lane.resent, waited);
-                Some(super::redo::after_loss(fate, request, lane.since, &ambiguous, &lane.target.address))
-            }
-            (Purpose::Wait { aof }, _) => {
-                let nobody: &[u8] = if *aof { b"*2\r\n:0\r\n:0\r\n" } else { b":0\r\n" };
-                self.client.out.borrow_mut().extend_from_slice(nobody);
-                None
-            }
-            (_, _) => Some(Redo::Answer(ambiguous.clone())),
-        };
-        let standing = lane.purpose.after() == After::Stays;
-        let mut queue = self.client.redo.borrow_mut();
-        for _ in 1..lane.owed {
-            queue.push_front(Redo::Answer(ambiguous.clone()));
-        }
-        if let Some(redo) = redo {
-            queue.push_front(redo);
-        }
-        drop(queue);
-        if standing {
-            self.client.doom("the connection that held this client's state was lost");
         }
     }
 }

@@ -27,6 +27,8 @@ pub(super) enum Redo {
     },
     /// The client is told.
     Answer(Failure),
+    /// The client gets these bytes.
+    Say(Bytes),
 }
 
 impl Redo {

@@ -41,6 +41,8 @@ pub enum ErrorKind {
     Cursor,
     /// [`Failure::TransactionLost`]
     TransactionLost,
+    /// [`Failure::LargeCut`]
+    LargeCut,
     /// The client broke the protocol and was closed as Redis would.
     Protocol,
     /// One client too many.
@@ -51,7 +53,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them, with their label.
-    pub(super) const ALL: [(Self, &'static str); 10] = [
+    pub(super) const ALL: [(Self, &'static str); 11] = [
         (Self::HoldExpired, "hold_expired"),
         (Self::Ambiguous, "ambiguous"),
         (Self::InFlightAtDeath, "in_flight_at_death"),
@@ -59,6 +61,7 @@ impl ErrorKind {
         (Self::Managed, "managed"),
         (Self::Cursor, "cursor"),
         (Self::TransactionLost, "transaction_lost"),
+        (Self::LargeCut, "large_cut"),
         (Self::Protocol, "protocol"),
         (Self::MaxClients, "max_clients"),
         (Self::ClientOutput, "client_output"),
@@ -75,6 +78,7 @@ impl From<&Failure> for ErrorKind {
             Failure::Managed { .. } => Self::Managed,
             Failure::Cursor { .. } => Self::Cursor,
             Failure::TransactionLost { .. } => Self::TransactionLost,
+            Failure::LargeCut => Self::LargeCut,
         }
     }
 }
