@@ -141,7 +141,14 @@ impl ReplyScanner {
                 }
                 None => self.header(chunk, at),
             },
-            b':' | b'_' | b'#' | b'!' | b'=' | b'.' => self.header(chunk, at),
+            b':' => match length::header(chunk, at, b':') {
+                Some((_, next)) => {
+                    self.element();
+                    Ok(next)
+                }
+                None => self.header(chunk, at),
+            },
+            b'_' | b'#' | b'!' | b'=' | b'.' => self.header(chunk, at),
             other => Err(BadReply::Type(other)),
         }
     }
