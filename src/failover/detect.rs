@@ -287,7 +287,6 @@ impl Machine {
         }
         let witnesses = self.witnesses(trial.began);
         let until = match trial.cause {
-            Cause::Refused(_) if witnesses.hearing > 0 => since + VETO,
             Cause::Refused(_) if witnesses.up > 0 => since + WITNESS,
             Cause::Silent if witnesses.hearing > 0 => since + VETO,
             Cause::Refused(_)

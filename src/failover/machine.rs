@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::topology::{NodeId, NodeSpec, Replication};
+use crate::topology::{Health, NodeId, NodeSpec, Replication};
 
 use super::budget::Budget;
 use super::episode::Timeline;
@@ -44,6 +44,7 @@ pub(super) enum Kind {
 pub(super) struct Pending {
     pub(super) node: Option<NodeId>,
     pub(super) kind: Kind,
+    pub(super) asked: Instant,
     pub(super) within: Duration,
     pub(super) until: Instant,
 }
@@ -229,7 +230,7 @@ impl Machine {
             return;
         };
         if let Some(node) = pending.node {
-            self.look_back(node, pending.kind, &outcome);
+            self.look_back(node, &pending, &outcome);
             self.rejoined(node, pending.kind, &outcome);
         }
         if pending.kind == Kind::Record && outcome != Outcome::Done(None) {
@@ -243,19 +244,25 @@ impl Machine {
         self.answer = Some(Answer { node: pending.node, kind: pending.kind, outcome });
     }
 
-    /// What an outcome says of the node itself.
-    fn look_back(&mut self, node: NodeId, kind: Kind, outcome: &Outcome) {
+    /// What an outcome says of the node itself. A probe sent before a step that changed the node may be
+    /// answered after it: such old news is dropped.
+    fn look_back(&mut self, node: NodeId, pending: &Pending, outcome: &Outcome) {
         let now = self.now;
+        let changes = matches!(pending.kind, Kind::Seal | Kind::Promote | Kind::Follow);
         let node = self.node_mut(node);
         match outcome {
-            Outcome::Done(Some(facts)) => look(node, &crate::topology::Health::Answered(facts.clone()), now),
-            Outcome::Done(None) => node.alive_at = now,
-            Outcome::Down(text) => look(node, &crate::topology::Health::Down(text.clone()), now),
-            Outcome::Failed(text) if kind == Kind::Probe => {
-                look(node, &crate::topology::Health::Refused(text.clone()), now);
+            Outcome::Done(Some(_)) if !changes && pending.asked < node.changed_at => node.alive_at = now,
+            Outcome::Done(Some(facts)) => look(node, &Health::Answered(facts.clone()), now),
+            Outcome::Down(text) => look(node, &Health::Down(text.clone()), now),
+            Outcome::Failed(text) if pending.kind == Kind::Probe => {
+                look(node, &Health::Refused(text.clone()), now)
             }
-            Outcome::Failed(_) => node.alive_at = now,
+            Outcome::Done(None) | Outcome::Failed(_) => node.alive_at = now,
             Outcome::Unknown => {}
+        }
+        if changes {
+            node.changed_at = now;
+            node.skip_look = true;
         }
     }
 
@@ -328,7 +335,8 @@ impl Machine {
     pub(super) fn expect(&mut self, node: Option<NodeId>, kind: Kind, within: Duration) -> ActionId {
         self.last_id += 1;
         let id = ActionId(self.last_id);
-        self.pending.insert(id, Pending { node, kind, within, until: self.now + within + GRACE });
+        self.pending
+            .insert(id, Pending { node, kind, asked: self.now, within, until: self.now + within + GRACE });
         id
     }
 

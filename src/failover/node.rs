@@ -62,6 +62,10 @@ pub(super) struct Node {
     pub(super) in_sync: Option<String>,
     /// It led an older epoch, or was told to lead and passed over: it may not lead by itself.
     pub(super) deposed: bool,
+    /// When a step that changes it was last answered.
+    pub(super) changed_at: Instant,
+    /// The monitor's next answer may still be from before that.
+    pub(super) skip_look: bool,
     pub(super) rejoin: Rejoin,
     /// run_id for which settings were tuned.
     pub(super) tuned: Option<String>,
@@ -87,6 +91,8 @@ impl Node {
             busy: false,
             in_sync: None,
             deposed: false,
+            changed_at: now,
+            skip_look: false,
             rejoin: Rejoin::Idle { not_before: now },
             tuned: None,
             dead: false,

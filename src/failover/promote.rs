@@ -53,7 +53,7 @@ impl Machine {
             .filter(|sample| !sample.drained && targets.contains(&sample.node))
             .copied()
             .collect();
-        let moving = waiting.iter().any(|sample| sample.looks == 1 && sample.last + MOVING > self.now);
+        let moving = waiting.iter().any(|sample| sample.first + MOVING > self.now && sample.first > since);
         let limit = since + if moving { DRAIN_MOVING } else { DRAIN };
         if waiting.is_empty() || self.now >= limit {
             if !waiting.is_empty() {

@@ -9,8 +9,15 @@ use super::{Level, Phase, Signal, Step};
 impl Machine {
     /// Takes a look of the monitor. A node that no configuration names is no node.
     pub(super) fn see(&mut self, seen: &Observation) {
-        if seen.node.index() < self.nodes.len() {
-            look(self.node_mut(seen.node), &seen.health, seen.at);
+        if seen.node.index() >= self.nodes.len() {
+            return;
+        }
+        let node = self.node_mut(seen.node);
+        // Looks at one node follow each other: only the first after a change can have been asked before it.
+        if std::mem::take(&mut node.skip_look) && matches!(seen.health, Health::Answered(_)) {
+            node.alive_at = node.alive_at.max(seen.at);
+        } else {
+            look(node, &seen.health, seen.at);
         }
     }
 

@@ -1,5 +1,8 @@
 //! The failover machine without any I/O: scenarios as text, a seeded simulation, and its diagram.
 
 mod diagram;
+mod model;
 mod scenarios;
 mod script;
+mod simulation;
+mod world;
