@@ -10,8 +10,7 @@ const NO_FILE: &str = "no configuration: say --config FILE.\n\
 
 /// Runs the proxy until it was drained.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Fault> {
-    let _config = load(file)?;
-    Err(Fault::Failed("the data path is not wired yet".to_owned()))
+    crate::app::run(load(file)?, |_| {}).map_err(Fault::Failed)
 }
 
 /// Reads the named configuration.
