@@ -28,6 +28,7 @@ pub struct Bound {
 /// One sentence: which part could not be started, and why.
 pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
     let level = telemetry::init(&config.log)?;
+    raise_descriptor_limit(config.frontend.max_clients);
     let admin = admin::bind(&config.admin)?;
     let mut sockets = Vec::new();
     for listen in &config.frontend.listen {
@@ -80,6 +81,29 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
     admin.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Descriptors beside those of clients: listeners, nodes, lent connections, files.
+const OTHER_DESCRIPTORS: u64 = 1_024;
+
+/// Raises the limit of open files as far as the system allows, and says so when clients will not all fit.
+fn raise_descriptor_limit(max_clients: usize) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let wanted = max_clients as u64 + OTHER_DESCRIPTORS;
+    let limit = getrlimit(Resource::Nofile);
+    let present = limit.current.unwrap_or(u64::MAX);
+    if present >= wanted {
+        return;
+    }
+    let reachable = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), maximum: limit.maximum });
+    if raised.is_err() || reachable < wanted {
+        tracing::warn!(
+            wanted,
+            allowed = reachable,
+            "the limit of open files is too low for proxy.max_clients; raise `ulimit -Hn` or LimitNOFILE"
+        );
+    }
 }
 
 fn wait_for_the_end(drain: &Drain) -> Result<(), String> {

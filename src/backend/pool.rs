@@ -90,6 +90,13 @@ impl<C: Caller> Pools<C> {
         self.nodes[node.index()].pipelines.borrow().iter().map(Pipeline::outstanding).sum()
     }
 
+    /// Since when a request, whose tag `matches`, is the next to be answered on a pipeline to the node.
+    #[must_use]
+    pub fn oldest(&self, node: NodeId, matches: impl Fn(u16) -> bool) -> Option<Instant> {
+        let pipelines = self.nodes[node.index()].pipelines.borrow();
+        pipelines.iter().filter_map(|pipeline| pipeline.next_since(&matches)).min()
+    }
+
     /// Closes every pipeline to `node` that `keep` does not speak for; what they owe is handed back.
     pub fn retire(&self, node: NodeId, keep: impl Fn(&Target) -> bool) {
         let pool = &self.nodes[node.index()];

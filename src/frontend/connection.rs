@@ -271,7 +271,9 @@ impl Connection {
     /// After the client's end of sending: is there still something it may be given?
     fn is_finished(&self) -> bool {
         if !self.ended {
+            // Whoever holds something (a subscription, an open transaction) keeps it until drain_timeout.
             return self.worker.shared.draining.load(Ordering::Relaxed)
+                && self.pinned.is_none()
                 && self.is_owed_nothing()
                 && self.unread.is_empty()
                 && self.client.redo.borrow().is_empty();

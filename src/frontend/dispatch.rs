@@ -159,7 +159,7 @@ impl Connection {
         Step::Taken
     }
 
-    fn forward(&self, pipeline: &Pipeline<ClientRef>, dispatched: &Dispatched<'_>) {
+    fn forward(&mut self, pipeline: &Pipeline<ClientRef>, dispatched: &Dispatched<'_>) {
         let Dispatched { request, class, resent, .. } = dispatched;
         let (client, now) = (&self.client, self.worker.now());
         if !request.is_strict() {
@@ -174,6 +174,7 @@ impl Connection {
         // Struck off by the row's effect, whatever the arguments made of it.
         if class.row.spec().effect == Effect::Write {
             self.worker.write_sent();
+            self.session.wrote_in = pipeline.target().epoch;
         }
         self.worker.count_command(class.row, pipeline.target().node);
     }

@@ -12,12 +12,14 @@ use crate::session;
 use super::connection::Connection;
 use super::lane::{Line, PinnedLane};
 use super::parked;
+use super::pinned_lane::nobody;
 use super::purpose::{Purpose, Sent, Silence};
 use super::redo::{self, Redo, fate_of};
 
 impl Connection {
     /// The connection is gone. `refused`: the node gave the work back because it is no primary.
     pub(super) fn lane_lost(&mut self, mut lane: Box<PinnedLane>, refused: bool) {
+        self.worker.long_ended(self.client.id);
         if lane.middle == Some(true) {
             self.client.doom("a reply was cut off in its middle");
             return;
@@ -29,8 +31,7 @@ impl Connection {
         match &mut lane.purpose {
             Purpose::Large => return self.large_lost(&lane, !taken.is_empty() && unwritten == 0),
             Purpose::Wait { aof } => {
-                let nobody: &[u8] = if *aof { b"*2\r\n:0\r\n:0\r\n" } else { b":0\r\n" };
-                self.client.out.borrow_mut().extend_from_slice(nobody);
+                self.client.out.borrow_mut().extend_from_slice(nobody(*aof));
                 return;
             }
             Purpose::Blocking => {

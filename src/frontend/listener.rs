@@ -18,6 +18,9 @@ const HANDOVER_MAX: usize = 1024;
 /// Pause after the system refused to accept (no descriptor left): the condition does not end by asking again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// Silence after which a client's host is asked whether it is still there; Redis's own default.
+const KEEPALIVE: Duration = Duration::from_secs(300);
+
 /// Connections waiting in the kernel for `accept`.
 const BACKLOG: i32 = 1024;
 
@@ -119,6 +122,8 @@ pub(super) async fn accept(
                 Listener::Tcp(listener) => {
                     let (stream, peer) = listener.accept().await?;
                     stream.set_nodelay(true)?;
+                    socket2::SockRef::from(&stream)
+                        .set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE))?;
                     Ok(Accepted::Tcp(stream.into_std()?, peer))
                 }
                 Listener::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0.into_std()?)),

@@ -9,7 +9,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use crate::backend::{DialError, Piece, Pinned, Target};
-use crate::command::Lane;
+use crate::command::{Effect, Lane};
 use crate::error::Failure;
 use crate::routing::Choice;
 
@@ -45,6 +45,12 @@ impl Connection {
             return Step::Wait;
         }
         let purpose = Purpose::of(&dispatched.class, &dispatched.request);
+        if let Purpose::Wait { aof } = purpose
+            && (1..self.worker.epoch()).contains(&self.session.wrote_in)
+        {
+            // Whether its writes are in the history of this primary is not known, so nobody vouches for them.
+            return self.answer(|out| out.extend_from_slice(nobody(aof)));
+        }
         match self.take_lane(purpose, dispatched.since) {
             Err(step) => step,
             Ok(mut lane) => {
@@ -149,6 +155,12 @@ impl Connection {
             }
         }
         let node = lane.target.node;
+        if class.effect == Effect::Write {
+            self.session.wrote_in = lane.target.epoch;
+        }
+        if class.row.spec().long {
+            self.worker.long_begun(self.client.id, node);
+        }
         self.worker.count_command(class.row, node);
         Step::Taken
     }
@@ -313,6 +325,9 @@ impl Connection {
 
     /// Nothing more is owed: the connection is given back, closed or kept, as its purpose says.
     fn settle_lane(&mut self, mut lane: Box<PinnedLane>) {
+        if lane.sent.is_empty() {
+            self.worker.long_ended(self.client.id);
+        }
         if !lane.is_owed_nothing() || lane.swallow > 0 || lane.middle.is_some() {
             self.pinned = Some(lane);
             return;
@@ -329,4 +344,9 @@ impl Connection {
             }
         }
     }
+}
+
+/// What WAIT or WAITAOF answers when no replica is known to have a write.
+pub(super) fn nobody(aof: bool) -> &'static [u8] {
+    if aof { b"*2\r\n:0\r\n:0\r\n" } else { b":0\r\n" }
 }

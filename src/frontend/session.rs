@@ -23,6 +23,8 @@ pub(super) struct Session {
     pub(super) name: Vec<u8>,
     pub(super) lib_name: Vec<u8>,
     pub(super) lib_ver: Vec<u8>,
+    /// Epoch under which its last write was sent; 0: it wrote nothing.
+    pub(super) wrote_in: u64,
     /// The server has answered this identity with something else than `-NOAUTH`.
     admitted: bool,
     pending: Option<Pending>,
@@ -62,6 +64,7 @@ impl Session {
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_ver: Vec::new(),
+            wrote_in: 0,
             admitted: false,
             pending: None,
         }

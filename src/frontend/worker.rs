@@ -28,6 +28,9 @@ const IDLE_MAX: usize = 32;
 /// Lent connections when the configuration names no number: Redis's default `maxclients`, less 200.
 const PINNED_DEFAULT: usize = 9_800;
 
+/// How often long requests are looked for: well below the silence after which a node counts as hung.
+const LONG_BEAT: Duration = Duration::from_millis(50);
+
 /// How often idle pipelines are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -53,6 +56,10 @@ pub(super) struct Worker {
     clients: RefCell<BTreeMap<u64, ClientRef>>,
     /// Lent connections that came back clean.
     idle: RefCell<Vec<Pinned>>,
+    /// Requests of the long-running class on connections of single clients.
+    long: RefCell<BTreeMap<u64, (NodeId, Instant)>>,
+    /// Nodes whose mark of a long request is this worker's.
+    marked_long: RefCell<Vec<bool>>,
     /// Writes on their way to the primary: change since the mark was last written.
     writes: Cell<i64>,
     now: Cell<Instant>,
@@ -79,10 +86,11 @@ impl Worker {
             metrics: metrics.clone(),
         };
         let table = routes.load();
+        let nodes = table.nodes.len();
         Rc::new(Self {
             settings,
             reads,
-            pools: Pools::new(table.nodes.len(), around),
+            pools: Pools::new(nodes, around),
             scratch: RefCell::new(vec![0; READ_SIZE].into_boxed_slice()),
             shared,
             metrics,
@@ -94,6 +102,8 @@ impl Worker {
             watching: RefCell::default(),
             clients: RefCell::default(),
             idle: RefCell::default(),
+            long: RefCell::default(),
+            marked_long: RefCell::new(vec![false; nodes]),
             writes: Cell::new(0),
             now: Cell::new(Instant::now()),
         })
@@ -221,6 +231,35 @@ impl Worker {
             self.metrics.clients(-1);
         }
         self.watching.borrow_mut().remove(&id);
+        self.long_ended(id);
+    }
+
+    /// A client's own connection carries a request that may take long.
+    pub(super) fn long_begun(&self, client: u64, node: NodeId) {
+        self.long.borrow_mut().entry(client).or_insert((node, self.now()));
+    }
+
+    pub(super) fn long_ended(&self, client: u64) {
+        self.long.borrow_mut().remove(&client);
+    }
+
+    /// Tells the monitor of which nodes a silence would be explained by the request that they work on.
+    fn mark_long(&self) {
+        let is_long = |tag: u16| RowId(tag).spec().long;
+        for (index, marked) in self.marked_long.borrow_mut().iter_mut().enumerate() {
+            let node = NodeId(u16::try_from(index).unwrap_or(u16::MAX));
+            let lent =
+                self.long.borrow().values().filter(|(at, _)| *at == node).map(|(_, since)| *since).min();
+            let oldest = lent.into_iter().chain(self.pools.oldest(node, is_long)).min();
+            let mark = &self.marks.of(node).long_request_since_ms;
+            match oldest {
+                Some(since) => mark.store(self.marks.millis(since), Ordering::Relaxed),
+                // Another worker's mark stays; it is renewed as long as it holds.
+                None if *marked => mark.store(0, Ordering::Relaxed),
+                None => {}
+            }
+            *marked = oldest.is_some();
+        }
     }
 
     pub(super) fn wake_everybody(&self) {
@@ -270,6 +309,7 @@ impl Worker {
 /// Follows the routing table for as long as the thread lives: without traffic nobody else would look.
 pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
     let mut sweep = tokio::time::interval(SWEEP);
+    let mut beat = tokio::time::interval(LONG_BEAT);
     loop {
         let table = worker.table();
         let expiry = match table.gate {
@@ -281,6 +321,7 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
         tokio::select! {
             alive = routes.changed() => if !alive { return },
             () = until(expiry) => worker.wake_held(),
+            _ = beat.tick() => worker.mark_long(),
             _ = sweep.tick() => worker.pools.sweep(Instant::now()),
         }
     }
