@@ -23,6 +23,6 @@ pub use load::{Load, Outcome, Verdict};
 pub use process::{free_port, rss_bytes};
 pub use proxy::{Proxy, ProxyOptions};
 pub use relay::Relay;
-pub use server::{Server, ServerOptions, server_binary};
+pub use server::{Server, ServerOptions, scratch_folder, server_binary};
 pub use value::Value;
 pub use wait::{LONG, eventually, eventually_some};

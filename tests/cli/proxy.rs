@@ -1,0 +1,126 @@
+//! Commands to a running proxy in front of a real group.
+
+use super::support::{Group, LONG, Proxy, ProxyOptions, Value, eventually, free_port};
+use super::{File, redhold};
+
+fn url(proxy: &Proxy) -> String {
+    format!("http://{}", proxy.admin_address())
+}
+
+#[test]
+fn status_shows_the_group_for_people_and_programs() {
+    let group = Group::plain(1);
+    let [primary, replica] = group.nodes() else { unreachable!("two nodes were asked for") };
+    let proxy = Proxy::start(&group.addresses());
+    let url = url(&proxy);
+    eventually(LONG, "the replica is seen", || redhold(&["status", "--admin", &url]).out.contains("replica"));
+    let ended = redhold(&["status", "--admin", &url]);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""), "{ended:?}");
+    let first = ended.out.lines().next().unwrap();
+    let (leads, follows) = (primary.address().to_string(), replica.address().to_string());
+    assert!(
+        first.starts_with(&format!("primary   {leads}  (epoch ")) && first.ends_with(", writable)"),
+        "{ended:?}"
+    );
+    let row = |node: &str| ended.out.lines().find(|line| line.starts_with(node)).unwrap().to_owned();
+    assert!(row(&leads).contains(" primary*  up ") && row(&follows).contains(" replica   up "), "{ended:?}");
+
+    let ended = redhold(&["status", "--json", "--admin", &url]);
+    let body: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(body["primary"], leads.as_str());
+    assert_eq!(body["writable"], true);
+}
+
+#[test]
+fn a_switchover_is_confirmed_with_its_timeline() {
+    let group = Group::plain(1);
+    let proxy = Proxy::start(&group.addresses());
+    let url = url(&proxy);
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET key before"), Value::ok());
+    let replica = &group.nodes()[1];
+    eventually(LONG, "the stream flows", || replica.call("GET key").text().as_deref() == Some("before"));
+    let target = replica.address().to_string();
+    let ended = redhold(&["switchover", "--to", &target, "--admin", &url]);
+    assert_eq!(ended.code, Some(0), "{ended:?}\n{}", proxy.log());
+    let source = group.nodes()[0].address();
+    assert!(ended.out.contains(&format!("ordered, {source} -> {target}")), "{ended:?}");
+    assert!(ended.out.lines().count() > 2, "{ended:?}");
+    assert_eq!(group.primaries(), [1]);
+    assert_eq!(client.call("GET key").text().as_deref(), Some("before"));
+    assert_eq!(client.call("SET key after"), Value::ok());
+    let metric = |series: &str| proxy.metric(series).unwrap_or(0.0);
+    eventually(LONG, "the metric follows", || {
+        metric(r#"redhold_failovers_total{kind="switchover",result="changed"}"#) == 1.0
+    });
+    let status = redhold(&["status", "--admin", &url]).out;
+    assert!(status.contains("Last failovers, newest first") && status.contains(&target), "{status}");
+}
+
+#[test]
+fn an_order_for_a_node_that_is_not_there_is_bad_usage() {
+    let group = Group::plain(1);
+    let proxy = Proxy::start(&group.addresses());
+    for arguments in [&["switchover", "--to", "10.0.0.1:1"][..], &["adopt", "10.0.0.1:1"]] {
+        let ended = redhold(&[arguments, &["--admin", &url(&proxy)]].concat());
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.err.contains("there is no node `10.0.0.1:1`"), "{ended:?}");
+    }
+    assert_eq!(group.primaries(), [0]);
+}
+
+#[test]
+fn a_drain_over_http_or_by_signal_ends_with_0() {
+    let group = Group::plain(0);
+    let mut proxy = Proxy::start(&group.addresses());
+    assert_eq!(proxy.http("POST", "/api/drain"), Some((202, "draining\n".to_owned())));
+    assert!(proxy.wait_exit().success(), "{}", proxy.log());
+    let mut proxy = Proxy::start(&group.addresses());
+    proxy.sigterm();
+    assert!(proxy.wait_exit().success(), "{}", proxy.log());
+}
+
+#[test]
+fn while_it_drains_it_is_not_ready_but_serves() {
+    let group = Group::plain(0);
+    let mut proxy = ProxyOptions::new(&group.addresses()).set("proxy.drain_delay", "\"1h\"").start();
+    let mut client = proxy.client();
+    proxy.sigterm();
+    eventually(LONG, "/readyz says draining", || {
+        proxy.http("GET", "/readyz") == Some((503, "draining\n".to_owned()))
+    });
+    assert_eq!(client.call("SET key value"), Value::ok());
+    assert_eq!(proxy.client().call("GET key").text().as_deref(), Some("value"), "a new client is served too");
+    proxy.kill9();
+}
+
+#[test]
+fn an_address_in_use_ends_run_with_1() {
+    let port = free_port();
+    let taken = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let address = taken.local_addr().unwrap();
+    for (section, list) in [("proxy", format!("[\"{address}\"]")), ("admin", format!("\"{address}\""))] {
+        let other = if section == "proxy" { "admin" } else { "proxy" };
+        let free = if other == "proxy" { "[\"127.0.0.1:0\"]" } else { "\"127.0.0.1:0\"" };
+        let text = format!(
+            "[{section}]\nlisten = {list}\n[{other}]\nlisten = {free}\n[failover]\nstate_dir = \"\"\n[backend]\nnodes = [\"127.0.0.1:1\"]\n"
+        );
+        let file = File::new(&text);
+        let ended = redhold(&["run", "--config", file.path()]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(
+            ended.err.contains(&format!("{section}.listen")) && ended.err.contains("in use"),
+            "{ended:?}"
+        );
+    }
+}
+
+#[test]
+fn the_log_level_changes_while_it_runs() {
+    let group = Group::plain(0);
+    let proxy = Proxy::start(&group.addresses());
+    assert_eq!(proxy.http("GET", "/api/log-level"), Some((200, "info\n".to_owned())));
+    assert_eq!(proxy.http_with_body("PUT", "/api/log-level", "debug"), Some((200, "debug\n".to_owned())));
+    assert_eq!(proxy.http("GET", "/api/log-level"), Some((200, "debug\n".to_owned())));
+    assert_eq!(proxy.http_with_body("PUT", "/api/log-level", "loud").map(|(code, _)| code), Some(400));
+}
