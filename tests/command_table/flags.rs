@@ -2,10 +2,11 @@
 
 use redhold::command::{Effect, Lane, Spec, find};
 
-use crate::live::{Live, V6_2, V7_0, V8_2, VALKEY, Version, commands, for_each_server, report};
+use crate::live::{Live, commands, report};
+use crate::support::{V6_2, V7_0, V8_2, VALKEY, Version, for_each_server};
 
 /// Servers that accept fewer numbers of arguments than the row, which is the widest, with the reason.
-const NARROWER: [(&[&str], &[&str], &str); 6] = [
+const NARROWER: [(&[Version], &[&str], &str); 6] = [
     (&[V6_2], &["expire", "expireat", "pexpire", "pexpireat"], "conditions came with 7.0"),
     (&[V6_2], &["xsetid"], "ENTRIESADDED came with 7.0"),
     (&[V6_2, V7_0], &["zrank", "zrevrank"], "WITHSCORE came with 7.2"),
@@ -54,7 +55,7 @@ const SHARED_ADMIN: [&str; 12] = [
 const SHARED_WHILE_BUSY: [&str; 1] = ["client|getredir"];
 
 /// Servers that do not say that a command blocks.
-const UNSAID: [(&str, &str, &str); 1] = [(V7_0, "wait", "blocking by flag from 7.2")];
+const UNSAID: [(Version, &str, &str); 1] = [(V7_0, "wait", "blocking by flag from 7.2")];
 
 /// Commands that wait in the server without being called blocking: they run on its threads.
 const THREADED: [&str; 2] = ["vadd", "vsim"];
@@ -79,7 +80,7 @@ fn arities() {
 }
 
 fn is_narrower(version: Version, name: &str) -> bool {
-    NARROWER.iter().any(|(versions, names, _)| versions.contains(&version.name) && names.contains(&name))
+    NARROWER.iter().any(|(versions, names, _)| versions.contains(&version) && names.contains(&name))
 }
 
 #[test]
@@ -113,8 +114,8 @@ fn effect(live: &Live) -> Effect {
 fn expected_effect(version: Version, row: &Spec) -> Effect {
     match row.name {
         // Before 7.0 the flags of all subcommands stood at their container.
-        "xgroup" if version.name == V6_2 => Effect::Write,
-        "memory" | "object" | "xinfo" if version.name == V6_2 => Effect::Read,
+        "xgroup" if version == V6_2 => Effect::Write,
+        "memory" | "object" | "xinfo" if version == V6_2 => Effect::Read,
         name if WRITES_OF_OURS.iter().any(|it| it.0 == name) => Effect::Neutral,
         _ => row.effect,
     }
@@ -138,7 +139,7 @@ fn lane_faults(version: Version, row: &Spec, live: &Live) -> Vec<&'static str> {
     let mut faults = Vec::new();
     let waits = matches!(row.lane, Lane::Blocking | Lane::Wait) && !THREADED.contains(&row.name);
     // 6.2 has no such flag.
-    let says = version.name != V6_2 && !UNSAID.iter().any(|it| (it.0, it.1) == (version.name, row.name));
+    let says = version != V6_2 && !UNSAID.iter().any(|it| (it.0, it.1) == (version, row.name));
     if says && live.has("blocking") != waits {
         faults.push("blocking or not");
     }

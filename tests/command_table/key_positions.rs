@@ -2,8 +2,8 @@
 
 use redhold::command::{Keys, classify, find, keys, rows};
 
-use crate::live::{Live, V6_2, commands, for_each_server, report};
-use crate::support::{Client, Value};
+use crate::live::{Live, commands, has, report};
+use crate::support::{Client, V6_2, Value, for_each_server};
 
 #[test]
 fn fixed_positions() {
@@ -13,7 +13,7 @@ fn fixed_positions() {
             let Some(row) = find(name.as_bytes()) else { continue };
             // Before 7.0 the positions of all subcommands stood at their container.
             let container =
-                version.name == V6_2 && ["memory", "object", "xgroup", "xinfo"].contains(&name.as_str());
+                version == V6_2 && ["memory", "object", "xgroup", "xinfo"].contains(&name.as_str());
             if !container && !agree(row.spec().keys, &live) {
                 faults.push(format!(
                     "{}: {name}: {:?}, the row says {:?}",
@@ -120,7 +120,7 @@ fn moving_positions() {
         for sample in MOVING {
             let request: Vec<&str> = sample.split(' ').map(|it| if it == "''" { "" } else { it }).collect();
             let row = classify(&request).row;
-            if !version.is_among(row.spec().servers) {
+            if !has(version, row.spec().servers) {
                 continue;
             }
             let mut positions = Vec::new();

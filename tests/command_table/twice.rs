@@ -2,8 +2,8 @@
 
 use redhold::command::{Class, Retry, classify, rows};
 
-use crate::live::{Version, for_each_server, report};
-use crate::support::{Client, Value};
+use crate::live::{has, report};
+use crate::support::{Client, Value, Version, for_each_server};
 
 /// Data of every type that a sample touches.
 const DATA: [&str; 9] = [
@@ -84,7 +84,7 @@ fn an_idempotent_request_leaves_no_trace_the_second_time() {
         for sample in IDEMPOTENT {
             let class = class(sample);
             assert_eq!(class.retry, Retry::Idempotent, "{sample}");
-            if version.is_among(class.row.spec().servers) {
+            if has(version, class.row.spec().servers) {
                 let (first, second) = twice(version, client, sample);
                 assert!(first.0.error().is_none(), "{}: {sample}: {:?}", version.name, first.0);
                 if first != second {

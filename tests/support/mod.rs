@@ -14,6 +14,7 @@ mod proxy;
 mod relay;
 mod server;
 mod value;
+mod versions;
 mod wait;
 
 pub use client::{Client, encode};
@@ -25,4 +26,5 @@ pub use proxy::{Proxy, ProxyOptions};
 pub use relay::Relay;
 pub use server::{Server, ServerOptions, scratch_folder, server_binary};
 pub use value::Value;
+pub use versions::{V6_2, V7_0, V8_2, VALKEY, Version, for_each_server, installed};
 pub use wait::{LONG, eventually, eventually_some};

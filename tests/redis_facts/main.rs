@@ -1,0 +1,16 @@
+//! Facts about Redis and Valkey that the program stands on, one short test each, on every server version that is
+//! installed (`tests/tools/servers.sh`).
+//!
+//! A test that fails here says that a server does not do what the code believes; the code is wrong then, not the test.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod busy;
+mod durability;
+mod framing;
+mod pause;
+mod replication;
+mod scan;
+mod sessions;
+mod transactions;
