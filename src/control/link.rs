@@ -100,7 +100,6 @@ impl Dial {
     }
 
     /// Connects and asks, on a connection closed afterwards.
-    #[allow(dead_code, reason = "the preflight, which lands next, asks")]
     pub(super) async fn ask(&self, requests: &[&[&str]], deadline: Instant) -> Result<Vec<Value>, Fault> {
         self.open(deadline).await?.call(requests, deadline).await
     }

@@ -8,6 +8,7 @@ mod handle;
 mod info;
 mod link;
 mod monitor;
+mod preflight;
 mod record;
 mod settings;
 mod signals;
@@ -17,6 +18,7 @@ mod status;
 mod testing;
 
 pub use handle::Handle;
+pub use preflight::{Finding, Severity, preflight};
 pub use record::StartError;
 pub use settings::{Credentials, Settings};
 pub use signals::Signals;

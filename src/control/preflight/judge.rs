@@ -1,0 +1,358 @@
+//! Reports → findings. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::control::Settings;
+use crate::routing::ReadPolicy;
+use crate::topology::{Address, NodeId, Replication, Role};
+
+use super::{Finding, Report, Rights, Severity};
+
+/// Settings in which nodes that may stand in for each other should agree.
+const PARITY: [&str; 13] = [
+    "databases",
+    "maxmemory",
+    "maxmemory-policy",
+    "notify-keyspace-events",
+    "requirepass",
+    "proto-max-bulk-len",
+    "client-query-buffer-limit",
+    "maxclients",
+    "timeout",
+    "appendonly",
+    "save",
+    "min-replicas-to-write",
+    "tls-replication",
+];
+
+/// Settings whose values nobody prints.
+const SECRET: [&str; 2] = ["requirepass", "masterauth"];
+
+/// Connections that the proxy leaves free for others on each node.
+const RESERVED_CLIENTS: u64 = 200;
+
+/// Below this a reconnecting replica is likely to need everything again.
+const BACKLOG_MIN: u64 = 16 << 20;
+
+struct Findings<'a> {
+    settings: &'a Settings,
+    reports: &'a BTreeMap<NodeId, Report>,
+    found: Vec<Finding>,
+}
+
+/// All that is to be said, the group first, then node by node.
+pub(super) fn findings(
+    settings: &Settings,
+    reports: &BTreeMap<NodeId, Report>,
+    heard: &[String],
+) -> Vec<Finding> {
+    let mut findings = Findings { settings, reports, found: Vec::new() };
+    findings.roles();
+    findings.brains(heard);
+    findings.durability();
+    findings.parity();
+    for (node, report) in reports {
+        findings.node(*node, report);
+    }
+    findings.found
+}
+
+impl<'a> Findings<'a> {
+    fn add(&mut self, severity: Severity, node: Option<NodeId>, text: String, cure: impl Into<String>) {
+        self.found.push(Finding { severity, node, text, cure: cure.into() });
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.settings.nodes[node.index()].address.to_string()
+    }
+
+    fn answering(&self) -> impl Iterator<Item = (NodeId, &'a Report, &'a Replication)> + use<'a> {
+        self.reports.iter().filter_map(|(node, report)| Some((*node, report, report.facts.as_deref()?)))
+    }
+
+    fn roles(&mut self) {
+        let primaries: Vec<NodeId> = self
+            .answering()
+            .filter(|(_, _, facts)| facts.role == Role::Primary)
+            .map(|(node, ..)| node)
+            .collect();
+        let names: Vec<String> = primaries.iter().map(|node| self.name(*node)).collect();
+        let sealed = self.answering().all(|(_, _, facts)| facts.sealed);
+        match names.as_slice() {
+            [one] => self.add(Severity::Info, None, format!("{one} is the primary"), ""),
+            [] if sealed && self.answering().next().is_some() => {
+                self.add(Severity::Info, None, "all nodes boot sealed: Redhold will appoint the primary".to_owned(), "");
+            }
+            [] => self.add(
+                Severity::Error,
+                None,
+                "no node is a primary".to_owned(),
+                "start the nodes, or decide with `redhold adopt NODE` once the proxy runs",
+            ),
+            several => self.add(
+                Severity::Error,
+                None,
+                format!("{} nodes say that they are primary: {}", several.len(), several.join(", ")),
+                "make all but one follow it (REPLICAOF), or decide with `redhold adopt NODE` once the proxy runs",
+            ),
+        }
+        if self.settings.nodes.len() == 1 {
+            let text = "one node only: when it dies there is nobody to promote".to_owned();
+            self.add(Severity::Warning, None, text, "add replicas to backend.nodes");
+        }
+    }
+
+    fn brains(&mut self, heard: &[String]) {
+        let connected = self.reports.values().flat_map(|report| report.brains.iter().cloned());
+        let all: BTreeSet<String> = connected.chain(heard.iter().cloned()).collect();
+        for brain in all {
+            let text =
+                format!("another brain looks after these nodes: {brain}; beside it Redhold only observes");
+            let cure = if brain.starts_with("Sentinel") {
+                "stop the Sentinels, or set failover.mode = \"off\" to follow them"
+            } else {
+                "run one deciding proxy a group (if this is the running proxy of this configuration, all is well)"
+            };
+            self.add(Severity::Warning, None, text, cure);
+        }
+    }
+
+    fn durability(&mut self) {
+        let demanding = self.answering().find(|(_, report, _)| {
+            report.settings.get("min-replicas-to-write").is_some_and(|count| count != "0")
+        });
+        if self.settings.nodes.len() == 2 && demanding.is_some() {
+            let text = "two nodes with min-replicas-to-write: the one that is left takes no writes by itself";
+            self.add(Severity::Warning, None, text.to_owned(), "add a third node");
+        }
+        let lru = |policy: &String| policy.contains("lru") || policy.contains("lfu");
+        let evicts =
+            self.answering().any(|(_, report, _)| report.settings.get("maxmemory-policy").is_some_and(lru));
+        if evicts && self.settings.reads.policy != ReadPolicy::Primary {
+            let text =
+                "reads on replicas do not touch the primary's LRU/LFU clocks: it evicts what replicas serve";
+            self.add(
+                Severity::Warning,
+                None,
+                text.to_owned(),
+                "reads.policy = \"primary\", or maxmemory-policy noeviction or volatile-ttl",
+            );
+        }
+    }
+
+    fn parity(&mut self) {
+        for name in PARITY {
+            let values: BTreeMap<NodeId, &String> = self
+                .answering()
+                .filter_map(|(node, report, _)| Some((node, report.settings.get(name)?)))
+                .collect();
+            let show = |value: &&String| {
+                if SECRET.contains(&name) { "***".to_owned() } else { format!("`{value}`") }
+            };
+            if let Some(text) = self.difference(&values, show) {
+                let cure = format!("set the same on every node, by CONFIG SET {name} and in its redis.conf");
+                self.add(Severity::Warning, None, format!("{name} differs: {text}"), cure);
+            }
+        }
+        let versions = self.answering().map(|(node, _, facts)| (node, &facts.version)).collect();
+        if let Some(text) = self.difference(&versions, |value| (*value).clone()) {
+            let cure = "run one version; replicas may be newer than their primary, never older";
+            self.add(Severity::Warning, None, format!("versions differ: {text}"), cure);
+        }
+        let modules = self.answering().map(|(node, report, _)| (node, &report.modules)).collect();
+        if let Some(text) = self.difference(&modules, |value| format!("[{}]", value.join(", "))) {
+            self.add(
+                Severity::Warning,
+                None,
+                format!("modules differ: {text}"),
+                "load the same modules on every node",
+            );
+        }
+        let users: Vec<(NodeId, BTreeSet<&'a String>)> = self
+            .answering()
+            .filter_map(|(node, report, _)| Some((node, report.users.as_ref()?.iter().collect())))
+            .collect();
+        for pair in users.windows(2) {
+            let odd: BTreeSet<&str> = pair[0]
+                .1
+                .symmetric_difference(&pair[1].1)
+                .filter_map(|line| line.split(' ').nth(1))
+                .collect();
+            if !odd.is_empty() {
+                let odd: Vec<&str> = odd.into_iter().collect();
+                let (one, other) = (self.name(pair[0].0), self.name(pair[1].0));
+                let text = format!("ACL users differ between {one} and {other}: {}", odd.join(", "));
+                self.add(
+                    Severity::Warning,
+                    Some(pair[1].0),
+                    text,
+                    "give every node the same users (ACL LIST, ACL SETUSER)",
+                );
+            }
+        }
+    }
+
+    /// Who has what, when not all have the same.
+    fn difference<T: PartialEq>(
+        &self,
+        values: &BTreeMap<NodeId, T>,
+        show: impl Fn(&T) -> String,
+    ) -> Option<String> {
+        let first = values.values().next()?;
+        if values.values().all(|value| value == first) {
+            return None;
+        }
+        let told = values.iter().map(|(node, value)| format!("{} {}", self.name(*node), show(value)));
+        Some(told.collect::<Vec<_>>().join(", "))
+    }
+
+    fn node(&mut self, node: NodeId, report: &Report) {
+        let Some(facts) = report.facts.as_deref() else {
+            let text = format!("{} gives no INFO: {}", self.name(node), report.error);
+            let cure = "start it, or correct backend.nodes, backend.username and backend.password";
+            return self.add(Severity::Error, Some(node), text, cure);
+        };
+        let role = match (facts.role, &facts.primary) {
+            (Role::Primary, _) => "primary".to_owned(),
+            (Role::Replica, None) => "sealed".to_owned(),
+            (Role::Replica, Some(primary)) => {
+                format!("replica of {primary}, link {}", if facts.link_up { "up" } else { "down" })
+            }
+        };
+        let text = format!(
+            "{}: {}, {role}, {} keys, offset {}",
+            self.name(node),
+            facts.version,
+            facts.keys,
+            facts.offset
+        );
+        self.add(Severity::Info, Some(node), text, "");
+        if !report.error.is_empty() {
+            let text = format!("{} did not answer everything: {}", self.name(node), report.error);
+            self.add(Severity::Warning, Some(node), text, "");
+        }
+        self.peer_address(node, facts);
+        self.following(node, report, facts);
+        self.rights(node, report);
+        self.limits(node, report, facts);
+    }
+
+    fn peer_address(&mut self, node: NodeId, facts: &Replication) {
+        let spec = &self.settings.nodes[node.index()];
+        if let Some(declared) = &spec.peer_address {
+            let text = format!("{}: the other nodes are told {declared}, as declared", spec.address);
+            return self.add(Severity::Info, Some(node), text, "");
+        }
+        let text = match self.learned(node, facts) {
+            Some(learned) if learned == spec.address => return,
+            Some(learned) => {
+                let text = format!("{}: the other nodes reach it as {learned}", spec.address);
+                return self.add(Severity::Info, Some(node), text, "");
+            }
+            None => format!(
+                "{}: nobody shows by which address the other nodes reach it; they would be told {0}",
+                spec.address
+            ),
+        };
+        let severity = if self.settings.nodes.len() == 1 { Severity::Info } else { Severity::Warning };
+        let cure = "check that this address works from the other nodes, or declare peer_address for it";
+        self.add(severity, Some(node), text, cure);
+    }
+
+    /// A primary is called as its replicas call it, a replica as its primary lists it.
+    fn learned(&self, node: NodeId, facts: &Replication) -> Option<Address> {
+        match facts.role {
+            Role::Primary => self
+                .answering()
+                .find(|(other, _, theirs)| *other != node && theirs.link_up && theirs.replid == facts.replid)
+                .and_then(|(_, _, theirs)| theirs.primary.clone()),
+            Role::Replica => {
+                let listed = self.answering().filter(|(_, _, theirs)| theirs.replid == facts.replid);
+                let mut named = listed
+                    .flat_map(|(_, _, theirs)| &theirs.replicas)
+                    .filter(|(address, _)| address.port == facts.port);
+                let first = named.next()?;
+                named.next().is_none().then(|| first.0.clone())
+            }
+        }
+    }
+
+    fn following(&mut self, node: NodeId, report: &Report, facts: &Replication) {
+        for (leader, words) in &report.cannot_follow {
+            let text = format!("{} could not follow {}: {words}", self.name(node), self.name(*leader));
+            let cure = "CONFIG SET masterauth (and masteruser) to what that node accepts, and in redis.conf";
+            self.add(Severity::Error, Some(node), text, cure);
+        }
+        if facts.role == Role::Replica && !facts.read_only {
+            let text =
+                format!("{} takes writes as a replica; they are lost and make it diverge", self.name(node));
+            self.add(Severity::Warning, Some(node), text, "CONFIG SET replica-read-only yes");
+        }
+        if facts.priority == 0 || self.settings.nodes[node.index()].priority == 0 {
+            self.add(
+                Severity::Info,
+                Some(node),
+                format!("{} is never promoted (priority 0)", self.name(node)),
+                "",
+            );
+        }
+        let backlog = report.settings.get("repl-backlog-size").and_then(|size| size.parse::<u64>().ok());
+        if let Some(size) = backlog.filter(|size| *size < BACKLOG_MIN && self.settings.nodes.len() > 1) {
+            let text = format!(
+                "{}: repl-backlog-size {size}: a replica that was away for a moment needs everything again",
+                self.name(node)
+            );
+            self.add(
+                Severity::Warning,
+                Some(node),
+                text,
+                "CONFIG SET repl-backlog-size 64mb, and in redis.conf",
+            );
+        }
+    }
+
+    fn rights(&mut self, node: NodeId, report: &Report) {
+        let name = self.name(node);
+        match &report.rights {
+            Rights::Enough | Rights::Unknown => {}
+            Rights::Missing(commands) => {
+                let text = format!("{name}: the proxy's user may not run: {}", commands.join("; "));
+                self.add(
+                    Severity::Error,
+                    Some(node),
+                    text,
+                    "ACL SETUSER <user> with these commands, ~* and &*",
+                );
+            }
+            Rights::Unproved(words) => {
+                let text = format!("{name}: the rights of the proxy's user cannot be proved: {words}");
+                let wanted = super::RIGHTS.map(|command| command.join(" ")).join("; ");
+                self.add(Severity::Warning, Some(node), text, format!("see to it that it may run: {wanted}"));
+            }
+        }
+        if !report.untold.is_empty() {
+            let text = format!("{name} does not tell settings: {}", report.untold.join(", "));
+            self.add(Severity::Warning, Some(node), text, "allow CONFIG GET to the proxy's user");
+        }
+    }
+
+    fn limits(&mut self, node: NodeId, report: &Report, facts: &Replication) {
+        let name = self.name(node);
+        if report.settings.get("cluster-enabled").is_some_and(|value| value == "yes") {
+            let text = format!("{name} runs in cluster mode, which is not supported");
+            self.add(Severity::Error, Some(node), text, "cluster-enabled no");
+        }
+        if facts.loading {
+            self.add(Severity::Warning, Some(node), format!("{name} is loading its data"), "wait for it");
+        }
+        let most = report.settings.get("maxclients").and_then(|count| count.parse::<u64>().ok());
+        if let Some(most) = most.filter(|most| *most < RESERVED_CLIENTS * 5) {
+            let text = format!(
+                "{name}: maxclients {most} leaves {} connections for clients that block, watch or subscribe ({} are open)",
+                most.saturating_sub(RESERVED_CLIENTS),
+                report.clients
+            );
+            self.add(Severity::Warning, Some(node), text, "CONFIG SET maxclients 10000, and in redis.conf");
+        }
+    }
+}
