@@ -30,7 +30,13 @@ impl Machine {
         let node = self.node_mut(id);
         match signal {
             Signal::Alive => node.alive_at = now,
-            Signal::LongRequest(busy) => node.busy = busy,
+            Signal::LongRequest(busy) => {
+                // What explained the silence has ended: the silence is counted from now, not from before it.
+                if node.busy && !busy {
+                    node.alive_at = node.alive_at.max(now);
+                }
+                node.busy = busy;
+            }
             Signal::Paused(length) => {
                 let until = now + length;
                 node.paused_until = Some(node.paused_until.map_or(until, |before| before.max(until)));

@@ -58,6 +58,8 @@ pub(super) struct Client {
     /// The task waits for something that [`settle`](Caller::settle) may bring.
     pub(super) blocked: Cell<bool>,
     pub(super) waker: RefCell<Option<Waker>>,
+    /// The task has ended.
+    closed: Cell<bool>,
     /// Since when its next request is held.
     pub(super) held_since: Cell<Option<Instant>>,
 }
@@ -97,6 +99,7 @@ impl Client {
             doomed: Cell::new(None),
             blocked: Cell::new(false),
             waker: RefCell::default(),
+            closed: Cell::new(false),
             held_since: Cell::new(None),
         }))
     }
@@ -112,6 +115,14 @@ impl Client {
     pub(super) fn doom(&self, reason: &'static str) {
         self.doomed.set(Some(reason));
         self.wake();
+    }
+
+    /// The task has ended: what still comes is dropped.
+    pub(super) fn close(&self) {
+        self.closed.set(true);
+        self.redo.borrow_mut().clear();
+        self.out.replace(BytesMut::new());
+        self.writer.shut();
     }
 
     /// Appends an error of the proxy's own.
@@ -262,6 +273,10 @@ impl Caller for ClientRef {
 
     fn settle(&self) {
         self.worker.publish_writes();
+        if self.closed.get() {
+            self.close();
+            return;
+        }
         if !self.out.borrow().is_empty() {
             if !self.flush() {
                 self.doom("the client closed its connection");

@@ -44,7 +44,10 @@ pub(super) struct Connection {
     unread: BytesMut,
     pub(super) scanner: RequestScanner,
     pub(super) limits: Limits,
+    /// The client sends no more.
     ended: bool,
+    /// The next request can not be served yet.
+    waits: bool,
     /// The pipeline that took the last request for the primary; asked for again when it is closed.
     pub(super) primary: Option<Pipeline<ClientRef>>,
     pub(super) pinned: Option<Box<PinnedLane>>,
@@ -71,6 +74,7 @@ impl Connection {
             scanner: RequestScanner::default(),
             limits: Limits::default(),
             ended: false,
+            waits: false,
             primary: None,
             pinned: None,
         }
@@ -200,12 +204,12 @@ impl Connection {
     }
 
     /// Serves what was read and could not be served then.
-    fn process_unread(&mut self) -> Step {
+    fn process_unread(&mut self) -> (bool, Step) {
         let mut unread = std::mem::take(&mut self.unread);
         let (taken, step) = self.process(&unread);
         unread.advance(taken);
         self.unread = if unread.is_empty() { BytesMut::new() } else { unread };
-        step
+        (taken > 0, step)
     }
 
     /// Reads once; `Pending` when nothing is there.
@@ -229,21 +233,19 @@ impl Connection {
             return Poll::Ready(Step::Wait);
         }
         let idle = self.unread.is_empty() && self.client.redo.borrow().is_empty();
-        if !idle || self.client.blocked.get() {
+        if !idle || self.waits {
             self.unread.extend_from_slice(bytes);
             return Poll::Ready(Step::Taken);
         }
         let (taken, step) = self.process(bytes);
         self.unread.extend_from_slice(&bytes[taken..]);
-        if step == Step::Wait {
-            self.client.blocked.set(true);
-        }
+        self.waits = step == Step::Wait;
         Poll::Ready(Step::Taken)
     }
 
     /// Room for more bytes: a partial request may need more than the read-ahead.
     fn may_read(&self) -> bool {
-        !self.ended && (self.unread.len() < READ_AHEAD || !self.client.blocked.get())
+        !self.ended && (self.unread.len() < READ_AHEAD || !self.waits)
     }
 
     /// One step of work; true when another one may find something to do.
@@ -257,11 +259,15 @@ impl Connection {
             self.identity_was_refused();
         }
         progress |= self.drive_pinned(cx);
-        let step = match self.process_redo() {
-            Step::Taken if !self.unread.is_empty() => self.process_unread(),
-            step => step,
-        };
-        self.client.blocked.set(step == Step::Wait);
+        let redo = self.client.redo.borrow().len();
+        let mut step = self.process_redo();
+        // What was taken may have to be written, or has a connection to open, in this very turn.
+        progress |= self.client.redo.borrow().len() != redo;
+        if step == Step::Taken && !self.unread.is_empty() {
+            let (some, then) = self.process_unread();
+            (progress, step) = (progress | some, then);
+        }
+        self.waits = step == Step::Wait;
         if self.may_read() && self.read(cx).is_ready() {
             progress = true;
         }
@@ -279,7 +285,7 @@ impl Connection {
                 && self.client.redo.borrow().is_empty();
         }
         let parked = self.pinned.as_ref().is_some_and(|lane| lane.is_parked());
-        let held = self.client.blocked.get() || self.client.redo.borrow().is_empty();
+        let held = self.waits || self.client.redo.borrow().is_empty();
         parked || (self.is_owed_nothing() && held)
     }
 
@@ -330,6 +336,7 @@ impl Future for Connection {
                 return if written { Poll::Ready(()) } else { Poll::Pending };
             }
             if !progress {
+                this.client.blocked.set(this.waits || this.ended);
                 return Poll::Pending;
             }
         }
@@ -340,7 +347,7 @@ impl Future for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.client.doomed.set(Some("closed"));
-        self.client.redo.borrow_mut().clear();
+        // Replies that are still to come find the client gone; its socket does not wait for them.
+        self.client.close();
     }
 }

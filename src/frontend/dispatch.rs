@@ -46,13 +46,13 @@ impl Connection {
             Lane::Scan => self.send_scan(&dispatched),
             Lane::Session => self.session_command(&dispatched),
             Lane::Clients => self.clients_command(&dispatched),
-            Lane::Owned => self.owned_command(&dispatched),
-            Lane::Proxy => self.proxy_command(&dispatched),
-            Lane::Own if is_http(request) => {
+            Lane::Owned | Lane::Own if is_http(request) => {
                 // Redis takes these for a web page's attack on its port and says nothing.
                 self.client.doom("an HTTP request");
                 Step::Wait
             }
+            Lane::Owned => self.owned_command(&dispatched),
+            Lane::Proxy => self.proxy_command(&dispatched),
             Lane::Transaction
             | Lane::Blocking
             | Lane::Wait
@@ -75,7 +75,9 @@ impl Connection {
     /// Sends on a shared pipeline.
     pub(super) fn send_shared(&mut self, dispatched: &Dispatched<'_>) -> Step {
         let class = &dispatched.class;
-        let spreadable = class.effect == Effect::Read && !class.row.spec().primary_only;
+        // What is sent again goes to the primary: the replica that lost it may be chosen until it is found dead.
+        let first = dispatched.since.is_none();
+        let spreadable = first && class.effect == Effect::Read && !class.row.spec().primary_only;
         let pipeline =
             if spreadable && self.may_spread() { self.read_pipeline() } else { self.primary_pipeline() };
         match pipeline {

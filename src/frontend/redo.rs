@@ -80,16 +80,14 @@ pub(super) fn fate_of(request: &[u8], rules: &RetryRules, resent: bool, waited: 
         return Fate::Unknown;
     };
     let class = classify(&scanner.request(request));
-    let harmless = match class.retry {
-        Retry::Read | Retry::Parked => true,
-        Retry::Idempotent => rules.idempotent || rules.all,
-        Retry::Never => rules.all,
-    };
     let spent = resent || waited >= rules.poison_after;
-    match (harmless && !spent, class.effect) {
-        (true, _) => Fate::Again,
-        (false, Effect::Read) => Fate::DiedWith,
-        (false, Effect::Write | Effect::Neutral) => Fate::Unknown,
+    match class.retry {
+        Retry::Read | Retry::Parked if !spent => Fate::Again,
+        Retry::Idempotent if !spent && (rules.idempotent || rules.all) => Fate::Again,
+        Retry::Never if !spent && rules.all => Fate::Again,
+        Retry::Read | Retry::Parked => Fate::DiedWith,
+        Retry::Never if class.effect == Effect::Read => Fate::DiedWith,
+        Retry::Idempotent | Retry::Never => Fate::Unknown,
     }
 }
 

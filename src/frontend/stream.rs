@@ -1,9 +1,11 @@
 //! A client's socket, TCP or unix, as a reading half for its task and a writing half for whoever has replies.
 
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
@@ -57,6 +59,14 @@ impl Writer {
             Self::Tcp(half) => half.as_ref().poll_write_ready(cx),
             Self::Unix(half) => half.as_ref().poll_write_ready(cx),
         }
+    }
+
+    /// Ends the connection both ways, whoever else holds the socket.
+    pub(super) fn shut(&self) {
+        let _ = match self {
+            Self::Tcp(half) => SockRef::from(half.as_ref()).shutdown(Shutdown::Both),
+            Self::Unix(half) => SockRef::from(half.as_ref()).shutdown(Shutdown::Both),
+        };
     }
 
     /// Whether the peer has closed or half-closed, asked of the kernel: bytes that were not read yet do not hide
