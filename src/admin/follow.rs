@@ -46,7 +46,10 @@ impl Follower {
             if let Some(ended) = episode.ended
                 && self.episode.is_none_or(|counted| episode.began > counted)
             {
-                metrics.episode(&ended_episode(episode, ended));
+                // A start is no failover: there was no primary to replace.
+                if episode.before.1.is_some() {
+                    metrics.episode(&ended_episode(episode, ended));
+                }
                 self.episode = Some(episode.began);
             }
         }
@@ -54,7 +57,8 @@ impl Follower {
 }
 
 fn view(node: &failover::NodeStatus) -> NodeView {
-    let role = match node.role {
+    // What a dead node was is not what it is: else two nodes would count as primaries after a failover.
+    let role = match node.role.filter(|_| node.up) {
         Some(Role::Primary) => NodeRole::Primary,
         Some(Role::Replica) => NodeRole::Replica,
         None => NodeRole::Unknown,
@@ -139,5 +143,20 @@ mod tests {
         follower.take(&snapshot, &metrics);
         follower.take(&snapshot, &metrics);
         assert_eq!(count(changed), 1);
+    }
+
+    #[test]
+    fn a_start_is_no_failover_and_a_dead_primary_no_primary() {
+        let metrics = Metrics::new(vec![], vec!["a:1".to_owned(), "b:2".to_owned()], 0);
+        let mut snapshot = status();
+        let mut start = episode(&snapshot);
+        start.before = (0, None);
+        snapshot.machine.episodes.push(start);
+        snapshot.machine.nodes[0].up = false;
+        Follower::default().take(&snapshot, &metrics);
+        let text = metrics.render().unwrap();
+        assert!(text.contains("redhold_failovers_total{kind=\"failover\",result=\"changed\"} 0\n"), "{text}");
+        assert!(text.contains("redhold_node_role{node=\"a:1\",role=\"primary\"} 0\n"), "{text}");
+        assert!(text.contains("redhold_node_role{node=\"a:1\",role=\"unknown\"} 1\n"), "{text}");
     }
 }

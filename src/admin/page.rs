@@ -77,13 +77,17 @@ fn row(page: &mut String, node: &NodeBody, is_primary: bool) {
     let (class, state) = if node.up { ("ok", "up") } else { ("bad", "down") };
     let remarks = [&node.remark, &node.error, &node.ineligible];
     let remarks: Vec<_> = remarks.into_iter().flatten().map(String::as_str).collect();
-    let role = if is_primary && node.role != "primary" { "primary by decision" } else { &node.role };
+    let role = match (node.up, is_primary) {
+        (false, _) => format!("was {}", node.role),
+        (true, true) if node.role != "primary" => "primary by decision".to_owned(),
+        (true, _) => node.role.clone(),
+    };
     let _ = write!(
         page,
         "<tr><td><code>{}</code></td><td>{}</td><td class=\"{class}\">{state}</td><td class=\"n\">{}</td>\
          <td class=\"n\">{}</td><td class=\"n\">{}</td><td>{}</td><td class=\"n\">{}</td><td>{}</td></tr>",
         escape(&node.address),
-        escape(role),
+        escape(&role),
         number(node.lag_bytes.map(|bytes| format!("{bytes} B"))),
         number(node.staleness_ms.map(|age| format!("{age} ms"))),
         number(node.ping_us.map(|ping| format!("{ping} µs"))),
@@ -112,7 +116,7 @@ fn timeline(page: &mut String, episode: &EpisodeBody, open: bool) {
         "<details{}><summary>{}: {}, {} → {}, epoch {} → {}, {} ms, writes held {} ms</summary><table>",
         if open { " open" } else { "" },
         escape(&episode.began),
-        if episode.ordered { "ordered" } else { "failover" },
+        escape(&episode.kind.replace('_', " ")),
         escape(episode.primary_before.as_ref().unwrap_or(&none)),
         escape(episode.primary_after.as_ref().unwrap_or(&none)),
         episode.epoch_before,

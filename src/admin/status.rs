@@ -109,6 +109,9 @@ pub struct SettingBody {
 /// A failover, a switchover or a false alarm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpisodeBody {
+    /// `start`: the first primary was found; `ordered`; `failover`: the primary changed, or there is trouble that
+    /// goes on; `false_alarm`: it is over and the primary is the same.
+    pub kind: String,
     /// When it began.
     pub began: String,
     /// When it was over; `None`: it goes on.
@@ -227,7 +230,15 @@ fn episode_body(
         phase: note.phase.to_owned(),
         text: note.text.clone(),
     });
+    let same = episode.before.1 == episode.after.1;
+    let kind = match (episode.before.1, episode.ordered) {
+        (None, _) => "start",
+        (Some(_), true) => "ordered",
+        (Some(_), false) if same && episode.ended.is_some() => "false_alarm",
+        (Some(_), false) => "failover",
+    };
     EpisodeBody {
+        kind: kind.to_owned(),
         began: rfc3339(wall(episode.began)),
         ended: episode.ended.map(|ended| rfc3339(wall(ended))),
         duration_ms: millis(episode.ended.unwrap_or(now).saturating_duration_since(episode.began)),

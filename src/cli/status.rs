@@ -97,7 +97,7 @@ fn row(node: &NodeBody, is_primary: bool) -> [String; 9] {
     let remarks: Vec<_> = remarks.into_iter().flatten().map(String::as_str).collect();
     [
         node.address.clone(),
-        format!("{}{}", node.role, if is_primary { "*" } else { "" }),
+        format!("{}{}{}", if node.up { "" } else { "was " }, node.role, if is_primary { "*" } else { "" }),
         if node.up { "up".to_owned() } else { format!("DOWN {}", span(node.silent_for_ms)) },
         or_dash(node.lag_bytes.map(|bytes| format!("{bytes} B"))),
         or_dash(node.staleness_ms.map(span)),
@@ -122,12 +122,9 @@ pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
 fn headline(text: &mut String, episode: &EpisodeBody) {
     let (from, to) = (&episode.primary_before, &episode.primary_after);
     let name = |node: &Option<String>| node.clone().unwrap_or_else(|| "none".to_owned());
-    let what = match (from == to, episode.ordered) {
-        (true, true) => format!("order without change, {} leads", name(to)),
-        (true, false) => format!("false alarm, {} leads", name(to)),
-        (false, true) => format!("ordered, {} -> {}", name(from), name(to)),
-        (false, false) => format!("failover, {} -> {}", name(from), name(to)),
-    };
+    let change =
+        if from == to { format!("{} leads", name(to)) } else { format!("{} -> {}", name(from), name(to)) };
+    let what = format!("{}, {change}", episode.kind.replace('_', " "));
     let end = if episode.ended.is_none() { "going on for" } else { "took" };
     let _ = writeln!(
         text,
@@ -195,6 +192,7 @@ mod tests {
             text: "a:1 is silent".to_owned(),
         };
         let episode = EpisodeBody {
+            kind: "failover".to_owned(),
             began: "B".to_owned(),
             ended: Some("E".to_owned()),
             duration_ms: 500,
@@ -258,13 +256,14 @@ Last failovers, newest first
         status.settings_changed.push(SettingBody { node, name, value, before });
         let mut open = status.episodes[0].clone();
         (open.ended, open.primary_before) = (None, open.primary_after.clone());
+        open.kind = "false_alarm".to_owned();
         status.episodes.push(open);
         let text = render(&status);
         for line in [
             "primary   a:1  (epoch 41, HELD for 2.5 s: a:1 is silent)",
             "proxy     0.1.0 steady, draining, as of T",
             "OBSERVING only: another brain was heard: sentinel-1",
-            "a:1   primary*  DOWN 1 h  -     -      1.23 ms  7.0.15   7     no answer",
+            "a:1   was primary*  DOWN 1 h  -     -      1.23 ms  7.0.15   7     no answer",
             "  b:22  repl-timeout = 10 (was 60)",
             "  B  false alarm, a:1 leads, epoch 40 -> 41, going on for 500 ms, writes held 400 ms",
             "  B  failover, b:22 -> a:1, epoch 40 -> 41, took 500 ms, writes held 400 ms",

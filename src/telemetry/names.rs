@@ -51,7 +51,7 @@ metrics! {
     NODE_UP = "redhold_node_up", GAUGE, "0 or 1", [NODE],
         "Whether the last look at the node was answered.";
     NODE_ROLE = "redhold_node_role", GAUGE, "0 or 1", [NODE, ("role", "primary, replica, unknown")],
-        "1 for the role that the node last said it has, 0 for the others.";
+        "1 for the role that the node says it has, 0 for the others; unknown while it is down.";
     NODE_LAG = "redhold_node_replication_lag_bytes", GAUGE, "bytes", [NODE],
         "Bytes of the primary's history that the replica has not applied; absent while unknown.";
     NODE_STALENESS = "redhold_node_staleness_seconds", GAUGE, "seconds", [NODE],
@@ -77,7 +77,7 @@ metrics! {
         "How long held requests waited until they were sent or answered.";
     FAILOVERS = "redhold_failovers_total", COUNTER, "episodes",
         [("kind", "failover, switchover"), ("result", "changed, unchanged")],
-        "Episodes ended, by whether the primary changed; unchanged ones are false alarms and refusals.";
+        "Episodes ended, by whether the primary changed; unchanged ones are false alarms and refusals. Finding the first primary is none.";
     FAILOVER_DURATION = "redhold_failover_duration_seconds", HISTOGRAM, "seconds",
         [("phase", "phases of the failover machine, and `total`")],
         "Time spent in each phase of an episode that changed the primary; `total`: from its first sign to its end.";

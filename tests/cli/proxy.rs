@@ -124,3 +124,48 @@ fn the_log_level_changes_while_it_runs() {
     assert_eq!(proxy.http("GET", "/api/log-level"), Some((200, "debug\n".to_owned())));
     assert_eq!(proxy.http_with_body("PUT", "/api/log-level", "loud").map(|(code, _)| code), Some(400));
 }
+
+#[test]
+fn traffic_and_a_failover_move_the_metrics_by_known_amounts() {
+    let mut group = Group::plain(1);
+    let proxy = Proxy::start(&group.addresses());
+    let value = |series: &str| proxy.metric(series).unwrap_or(0.0);
+    let set = r#"redhold_commands_total{command="set",node_role="primary"}"#;
+    let changed = r#"redhold_failovers_total{kind="failover",result="changed"}"#;
+    let refused = r#"redhold_errors_total{kind="managed"}"#;
+    let before = [set, refused, "redhold_client_connections_total", "redhold_clients"].map(value);
+    let mut client = proxy.client();
+    for _ in 0..100 {
+        assert_eq!(client.call("SET key value"), Value::ok());
+    }
+    assert!(client.call("REPLICAOF NO ONE").error().is_some());
+    // Counts are written a batch at a time, maybe after the reply.
+    let moved = || {
+        let after = [set, refused, "redhold_client_connections_total", "redhold_clients"].map(value);
+        after.iter().zip(before).map(|(after, before)| after - before).collect::<Vec<_>>()
+            == [100.0, 1.0, 1.0, 1.0]
+    };
+    eventually(LONG, "counts arrive", moved);
+    let durations = value(r#"redhold_command_duration_seconds_count{command="set"}"#);
+    assert!(durations >= 100.0, "{durations}");
+    let (sent, read) = (r#"{side="client",direction="in"}"#, r#"{side="backend",direction="in"}"#);
+    assert!(value(&format!("redhold_bytes_total{sent}")) >= 100.0 * 30.0);
+    assert!(value(&format!("redhold_bytes_total{read}")) >= 100.0 * 5.0);
+    assert_eq!((value("redhold_epoch"), value(changed)), (1.0, 0.0));
+
+    let replica = &group.nodes()[1];
+    eventually(LONG, "the stream flows", || replica.call("GET key").text().as_deref() == Some("value"));
+    group.node(0).kill9();
+    assert_eq!(client.call("SET key after"), Value::ok());
+    eventually(LONG, "the failover is counted", || value(changed) == 1.0);
+    assert_eq!(value("redhold_epoch"), 2.0);
+    let primary = |node: usize| {
+        value(&format!("redhold_node_role{{node=\"{}\",role=\"primary\"}}", group.nodes()[node].address()))
+    };
+    eventually(LONG, "the new primary is the only one", || (primary(0), primary(1)) == (0.0, 1.0));
+    assert_eq!(value(r#"redhold_failover_duration_seconds_count{phase="total"}"#), 1.0);
+    let status = redhold(&["status", "--admin", &url(&proxy)]).out;
+    let (from, to) = (group.nodes()[0].address(), group.nodes()[1].address());
+    assert!(status.contains(&format!("failover, {from} -> {to}, epoch 1 -> 2, took ")), "{status}");
+    assert!(status.contains(&format!("start, none -> {from}, epoch 0 -> 1, took ")), "{status}");
+}
