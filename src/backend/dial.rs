@@ -53,12 +53,22 @@ async fn greet(stream: &mut TcpStream, identity: &Identity) -> Result<(), DialEr
     let mut buffer = BytesMut::with_capacity(1024);
     for must in required {
         let reply = next_reply(stream, &mut buffer).await?;
-        // LOADING is no judgement of the identity; the request itself will be told.
+        if is_no_judgement(&reply) {
+            let said = String::from_utf8_lossy(&reply).trim_end().to_owned();
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, said).into());
+        }
         if must && reply.first() == Some(&b'-') {
             return Err(DialError::Refused(reply));
         }
     }
     if buffer.is_empty() { Ok(()) } else { Err(garbage().into()) }
+}
+
+/// The node's state, not the identity, is why nothing can be opened now: another attempt may succeed.
+fn is_no_judgement(reply: &[u8]) -> bool {
+    [b"-LOADING ".as_slice(), b"-BUSY ", b"-MASTERDOWN ", b"-ERR max number of clients"]
+        .iter()
+        .any(|start| reply.starts_with(start))
 }
 
 async fn next_reply(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Bytes> {
@@ -80,4 +90,60 @@ async fn next_reply(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result
 
 fn garbage() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the node does not speak RESP")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::Proto;
+    use tokio::net::TcpListener;
+
+    /// A node that sends `says` to whoever connects.
+    async fn node(says: &'static [u8]) -> Address {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                stream.write_all(says).await.unwrap();
+                let mut ignored = Vec::new();
+                let _ = stream.read_to_end(&mut ignored).await;
+            }
+        });
+        Address { host: "127.0.0.1".to_owned(), port }
+    }
+
+    async fn outcome(says: &'static [u8], db: u32) -> Result<TcpStream, DialError> {
+        let identity = Identity { login: None, proto: Proto::Resp2, db };
+        dial(&node(says).await, &identity, &Settings::default()).await
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_what_is_optional_opens_all_the_same() {
+        outcome(b"-ERR unknown subcommand\r\n", 0).await.unwrap();
+        outcome(b"+OK\r\n-ERR unknown subcommand\r\n", 3).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_judgement_is_handed_over_word_for_word() {
+        match outcome(b"-ERR DB index is out of range\r\n+OK\r\n", 99).await {
+            Err(DialError::Refused(error)) => assert_eq!(&error[..], b"-ERR DB index is out of range\r\n"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_state_of_the_node_is_no_judgement() {
+        for says in [
+            &b"-LOADING Redis is loading\r\n"[..],
+            b"-ERR max number of clients reached\r\n",
+            b"HTTP/1.1 400\r\n",
+        ] {
+            assert!(matches!(outcome(says, 0).await, Err(DialError::Io(_))), "{says:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_that_says_more_than_it_was_asked_is_not_trusted() {
+        assert!(matches!(outcome(b"+OK\r\n+OK\r\n", 0).await, Err(DialError::Io(_))));
+    }
 }

@@ -230,7 +230,9 @@ impl Caller for ClientRef {
         for _ in 0..count {
             self.struck(tag, 1);
             if !self.take_special(error) {
-                self.identity_refused.set(true);
+                // Only a judgement of the proof makes the client prove itself again.
+                let judged = [b"-WRONGPASS ".as_slice(), b"-NOAUTH ", b"-NOPERM "];
+                self.identity_refused.set(judged.iter().any(|code| error.starts_with(code)));
                 self.out.borrow_mut().extend_from_slice(error);
             }
         }
