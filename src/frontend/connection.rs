@@ -284,7 +284,7 @@ impl Connection {
                 && self.unread.is_empty()
                 && self.client.redo.borrow().is_empty();
         }
-        let parked = self.pinned.as_ref().is_some_and(|lane| lane.is_parked());
+        let parked = self.pinned.as_ref().is_some_and(|lane| lane.is_parked() || lane.tail.is_some());
         let held = self.waits || self.client.redo.borrow().is_empty();
         parked || (self.is_owed_nothing() && held)
     }

@@ -67,10 +67,16 @@ pub(super) fn strip_request(request: &Request<'_>, epoch: u64) -> Result<BytesMu
         return Ok(out);
     }
     let bare = strip(request.arg(at), epoch)?;
-    let mut words: Vec<&[u8]> = request.args().collect();
-    words[at] = &bare;
-    encode::command(&mut out, &words);
+    replace(request, &bare, &mut out);
     Ok(out)
+}
+
+/// Appends the request with this cursor in place of its own.
+pub(super) fn replace(request: &Request<'_>, cursor: &[u8], out: &mut BytesMut) {
+    let at = position(request.name());
+    let mut words: Vec<&[u8]> = request.args().collect();
+    words[at] = cursor;
+    encode::command(out, &words);
 }
 
 /// An array's copy in which these elements, replies of the SCAN family, have their cursor stamped.

@@ -128,8 +128,8 @@ impl Connection {
         if class.lane == Lane::Scan && cursor::stamp(lane.target.epoch) != 0 {
             match cursor::strip_request(request, lane.target.epoch) {
                 Ok(stripped) => bytes = stripped,
-                // A server refuses a cursor that is no number, which is all that is left of it.
-                Err(_) => request.write_multibulk(&mut bytes),
+                // Refused by the server in its place among the replies, EXEC's too: it is no number.
+                Err(of) => cursor::replace(request, format!("cursor-of-epoch-{of}").as_bytes(), &mut bytes),
             }
         } else {
             request.write_multibulk(&mut bytes);
