@@ -1,7 +1,6 @@
 //! The half of a client that others reach: where replies are put and how its task is woken.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use crate::resp::encode;
 use crate::telemetry::{Direction, ErrorKind, Side};
 
 use super::cursor;
-use super::redo::{self, Fate, Redo};
+use super::redo::{self, Fate, Redo, Redos};
 use super::stream::Writer;
 use super::worker::Worker;
 
@@ -47,7 +46,7 @@ pub(super) struct Client {
     /// The pipeline that owes them.
     pub(super) lane: RefCell<Option<Pipeline<ClientRef>>>,
     /// What has to be sent or answered again, before anything new.
-    pub(super) redo: RefCell<VecDeque<Redo>>,
+    pub(super) redo: RefCell<Redos>,
     pub(super) special: RefCell<Option<Special>>,
     /// The reply to a [`Special::Session`] request.
     pub(super) session_reply: RefCell<Option<Bytes>>,
@@ -208,7 +207,7 @@ impl Caller for ClientRef {
         self.struck(tag, 1);
         if self.may_resend_refused(frame) {
             let again = Redo::refused(request, frame, Instant::now());
-            self.redo.borrow_mut().push_back(again);
+            self.redo.borrow_mut().lost(again);
             return;
         }
         if self.special.borrow().is_some() && self.take_special(frame) {
@@ -259,7 +258,7 @@ impl Caller for ClientRef {
                 let waited = now.duration_since(lost.since);
                 redo::fate_of(request, &self.worker.retry_rules(), lost.resent, waited)
             };
-            self.redo.borrow_mut().push_back(match fate {
+            self.redo.borrow_mut().lost(match fate {
                 Fate::NotSent => Redo::again(request, lost.resent, lost.since),
                 Fate::Again => {
                     self.worker.metrics.reissued(1);

@@ -145,7 +145,7 @@ impl Connection {
     /// What a loss left to be done comes before anything new.
     fn process_redo(&mut self) -> Step {
         loop {
-            let next = self.client.redo.borrow_mut().pop_front();
+            let next = self.client.redo.borrow_mut().next();
             let step = match &next {
                 None => return Step::Taken,
                 Some(Redo::Answer(failure)) => {
@@ -167,7 +167,7 @@ impl Connection {
                 Some(Redo::Send { .. }) => self.send_again(next.as_ref()),
             };
             if let (Step::Wait, Some(next)) = (step, next) {
-                self.client.redo.borrow_mut().push_front(next);
+                self.client.redo.borrow_mut().put_back(next);
                 return Step::Wait;
             }
         }

@@ -77,8 +77,8 @@ impl Connection {
                 }
             }
         }
-        for redo in redos.into_iter().rev() {
-            self.client.redo.borrow_mut().push_front(redo);
+        for redo in redos {
+            self.client.redo.borrow_mut().lost(redo);
         }
         self.stand_again(lane, refused);
     }

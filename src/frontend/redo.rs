@@ -1,5 +1,6 @@
 //! What becomes of requests that a lost connection or a refusing node left without a result. Pure.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -46,6 +47,46 @@ impl Redo {
             after: Some(now + super::client::REFUSED_PAUSE),
             refusal: Some(Bytes::copy_from_slice(frame)),
         }
+    }
+}
+
+/// What losses left to be done, in the order of the client's requests.
+#[derive(Debug, Default)]
+pub(super) struct Redos {
+    queue: VecDeque<Redo>,
+    /// How many of the first ones belong to the loss at hand.
+    lost: usize,
+}
+
+impl Redos {
+    /// A request of the loss at hand: behind the others of this loss, and before what still waits here, because a
+    /// request that was sent again and lost again is older than what never left.
+    pub(super) fn lost(&mut self, redo: Redo) {
+        self.queue.insert(self.lost, redo);
+        self.lost += 1;
+    }
+
+    /// The next one. What is lost from now on is another loss.
+    pub(super) fn next(&mut self) -> Option<Redo> {
+        self.lost = 0;
+        self.queue.pop_front()
+    }
+
+    /// Puts back what `next` gave and could not be done yet.
+    pub(super) fn put_back(&mut self, redo: Redo) {
+        self.queue.push_front(redo);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
     }
 }
 
@@ -114,7 +155,8 @@ pub(super) fn is_refusal(frame: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fate, RetryRules, fate_of, is_refusal};
+    use super::{Fate, Redo, Redos, RetryRules, fate_of, is_refusal};
+    use bytes::Bytes;
     use std::time::Duration;
 
     const RULES: RetryRules =
@@ -144,6 +186,21 @@ mod tests {
         assert_eq!(fate(&["GET", "k"], &RULES, true, 0), Fate::DiedWith);
         assert_eq!(fate(&["SET", "k", "v"], &RULES, true, 0), Fate::Unknown);
         assert_eq!(fate(&["KEYS", "*"], &RULES, false, 1_000), Fate::DiedWith);
+    }
+
+    #[test]
+    fn what_is_lost_again_comes_before_what_was_not_sent_again() {
+        let mut redos = Redos::default();
+        let say = |word: &'static str| Redo::Say(Bytes::from_static(word.as_bytes()));
+        ["1", "2", "3", "4"].into_iter().for_each(|word| redos.lost(say(word)));
+        redos.next();
+        redos.next();
+        let third = redos.next().unwrap();
+        redos.put_back(third);
+        ["1", "2"].into_iter().for_each(|word| redos.lost(say(word)));
+        let order: Vec<Redo> = std::iter::from_fn(|| redos.next()).collect();
+        let words = order.iter().map(|redo| if let Redo::Say(bytes) = redo { &bytes[..] } else { b"" });
+        assert_eq!(words.collect::<Vec<_>>(), [b"1", b"2", b"3", b"4"]);
     }
 
     #[test]
