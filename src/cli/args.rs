@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::demo::DemoArgs;
+use super::dev::DevArgs;
+
 /// One Redis endpoint that does not go away.
 #[derive(Debug, Parser)]
 #[command(name = "redhold", version, propagate_version = true, max_term_width = 100)]
@@ -17,6 +20,10 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Runs the proxy in the foreground; SIGTERM drains and ends it.
     Run(ConfigFile),
+    /// Starts a throwaway primary with replicas and the proxy in front; Ctrl-C removes all.
+    Dev(DevArgs),
+    /// As dev, with a load, a kill -9 of the primary, and the timeline of what the clients saw.
+    Demo(DemoArgs),
     /// Lists every fault of a configuration with its key and line; exit code 2 when there is one.
     Check(CheckArgs),
     /// Prints a configuration with every key, its default and one line of prose.

@@ -2,6 +2,8 @@
 
 mod args;
 mod check;
+mod demo;
+mod dev;
 mod http;
 mod orders;
 mod preflight;

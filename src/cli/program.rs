@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser as _};
 
 use super::args::{Cli, Command};
-use super::{check, orders, run, status};
+use super::{check, demo, dev, orders, run, status};
 
 /// How a command that was not carried out ended. The text is for standard error; empty: all was said.
 #[derive(Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub fn main() -> ExitCode {
 fn carry_out(command: Command) -> Result<(), Fault> {
     match command {
         Command::Run(file) => run::run(&file),
+        Command::Dev(args) => dev::run(&args).map_err(Fault::Failed),
+        Command::Demo(args) => demo::run(&args).map_err(Fault::Failed),
         Command::Check(args) => check::check(&args),
         Command::Config => print(&crate::config::full()),
         Command::Status(args) => status::status(&args),
