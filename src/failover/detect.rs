@@ -20,7 +20,9 @@ const WITNESS: Duration = Duration::from_millis(50);
 const VETO: Duration = Duration::from_secs(1);
 /// For how long a replica that was well before is waited for.
 const GATHER: Duration = Duration::from_millis(150);
-/// A change from outside has this long to become clean before it is called unclear.
+/// An attempt that failed after the seals is not repeated sooner.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// A change from outside has this long to become clean, and a loading node to say what it is.
 const OUTSIDE: Duration = Duration::from_secs(2);
 
 /// What is to be thought of the suspect.
@@ -110,6 +112,10 @@ impl Machine {
             }
             Diagnosis::Unknown(again) => {
                 self.look_again(&trial, again);
+                self.wake_at(trial.began + OUTSIDE);
+                if let Some(primary) = self.group.primary {
+                    self.wake_at(self.node(primary).silent_at(self.node(primary).patience(&self.settings)));
+                }
                 State::Suspect { trial }
             }
         }
@@ -171,7 +177,12 @@ impl Machine {
                 Diagnosis::Dead(Cause::Refused(text.clone()))
             }
             Sight::Down { .. } => Diagnosis::Unknown(REFUSED_AGAIN),
-            Sight::Refused(text) if text.starts_with("LOADING") => Diagnosis::Unknown(SILENT_AGAIN),
+            Sight::Refused(text) if text.starts_with("LOADING") => {
+                if trial.began + OUTSIDE <= self.now {
+                    return Diagnosis::Dead(Cause::Loading);
+                }
+                Diagnosis::Unknown(SILENT_AGAIN)
+            }
             // It answers, if only to say what it lacks; that is not for us to cure.
             Sight::Refused(_) if node.seen_at >= trial.began => Diagnosis::Well,
             Sight::Answered | Sight::Refused(_) | Sight::Unseen | Sight::Silent
@@ -320,6 +331,14 @@ impl Machine {
         if !ordered && self.settings.mode == Mode::Manual {
             return Some("failover.mode is manual; order one: redhold failover --force".to_owned());
         }
+        if let Some(whom) = self.primary_facts().and_then(|facts| facts.primary.as_ref())
+            && !ordered
+            && !self.nodes.iter().any(|node| node.is_called(whom))
+        {
+            return Some(format!(
+                "the primary was made to follow {whom} from outside; to decide: redhold adopt NODE"
+            ));
+        }
         let mut ranking = self.candidates(trial.began);
         if ordered && ranking.order.is_empty() {
             ranking = rank(
@@ -336,10 +355,9 @@ impl Machine {
             ));
         }
         if !ordered && self.budget.tokens() == 0 {
-            return Some(format!(
-                "{} failovers followed each other within failover.refill; waiting for the brake",
-                self.settings.burst.max(1)
-            ));
+            return Some(
+                "the brake holds: failover.burst is used up until failover.refill gives one back".to_owned(),
+            );
         }
         None
     }
@@ -396,7 +414,9 @@ impl Machine {
             return self.adopt(primary);
         }
         let obstacle = self.obstacle(&trial);
-        if obstacle.is_none() {
+        let rested = !sealed || self.now >= since + AFTER_FAILURE;
+        self.wake_at(since + AFTER_FAILURE);
+        if obstacle.is_none() && rested {
             return State::Confirm { since: self.now, trial };
         }
         if self.settings.mode == Mode::Auto

@@ -11,6 +11,8 @@ use super::{EmptyPrimary, Level, Mode, OnNoQuorum, Step};
 
 /// While nobody is known, every node is asked again after this.
 const AGAIN: Duration = Duration::from_millis(100);
+/// Until then nobody is told that answers are missing.
+const FIRST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// What the nodes together say at a start without a record.
 enum Finding {
@@ -49,12 +51,9 @@ impl Machine {
             }
             Finding::Begins(node) => {
                 let name = self.node(node).name();
-                self.wait(
-                    State::Discover { since },
-                    format!("all nodes are empty; order it: redhold adopt {name}"),
-                )
+                self.wait(since, format!("all nodes are empty; order it: redhold adopt {name}"))
             }
-            Finding::Unclear(why) => self.wait(State::Discover { since }, why),
+            Finding::Unclear(why) => self.wait(since, why),
         }
     }
 
@@ -64,13 +63,18 @@ impl Machine {
         self.nodes.iter().find(|node| node.name() == record.primary).map(|node| node.id)
     }
 
-    /// Stays in `state`; says why once.
-    fn wait(&mut self, state: State, why: String) -> State {
-        if self.held.as_ref().is_none_or(|(_, said)| *said != why) {
+    /// Stays; says why once, when it is not just the first answers that are still coming in.
+    fn wait(&mut self, since: Instant, why: String) -> State {
+        let told = since + FIRST_ANSWERS;
+        if self.now >= told && self.told != why {
             self.tell(Level::Warn, why.clone());
+            self.told.clone_from(&why);
+        }
+        self.wake_at(told);
+        if self.held.as_ref().is_none_or(|(_, said)| *said != why) {
             self.hold(why);
         }
-        state
+        State::Discover { since }
     }
 
     fn survey(&self) -> Finding {

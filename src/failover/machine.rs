@@ -92,6 +92,8 @@ pub struct Machine {
     wake: Option<Instant>,
     pub(super) held: Option<(Instant, String)>,
     pub(super) published: Option<Verdict>,
+    /// What was told last while nobody was known.
+    pub(super) told: String,
     /// What was found at the start.
     pub(super) memory: Option<Record>,
     pub(super) recorded: Option<Record>,
@@ -133,6 +135,7 @@ impl Machine {
             wake: Some(now),
             held: None,
             published: None,
+            told: String::new(),
             memory: record,
             recorded: None,
             record_after: now,
@@ -307,9 +310,11 @@ impl Machine {
         self.nodes.iter().filter(move |node| node.id != one)
     }
 
-    /// Wants to be looked at again at `when`, whatever happens.
+    /// Wants to be looked at again at `when`, whatever happens. What is due already is being looked at.
     pub(super) fn wake_at(&mut self, when: Instant) {
-        self.wake = Some(self.wake.map_or(when, |wake| wake.min(when)));
+        if when > self.now {
+            self.wake = Some(self.wake.map_or(when, |wake| wake.min(when)));
+        }
     }
 
     /// Orders a step, unless one of its kind is out on that node.

@@ -69,6 +69,8 @@ pub(super) struct Node {
     pub(super) rejoin: Rejoin,
     /// run_id for which settings were tuned.
     pub(super) tuned: Option<String>,
+    /// Its `min-replicas-to-write` was lowered by us.
+    pub(super) lowered: bool,
     /// Declared dead: once per death.
     pub(super) dead: bool,
     pub(super) generation: u64,
@@ -95,6 +97,7 @@ impl Node {
             skip_look: false,
             rejoin: Rejoin::Idle { not_before: now },
             tuned: None,
+            lowered: false,
             dead: false,
             generation: 0,
             remark: None,

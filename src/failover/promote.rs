@@ -27,6 +27,10 @@ const PROVE: Duration = Duration::from_secs(2);
 const PROVE_AGAIN: Duration = Duration::from_millis(10);
 /// After this a new primary that misses replicas is allowed to write without them.
 const LOWER: Duration = Duration::from_millis(300);
+/// A primary that is given up alive, by order, stops writing for this long; it is demoted well before.
+const LIVE_PAUSE: Duration = Duration::from_secs(5);
+/// The setting that makes a primary without replicas refuse writes.
+pub(super) const MIN_REPLICAS: &str = "min-replicas-to-write";
 /// A candidate whose promotion was not answered has this long to show what it is.
 const UNKNOWN: Duration = Duration::from_secs(1);
 
@@ -140,9 +144,12 @@ impl Machine {
         if trial.order.is_some() && trial.cause == Cause::Ordered {
             // A live primary that is given up by order must not go on writing for clients of its own.
             if let Some(primary) = self.group.primary {
-                self.ask(primary, Step::Pause(Duration::from_secs(60)), VERIFY);
+                self.ask(primary, Step::Pause(LIVE_PAUSE), VERIFY);
             }
         }
+        self.phase = super::Phase::Seal;
+        let names: Vec<String> = targets.iter().map(|node| self.node(*node).name()).collect();
+        self.tell(Level::Info, format!("sealing {}", names.join(", ")));
         for node in &targets {
             self.ask(*node, Step::Seal, SEAL);
         }
@@ -353,16 +360,22 @@ impl Machine {
             }
             again = self.now + PROVE_AGAIN;
         }
+        if self.answered(Some(candidate), Kind::Tune).is_some() {
+            again = self.now;
+        }
         if self.node(candidate).is_down() || self.now >= since + PROVE {
             return self.next_candidate(candidate, rest, goal, "it does not pass its checks");
         }
-        if !lowered && self.lacks_replicas(candidate) && self.now >= since + LOWER {
+        let patient = self.now < since + LOWER
+            && self.others(candidate).any(|node| !matches!(node.rejoin, Rejoin::Idle { .. }));
+        if !lowered && self.lacks_replicas(candidate) && !patient {
             lowered = true;
+            self.node_mut(candidate).lowered = true;
             self.tell(
                 Level::Warn,
                 format!("{} lacks replicas: min-replicas-to-write lowered to 0", self.node(candidate).name()),
             );
-            let pair = ("min-replicas-to-write".to_owned(), "0".to_owned());
+            let pair = (MIN_REPLICAS.to_owned(), "0".to_owned());
             self.ask(candidate, Step::Tune(vec![pair]), VERIFY);
             again = self.now;
         }

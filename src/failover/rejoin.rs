@@ -6,6 +6,7 @@ use crate::topology::{NodeId, Replication, Role};
 
 use super::machine::{FOLLOW, Kind, Machine, words};
 use super::node::{Node, Rejoin};
+use super::promote::MIN_REPLICAS;
 use super::{Level, Mode, Outcome, Step};
 
 /// How long a returning old primary's writes are paused while it is looked at.
@@ -41,9 +42,24 @@ impl Machine {
             if self.settings.tune_nodes && self.settings.mode == Mode::Auto {
                 self.tune(id);
             }
-            if id != primary {
+            if id == primary {
+                self.raise(id);
+            } else {
                 self.tend_one(id, primary);
             }
+        }
+    }
+
+    /// Puts back what was lowered so that a primary could write alone, once it is not alone.
+    fn raise(&mut self, primary: NodeId) {
+        let replid = &self.group.replid;
+        if self.node(primary).lowered && self.others(primary).any(|node| node.is_in_step(replid)) {
+            self.node_mut(primary).lowered = false;
+            self.tell(
+                Level::Info,
+                format!("{} has a replica again: {MIN_REPLICAS} put back", self.node(primary).name()),
+            );
+            self.ask(primary, Step::Restore(vec![MIN_REPLICAS.to_owned()]), FOLLOW);
         }
     }
 
@@ -54,6 +70,9 @@ impl Machine {
         let need = self.need(self.node(id), self.node(primary));
         let remark = match &need {
             Need::Strange(why) => Some(why.clone()),
+            Need::Depose | Need::Follow if self.settings.mode != Mode::Auto => {
+                Some(format!("{} and is not made to follow: failover.mode is manual", said(self.node(id))))
+            }
             Need::Nothing | Need::Depose | Need::Follow => None,
         };
         if self.node(id).remark != remark {
@@ -93,7 +112,7 @@ impl Machine {
     fn someone_copies(&self, but: NodeId) -> bool {
         self.others(but).any(|node| {
             node.answered().is_some_and(|facts| facts.role == Role::Replica && facts.syncing)
-                || matches!(node.rejoin, Rejoin::Following { paused: true })
+                || matches!(node.rejoin, Rejoin::Pausing | Rejoin::Following { .. })
         })
     }
 
@@ -187,8 +206,11 @@ impl Machine {
         let (Some(facts), Some(led)) = (&self.node(old).facts, &self.node(primary).facts) else {
             return;
         };
-        let text = divergence(facts, led);
         let name = self.node(old).name();
+        if facts.keys == 0 {
+            return self.tell(Level::Info, format!("{name} calls itself a primary and holds nothing"));
+        }
+        let text = divergence(facts, led);
         self.tell(Level::Warn, format!("{name} returns as a primary of an older epoch: {text}"));
     }
 

@@ -1,6 +1,6 @@
 //! The machine's status on demand.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::machine::Machine;
 use super::node::{Node, Rejoin, Sight};
@@ -53,7 +53,7 @@ impl Machine {
             silent_for: now.saturating_duration_since(node.alive_at),
             readable,
             lag_bytes,
-            staleness: if leads { None } else { self.staleness(node) },
+            staleness: if leads { None } else { self.staleness(node).filter(|age| *age != Duration::MAX) },
             peer_address: node.peer(),
             ineligible: ineligible.map(|reason| reason.to_string()),
             remark: doing.map(str::to_owned).or_else(|| node.remark.clone()),

@@ -42,7 +42,7 @@ pub struct NodeStatus {
     pub readable: bool,
     /// Bytes behind the primary's last known offset; replicas of the same history only.
     pub lag_bytes: Option<u64>,
-    /// How old its data may be: zero when it has all that was seen of the primary.
+    /// How old its data may be: zero when it has all that was seen of the primary; `None` when it cannot be told.
     pub staleness: Option<Duration>,
     /// Where the other nodes reach it, declared, learned or (without evidence) as the proxy does.
     pub peer_address: Address,

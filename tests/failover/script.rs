@@ -22,6 +22,8 @@ pub(crate) struct Player {
     /// Actions that were not answered, by what they are: `promote b`.
     open: BTreeMap<String, ActionId>,
     orders: u64,
+    /// Outcomes given that nobody asked for.
+    stray: Vec<String>,
 }
 
 impl Default for Player {
@@ -38,6 +40,7 @@ impl Default for Player {
             facts: Vec::new(),
             open: BTreeMap::new(),
             orders: 0,
+            stray: Vec::new(),
         }
     }
 }
@@ -222,9 +225,12 @@ impl Player {
         Event::Seen(Observation { node: self.node(name), at: self.now, health })
     }
 
+    /// The outcome of what was asked last by that name. One that nobody asked for shows in the text.
     fn outcome(&mut self, key: &str, outcome: Outcome) -> Event {
-        let id =
-            self.open.remove(key).unwrap_or_else(|| panic!("`{key}` was not asked; open: {:?}", self.open));
+        let id = self.open.remove(key).unwrap_or_else(|| {
+            self.stray.push(format!("NOT ASKED {key}"));
+            ActionId(u64::MAX)
+        });
         Event::Outcome { id, outcome }
     }
 
@@ -255,7 +261,7 @@ impl Player {
 
     fn drain(&mut self) -> Vec<String> {
         let time = format!("{:>6}ms", self.now.duration_since(self.start).as_millis());
-        let mut lines = Vec::new();
+        let mut lines = std::mem::take(&mut self.stray);
         while let Some(action) = self.machine().next_action() {
             lines.push(format!("{time}  {}", self.describe(action)));
         }

@@ -226,26 +226,47 @@ fn groups_survive_their_faults() {
         assert!(wrong.is_empty(), "seed {seed}: {wrong:?}");
         return;
     }
-    let mut failed = Vec::new();
-    let (mut acked, mut promoted, mut held) = (0, 0, 0);
     let seeds = number("SEEDS").unwrap_or(2_000);
-    for seed in 0..seeds {
+    let (even, odd) = std::thread::scope(|scope| {
+        let even = scope.spawn(move || tally((0..seeds).step_by(2)));
+        let odd = scope.spawn(move || tally((1..seeds).step_by(2)));
+        (even.join().expect("no run panics"), odd.join().expect("no run panics"))
+    });
+    println!(
+        "{seeds} seeds: {} writes acknowledged, {} promotions, {} of {} chaotic runs wait for a person",
+        even.acked + odd.acked,
+        even.promoted + odd.promoted,
+        even.held + odd.held,
+        seeds / 8
+    );
+    let mut failed = [even.failed, odd.failed].concat();
+    failed.truncate(20);
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// The sum of some runs.
+#[derive(Default)]
+struct Tally {
+    acked: usize,
+    promoted: u64,
+    held: u64,
+    failed: Vec<String>,
+}
+
+fn tally(seeds: impl Iterator<Item = u64>) -> Tally {
+    let mut tally = Tally::default();
+    for seed in seeds {
         let (world, wrong) = play(seed, plan(seed), None);
-        acked += world.acked.len();
-        promoted += world.promotions;
-        held += u64::from(
+        tally.acked += world.acked.len();
+        tally.promoted += world.promotions;
+        tally.held += u64::from(
             plan(seed) == Plan::Chaos && world.table.is_some_and(|table| table.held_since.is_some()),
         );
         if !wrong.is_empty() {
-            failed.push(format!("SEED={seed} ({:?}): {}", plan(seed), wrong.join("; ")));
+            tally.failed.push(format!("SEED={seed} ({:?}): {}", plan(seed), wrong.join("; ")));
         }
     }
-    println!(
-        "{seeds} seeds: {acked} writes acknowledged, {promoted} promotions, {held} of {} chaotic runs wait for a person",
-        seeds / 8
-    );
-    failed.truncate(20);
-    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    tally
 }
 
 /// Plays `plan` with `bug` until something is wrong.

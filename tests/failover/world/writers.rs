@@ -1,0 +1,88 @@
+//! Clients that write by the published table, and believe only replies of its epoch.
+
+use redhold::failover::{Event, Signal};
+use redhold::topology::NodeId;
+
+use super::{Happening, Request, World, id};
+
+impl World {
+    pub(super) fn write(&mut self, writer: usize) {
+        let think = self.pace.think;
+        let pause = think / 2 + self.roll(think);
+        self.after(pause, Happening::Write(writer));
+        if self.out[writer].is_some() {
+            return;
+        }
+        let Some(table) = self.table.as_ref().filter(|table| table.held_since.is_none()) else {
+            return;
+        };
+        let Some(node) = table.primary.map(NodeId::index) else {
+            return;
+        };
+        self.writes += 1;
+        let request = Request {
+            writer,
+            write: self.writes,
+            node,
+            epoch: table.epoch,
+            generation: table.generations[node],
+        };
+        self.out[writer] = Some(request);
+        let hop = self.hop();
+        self.after(hop, Happening::WriteArrives(request));
+    }
+
+    pub(super) fn write_arrives(&mut self, request: Request) {
+        let (node, proxy) = (request.node, self.proxy());
+        let server = &self.servers[node];
+        if !self.reaches(node, proxy) {
+            return;
+        }
+        if !server.up {
+            self.out[request.writer] = None;
+            self.after(500, Happening::Lost(node));
+            return;
+        }
+        if server.stopped || (server.is_primary() && server.paused_until > self.now) {
+            self.stuck[node].push(request);
+            return;
+        }
+        self.execute(request);
+    }
+
+    pub(super) fn execute(&mut self, request: Request) {
+        let node = request.node;
+        let done = self.servers[node].write(request.write, self.now);
+        if done {
+            self.spread(node, request.write);
+        }
+        let hop = self.hop();
+        self.after(hop, Happening::Reply(request, done));
+    }
+
+    pub(super) fn reply(&mut self, request: Request, done: bool) {
+        let proxy = self.proxy();
+        if !self.reaches(request.node, proxy) {
+            return;
+        }
+        if self.out[request.writer] == Some(request) {
+            self.out[request.writer] = None;
+            if done {
+                self.acked.insert(request.write);
+            }
+            if !done {
+                let signal = Signal::Refused("READONLY".to_owned());
+                self.tell(Event::Signal { node: id(request.node), signal });
+            } else if self.now > self.heard + 50_000 {
+                self.heard = self.now;
+                self.tell(Event::Signal { node: id(request.node), signal: Signal::Alive });
+            }
+        }
+    }
+
+    pub(super) fn unstick(&mut self, node: usize) {
+        for request in std::mem::take(&mut self.stuck[node]) {
+            self.execute(request);
+        }
+    }
+}
