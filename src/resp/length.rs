@@ -29,11 +29,22 @@ pub fn integer(text: &[u8]) -> Option<i64> {
 #[inline]
 pub(super) fn header(bytes: &[u8], at: usize, kind: u8) -> Option<(u64, usize)> {
     let line = bytes.get(at..)?;
-    if *line.first()? != kind {
-        return None;
+    // Nearly all numbers have one or two digits, and nearly all lines have more bytes behind them.
+    if let [first, ones, b'\r', b'\n', ..] = line {
+        let digit = ones.wrapping_sub(b'0');
+        return (*first == kind && digit <= 9).then_some((u64::from(digit), at + 4));
     }
+    if let [first, tens, ones, b'\r', b'\n', ..] = line {
+        let (high, low) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+        let number = u64::from(high) * 10 + u64::from(low);
+        return (*first == kind && (1..=9).contains(&high) && low <= 9).then_some((number, at + 5));
+    }
+    long_header(line, kind).map(|(number, len)| (number, at + len))
+}
+
+fn long_header(line: &[u8], kind: u8) -> Option<(u64, usize)> {
     let first = line.get(1)?.wrapping_sub(b'0');
-    if first > 9 {
+    if line[0] != kind || first > 9 {
         return None;
     }
     let mut number = u64::from(first);
@@ -50,7 +61,7 @@ pub(super) fn header(bytes: &[u8], at: usize, kind: u8) -> Option<(u64, usize)> 
         number = number * 10 + u64::from(digit);
         next += 1;
     }
-    (line.get(next..next + 2)? == b"\r\n").then_some((number, at + next + 2))
+    (line.get(next..next + 2)? == b"\r\n").then_some((number, next + 2))
 }
 
 #[cfg(test)]

@@ -81,11 +81,25 @@ enum Step {
     Chunk,
 }
 
+/// The end of a string or of `+OK` that is wholly there: most replies. `None` says nothing.
+#[inline]
+fn at_once(chunk: &[u8]) -> Option<usize> {
+    if let Some((len, start)) = length::header(chunk, 0, b'$') {
+        let end = start + len as usize;
+        return (chunk.get(end..end + 2)? == b"\r\n").then_some(end + 2);
+    }
+    chunk.starts_with(b"+OK\r\n").then_some(5)
+}
+
 impl ReplyScanner {
     /// Reads on from `chunk[0]` until one reply has ended or the chunk has. After an error, never again.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<Fed, BadReply> {
         let mut at = 0;
         if self.is_idle() && !chunk.is_empty() {
+            if let Some(end) = at_once(chunk) {
+                self.kind = chunk[0];
+                return Ok(Fed::Frame { end });
+            }
             self.due = 1;
             self.kind = 0;
         }

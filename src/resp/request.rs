@@ -60,6 +60,8 @@ pub struct RequestScanner {
 const KEPT_ARGS: usize = 256;
 /// Bytes beyond which the text of an inline request is not kept for the next one.
 const KEPT_TEXT: usize = 1024;
+/// Most arguments of a request that is tried whole first; below what clients may send before they authenticate.
+const AT_ONCE: u64 = 8;
 /// `$0\r\n\r\n`
 const LEAST_ARG: u64 = 6;
 
@@ -124,6 +126,9 @@ impl RequestScanner {
 
     fn scan_multibulk(&mut self, buf: &[u8], limits: &Limits) -> Result<Scan, ProtocolError> {
         if !self.counted {
+            if let Some(len) = self.scan_at_once(buf, limits) {
+                return Ok(Scan::Complete { len });
+            }
             let Some(due) = self.count(buf, limits)? else {
                 return Ok(Scan::Incomplete { at_least: buf.len() + 1 });
             };
@@ -154,6 +159,29 @@ impl RequestScanner {
             self.pos = next;
         }
         Ok(Scan::Complete { len: self.pos })
+    }
+
+    /// A request that is wholly there, in the form that every client sends, in one go. `None` says nothing.
+    #[inline]
+    fn scan_at_once(&mut self, buf: &[u8], limits: &Limits) -> Option<usize> {
+        let (count, mut pos) = length::header(buf, 0, b'*')?;
+        if count == 0 || count > AT_ONCE {
+            return None;
+        }
+        for _ in 0..count {
+            let part = length::header(buf, pos, b'$').and_then(|(len, start)| {
+                let end = start + limits.check_bulk(len).ok()? as usize;
+                (buf.get(end..end + 2)? == b"\r\n").then_some(Span { start, end })
+            });
+            let Some(span) = part else {
+                self.args.clear();
+                return None;
+            };
+            self.args.push(span);
+            pos = span.end + 2;
+        }
+        self.pos = pos;
+        Some(pos)
     }
 
     #[inline]
