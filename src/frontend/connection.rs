@@ -7,7 +7,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -22,6 +21,7 @@ use super::client::{Client, ClientRef};
 use super::lane::PinnedLane;
 use super::redo::Redo;
 use super::session::Session;
+use super::shared::Ending;
 use super::stream::{Reader, Writer};
 use super::worker::Worker;
 
@@ -251,6 +251,11 @@ impl Connection {
     /// One step of work; true when another one may find something to do.
     fn step(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progress = false;
+        if self.worker.shared.ending() == Ending::Over {
+            self.end_parked();
+            self.client.doom("the proxy stops");
+            return false;
+        }
         if let Some(reply) = self.client.session_reply.take() {
             self.session_replied(&reply);
             progress = true;
@@ -278,7 +283,7 @@ impl Connection {
     fn is_finished(&self) -> bool {
         if !self.ended {
             // Whoever holds something (a subscription, an open transaction) keeps it until drain_timeout.
-            return self.worker.shared.draining.load(Ordering::Relaxed)
+            return self.worker.shared.ending() == Ending::Draining
                 && self.pinned.is_none()
                 && self.is_owed_nothing()
                 && self.unread.is_empty()

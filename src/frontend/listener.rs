@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::Listen;
-use super::shared::Shared;
+use super::shared::{Ending, Shared};
 
 /// Clients on their way from the acceptor to one worker.
 const HANDOVER_MAX: usize = 1024;
@@ -100,13 +100,13 @@ fn named(place: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("cannot listen on {place}: {error}"))
 }
 
-/// Accepts until `closed` turns true.
+/// Accepts until the end begins.
 pub(super) async fn accept(
     bound: Bound,
     doors: Arc<Vec<WorkerDoor>>,
     shared: Arc<Shared>,
     max_clients: usize,
-    mut closed: watch::Receiver<bool>,
+    mut ends: watch::Receiver<Ending>,
 ) -> io::Result<()> {
     enum Listener {
         Tcp(tokio::net::TcpListener),
@@ -131,7 +131,7 @@ pub(super) async fn accept(
         };
         let accepted: io::Result<Accepted> = tokio::select! {
             accepted = next => accepted,
-            _ = closed.wait_for(|closed| *closed) => return Ok(()),
+            _ = ends.wait_for(|ending| *ending > Ending::NotYet) => return Ok(()),
         };
         match accepted {
             Ok(client) => give(client, &doors, &shared, max_clients),

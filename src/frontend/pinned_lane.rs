@@ -11,6 +11,7 @@ use bytes::BytesMut;
 use crate::backend::{DialError, Piece, Pinned, Target};
 use crate::command::{Effect, Lane};
 use crate::error::Failure;
+use crate::resp::encode;
 use crate::routing::Choice;
 
 use super::connection::{Connection, Step};
@@ -321,6 +322,21 @@ impl Connection {
         matches!(lane.purpose, Purpose::Blocking)
             && (frame.starts_with(b"-UNBLOCKED force unblock") || super::redo::is_refusal(frame))
             && self.worker.now().duration_since(lane.since) < self.worker.settings.hold
+    }
+
+    /// A parked request ends as if its time were over.
+    pub(super) fn end_parked(&mut self) {
+        let proto = self.session.identity.proto;
+        if let Some(lane) = self.pinned.take()
+            && matches!(lane.purpose, Purpose::Blocking)
+            && let Some(sent) = lane.sent.front()
+        {
+            let mut out = self.client.out.borrow_mut();
+            match sent.row.spec().name {
+                "blmove" | "brpoplpush" => encode::null(&mut out, proto),
+                _ => encode::null_array(&mut out, proto),
+            }
+        }
     }
 
     /// Nothing more is owed: the connection is given back, closed or kept, as its purpose says.

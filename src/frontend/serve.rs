@@ -18,9 +18,12 @@ use crate::topology::Marks;
 use super::Settings;
 use super::connection::Connection;
 use super::listener::{self, Accepted, Bound, WorkerDoor};
-use super::shared::Shared;
+use super::shared::{Ending, Shared};
 use super::stream;
 use super::worker::{Worker, follow_table};
+
+/// For what is said to clients when the time to drain is over.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What the frontend is made of.
 pub struct Parts {
@@ -42,7 +45,7 @@ pub struct Parts {
 pub struct Frontend {
     threads: Vec<JoinHandle<()>>,
     shared: Arc<Shared>,
-    closed: watch::Sender<bool>,
+    ending: watch::Sender<Ending>,
     drain_timeout: Duration,
 }
 
@@ -53,23 +56,23 @@ impl Frontend {
     /// The system has no thread or descriptor left.
     pub fn start(parts: Parts, bound: Vec<Bound>) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(parts.marks.clone()));
-        let (closed, closing) = watch::channel(false);
+        let (ending, ends) = watch::channel(Ending::NotYet);
         let (mut threads, mut doors) = (Vec::new(), Vec::new());
         let (max_clients, drain_timeout) = (parts.settings.max_clients, parts.settings.drain_timeout);
         let parts = Arc::new(parts);
         for index in 0..parts.settings.workers {
             let (door, clients, count) = listener::door();
             doors.push(door);
-            let (parts, shared, closing) = (parts.clone(), shared.clone(), closing.clone());
-            let work = move || run_worker(index, &parts, shared, clients, count, closing);
+            let (parts, shared, ends) = (parts.clone(), shared.clone(), ends.clone());
+            let work = move || run_worker(index, &parts, shared, clients, count, ends);
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
         }
         let acceptor = {
             let shared = shared.clone();
-            move || run_acceptor(bound, doors, &shared, max_clients, &closing)
+            move || run_acceptor(bound, doors, &shared, max_clients, &ends)
         };
         threads.push(std::thread::Builder::new().name("acceptor".to_owned()).spawn(acceptor)?);
-        Ok(Self { threads, shared, closed, drain_timeout })
+        Ok(Self { threads, shared, ending, drain_timeout })
     }
 
     /// Clients connected now.
@@ -80,17 +83,23 @@ impl Frontend {
 
     /// Stops accepting and lets each client go when nothing is owed to it, at the latest after `drain_timeout`.
     pub fn drain(self) {
-        self.shared.draining.store(true, Ordering::Relaxed);
-        let _ = self.closed.send(true);
-        let deadline = Instant::now() + self.drain_timeout;
+        self.enter(Ending::Draining, self.drain_timeout);
+        let left = self.clients();
+        if left > 0 {
+            tracing::warn!(clients = left, "clients were still held by something at drain_timeout");
+            self.enter(Ending::Over, LAST_WORDS);
+        }
+        drop(self.threads);
+    }
+
+    /// Tells everybody, and waits until all clients are gone, for `patience` at most.
+    fn enter(&self, ending: Ending, patience: Duration) {
+        self.shared.ending.store(ending as u8, Ordering::Relaxed);
+        let _ = self.ending.send(ending);
+        let deadline = Instant::now() + patience;
         while self.clients() > 0 && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
         }
-        let left = self.clients();
-        if left > 0 {
-            tracing::warn!(clients = left, "clients were still owed replies at drain_timeout");
-        }
-        drop(self.threads);
     }
 }
 
@@ -99,7 +108,7 @@ fn run_acceptor(
     doors: Vec<WorkerDoor>,
     shared: &Arc<Shared>,
     max_clients: usize,
-    closing: &watch::Receiver<bool>,
+    ends: &watch::Receiver<Ending>,
 ) {
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
@@ -109,8 +118,7 @@ fn run_acceptor(
     runtime.block_on(async {
         let mut listening = Vec::new();
         for bound in bound {
-            let accepting =
-                listener::accept(bound, doors.clone(), shared.clone(), max_clients, closing.clone());
+            let accepting = listener::accept(bound, doors.clone(), shared.clone(), max_clients, ends.clone());
             listening.push(tokio::task::spawn_local(accepting));
         }
         for task in listening {
@@ -127,7 +135,7 @@ fn run_worker(
     shared: Arc<Shared>,
     clients: mpsc::Receiver<Accepted>,
     count: Arc<AtomicUsize>,
-    closing: watch::Receiver<bool>,
+    ends: watch::Receiver<Ending>,
 ) {
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
@@ -143,14 +151,14 @@ fn run_worker(
             parts.metrics.worker(index),
         );
         tokio::task::spawn_local(follow_table(worker.clone(), parts.routes.clone()));
-        tokio::task::spawn_local(wake_when_closing(worker.clone(), closing));
+        tokio::task::spawn_local(wake_at_the_end(worker.clone(), ends));
         take_clients(worker, clients, count).await;
     });
 }
 
 /// Clients that only listen would not notice that the proxy drains.
-async fn wake_when_closing(worker: Rc<Worker>, mut closing: watch::Receiver<bool>) {
-    if closing.wait_for(|closing| *closing).await.is_ok() {
+async fn wake_at_the_end(worker: Rc<Worker>, mut ends: watch::Receiver<Ending>) {
+    while ends.changed().await.is_ok() {
         worker.wake_everybody();
     }
 }

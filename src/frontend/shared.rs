@@ -1,11 +1,22 @@
 //! What the workers share with each other and with the acceptor. No ordinary request comes here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use crate::topology::Marks;
 
 use super::registry::Registry;
+
+/// How far the end of the process has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ending {
+    /// Clients are served.
+    NotYet = 0,
+    /// Clients go as soon as nothing is owed to them and they hold nothing.
+    Draining = 1,
+    /// The time is up: parked requests end as if theirs were, everybody goes.
+    Over = 2,
+}
 
 /// See the module's text.
 #[derive(Debug)]
@@ -16,8 +27,8 @@ pub(super) struct Shared {
     pub(super) clients: AtomicUsize,
     /// Connections lent to single clients.
     pub(super) pinned: AtomicUsize,
-    /// Once true, clients are let go as soon as nothing is owed to them.
-    pub(super) draining: AtomicBool,
+    /// How far the end has come: see [`Ending`].
+    pub(super) ending: AtomicU8,
     next_client: AtomicU64,
 }
 
@@ -28,8 +39,17 @@ impl Shared {
             registry: Registry::default(),
             clients: AtomicUsize::new(0),
             pinned: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
+            ending: AtomicU8::new(Ending::NotYet as u8),
             next_client: AtomicU64::new(1),
+        }
+    }
+
+    /// How far the end has come.
+    pub(super) fn ending(&self) -> Ending {
+        match self.ending.load(Ordering::Relaxed) {
+            0 => Ending::NotYet,
+            1 => Ending::Draining,
+            _ => Ending::Over,
         }
     }
 
