@@ -24,8 +24,10 @@ pub enum Lane {
     Clients,
     /// MULTI, EXEC, DISCARD, WATCH, UNWATCH: pinned until the transaction is over.
     Transaction,
-    /// May block: pinned until its reply.
+    /// May wait for other clients: pinned until its reply. Exactly what has the retry class `Parked`.
     Blocking,
+    /// Runs on the server's threads while its connection waits: pinned until its reply, leaves nothing behind.
+    Threaded,
     /// WAIT, WAITAOF: pinned behind a barrier.
     Wait,
     /// The SUBSCRIBE family: a connection of its own until nothing is subscribed.

@@ -60,6 +60,7 @@ impl Connection {
             | Lane::Monitor
             | Lane::Tracking
             | Lane::ReplyMode
+            | Lane::Threaded
             | Lane::Own => self.pin(&dispatched),
         }
     }

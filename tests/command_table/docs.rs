@@ -45,7 +45,7 @@ go on a connection of their own that is closed after the reply, count as writes 
 * **arity**: the number of arguments with the name; negative: at least that many. Module commands count for themselves.
 * **keys**: positions of keys, `first..last` and every how many; negative: from the end.
 * **goes**: *shared*: a connection that many clients share. *session*, *client table*: Redhold answers. *pinned*: a
-  connection lent to this client until the transaction or the wait is over. *own*: a connection of its own. *owned*:
+  connection lent to this client until the transaction, the wait or the work of a thread is over. *own*: a connection of its own. *owned*:
   Redhold refuses or translates it. *cursor*: shared, and the cursor is good for one primary only.
 * **lost connection**: what happens when the connection is lost after the request was sent. *again*: sent again.
   *if configured*: sent again where `failover.in_flight` says so, because a second execution leaves the same data and
@@ -95,6 +95,7 @@ fn lane(lane: Lane) -> &'static str {
         Lane::Clients => "client table",
         Lane::Transaction => "pinned: transaction",
         Lane::Blocking => "pinned: blocking",
+        Lane::Threaded => "pinned: threads",
         Lane::Wait => "pinned: wait",
         Lane::Subscribe => "own: subscription",
         Lane::Monitor => "own: monitor",

@@ -57,9 +57,6 @@ const SHARED_WHILE_BUSY: [&str; 1] = ["client|getredir"];
 /// Servers that do not say that a command blocks.
 const UNSAID: [(Version, &str, &str); 1] = [(V7_0, "wait", "blocking by flag from 7.2")];
 
-/// Commands that wait in the server without being called blocking: they run on its threads.
-const THREADED: [&str; 2] = ["vadd", "vsim"];
-
 #[test]
 fn arities() {
     let mut faults = Vec::new();
@@ -137,7 +134,7 @@ fn lanes() {
 
 fn lane_faults(version: Version, row: &Spec, live: &Live) -> Vec<&'static str> {
     let mut faults = Vec::new();
-    let waits = matches!(row.lane, Lane::Blocking | Lane::Wait) && !THREADED.contains(&row.name);
+    let waits = matches!(row.lane, Lane::Blocking | Lane::Wait);
     // 6.2 has no such flag.
     let says = version != V6_2 && !UNSAID.iter().any(|it| (it.0, it.1) == (version, row.name));
     if says && live.has("blocking") != waits {
