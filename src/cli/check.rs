@@ -1,7 +1,10 @@
 //! `check`: the faults of a configuration, and with `--connect` those of the nodes behind it.
 
+use std::fmt::Write as _;
+
+use crate::control::{Finding, Severity, preflight};
+
 use super::args::CheckArgs;
-use super::preflight;
 use super::program::{Fault, print};
 use super::run::load;
 
@@ -14,11 +17,60 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Fault> {
     if !args.connect {
         return print("The configuration has no faults.\n");
     }
-    let report = preflight::examine(&config);
-    print(&report.to_string())?;
-    if report.failed() {
-        Err(Fault::Failed("the nodes are not ready for a failover".to_owned()))
-    } else {
-        Ok(())
+    let findings = preflight(&config.control)
+        .map_err(|error| Fault::Failed(format!("cannot ask the nodes: {error}")))?;
+    print(&report(&findings))?;
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        return Err(Fault::Failed("the proxy could not do its work with these nodes".to_owned()));
+    }
+    Ok(())
+}
+
+/// One line a finding, and one for its cure.
+fn report(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for finding in findings {
+        let severity = match finding.severity {
+            Severity::Info => "info ",
+            Severity::Warning => "WARN ",
+            Severity::Error => "ERROR",
+        };
+        let _ = writeln!(text, "{severity}  {}", finding.text);
+        if !finding.cure.is_empty() {
+            let _ = writeln!(text, "       cure: {}", finding.cure);
+        }
+    }
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    let _ = writeln!(text, "\n{} errors, {} warnings", count(Severity::Error), count(Severity::Warning));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_told_with_their_cures_and_counted() {
+        let finding = |severity, text: &str, cure: &str| Finding {
+            severity,
+            node: None,
+            text: text.to_owned(),
+            cure: cure.to_owned(),
+        };
+        let findings = [
+            finding(Severity::Info, "a:1 is the primary", ""),
+            finding(Severity::Warning, "one node only", "add replicas"),
+            finding(Severity::Error, "b:2 gives no INFO", "start it"),
+        ];
+        let expected = "\
+info   a:1 is the primary
+WARN   one node only
+       cure: add replicas
+ERROR  b:2 gives no INFO
+       cure: start it
+
+1 errors, 1 warnings
+";
+        assert_eq!(report(&findings), expected);
     }
 }

@@ -6,7 +6,6 @@ mod demo;
 mod dev;
 mod http;
 mod orders;
-mod preflight;
 mod program;
 mod run;
 mod status;

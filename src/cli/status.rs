@@ -109,7 +109,7 @@ fn row(node: &NodeBody, is_primary: bool) -> [String; 9] {
 }
 
 /// Columns of equal width, two spaces apart, nothing at the ends of lines.
-pub(super) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<_> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {
