@@ -1,4 +1,5 @@
-//! Real servers for the tests of this folder: on free ports, their process ids verified, killed on drop.
+//! Real servers for the tests of this folder: on free ports, their process ids verified, killed on drop and with
+//! the test's thread.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -55,7 +56,8 @@ impl Server {
         loop {
             let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
             let dir = Scratch::new();
-            let mut command = Command::new(binary);
+            let mut command = Command::new("setpriv");
+            command.args(["--pdeathsig", "KILL", "--"]).arg(binary);
             command.current_dir(&dir.0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
             let port_text = port.to_string();
             let usual: [&[&str]; 5] = [

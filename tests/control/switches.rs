@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use redhold::topology::{NodeId, Order};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::brain::{Brain, index, settings};
-use super::support::{Group, LONG, Value, eventually};
+use super::support::{Group, LONG, ProxyOptions, ServerOptions, Value, eventually, server_binary};
 
 /// Writes `count` keys and waits until `replicas` have them.
 #[track_caller]
@@ -120,4 +121,66 @@ fn orders_that_cannot_be_carried_out_say_why_and_change_nothing() {
     assert_eq!((now.epoch, now.primary), (table.epoch, table.primary));
     assert!(now.writable().is_some());
     brain.stop();
+}
+
+/// The versions at hand: the server on PATH, and what `tests/tools/servers.sh` fetched.
+fn versions() -> Vec<ServerOptions> {
+    let fetched = ["6.2.5", "8.2.3", "valkey-9.1.2"].into_iter();
+    let fetched = fetched.filter(|version| server_binary(Some(version)).is_some());
+    let fetched = fetched.map(|version| ServerOptions::default().version(version));
+    std::iter::once(ServerOptions::default()).chain(fetched).collect()
+}
+
+#[test]
+fn every_version_at_hand_survives_a_kill_a_switchover_and_an_orderly_end() {
+    for version in versions() {
+        let mut group = Group::plain_with(2, &version);
+        let (brain, table) = Brain::serving(settings(&group));
+        fill(&group, 0, 100, 2);
+        group.node(0).kill9();
+        let (table, _) = brain.next_primary(table.epoch);
+        let second = index(table.primary);
+        group.wait_following(3 - second, second);
+        group.node(0).restart();
+        group.wait_following(0, second);
+        brain.table_that("everybody may be read", |table| {
+            table.nodes.iter().filter(|n| n.readable).count() == 2
+        });
+
+        brain.order(Order::Switchover { to: Some(NodeId(0)) }).expect("a switchover");
+        let (table, _) = brain.next_primary(table.epoch);
+        assert_eq!(index(table.primary), 0);
+        group.wait_in_sync(0);
+        brain.table_that("everybody may be read", |table| {
+            table.nodes.iter().filter(|n| n.readable).count() == 2
+        });
+
+        let ended = Instant::now();
+        group.node(0).sigterm();
+        let (table, seen) = brain.next_primary(table.epoch);
+        println!("{version:?}: SIGTERM to the new table {:?}", seen - ended);
+        let third = index(table.primary);
+        group.wait_following(3 - third, third);
+        assert_eq!(group.nodes()[third].call("DBSIZE").int(), Some(100));
+        assert_eq!(table.epoch, 4, "{}", brain.story());
+        brain.stop();
+    }
+}
+
+/// Seconds of a stalled proxy are not seconds of a silent node: of the silence that it finds when it goes on, it saw
+/// a tenth of the timeout itself.
+#[test]
+fn a_stalled_proxy_blames_nobody() {
+    let group = Group::plain(2);
+    let proxy = ProxyOptions::new(&group.addresses()).set("health.timeout", "\"3s\"").start();
+    let pid = Pid::from_raw(i32::try_from(proxy.pid()).expect("a pid")).expect("a pid");
+    group.nodes()[0].sigstop();
+    std::thread::sleep(Duration::from_millis(300));
+    kill_process(pid, Signal::STOP).expect("our child");
+    std::thread::sleep(Duration::from_secs(4));
+    kill_process(pid, Signal::CONT).expect("our child");
+    std::thread::sleep(Duration::from_millis(300));
+    group.nodes()[0].sigcont();
+    assert_eq!(proxy.client().call("SET still here"), Value::ok());
+    assert_eq!((proxy.status()["epoch"].as_u64(), group.primaries()), (Some(1), vec![0]), "{}", proxy.log());
 }

@@ -91,7 +91,7 @@ fn a_node_that_could_not_follow_is_an_error_and_no_secret_is_printed() {
     ]);
     settings.nodes[1].address = stray.address();
     let findings = check(&settings);
-    let error = find(&findings, &["could not follow", "WRONGPASS"]);
+    let error = find(&findings, &[&format!("could not follow 127.0.0.1:{port}: WRONGPASS")]);
     assert_eq!((error.severity, error.node), (Severity::Error, Some(NodeId(1))));
     let text = format!("{findings:?}");
     assert!(!text.contains("hush-hush") && !text.contains("wrong-one"), "{text}");
