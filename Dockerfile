@@ -3,6 +3,8 @@ FROM rust:1-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock README.md LICENSE ./
 COPY src ./src
+# Cargo.toml names them, and cargo wants every named target to be there.
+COPY benches ./benches
 COPY config ./config
 RUN cargo build --release --locked --bin redhold
 
