@@ -16,6 +16,7 @@ use crate::telemetry::{Direction, ErrorKind, Side};
 use super::cursor;
 use super::redo::{self, Fate, Redo, Redos};
 use super::stream::Writer;
+use super::window::Window;
 use super::worker::Worker;
 
 /// An output buffer that outgrew this is given back when it runs empty.
@@ -43,6 +44,8 @@ pub(super) struct Client {
     pub(super) owed: Cell<u32>,
     /// Bytes of those requests, as near as runs allow.
     pub(super) in_flight: Cell<usize>,
+    /// How many may be on their way.
+    pub(super) window: Cell<Window>,
     /// The pipeline that owes them.
     pub(super) lane: RefCell<Option<Pipeline<ClientRef>>>,
     /// What has to be sent or answered again, before anything new.
@@ -90,6 +93,7 @@ impl Client {
             out: RefCell::default(),
             owed: Cell::new(0),
             in_flight: Cell::new(0),
+            window: Cell::default(),
             lane: RefCell::default(),
             redo: RefCell::default(),
             special: RefCell::default(),
@@ -197,6 +201,7 @@ impl Client {
 impl Caller for ClientRef {
     fn replies(&self, tag: u16, frames: &[u8], count: u32) {
         self.struck(tag, count);
+        self.window.set(self.window.get().noted(frames.len(), count));
         if self.special.borrow().is_some() && self.take_special(frames) {
             return;
         }
@@ -217,6 +222,7 @@ impl Caller for ClientRef {
     }
 
     fn part(&self, tag: u16, piece: &[u8], last: bool) {
+        self.window.set(self.window.get().noted(piece.len(), u32::from(last)));
         if last {
             self.struck(tag, 1);
             // Only SCAN's replies can be both special and large; their cursor comes first, in small replies.
@@ -278,6 +284,7 @@ impl Caller for ClientRef {
             self.close();
             return;
         }
+        self.window.set(self.window.get().adapted());
         if !self.out.borrow().is_empty() {
             if !self.flush() {
                 self.doom("the client closed its connection");
@@ -286,6 +293,8 @@ impl Caller for ClientRef {
             let waiting = self.out.borrow().len() as u64;
             if waiting > self.worker.settings.client_output {
                 self.worker.metrics.error(ErrorKind::ClientOutput);
+                // It does not read: what it was given will never be written.
+                self.close();
                 self.doom("the client does not read its replies");
             } else if waiting > 0 {
                 self.wake();
@@ -293,7 +302,9 @@ impl Caller for ClientRef {
         }
         if self.blocked.get() || !self.redo.borrow().is_empty() || self.session_reply.borrow().is_some() {
             let half = self.worker.settings.in_flight_per_client / 2;
-            if self.owed.get() == 0 || self.in_flight.get() as u64 <= half {
+            let owed = self.owed.get();
+            if owed == 0 || (self.in_flight.get() as u64 <= half && owed <= self.window.get().requests() / 2)
+            {
                 self.wake();
             }
         }

@@ -140,8 +140,9 @@ impl Connection {
         if owed > 0 {
             let elsewhere = client.lane.borrow().as_ref().is_some_and(|lane| lane != pipeline);
             let limit = self.worker.settings.in_flight_per_client;
-            if elsewhere || (client.in_flight.get() + len) as u64 > limit || client.special.borrow().is_some()
-            {
+            let full =
+                (client.in_flight.get() + len) as u64 > limit || owed >= client.window.get().requests();
+            if elsewhere || full || client.special.borrow().is_some() {
                 return Step::Wait;
             }
         } else if self.pinned.is_some() {

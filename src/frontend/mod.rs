@@ -19,6 +19,7 @@ mod session;
 mod settings;
 mod shared;
 mod stream;
+mod window;
 mod worker;
 
 pub use listener::{Bound, bind};
