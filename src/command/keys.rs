@@ -9,6 +9,9 @@ use super::spec::Keys;
 /// request, and none where only the server can name them (`Keys::Opaque`). Positions beyond 65535 are left out.
 pub fn keys<A: Args + ?Sized>(row: RowId, request: &A, out: &mut Vec<u16>) {
     out.clear();
+    if request.count() < 2 {
+        return;
+    }
     match row.spec().keys {
         Keys::None | Keys::Opaque => {}
         Keys::Range(first, last, step) => range(request, (first, last, step), out),

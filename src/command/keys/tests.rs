@@ -1,5 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
-use crate::command::classify;
+use crate::command::{Effect, Lane, Retry, classify, find, rows};
 
 #[track_caller]
 fn check(request: &str, expect: &[u16]) {
@@ -53,3 +55,61 @@ fn migrate_of_several_keys_has_an_empty_one() {
     keys(classify(request.as_slice()).row, request.as_slice(), &mut out);
     assert_eq!(out, [7, 8]);
 }
+
+#[test]
+fn a_request_without_arguments_has_no_keys() {
+    for row in rows() {
+        let name: Vec<&str> = row.name.split('|').collect();
+        let mut out = Vec::new();
+        keys(find(row.name.as_bytes()).unwrap_or(RowId::UNKNOWN), name.as_slice(), &mut out);
+        assert_eq!(out, [0u16; 0], "{}", row.name);
+    }
+}
+
+proptest! {
+    #[test]
+    fn keys_are_arguments_behind_the_name(
+        row in 0..rows().len(),
+        words in proptest::collection::vec(prop::sample::select(WORDS), 0..12),
+    ) {
+        let request: Vec<&str> = rows()[row].name.split('|').chain(words).collect();
+        let class = classify(&request);
+        let mut out = Vec::new();
+        keys(class.row, &request, &mut out);
+        prop_assert!(out.iter().all(|&at| at > 0 && usize::from(at) < request.len()), "{:?}: {:?}", request, out);
+        let mut once = out.clone();
+        once.sort_unstable();
+        once.dedup();
+        prop_assert_eq!(once.len(), out.len(), "{:?}: {:?} twice", request, out);
+        prop_assert_eq!(class.lane == Lane::Blocking, class.retry == Retry::Parked, "{:?}", request);
+        prop_assert!(class.arity_ok || class.effect == Effect::Neutral, "{:?}", request);
+    }
+}
+
+/// Words that mean something to some command, and numbers that mislead.
+const WORDS: &[&str] = &[
+    "",
+    "k",
+    "0",
+    "1",
+    "2",
+    "3",
+    "-1",
+    "65536",
+    "18446744073709551615",
+    "STREAMS",
+    "BLOCK",
+    "COUNT",
+    "GROUP",
+    "NOACK",
+    "STORE",
+    "STOREDIST",
+    "LIMIT",
+    "BY",
+    "GET",
+    "KEYS",
+    "EX",
+    "NX",
+    "KEEPTTL",
+    "repl-timeout",
+];
