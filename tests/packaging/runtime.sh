@@ -39,9 +39,7 @@ for i in 0 1 2; do
         --protected-mode no --replica-announce-ip "127.0.1.$((i + 1))" "${follow[@]}" >"$scratch/$i/log" &
 done
 
-inside() {
-    chroot --userspec="$user" "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
-}
+inside=(chroot --userspec="$user" "$root" env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
 
 # within SECONDS COMMAND...: true as soon as the command is.
 within() {
@@ -54,7 +52,7 @@ within() {
 }
 
 healthy() {
-    inside "${health[@]}" >/dev/null 2>&1
+    "${inside[@]}" "${health[@]}" >/dev/null 2>&1
 }
 
 say() {
@@ -70,7 +68,7 @@ echo "-- unhealthy while nothing runs"
 healthy && fail "the health check succeeds without a proxy"
 
 echo "-- starts as $user: $*"
-inside "$@" >"$scratch/log" 2>&1 &
+"${inside[@]}" "$@" >"$scratch/log" 2>&1 &
 proxy=$!
 within 60 healthy || fail "not healthy after 60 s"
 [[ $(awk '/^Uid:/ { print $3 }' "/proc/$proxy/status") == "${user%%:*}" ]] || fail "it does not run as $user"
