@@ -196,7 +196,7 @@ impl Machine {
         }
     }
 
-    /// Silent for half the patience, and every witness lost it too.
+    /// Silent for half the patience without any explanation, and every witness lost it too.
     fn hushed(&self, node: &Node, trial: &Trial) -> bool {
         node.silent_at(node.patience(&self.settings) / 2) <= self.now
             && self.witnesses(trial.began).all_lost()

@@ -15,8 +15,9 @@ const PAUSE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(1);
 /// A replica that was told to follow gets this long to connect before anything else is thought of it.
 const SETTLE: Duration = Duration::from_secs(1);
-/// `repl-timeout` set by us: three times longer than a fork may plausibly stall, far shorter than the default.
-const REPL_TIMEOUT: &str = "10";
+/// `repl-timeout` set by us is `health.busy_timeout`, and no shorter than this: a replica that gives up a primary
+/// which a long request explains would bear false witness.
+const REPL_TIMEOUT_MIN: u64 = 5;
 
 /// What a node needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,7 +226,8 @@ impl Machine {
             return;
         }
         self.node_mut(id).tuned = Some(run_id);
-        let pairs = [("repl-ping-replica-period", "1"), ("repl-timeout", REPL_TIMEOUT)];
+        let timeout = self.settings.busy_timeout.as_secs().max(REPL_TIMEOUT_MIN).to_string();
+        let pairs = [("repl-ping-replica-period", "1"), ("repl-timeout", timeout.as_str())];
         let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         self.ask(id, Step::Tune(pairs), FOLLOW);
     }
