@@ -67,6 +67,11 @@ impl<C: Clone + PartialEq> OwedQueue<C> {
         self.runs.front()
     }
 
+    /// All runs, oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Owed<C>> {
+        self.runs.iter()
+    }
+
     /// The run whose reply comes next, to note what was found out about it.
     pub(crate) fn front_mut(&mut self) -> Option<&mut Owed<C>> {
         self.runs.front_mut()

@@ -111,9 +111,9 @@ impl<C: Caller> Pipeline<C> {
         self.0.owed.borrow().requests()
     }
 
-    /// Since when the request whose reply comes next waits, when its tag `matches`.
-    pub(super) fn next_since(&self, matches: impl Fn(u16) -> bool) -> Option<Instant> {
-        self.0.owed.borrow().front().filter(|run| matches(run.tag)).map(|run| run.since)
+    /// Since when the oldest unanswered request whose tag `matches` waits.
+    pub(super) fn oldest(&self, matches: impl Fn(u16) -> bool) -> Option<Instant> {
+        self.0.owed.borrow().iter().find(|run| matches(run.tag)).map(|run| run.since)
     }
 
     /// When a request was last handed over.

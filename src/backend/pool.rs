@@ -90,11 +90,12 @@ impl<C: Caller> Pools<C> {
         self.nodes[node.index()].pipelines.borrow().iter().map(Pipeline::outstanding).sum()
     }
 
-    /// Since when a request, whose tag `matches`, is the next to be answered on a pipeline to the node.
+    /// Since when the oldest unanswered request to the node whose tag `matches` waits. Not only the one that is
+    /// answered next counts: a server writes the replies of a whole batch after the last request of it.
     #[must_use]
     pub fn oldest(&self, node: NodeId, matches: impl Fn(u16) -> bool) -> Option<Instant> {
         let pipelines = self.nodes[node.index()].pipelines.borrow();
-        pipelines.iter().filter_map(|pipeline| pipeline.next_since(&matches)).min()
+        pipelines.iter().filter_map(|pipeline| pipeline.oldest(&matches)).min()
     }
 
     /// Closes every pipeline to `node` that `keep` does not speak for; what they owe is handed back.
