@@ -114,11 +114,17 @@ fn wait_for_the_end(drain: &Drain) -> Result<(), String> {
         let caught = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
         let (mut terminate, mut interrupt) =
             (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            () = drain.wait() => {}
+        // Caught, since the system's answer to it is to end the process.
+        let mut hangup = caught(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                () = drain.wait() => return Ok(()),
+                _ = hangup.recv() => {
+                    tracing::warn!("SIGHUP: reload is not yet supported, the configuration stays as it is; restart the proxy");
+                }
+            }
         }
-        Ok(())
     })
 }

@@ -83,7 +83,7 @@ fn methods(path: &str) -> Option<&'static [Method]> {
     Some(match path {
         "/" | "/metrics" | "/livez" | "/readyz" | "/api/status" => &[Method::GET],
         "/api/log-level" => &[Method::GET, Method::PUT],
-        "/api/switchover" | "/api/failover" | "/api/adopt" | "/api/drain" => &[Method::POST],
+        "/api/switchover" | "/api/failover" | "/api/adopt" | "/api/drain" | "/api/reload" => &[Method::POST],
         _ => return None,
     })
 }
@@ -130,6 +130,9 @@ async fn order(doors: &Doors, peer: SocketAddr, path: &str, query: &str, body: &
         "/api/switchover" => Kind::Switchover,
         "/api/failover" => Kind::Failover,
         "/api/adopt" => Kind::Adopt,
+        "/api/reload" => {
+            return text(StatusCode::NOT_IMPLEMENTED, "reload is not yet supported: restart the proxy\n");
+        }
         "/api/drain" => {
             let answer = if doors.drain.begin() { "draining\n" } else { "draining already\n" };
             return text(StatusCode::ACCEPTED, answer);

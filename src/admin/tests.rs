@@ -355,6 +355,8 @@ fn other_paths_and_methods_are_named_as_such() {
     assert_eq!(fixture.get("/nothing").0, 404);
     assert_eq!(fixture.get("/api/switchover"), (405, "/api/switchover takes POST\n".to_owned()));
     assert_eq!(fixture.order("/metrics", "").0, 405);
+    let reload = (501, "reload is not yet supported: restart the proxy\n".to_owned());
+    assert_eq!(fixture.order("/api/reload", ""), reload);
     let head = fixture.raw(b"HEAD /livez HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
 }

@@ -458,3 +458,33 @@ fn a_file_beyond_any_configuration_is_refused() {
     let file = Secret::new("large", &"# x\n".repeat(300_000));
     assert!(load(&file.0).unwrap_err().to_string().contains("larger than 1MiB"));
 }
+
+proptest::proptest! {
+    /// Bytes from outside never panic the reader: any text is a configuration or a list of faults.
+    #[test]
+    fn any_text_is_read_or_refused(text in r#"(\[[a-z.]{0,12}\]\n|[a-z_]{1,10} = |"[^"]{0,8}"|[\[\]{},="']|-?[0-9]{1,22}|\n|\PC){0,40}"#) {
+        let outcome = parse(&text, []);
+        proptest::prop_assert!(outcome.is_ok() || !outcome.unwrap_err().0.is_empty());
+    }
+
+    /// The same for the value of each key that works, from a variable.
+    #[test]
+    fn any_variable_is_read_or_refused(index in 0..200usize, value in "[0-9a-z:\\[\\].,/-]{0,24}") {
+        let keys: Vec<_> = SECTIONS.iter().flat_map(|s| s.keys.iter().map(move |key| (s, key))).collect();
+        let (section, key) = keys[index % keys.len()];
+        // Names to listen on would be looked up.
+        if !matches!(key.name, "listen") {
+            let name = format!("REDHOLD_{}_{}", section.name.replace('.', "_"), key.name).to_uppercase();
+            let outcome = parse("", [(name, value)]);
+            proptest::prop_assert!(outcome.is_ok() || !outcome.unwrap_err().0.is_empty());
+        }
+    }
+}
+
+#[test]
+fn nesting_without_end_is_refused() {
+    for (open, close) in [("[", "]"), ("{a=", "}")] {
+        let text = format!("[backend]\nnodes = {}1{}", open.repeat(100_000), close.repeat(100_000));
+        assert!(read(&text).is_err());
+    }
+}

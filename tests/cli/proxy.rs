@@ -81,6 +81,37 @@ fn a_drain_over_http_or_by_signal_ends_with_0() {
 }
 
 #[test]
+fn a_hangup_is_told_to_be_without_effect() {
+    let group = Group::plain(0);
+    let mut proxy = Proxy::start(&group.addresses());
+    let hung_up =
+        std::process::Command::new("kill").args(["-HUP", &proxy.pid().to_string()]).status().unwrap();
+    assert!(hung_up.success());
+    eventually(LONG, "the log tells", || proxy.log().contains("reload is not yet supported"));
+    assert!(!proxy.has_exited());
+    assert_eq!(proxy.client().call("SET key value"), Value::ok());
+}
+
+#[test]
+fn a_watch_outlives_the_proxy_and_prints_again() {
+    let group = Group::plain(0);
+    let mut proxy = Proxy::start(&group.addresses());
+    let mut watch = std::process::Command::new(env!("CARGO_BIN_EXE_redhold"))
+        .args(["status", "--watch", "--admin", &url(&proxy)])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufRead::lines(std::io::BufReader::new(watch.stdout.take().unwrap()));
+    let mut until = |text: &str| lines.by_ref().any(|line| line.unwrap().contains(text));
+    assert!(until("writable"));
+    assert!(until("writable"), "it prints again");
+    proxy.kill9();
+    assert!(until("nobody listens at"));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+#[test]
 fn while_it_drains_it_is_not_ready_but_serves() {
     let group = Group::plain(0);
     let mut proxy = ProxyOptions::new(&group.addresses()).set("proxy.drain_delay", "\"1h\"").start();
