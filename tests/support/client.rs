@@ -94,6 +94,22 @@ impl Client {
         requests.iter().map(|_| self.read()).collect()
     }
 
+    /// As `pipeline`, for arguments with blanks.
+    #[track_caller]
+    pub fn pipelined<T: AsRef<[u8]>>(&mut self, requests: &[&[T]]) -> Vec<Value> {
+        let bytes: Vec<u8> = requests.iter().flat_map(|request| encode(request)).collect();
+        self.send_raw(&bytes);
+        requests.iter().map(|_| self.read()).collect()
+    }
+
+    /// The sending half alone, for a thread of its own: who sends much must read at the same time.
+    #[track_caller]
+    pub fn sender(&self) -> Self {
+        let stream = self.stream.try_clone().expect("descriptors are left");
+        let input = BufReader::new(stream.try_clone().expect("descriptors are left"));
+        Self { stream, input, address: self.address }
+    }
+
     /// Sends bytes as they are.
     #[track_caller]
     pub fn send_raw(&mut self, bytes: &[u8]) {

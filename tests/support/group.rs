@@ -86,7 +86,8 @@ impl Group {
         }
     }
 
-    /// Waits until node `replica` follows node `primary`, link up, offset equal.
+    /// Waits until node `replica` follows node `primary`: link up, offset equal, and the primary streams to it. A
+    /// primary may believe in a transfer long after the replica has loaded it, and sends nothing until it knows.
     #[track_caller]
     pub fn wait_following(&self, replica: usize, primary: usize) {
         let (replica, primary) = (&self.nodes[replica], &self.nodes[primary]);
@@ -96,7 +97,9 @@ impl Group {
             let field = |text: &str, name: &str| {
                 text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
             };
-            field(&view, "master_link_status").as_deref() == Some("up")
+            let streamed = format!("port={},state=online", replica.port());
+            truth.contains(&streamed)
+                && field(&view, "master_link_status").as_deref() == Some("up")
                 && field(&view, "master_port") == Some(primary.port().to_string())
                 && field(&view, "master_replid") == field(&truth, "master_replid")
                 && field(&view, "master_repl_offset") == field(&truth, "master_repl_offset")

@@ -45,14 +45,14 @@ impl ServerOptions {
     }
 }
 
-/// The server binary of a version: `servers/<version>/{redis,valkey}-server` in `.tools` (or in the folder that
-/// `REDHOLD_TOOLS` names); without a version the one on PATH. `None` when it is not installed.
+/// The server binary of a version, where `tests/tools/servers.sh` puts it; without a version the one on PATH. `None`
+/// when it is not installed.
 pub fn server_binary(version: Option<&str>) -> Option<PathBuf> {
     let folders: Vec<PathBuf> = match version {
         Some(version) => {
-            let tools = std::env::var_os("REDHOLD_TOOLS").map(PathBuf::from);
-            let tools = tools.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools"));
-            vec![tools.join("servers").join(version)]
+            let place = std::env::var_os("REDHOLD_SERVERS_DIR").map(PathBuf::from);
+            let place = place.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/servers"));
+            vec![place.join(version)]
         }
         None => std::env::split_paths(&std::env::var_os("PATH")?).collect(),
     };
@@ -197,7 +197,7 @@ impl Server {
                 return None;
             }
             // A server that wants a password, and answers on a port where our child still runs, is our child.
-            let process = info_field(&mut client, "process_id");
+            let process = try_info_field(&mut client, "process_id").ok()?;
             Some(process.is_none_or(|process| process == self.pid().to_string()))
         })
     }
@@ -219,8 +219,12 @@ impl Drop for Server {
 /// A field of `INFO everything`, asked on `client`.
 #[track_caller]
 pub fn info_field(client: &mut Client, field: &str) -> Option<String> {
-    let text = client.call("INFO everything").text()?;
-    text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':').map(str::to_owned))
+    try_info_field(client, field).unwrap_or_else(|fault| panic!("INFO of {}: {fault}", client.address()))
+}
+
+fn try_info_field(client: &mut Client, field: &str) -> std::io::Result<Option<String>> {
+    let text = client.try_cmd(&["INFO", "everything"])?.text().unwrap_or_default();
+    Ok(text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':').map(str::to_owned)))
 }
 
 /// A new folder of this process, under the system's place for temporary files.

@@ -1,0 +1,205 @@
+//! A dead, a frozen and an exchanged primary, under load, with every reply accounted for and the data read back from
+//! the nodes themselves.
+
+use std::time::Duration;
+
+use crate::support::{Group, LONG, Load, Outcome, Proxy, ProxyOptions, Value, eventually};
+
+const CONNECTIONS: usize = 8;
+const DEPTH: usize = 4;
+/// Ten times what an idle machine needs for detection and promotion.
+const GAP: Duration = Duration::from_secs(10);
+
+/// How often the primary changed, by the proxy's own timeline.
+fn changes(proxy: &Proxy) -> usize {
+    let status = proxy.status();
+    let episodes = status["episodes"].as_array().expect("a list of episodes");
+    let known = episodes.iter().filter(|episode| !episode["primary_before"].is_null());
+    known.filter(|episode| episode["primary_before"] != episode["primary_after"]).count()
+}
+
+/// What must hold after any failover: nobody was dropped or refused, at most one AMBIGUOUS per request in flight, and
+/// the node that leads now has everything else. Returns the index of that node.
+#[track_caller]
+fn check(group: &Group, proxy: &Proxy, outcome: &Outcome, in_flight: u64) -> usize {
+    let leader = group.primary();
+    println!(
+        "acknowledged {}, ambiguous {}, longest gap {:?}, in flight {in_flight}",
+        outcome.acknowledged(),
+        outcome.ambiguous(),
+        outcome.longest_gap()
+    );
+    assert!(outcome.faults().is_empty(), "{:?}", outcome.faults());
+    assert!(outcome.ambiguous() <= (CONNECTIONS * DEPTH) as u64, "{} ambiguous", outcome.ambiguous());
+    assert!(outcome.longest_gap() < GAP, "{:?}", outcome.longest_gap());
+    assert_eq!(changes(proxy), 1, "exactly one failover in the timeline: {:#}", proxy.status()["episodes"]);
+    // Replication is asynchronous: what a primary acknowledged in the instant of its death may be known to nobody.
+    let missing = outcome.missing_on(group.nodes()[leader].address());
+    assert!(missing <= (CONNECTIONS * DEPTH) as u64, "{missing} acknowledged writes are missing");
+    leader
+}
+
+fn kill9_under_load(mut group: Group) {
+    let proxy = Proxy::start(&group.addresses());
+    let load = Load::start(proxy.address(), CONNECTIONS, DEPTH);
+    let in_flight = load.strike(|| group.node(0).kill9());
+    load.wait_for(2_000);
+    let outcome = load.finish();
+    let leader = check(&group, &proxy, &outcome, in_flight);
+    assert_ne!(leader, 0);
+    group.node(0).restart();
+    let nodes = group.nodes().len();
+    for index in (0..nodes).filter(|&index| index != leader) {
+        group.wait_following(index, leader);
+    }
+    assert_eq!(proxy.client().call("SET after v"), Value::ok());
+    assert_eq!(changes(&proxy), 1, "a node that returns is no reason for another");
+}
+
+#[test]
+fn a_killed_primary_is_replaced_and_nobody_notices_but_by_the_clock() {
+    kill9_under_load(Group::plain(2));
+}
+
+#[test]
+fn a_killed_primary_of_a_group_that_boots_sealed_is_replaced() {
+    kill9_under_load(Group::sealed(2));
+}
+
+#[test]
+fn a_killed_primary_with_one_replica_is_replaced() {
+    kill9_under_load(Group::plain(1));
+}
+
+#[test]
+fn a_frozen_primary_is_replaced_and_made_a_replica_when_it_wakes() {
+    let group = Group::plain(2);
+    let proxy = Proxy::start(&group.addresses());
+    let load = Load::start(proxy.address(), CONNECTIONS, DEPTH);
+    let in_flight = load.strike(|| group.nodes()[0].sigstop());
+    load.wait_for(2_000);
+    let outcome = load.finish();
+    eventually(
+        LONG,
+        "another node leads",
+        || matches!(&proxy.status()["primary"], serde_json::Value::String(primary) if *primary != group.addresses()[0].to_string()),
+    );
+    group.nodes()[0].sigcont();
+    eventually(LONG, "the old primary follows", || group.primaries().len() == 1);
+    let leader = check(&group, &proxy, &outcome, in_flight);
+    assert_ne!(leader, 0);
+    group.wait_following(0, leader);
+    assert_eq!(
+        outcome.missing_on(group.nodes()[0].address()),
+        outcome.missing_on(group.nodes()[leader].address())
+    );
+}
+
+#[test]
+fn a_primary_that_is_asked_to_end_is_replaced() {
+    let mut group = Group::plain(2);
+    let proxy = Proxy::start(&group.addresses());
+    let load = Load::start(proxy.address(), CONNECTIONS, DEPTH);
+    let in_flight = load.strike(|| group.node(0).sigterm());
+    load.wait_for(2_000);
+    let outcome = load.finish();
+    check(&group, &proxy, &outcome, in_flight);
+}
+
+#[test]
+fn a_switchover_under_load_costs_no_error() {
+    let group = Group::plain(2);
+    let proxy = Proxy::start(&group.addresses());
+    let load = Load::start(proxy.address(), CONNECTIONS, DEPTH);
+    for round in 1..=3 {
+        load.wait_for(500);
+        eventually(LONG, "every replica could take over", || {
+            let status = proxy.status();
+            let nodes = status["nodes"].as_array().expect("a list of nodes");
+            nodes.iter().all(|node| node["up"] == true && node["ineligible"].is_null())
+        });
+        let before = group.primary();
+        let (status, body) =
+            proxy.http_with_body("POST", "/api/switchover", "").expect("the admin page answers");
+        assert_eq!(status, 200, "{body}");
+        eventually(LONG, "one other node leads", || {
+            group.primaries().len() == 1 && group.primary() != before
+        });
+        assert_eq!(changes(&proxy), round);
+    }
+    load.wait_for(500);
+    let outcome = load.finish();
+    assert!(outcome.faults().is_empty(), "{:?}", outcome.faults());
+    assert_eq!(outcome.ambiguous(), 0);
+    assert!(outcome.longest_gap() < GAP, "{:?}", outcome.longest_gap());
+    assert_eq!(
+        outcome.missing_on(group.nodes()[group.primary()].address()),
+        0,
+        "nothing is lost in a planned change"
+    );
+}
+
+#[test]
+fn a_second_death_is_survived_too() {
+    let mut group = Group::plain(2);
+    let proxy = Proxy::start(&group.addresses());
+    let load = Load::start(proxy.address(), CONNECTIONS, DEPTH);
+    load.strike(|| group.node(0).kill9());
+    load.wait_for(1_000);
+    let second = group.primary();
+    group.node(0).restart();
+    group.wait_following(0, second);
+    load.strike(|| group.node(second).kill9());
+    load.wait_for(1_000);
+    let outcome = load.finish();
+    assert!(outcome.faults().is_empty(), "{:?}", outcome.faults());
+    assert_eq!(changes(&proxy), 2);
+    assert!(outcome.ambiguous() <= 2 * (CONNECTIONS * DEPTH) as u64);
+    assert!(outcome.missing_on(group.nodes()[group.primary()].address()) <= 2 * (CONNECTIONS * DEPTH) as u64);
+}
+
+#[test]
+fn writes_that_outlast_the_hold_are_answered_at_once_and_go_on_later() {
+    let mut group = Group::plain(0);
+    let proxy = ProxyOptions::new(&group.addresses()).set("failover.hold", "\"500ms\"").start();
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET k v"), Value::ok());
+    group.node(0).kill9();
+    let text = "TRYAGAIN no writable primary for 500 ms; command was not executed";
+    for reply in client.pipeline(&["SET k 1"; 100]) {
+        let error = reply.error().expect("an error").to_owned();
+        assert!(error == text || error.starts_with("AMBIGUOUS"), "{error}");
+    }
+    let start = std::time::Instant::now();
+    for reply in client.pipeline(&["SET k 2"; 100]) {
+        assert_eq!(reply, Value::Error(text.to_owned()));
+    }
+    assert!(start.elapsed() < Duration::from_secs(5), "the hold belongs to the outage, not to each request");
+    group.node(0).restart();
+    eventually(LONG, "writes go again on the same connection", || client.call("SET k 3") == Value::ok());
+}
+
+#[test]
+fn requests_of_clients_that_gave_up_are_not_executed() {
+    let mut group = Group::plain(1);
+    let proxy = ProxyOptions::new(&group.addresses())
+        .set("failover.hold", "\"60s\"")
+        .set("failover.mode", "\"manual\"")
+        .start();
+    group.node(0).kill9();
+    eventually(LONG, "the death is seen", || proxy.status()["writable"] == false);
+    let mut patient = proxy.client();
+    patient.send(&["INCR", "n"]);
+    for _ in 0..5 {
+        let mut impatient = proxy.client();
+        impatient.send(&["INCR", "n"]);
+        assert!(impatient.is_silent_for(Duration::from_millis(100)));
+    }
+    eventually(LONG, "they are gone", || proxy.metric("redhold_clients") == Some(1.0));
+    let node = group.addresses()[1];
+    let (status, body) =
+        proxy.http_with_body("POST", &format!("/api/failover?force=true&to={node}"), "").expect("an answer");
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(patient.read(), Value::Int(1));
+    assert_eq!(patient.call("GET n"), Value::bulk("1"));
+}

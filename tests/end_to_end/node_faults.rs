@@ -1,0 +1,136 @@
+//! Nodes that misbehave, and nodes that are not there.
+
+use std::time::Duration;
+
+use crate::support::{FakeNode, Group, LONG, ProxyOptions, Relay, Script, Server, Value, eventually};
+use crate::witness::Witness;
+
+const NOT_EXECUTED: &str = "TRYAGAIN no writable primary for 300 ms; command was not executed";
+
+#[test]
+fn without_any_node_it_listens_says_why_and_answers_at_the_holds_end() {
+    let mut group = Group::plain(1);
+    group.node(0).kill9();
+    group.node(1).kill9();
+    let proxy = ProxyOptions::new(&group.addresses()).set("failover.hold", "\"300ms\"").start_unready();
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET k v"), Value::Error(NOT_EXECUTED.to_owned()));
+    let (status, reason) = proxy.http("GET", "/readyz").expect("the admin page answers");
+    assert_eq!(status, 503);
+    assert!(!reason.trim().is_empty(), "and says why");
+    assert_eq!(proxy.http("GET", "/livez").map(|(status, _)| status), Some(200));
+    group.node(0).restart();
+    group.node(1).restart();
+    proxy.wait_ready();
+    assert_eq!(client.call("SET k v"), Value::ok(), "the same connection goes on");
+}
+
+#[test]
+fn held_requests_go_on_as_soon_as_a_node_comes() {
+    let mut server = Server::start();
+    server.kill9();
+    let proxy = ProxyOptions::new(&[server.address()]).set("failover.hold", "\"60s\"").start_unready();
+    let mut client = proxy.client();
+    client.send_raw(b"SET k v\r\nGET k\r\nINCR n\r\n");
+    assert!(client.is_silent_for(Duration::from_millis(300)));
+    server.restart();
+    assert_eq!((client.read(), client.read(), client.read()), (Value::ok(), Value::bulk("v"), Value::Int(1)));
+}
+
+#[test]
+fn a_node_that_accepts_and_stays_silent_holds_nobody_up() {
+    let silent = FakeNode::start(Script::Silent);
+    let proxy = ProxyOptions::new(&[silent.address()]).set("failover.hold", "\"300ms\"").start_unready();
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET k v"), Value::Error(NOT_EXECUTED.to_owned()));
+    assert_eq!(proxy.http("GET", "/readyz").map(|(status, _)| status), Some(503));
+    assert!(silent.accepted() > 0);
+    let descriptors = proxy.descriptors();
+    eventually(LONG, "it is asked again and again", || silent.accepted() > 5);
+    assert!(proxy.descriptors() < descriptors + 10, "and connections are not piled up");
+
+    let group = Group::plain(2);
+    let relay = Relay::to(group.nodes()[2].address());
+    let nodes = [group.addresses()[..2].to_vec(), vec![relay.address()]].concat();
+    let proxy = ProxyOptions::new(&nodes).set("reads.policy", "\"prefer_replica\"").start();
+    let witness = Witness::start(proxy.address(), 2);
+    relay.stall();
+    eventually(LONG, "its silence is seen", || proxy.status()["nodes"][2]["up"] == false);
+    witness.wait_for(200);
+    witness.finish();
+    assert_eq!(proxy.status()["epoch"], 1);
+}
+
+#[test]
+fn a_node_that_answers_garbage_is_no_node() {
+    for garbage in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"\0\0\0\0", b"$999999999999\r\nx", b"+OK\r\n"]
+    {
+        let node = FakeNode::start(Script::Reply(garbage.to_vec()));
+        let proxy = ProxyOptions::new(&[node.address()]).set("failover.hold", "\"300ms\"").start_unready();
+        let mut client = proxy.client();
+        assert_eq!(client.call("SET k v"), Value::Error(NOT_EXECUTED.to_owned()));
+        assert_eq!(proxy.http("GET", "/readyz").map(|(status, _)| status), Some(503));
+        assert!(proxy.rss() < 256 << 20);
+    }
+}
+
+#[test]
+fn a_primary_that_comes_back_empty_is_not_followed_into_emptiness() {
+    let mut group = Group::sealed(1);
+    let proxy = ProxyOptions::new(&group.addresses()).start();
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET precious data"), Value::ok());
+    group.wait_in_sync(0);
+    group.node(0).restart();
+    assert_eq!(client.call("GET precious"), Value::bulk("data"));
+    assert_eq!(client.call("SET more data"), Value::ok());
+    assert_eq!(group.primary(), 1);
+    group.wait_following(0, 1);
+    assert_eq!(group.nodes()[0].call("GET precious"), Value::bulk("data"));
+}
+
+#[test]
+fn a_lone_cache_that_comes_back_empty_is_used_again() {
+    let mut server = Server::start();
+    let proxy = ProxyOptions::new(&[server.address()]).set("failover.hold", "\"60s\"").start();
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET k v"), Value::ok());
+    server.restart();
+    assert_eq!(client.call("GET k"), Value::Nil);
+    assert_eq!(client.call("SET k v"), Value::ok());
+}
+
+#[test]
+fn lost_connections_alone_are_no_reason_to_change_the_primary() {
+    let group = Group::plain(1);
+    let relay = Relay::to(group.nodes()[0].address());
+    let proxy = ProxyOptions::new(&[relay.address(), group.nodes()[1].address()]).start();
+    let mut client = proxy.client();
+    let mut reader = proxy.client();
+    for round in 0..10 {
+        assert_eq!(
+            client.call(&format!("SET k {round}")),
+            Value::ok(),
+            "idle connections are replaced unseen"
+        );
+        assert_eq!(reader.call("GET k"), Value::bulk(round.to_string()));
+        relay.cut();
+    }
+    assert_eq!(proxy.status()["epoch"], 1);
+    assert_eq!(group.primary(), 0);
+}
+
+#[test]
+fn a_server_that_closes_idle_connections_is_not_failing() {
+    let server = Server::options().set("timeout", "1").start();
+    let proxy = ProxyOptions::new(&[server.address()]).start();
+    let mut client = proxy.client();
+    let seen = || server.info("total_connections_received").and_then(|count| count.parse::<u64>().ok());
+    client.call("SET k v");
+    let start = std::time::Instant::now();
+    eventually(LONG, "the idle connections were closed", || start.elapsed() > Duration::from_millis(2_500));
+    assert!(seen().is_some());
+    assert_eq!(client.call("GET k"), Value::bulk("v"));
+    assert_eq!(proxy.status()["epoch"], 1);
+    assert_eq!(proxy.metric("redhold_ambiguous_writes_total"), Some(0.0));
+}
