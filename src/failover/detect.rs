@@ -143,6 +143,7 @@ impl Machine {
         if let Some(facts) = self.primary_facts().cloned() {
             self.take_facts(&facts);
         }
+        self.lift_pause();
         self.open();
         self.end();
         State::Steady
@@ -278,6 +279,7 @@ impl Machine {
             if let Some(primary) = self.revival(trial.began).filter(|_| self.settings.mode == Mode::Auto) {
                 return self.revive(primary);
             }
+            self.answer_order(trial.order, Err(why.clone()));
             return self.block(why, false);
         }
         self.fence_empty();

@@ -10,7 +10,7 @@ use super::episode::Timeline;
 use super::node::{Node, Sight, look};
 use super::state::State;
 use super::verdict::Trace;
-use super::{Action, ActionId, Event, Level, Note, Outcome, Phase, Record, Settings, Step, Verdict};
+use super::{Action, ActionId, Event, Level, Note, OrderId, Outcome, Phase, Record, Settings, Step, Verdict};
 
 /// Deadlines of single steps; `failover.md` §1.8.
 pub(super) const PROBE: Duration = Duration::from_millis(200);
@@ -104,6 +104,8 @@ pub struct Machine {
     /// No planned switch by itself before this.
     pub(super) planned_after: Instant,
     pub(super) trace: Trace,
+    /// The order that is being carried out.
+    pub(super) order: Option<OrderId>,
 }
 
 impl Machine {
@@ -144,6 +146,7 @@ impl Machine {
             other_brain: None,
             planned_after: now,
             trace: Trace::default(),
+            order: None,
         };
         machine.hold("no primary was found yet".to_owned());
         machine
@@ -167,6 +170,7 @@ impl Machine {
         }
         self.advance();
         self.expire();
+        self.close_order();
         self.learn();
         self.publish();
         self.record();
@@ -331,8 +335,28 @@ impl Machine {
             Step::Restore(_) => Kind::Restore,
         };
         if !self.is_out(node, kind) {
+            match kind {
+                Kind::Pause => self.node_mut(node).paused = true,
+                Kind::Unpause => self.node_mut(node).paused = false,
+                Kind::Probe
+                | Kind::Seal
+                | Kind::Promote
+                | Kind::Verify
+                | Kind::Follow
+                | Kind::Tune
+                | Kind::Restore
+                | Kind::Quiesce
+                | Kind::Record => {}
+            }
             let id = self.expect(Some(node), kind, within);
             self.queue.push_back(Action::Step { id, node, step, within });
+        }
+    }
+
+    /// The primary writes again, if we paused it.
+    pub(super) fn lift_pause(&mut self) {
+        if let Some(primary) = self.group.primary.filter(|primary| self.node(*primary).paused) {
+            self.ask(primary, Step::Unpause, FOLLOW);
         }
     }
 

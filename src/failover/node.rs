@@ -71,6 +71,8 @@ pub(super) struct Node {
     pub(super) tuned: Option<String>,
     /// Its `min-replicas-to-write` was lowered by us.
     pub(super) lowered: bool,
+    /// Its writes were paused by us, and not unpaused since.
+    pub(super) paused: bool,
     /// Declared dead: once per death.
     pub(super) dead: bool,
     pub(super) generation: u64,
@@ -98,6 +100,7 @@ impl Node {
             rejoin: Rejoin::Idle { not_before: now },
             tuned: None,
             lowered: false,
+            paused: false,
             dead: false,
             generation: 0,
             remark: None,

@@ -194,7 +194,12 @@ impl Machine {
         let forgive = goal.order.is_some() || self.settings.on_no_quorum == OnNoQuorum::Proceed;
         let nodes = self.nodes.iter().filter(|node| pool.contains(&node.id));
         let mut ranking = rank(nodes, &goal.lineage, since, forgive);
-        if let Some(wanted) = to.filter(|wanted| ranking.order.contains(wanted)) {
+        if let Some(wanted) = to {
+            if !ranking.order.contains(&wanted) {
+                let why =
+                    format!("{} cannot be promoted: {}", self.node(wanted).name(), self.losers(&ranking));
+                return self.fail(goal, why);
+            }
             ranking.order.retain(|node| *node != wanted);
             ranking.order.insert(0, wanted);
         }
@@ -438,6 +443,7 @@ impl Machine {
         }
         let level = if goal.kind == GoalKind::Failover { Level::Warn } else { Level::Info };
         self.tell(level, format!("{name} leads, epoch {}", self.group.epoch));
+        self.lift_pause();
         self.open();
         if let GoalKind::Switch(switch) | GoalKind::Rollback(switch) = &goal.kind {
             self.ask(switch.from, Step::Unpause, super::machine::FOLLOW);

@@ -29,7 +29,10 @@ impl Machine {
         let now = self.now;
         let node = self.node_mut(id);
         match signal {
-            Signal::Alive => node.alive_at = now,
+            Signal::Alive => {
+                node.alive_at = now;
+                node.dead = false;
+            }
             Signal::LongRequest(busy) => {
                 // What explained the silence has ended: the silence is counted from now, not from before it.
                 if node.busy && !busy {
@@ -70,6 +73,7 @@ impl Machine {
     /// Draws from all facts what no single look says: who is in sync, who is called how, how far the primary is.
     pub(super) fn learn(&mut self) {
         self.learn_addresses();
+        self.give_up_hung();
         if matches!(self.phase, Phase::Steady | Phase::Observe) {
             self.learn_primary();
         }
@@ -84,6 +88,24 @@ impl Machine {
                     node.in_sync = run_id;
                 }
                 node.deposed = false;
+            }
+        }
+    }
+
+    /// Reads in flight to a replica that hangs are not waited for any longer than its silence is.
+    fn give_up_hung(&mut self) {
+        for position in 0..self.nodes.len() {
+            let node = &self.nodes[position];
+            if node.dead || self.group.primary == Some(node.id) {
+                continue;
+            }
+            let silent = node.silent_at(node.patience(&self.settings));
+            if silent > self.now {
+                self.wake_at(silent);
+            } else {
+                let node = &mut self.nodes[position];
+                node.dead = true;
+                node.generation += 1;
             }
         }
     }

@@ -37,6 +37,11 @@ impl Machine {
         };
         match started {
             Ok(state) => {
+                // An order that overtakes another one leaves it without an end of its own.
+                if let Some(before) = self.order.replace(id) {
+                    self.answer_order(Some(before), Err("another order came in between".to_owned()));
+                    self.order = Some(id);
+                }
                 debug_assert!(self.phase.allowed(state.phase()), "order in {}", self.phase.name());
                 self.phase = state.phase();
                 self.state = state;
@@ -47,7 +52,21 @@ impl Machine {
 
     pub(super) fn answer_order(&mut self, order: Option<OrderId>, result: Result<String, String>) {
         if let Some(id) = order {
+            self.order.take_if(|open| *open == id);
             self.queue.push_back(Action::Answer { id, result });
+        }
+    }
+
+    /// Whoever ordered something is answered, also when the world took another course.
+    pub(super) fn close_order(&mut self) {
+        let resting = matches!(
+            self.state,
+            State::Discover { .. } | State::Steady | State::Blocked { .. } | State::Observe { .. }
+        );
+        if resting && self.order.is_some() {
+            let why = self.held.as_ref().map_or("overtaken by what happened meanwhile", |(_, why)| why);
+            let why = format!("not carried out: {why}");
+            self.answer_order(self.order, Err(why));
         }
     }
 
