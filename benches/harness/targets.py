@@ -161,4 +161,5 @@ def first_line(*argv):
     """The first line that a program prints of itself."""
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     lines = (done.stdout + done.stderr).strip().splitlines()
-    return lines[0].strip() if lines else "unknown"
+    # Envoy begins with the path of its program, which is nobody's business.
+    return " ".join(lines[0].replace(argv[0], pathlib.Path(argv[0]).name).split()) if lines else "unknown"
