@@ -40,11 +40,32 @@ pub(super) async fn perform(
 ) -> Performed {
     let deadline = Instant::now() + within;
     let mut changes = Changes::default();
-    let ended = match dial.open(deadline).await {
-        Ok(mut link) => carry_out(&mut link, &dial, step, &before, &mut changes, deadline).await,
-        Err(fault) => Err(fault),
-    };
+    let mut ended = attempt(&dial, step.clone(), &before, &mut changes, deadline).await;
+    if matches!(ended, Err(Fault::Lost(_))) && is_harmless(&step) {
+        ended = attempt(&dial, step, &before, &mut changes, deadline).await;
+    }
     Performed { outcome: ended.unwrap_or_else(outcome_of), changes }
+}
+
+/// Steps that change no role may begin again at once: what cut them off is often our own kick of a node's clients.
+fn is_harmless(step: &Step) -> bool {
+    match step {
+        Step::Probe | Step::Tune(_) | Step::Restore(_) => true,
+        Step::Seal | Step::Promote | Step::Verify | Step::Follow { .. } | Step::Pause(_) | Step::Unpause => {
+            false
+        }
+    }
+}
+
+async fn attempt(
+    dial: &Dial,
+    step: Step,
+    before: &[(String, String)],
+    changes: &mut Changes,
+    deadline: Instant,
+) -> Result<Outcome, Fault> {
+    let mut link = dial.open(deadline).await?;
+    carry_out(&mut link, dial, step, before, changes, deadline).await
 }
 
 async fn carry_out(
@@ -139,11 +160,13 @@ async fn tune(
             Ok(present) => present,
             Err(text) => return Ok(Outcome::Failed(text)),
         };
+        // Noted before it is sent: a reply that gets lost must not hide the change.
+        tuned.push(SettingChanged { node: dial.node, name: name.clone(), value: value.clone(), before });
         let reply = link.call(&[&["CONFIG", "SET", &name, &value]], deadline).await?;
         if let Some(text) = reply[0].as_error() {
+            tuned.pop();
             return Ok(Outcome::Failed(text.to_owned()));
         }
-        tuned.push(SettingChanged { node: dial.node, name, value, before });
     }
     read_facts(link, deadline).await
 }

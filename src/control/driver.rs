@@ -61,10 +61,16 @@ pub(super) struct Driver {
     steps: JoinSet<StepEnd>,
     answers: BTreeMap<OrderId, oneshot::Sender<Answer>>,
     last_order: u64,
-    ledger: Vec<SettingChanged>,
+    ledger: Vec<Entry>,
     other_brains: Vec<String>,
     status_at: Instant,
     status_due: bool,
+}
+
+/// A setting changed in one life of a node; the next life begins with redis.conf again.
+struct Entry {
+    run_id: String,
+    changed: SettingChanged,
 }
 
 /// An action that ended.
@@ -250,13 +256,10 @@ impl Driver {
         let known = &mut self.nodes[node.index()];
         known.error.clone_from(&look.error);
         if let Health::Answered(facts) = &look.observation.health {
-            let restarted = known.facts.as_ref().is_some_and(|before| before.run_id != facts.run_id);
             known.facts = Some(Arc::from(facts.clone()));
             known.seen = Some(look.observation.at);
             known.ping = look.ping;
-            if restarted {
-                self.ledger.retain(|changed| changed.node != node);
-            }
+            self.ledger.retain(|entry| entry.changed.node != node || entry.run_id == facts.run_id);
         }
         self.choose_greeted();
     }
@@ -291,22 +294,36 @@ impl Driver {
     }
 
     fn settle(&mut self, end: StepEnd) {
-        for changed in end.changes.tuned {
-            let same = |known: &&mut SettingChanged| known.node == changed.node && known.name == changed.name;
-            match self.ledger.iter_mut().find(same) {
-                Some(known) => known.value = changed.value,
-                None => self.ledger.push(changed),
-            }
-        }
-        for name in end.changes.restored {
-            self.ledger.retain(|changed| Some(changed.node) != end.node || changed.name != name);
+        if let Some(node) = end.node {
+            self.keep_accounts(node, &end.outcome, end.changes);
         }
         debug!(id = end.id.0, outcome = ?end.outcome, "step ended");
         self.feed(Event::Outcome { id: end.id, outcome: end.outcome });
     }
 
+    /// The node's life is told by the step's own facts: the monitor may not have seen it yet.
+    fn keep_accounts(&mut self, node: NodeId, outcome: &Outcome, changes: Changes) {
+        let run_id = match outcome {
+            Outcome::Done(Some(facts)) => Some(&facts.run_id),
+            _ => self.nodes[node.index()].facts.as_ref().map(|facts| &facts.run_id),
+        };
+        let run_id = run_id.cloned().unwrap_or_default();
+        for changed in changes.tuned {
+            let known = self.ledger.iter_mut().find(|entry| {
+                entry.run_id == run_id && entry.changed.node == node && entry.changed.name == changed.name
+            });
+            match known {
+                Some(entry) => entry.changed.value = changed.value,
+                None => self.ledger.push(Entry { run_id: run_id.clone(), changed }),
+            }
+        }
+        for name in changes.restored {
+            self.ledger.retain(|entry| entry.changed.node != node || entry.changed.name != name);
+        }
+    }
+
     fn settings_before(&self, node: NodeId) -> Vec<(String, String)> {
-        let own = self.ledger.iter().filter(|changed| changed.node == node);
+        let own = self.ledger.iter().map(|entry| &entry.changed).filter(|changed| changed.node == node);
         own.map(|changed| (changed.name.clone(), changed.before.clone())).collect()
     }
 
@@ -323,7 +340,7 @@ impl Driver {
             at_wall: SystemTime::now(),
             machine: self.machine.status(now),
             nodes: self.nodes.clone(),
-            settings_changed: self.ledger.clone(),
+            settings_changed: self.ledger.iter().map(|entry| entry.changed.clone()).collect(),
             other_brains: self.other_brains.clone(),
         }));
     }

@@ -123,6 +123,58 @@ fn orders_that_cannot_be_carried_out_say_why_and_change_nothing() {
     brain.stop();
 }
 
+/// A primary that cannot save answers writes with MISCONF; its replicas are complete.
+#[test]
+fn a_primary_that_cannot_persist_hands_over_without_loss() {
+    let group = Group::plain(2);
+    let (brain, table) = Brain::serving(settings(&group));
+    fill(&group, 0, 100, 2);
+    let primary = &group.nodes()[0];
+    let folder = primary.call("CONFIG GET dir").items()[1].text().expect("a folder");
+    std::fs::remove_dir_all(&folder).expect("the server's own folder");
+    assert_eq!(primary.client().cmd(&["CONFIG", "SET", "save", "1 1"]), Value::ok());
+    primary.call("BGSAVE");
+    eventually(LONG, "the primary refuses writes", || {
+        primary.call("SET one more").error().is_some_and(|text| text.starts_with("MISCONF"))
+    });
+    let (table, _) = brain.next_primary(table.epoch);
+    let new = index(table.primary);
+    group.wait_following(0, new);
+    assert_eq!((table.epoch, group.primaries()), (2, vec![new]), "{}", brain.story());
+    brain.stop();
+}
+
+/// Changed at run time only, told in status with what was before, and done again after a restart of the node.
+#[test]
+fn settings_changed_on_nodes_are_told() {
+    let slow = ServerOptions::default().set("repl-ping-replica-period", "10").set("repl-timeout", "77");
+    let mut group = Group::plain_with(1, &slow);
+    let (brain, _) = Brain::serving(settings(&group));
+    let told = |status: &redhold::control::Status| {
+        let changes = &status.settings_changed;
+        let told = |node, name: &str, before: &str| {
+            changes.iter().any(|change| {
+                (change.node, change.name.as_str(), change.before.as_str()) == (NodeId(node), name, before)
+            })
+        };
+        [0, 1]
+            .iter()
+            .all(|node| told(*node, "repl-ping-replica-period", "10") && told(*node, "repl-timeout", "77"))
+    };
+    brain.status_that("both nodes' changes are told", told);
+    let period =
+        |group: &Group| group.nodes()[1].call("CONFIG GET repl-ping-replica-period").items()[1].text();
+    assert_eq!(period(&group).as_deref(), Some("1"));
+    let run_id = group.nodes()[1].info("run_id");
+    group.node(1).restart();
+    brain.status_that("the restarted node was seen", |status| {
+        status.nodes[1].facts.as_ref().is_some_and(|facts| Some(&facts.run_id) != run_id.as_ref())
+    });
+    brain.status_that("told again", told);
+    assert_eq!(period(&group).as_deref(), Some("1"));
+    brain.stop();
+}
+
 /// The versions at hand: the server on PATH, and what `tests/tools/servers.sh` fetched.
 fn versions() -> Vec<ServerOptions> {
     let fetched = ["6.2.5", "8.2.3", "valkey-9.1.2"].into_iter();
