@@ -177,6 +177,11 @@ fn nothing_is_left_for_later() {
 }
 
 #[test]
+fn front_pages_hold_no_logic() {
+    crate::report(front_pages);
+}
+
+#[test]
 fn documents_are_found() {
     crate::report(documents);
 }

@@ -22,13 +22,30 @@ pub(super) struct Readback {
     pub(super) increments_twice: u64,
 }
 
+/// What a node says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Says {
+    Primary,
+    Replica,
+    /// It does not answer.
+    Nothing,
+}
+
+/// What the nodes on these ports say, in their order.
+pub(super) fn roles(ports: &[u16]) -> Vec<Says> {
+    let role = |port: &u16| match ask(*port, &["INFO", "replication"]) {
+        Ok(info) if info.contains("role:master") => Says::Primary,
+        Ok(_) => Says::Replica,
+        Err(_) => Says::Nothing,
+    };
+    ports.iter().map(role).collect()
+}
+
 /// Port of the only node that says it is a primary; `None` while none or several do.
-pub(super) fn primary(ports: &[u16]) -> Option<u16> {
-    let leads =
-        |port: u16| ask(port, &["INFO", "replication"]).is_ok_and(|info| info.contains("role:master"));
-    let mut primaries = ports.iter().copied().filter(|&port| leads(port));
-    let first = primaries.next()?;
-    primaries.next().is_none().then_some(first)
+pub(super) fn primary(ports: &[u16], roles: &[Says]) -> Option<u16> {
+    let mut primaries = ports.iter().zip(roles).filter(|(_, role)| **role == Says::Primary);
+    let (first, _) = primaries.next()?;
+    primaries.next().is_none().then_some(*first)
 }
 
 /// Reads every acknowledged write back from the node on `port`.

@@ -9,7 +9,7 @@ use crate::cli::dev::{Group, NodeEvent, Scratch, Servers, config_text, next_free
 use super::args::DemoArgs;
 use super::child::Proxy;
 use super::load::{Counts, Load};
-use super::readback::{primary, read_back};
+use super::readback::{Says, primary, read_back, roles};
 use super::report::Report;
 use super::view::{BEAT, Moment, View};
 
@@ -90,14 +90,19 @@ impl<'a> Course<'a> {
         while let Ok((at, event)) = self.happened.try_recv() {
             self.note(at, event.to_string());
         }
-        let leader = primary(self.group.ports());
-        let line = |&port: &u16| {
-            let role = if Some(port) == leader { "primary" } else { "replica, or not there" };
+        let ports = self.group.ports();
+        let roles = roles(ports);
+        let line = |(port, role): (&u16, &Says)| {
+            let role = match role {
+                Says::Primary => "primary",
+                Says::Replica => "replica",
+                Says::Nothing => "does not answer",
+            };
             format!("127.0.0.1:{port}  {role}")
         };
-        let nodes: Vec<String> = self.group.ports().iter().map(line).collect();
+        let nodes: Vec<String> = ports.iter().zip(&roles).map(line).collect();
         self.view.show(&self.load.counts, &nodes, &self.moments);
-        leader
+        primary(ports, &roles)
     }
 
     /// Load for a while, then `kill -9` at a moment that hits requests in flight.
@@ -155,7 +160,9 @@ impl<'a> Course<'a> {
         let counts = self.load.counts.clone();
         let memories = self.load.stop();
         let dropped = counts.dropped.load(Ordering::Relaxed);
-        let port = primary(self.group.ports()).ok_or("no node, or more than one, is a primary in the end")?;
+        let ports = self.group.ports();
+        let port =
+            primary(ports, &roles(ports)).ok_or("no node, or more than one, is a primary in the end")?;
         let readback = read_back(port, &memories)?;
         Ok(Report { began: self.began, moments: self.moments, memories, dropped, in_flight, readback })
     }

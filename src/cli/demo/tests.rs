@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::load::{Load, Memory, counter, key};
-use super::readback::{Readback, primary, read_back};
+use super::readback::{Readback, Says, primary, read_back, roles};
 use super::report::Report;
 use super::view::chart;
 use crate::cli::dev::{Group, Scratch, Servers, ask};
@@ -18,7 +18,9 @@ fn a_load_finds_what_was_lost_and_what_came_twice() {
     let scratch = Scratch::create(None).unwrap();
     let group = Group::start(Servers::find().unwrap(), scratch.path(), 1, |_| {}).unwrap();
     let port = group.ports()[0];
-    assert_eq!(primary(group.ports()), Some(port));
+    let seen = roles(group.ports());
+    assert_eq!(seen, [Says::Primary, Says::Replica]);
+    assert_eq!(primary(group.ports(), &seen), Some(port));
     let load = Load::start(SocketAddr::from(([127, 0, 0, 1], port)), 4);
     let deadline = Instant::now() + Duration::from_secs(30);
     while load.counts.acknowledged.load(std::sync::atomic::Ordering::Relaxed) < 1000 {
