@@ -31,16 +31,19 @@ pub(super) enum Accepted {
     Unix(std::os::unix::net::UnixStream),
 }
 
+/// A client and its id, given in the order of acceptance: ids of one listener only grow, as Redis's do.
+pub(super) type Numbered = (u64, Accepted);
+
 /// The acceptor's side of one worker.
 #[derive(Debug)]
 pub(super) struct WorkerDoor {
-    pub(super) sender: mpsc::Sender<Accepted>,
+    pub(super) sender: mpsc::Sender<Numbered>,
     /// Clients that the worker has or is about to get.
     pub(super) clients: Arc<AtomicUsize>,
 }
 
 /// Both ends of the handover to one worker.
-pub(super) fn door() -> (WorkerDoor, mpsc::Receiver<Accepted>, Arc<AtomicUsize>) {
+pub(super) fn door() -> (WorkerDoor, mpsc::Receiver<Numbered>, Arc<AtomicUsize>) {
     let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
     let clients = Arc::new(AtomicUsize::new(0));
     (WorkerDoor { sender, clients: clients.clone() }, receiver, clients)
@@ -156,10 +159,11 @@ fn give(client: Accepted, doors: &[WorkerDoor], shared: &Shared, max_clients: us
     let Some(door) = doors.iter().min_by_key(|door| door.clients.load(Ordering::Relaxed)) else { return };
     shared.clients.fetch_add(1, Ordering::Relaxed);
     door.clients.fetch_add(1, Ordering::Relaxed);
-    if let Err(refused) = door.sender.try_send(client) {
+    if let Err(refused) = door.sender.try_send((shared.next_client(), client)) {
         shared.clients.fetch_sub(1, Ordering::Relaxed);
         door.clients.fetch_sub(1, Ordering::Relaxed);
-        let (mpsc::error::TrySendError::Full(client) | mpsc::error::TrySendError::Closed(client)) = refused;
+        let (mpsc::error::TrySendError::Full((_, client)) | mpsc::error::TrySendError::Closed((_, client))) =
+            refused;
         refuse(client, "-ERR proxy is too busy to take new connections\r\n");
     }
 }

@@ -17,7 +17,7 @@ use crate::topology::Marks;
 
 use super::Settings;
 use super::connection::Connection;
-use super::listener::{self, Accepted, Bound, WorkerDoor};
+use super::listener::{self, Accepted, Bound, Numbered, WorkerDoor};
 use super::shared::{Ending, Shared};
 use super::stream;
 use super::worker::{Worker, follow_table};
@@ -133,7 +133,7 @@ fn run_worker(
     index: usize,
     parts: &Parts,
     shared: Arc<Shared>,
-    clients: mpsc::Receiver<Accepted>,
+    clients: mpsc::Receiver<Numbered>,
     count: Arc<AtomicUsize>,
     ends: watch::Receiver<Ending>,
 ) {
@@ -163,15 +163,14 @@ async fn wake_at_the_end(worker: Rc<Worker>, mut ends: watch::Receiver<Ending>) 
     }
 }
 
-async fn take_clients(worker: Rc<Worker>, mut clients: mpsc::Receiver<Accepted>, count: Arc<AtomicUsize>) {
-    while let Some(accepted) = clients.recv().await {
+async fn take_clients(worker: Rc<Worker>, mut clients: mpsc::Receiver<Numbered>, count: Arc<AtomicUsize>) {
+    while let Some((id, accepted)) = clients.recv().await {
         let split = match accepted {
             Accepted::Tcp(stream, peer) => tokio::net::TcpStream::from_std(stream)
                 .map(|stream| (stream::split_tcp(stream), peer.to_string())),
             Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream)
                 .map(|stream| (stream::split_unix(stream), String::from("unix:0"))),
         };
-        let id = worker.shared.next_client();
         let (worker, count) = (worker.clone(), count.clone());
         tokio::task::spawn_local(async move {
             if let Ok(((reader, writer), peer)) = split {

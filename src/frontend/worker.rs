@@ -317,6 +317,10 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
             Gate::Open => None,
         };
         let now = Instant::now();
+        if expiry.is_some_and(|at| at <= now) {
+            // Once the hold is over nobody is held for it any more, so this finds somebody only once.
+            worker.wake_held();
+        }
         let expiry = expiry.filter(|at| *at > now).map(tokio::time::Instant::from_std);
         tokio::select! {
             alive = routes.changed() => if !alive { return },
