@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use crate::support::{Group, LONG, Load, Outcome, Proxy, ProxyOptions, Value, eventually};
+use crate::support::{
+    Group, LONG, Load, Outcome, Proxy, ProxyOptions, ServerOptions, Value, eventually, server_binary,
+};
 
 const CONNECTIONS: usize = 8;
 const DEPTH: usize = 4;
@@ -69,6 +71,19 @@ fn a_killed_primary_of_a_group_that_boots_sealed_is_replaced() {
 #[test]
 fn a_killed_primary_with_one_replica_is_replaced() {
     kill9_under_load(Group::plain(1));
+}
+
+#[test]
+fn every_installed_version_is_served_and_replaced() {
+    let complete = std::env::var_os("REDHOLD_ALL_SERVERS").is_some();
+    for version in ["6.2.5", "8.2.3", "valkey-9.1.2"] {
+        if !complete && server_binary(Some(version)).is_none() {
+            eprintln!("not installed: server {version}");
+            continue;
+        }
+        println!("{version}");
+        kill9_under_load(Group::plain_with(2, &ServerOptions::default().version(version)));
+    }
 }
 
 #[test]

@@ -242,8 +242,9 @@ fn spawn(binary: &Path, folder: &Path, port: u16, options: &ServerOptions) -> Ch
         ("protected-mode", "no"),
         ("save", "\"\""),
         ("appendonly", "no"),
-        ("repl-diskless-sync", "yes"),
-        ("repl-diskless-sync-delay", "0"),
+        // After a transfer without a disk the primary streams nothing before it has asked the replica, up to a second.
+        ("repl-diskless-sync", "no"),
+        ("rdb-del-sync-files", "yes"),
         ("repl-backlog-size", "64mb"),
         ("repl-ping-replica-period", "1"),
         ("client-output-buffer-limit", "replica 0 0 0"),
