@@ -232,7 +232,8 @@ impl Machine {
                 Outcome::Done(_) if self.leads(candidate, since) => self.start_verify(candidate, rest, goal),
                 Outcome::Done(_) | Outcome::Unknown => {
                     self.ask(candidate, Step::Probe, PROBE);
-                    State::Promote { since, candidate, rest, goal, unknown: Some(self.now + UNKNOWN) }
+                    let until = unknown.unwrap_or(self.now + UNKNOWN);
+                    State::Promote { since, candidate, rest, goal, unknown: Some(until) }
                 }
                 Outcome::Failed(_) | Outcome::Down(_) => {
                     self.next_candidate(candidate, rest, goal, &words(&outcome))
@@ -242,6 +243,10 @@ impl Machine {
         let Some(until) = unknown else {
             return State::Promote { since, candidate, rest, goal, unknown };
         };
+        if self.is_out(candidate, Kind::Promote) {
+            // Asked again: never another promotion before this one is settled.
+            return State::Promote { since, candidate, rest, goal, unknown };
+        }
         let node = self.node(candidate);
         if self.leads(candidate, since) {
             return self.start_verify(candidate, rest, goal);
@@ -250,7 +255,7 @@ impl Machine {
             return self.next_candidate(candidate, rest, goal, "it does not show that it leads");
         }
         let still_replica = node.answered_since(since).is_some_and(|facts| facts.role == Role::Replica);
-        if still_replica && !self.is_out(candidate, Kind::Promote) {
+        if still_replica {
             self.ask(candidate, Step::Promote, PROMOTE);
         }
         self.wake_at(until);
