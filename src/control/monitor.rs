@@ -149,6 +149,7 @@ struct MarksSeen {
     last_byte_ms: u64,
     losses: u64,
     long_request: bool,
+    paused_until_ms: u64,
 }
 
 struct ProbeEnd {
@@ -203,6 +204,7 @@ impl Watch {
             }
         }
         self.read_losses();
+        self.read_pause(now);
         let oldest = self.under_way.first().map(|(_, began)| now.saturating_duration_since(*began));
         let wanted = match oldest {
             None => 1,
@@ -320,6 +322,17 @@ impl Watch {
     fn tell(&mut self, health: Health, at: Instant, error: Option<String>) {
         let observation = Observation { node: self.dial.node, at, health };
         self.told.push(Heard::Look(Look { observation, ping: None, error }));
+    }
+
+    /// A pause that a client ordered is told before its silence is.
+    fn read_pause(&mut self, now: Instant) {
+        let until =
+            self.dial.marks.of(self.dial.node).paused_until_ms.load(std::sync::atomic::Ordering::Relaxed);
+        let left = until.saturating_sub(self.dial.marks.millis(now));
+        if until != self.marks.paused_until_ms && left > 0 {
+            self.told.push(Heard::Signal(self.dial.node, Signal::Paused(Duration::from_millis(left))));
+        }
+        self.marks.paused_until_ms = until;
     }
 
     fn read_losses(&mut self) {

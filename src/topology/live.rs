@@ -17,6 +17,9 @@ pub struct NodeMarks {
     pub writes_in_flight: AtomicU64,
     /// Milliseconds (same origin) since when the oldest unanswered request is one of the long-running class; 0: none.
     pub long_request_since_ms: AtomicU64,
+    /// Milliseconds (same origin) until when a client's CLIENT PAUSE of all commands silences the node; 0 or past:
+    /// not at all.
+    pub paused_until_ms: AtomicU64,
 }
 
 /// The marks of all nodes, by [`NodeId`].

@@ -174,6 +174,23 @@ async fn marks_of_the_data_path_become_signals() {
     wait_for_signal(&mut watched, &Signal::LongRequest(false)).await;
 }
 
+#[tokio::test]
+async fn a_pause_that_a_client_ordered_is_told_once() {
+    let server = redis(&[]);
+    let mut watched = Watched::start(server.address(), "");
+    watched.look_that(answered).await;
+    let until = watched.marks.millis(Instant::now()) + 3_600_000;
+    watched.marks.of(NODE).paused_until_ms.store(until, Ordering::Relaxed);
+    let mut told = Vec::new();
+    for _ in 0..20 {
+        if let Heard::Signal(NODE, signal) = watched.next().await {
+            told.push(signal);
+        }
+    }
+    let [Signal::Paused(left)] = told[..] else { panic!("{told:?}") };
+    assert!(left > Duration::from_secs(3000) && left <= Duration::from_secs(3600), "{left:?}");
+}
+
 async fn wait_for_signal(watched: &mut Watched, wanted: &Signal) {
     loop {
         if let Heard::Signal(NODE, signal) = watched.next().await {
