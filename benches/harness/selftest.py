@@ -6,6 +6,7 @@ import threading
 
 from . import measure, processes, targets
 from .processes import Failed
+from .resp import Client
 
 
 def run(work, tools):
@@ -20,12 +21,21 @@ def run(work, tools):
                 if tool not in void and void:
                     continue
                 verdict = _verdict(stage, target, tool, case)
-                good = (verdict is not None) == bool(void)
+                # A fault of the direct connection would be the self-test's own.
+                good = verdict.startswith(f"{name}, ") if void and verdict else bool(void) == bool(verdict)
                 wrong += not good
+                _quiet(stage)
                 print(f"{'ok' if good else 'NOT OK'}: {name}, {tool}: {verdict or 'counted'}")
     finally:
         stage.close()
     return 1 if wrong else 0
+
+
+def _quiet(stage):
+    """A run that was broken off leaves requests on their way, which must not meet the next check."""
+    with Client(stage.server.port) as server:
+        alone = lambda: server.info("clients")["connected_clients"] == "1"  # noqa: E731
+        processes.wait_until(alone, "the server has no other client")
 
 
 def _verdict(stage, target, tool, case):
