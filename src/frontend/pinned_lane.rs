@@ -301,6 +301,9 @@ impl Connection {
     /// Strikes the oldest request off; a SELECT that was executed beside a transaction moves the session.
     fn replied(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
         let Some(sent) = lane.sent.pop_front() else { return };
+        if reply == b"+OK\r\n" {
+            self.worker.note_pause(lane.target.node, &sent);
+        }
         if sent.row.spec().name == "select" && reply == b"+OK\r\n" {
             let word = cursor::nth_word(&sent.request, 1);
             if let Some(db) = word.as_deref().and_then(crate::session::parse_db) {

@@ -16,6 +16,8 @@ use crate::topology::{Marks, NodeId};
 
 use super::Settings;
 use super::client::ClientRef;
+use super::cursor;
+use super::purpose::Sent;
 use super::redo::RetryRules;
 use super::shared::Shared;
 
@@ -241,6 +243,23 @@ impl Worker {
 
     pub(super) fn long_ended(&self, client: u64) {
         self.long.borrow_mut().remove(&client);
+    }
+
+    /// A client's CLIENT PAUSE of all commands, once the node has agreed, silences the node without being its death.
+    pub(super) fn note_pause(&self, node: NodeId, sent: &Sent) {
+        let mark = &self.marks.of(node).paused_until_ms;
+        match sent.row.spec().name {
+            "client|pause"
+                if !cursor::nth_word(&sent.request, 3)
+                    .is_some_and(|mode| mode.eq_ignore_ascii_case(b"write")) =>
+            {
+                let asked = cursor::nth_word(&sent.request, 2);
+                let millis = asked.and_then(|text| std::str::from_utf8(&text).ok()?.parse::<u64>().ok());
+                mark.store(self.marks.millis(Instant::now()) + millis.unwrap_or(0), Ordering::Relaxed);
+            }
+            "client|unpause" => mark.store(0, Ordering::Relaxed),
+            _ => {}
+        }
     }
 
     /// Tells the monitor of which nodes a silence would be explained by the request that they work on.

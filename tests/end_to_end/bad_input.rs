@@ -12,6 +12,7 @@ both_ways!(
     a_broken_request_costs_the_good_ones_before_it_nothing,
     keys_over_a_large_keyspace,
     a_script_of_two_seconds,
+    a_pause_that_a_client_ordered,
 );
 
 direct_only!(strangers_may_send_only_small_requests,);
@@ -208,4 +209,15 @@ fn beyond_max_clients_a_client_is_told_so() {
     eventually(LONG, "there is room again", || {
         proxy.client().try_cmd(&["PING"]).is_ok_and(|reply| reply.error().is_none())
     });
+}
+
+fn a_pause_that_a_client_ordered(way: Way) {
+    let target = Target::new(way, 1);
+    let mut client = target.client();
+    assert_eq!(client.cmd(&["SET", "k", "before"]), Value::ok());
+    assert_eq!(client.cmd(&["CLIENT", "PAUSE", "4000"]), Value::ok());
+    assert_eq!(client.cmd(&["GET", "k"]), Value::bulk("before"));
+    if let Some(proxy) = &target.proxy {
+        assert_eq!(proxy.status()["epoch"], 1, "a silence that a client ordered is no failure");
+    }
 }
