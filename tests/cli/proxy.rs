@@ -164,6 +164,7 @@ fn traffic_and_a_failover_move_the_metrics_by_known_amounts() {
     let set = r#"redhold_commands_total{command="set",node_role="primary"}"#;
     let changed = r#"redhold_failovers_total{kind="failover",result="changed"}"#;
     let refused = r#"redhold_errors_total{kind="managed"}"#;
+    eventually(LONG, "the client that found the proxy ready is gone", || value("redhold_clients") == 0.0);
     let before = [set, refused, "redhold_client_connections_total", "redhold_clients"].map(value);
     let mut client = proxy.client();
     for _ in 0..100 {
