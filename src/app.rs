@@ -48,9 +48,16 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
         config.control.nodes.iter().map(|node| node.address.to_string()).collect(),
         config.frontend.workers,
     ));
-    let reads = config.control.reads.clone();
+    let (reads, credentials) = (config.control.reads.clone(), config.control.credentials.clone());
     let (handle, brain) = control::start(config.control, marks.clone()).map_err(|error| error.to_string())?;
     let (delay, drain) = (config.frontend.drain_delay, Drain::default());
+    let begins = drain.clone();
+    let control = frontend::Control {
+        status: handle.status.clone(),
+        orders: handle.orders.clone(),
+        drain: Arc::new(move || begins.begin()),
+        credentials,
+    };
     let parts = Parts {
         settings: config.frontend,
         backend: config.backend,
@@ -58,6 +65,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
         routes: handle.routes.clone(),
         marks,
         metrics: metrics.clone(),
+        control,
     };
     let frontend =
         Frontend::start(parts, sockets).map_err(|error| format!("cannot serve clients: {error}"))?;

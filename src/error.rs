@@ -32,6 +32,11 @@ pub enum Failure {
         /// Upper case name.
         command: String,
     },
+    /// Redhold owns this setting. Not executed.
+    ManagedSetting {
+        /// CONFIG, the subcommand and the setting.
+        what: String,
+    },
     /// A SCAN cursor of another epoch. Not executed; start again from 0.
     Cursor {
         /// Epoch of the cursor.
@@ -77,6 +82,11 @@ impl std::fmt::Display for Failure {
             Self::Managed { command } => {
                 write!(f, "ERR {command} is managed by Redhold, see PROXY SWITCHOVER")
             }
+            Self::ManagedSetting { what } => write!(
+                f,
+                "ERR {what} is managed by Redhold, which keeps the group together by it; nothing was changed \
+                 (proxy.owned_commands = \"pass\" lets it through)"
+            ),
             Self::Cursor { of, now } => {
                 write!(f, "ERR cursor belongs to epoch {of} (now {now}): start again from 0")
             }

@@ -46,6 +46,7 @@ pub struct Pinned {
     partial: BytesMut,
     streaming: bool,
     around: Surroundings,
+    server_id: Option<i64>,
 }
 
 impl Pinned {
@@ -63,7 +64,19 @@ impl Pinned {
             partial: BytesMut::new(),
             streaming: false,
             around,
+            server_id: None,
         })
+    }
+
+    /// How the server calls this connection, once somebody has asked and noted it.
+    #[must_use]
+    pub fn server_id(&self) -> Option<i64> {
+        self.server_id
+    }
+
+    /// Notes the server's reply to CLIENT ID.
+    pub fn note_server_id(&mut self, id: i64) {
+        self.server_id = Some(id);
     }
 
     /// Where it leads.

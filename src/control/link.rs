@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 
 use crate::net::{self, SocketOptions};
 use crate::resp::{self, Value, encode};
-use crate::topology::{Address, Marks, NodeId};
+use crate::topology::{Address, Marks, NodeId, OwnAddress};
 
 use super::Credentials;
 
@@ -77,6 +77,7 @@ pub(super) struct Link {
     authenticates: bool,
     node: NodeId,
     marks: Arc<Marks>,
+    _own: Option<OwnAddress>,
 }
 
 impl Dial {
@@ -86,8 +87,10 @@ impl Dial {
         let stream = net::connect(&self.address.host, self.address.port, wait, &self.options)
             .await
             .map_err(|error| unconnected(&error))?;
+        let own = stream.local_addr().ok().map(|address| self.marks.own_address(address));
         let mut link = Link {
             stream,
+            _own: own,
             inbound: BytesMut::with_capacity(8 << 10),
             outbound: BytesMut::new(),
             greetings: 0,

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::telemetry::{Direction, ErrorKind, Side};
 
 use super::cursor;
 use super::redo::{self, Fate, Redo, Redos};
+use super::registry::Live;
 use super::stream::Writer;
 use super::window::Window;
 use super::worker::Worker;
@@ -28,8 +30,11 @@ pub(super) const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 /// What has to happen to the one reply that a client waits for.
 #[derive(Debug)]
 pub(super) enum Special {
-    /// A session command: the connection looks at the reply before the client gets it.
-    Session,
+    /// A session command: the connection looks at the reply before the client gets it. With the request as the
+    /// client sent it, since something else was sent in its place.
+    Session(Bytes),
+    /// An order of PROXY, on which others work meanwhile.
+    Order,
     /// A reply of the SCAN family, whose cursor is stamped with this epoch.
     Cursor(u64),
 }
@@ -37,6 +42,8 @@ pub(super) enum Special {
 /// See the module's text.
 pub(super) struct Client {
     pub(super) id: u64,
+    /// What other threads see of it.
+    pub(super) live: Arc<Live>,
     pub(super) worker: Rc<Worker>,
     pub(super) writer: Writer,
     pub(super) out: RefCell<BytesMut>,
@@ -86,8 +93,10 @@ impl PartialEq for ClientRef {
 
 impl Client {
     pub(super) fn shared(id: u64, worker: Rc<Worker>, writer: Writer) -> ClientRef {
+        let live = Live::new(Instant::now());
         ClientRef(Rc::new(Self {
             id,
+            live,
             worker,
             writer,
             out: RefCell::default(),
@@ -142,6 +151,7 @@ impl Client {
                 Ok(0) => return false,
                 Ok(count) => {
                     self.worker.metrics.bytes(Side::Client, Direction::Out, count as u64);
+                    self.live.wrote(count);
                     out.advance(count);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return true,
@@ -179,8 +189,9 @@ impl Client {
     /// Takes a reply whose content matters to the session or carries a cursor.
     fn take_special(&self, frame: &[u8]) -> bool {
         match self.special.take() {
-            None => false,
-            Some(Special::Session) => {
+            // Nothing is sent while an order is worked on.
+            None | Some(Special::Order) => false,
+            Some(Special::Session(_)) => {
                 self.session_reply.replace(Some(Bytes::copy_from_slice(frame)));
                 true
             }
@@ -252,13 +263,17 @@ impl Caller for ClientRef {
             let request = &lost.requests[start..start + len];
             start += len;
             self.struck(lost.tag, 1);
-            let special = self.special.take().is_some();
+            let special = self.special.take();
             if broken && index == 0 {
                 self.doom("a reply was cut off in its middle");
                 continue;
             }
+            if let Some(Special::Session(original)) = special {
+                self.redo.borrow_mut().lost(Redo::again(&original, lost.resent, lost.since));
+                continue;
+            }
             let row = RowId(lost.tag);
-            let fate = if start > lost.written || special || row.spec().lane == Lane::Session {
+            let fate = if start > lost.written || special.is_some() || row.spec().lane == Lane::Session {
                 Fate::NotSent
             } else {
                 let waited = now.duration_since(lost.since);

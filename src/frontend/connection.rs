@@ -13,13 +13,14 @@ use std::time::Instant;
 use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 
-use crate::backend::{Identity, Pipeline};
+use crate::backend::Pipeline;
 use crate::resp::{Limits, ProtocolError, RequestScanner, Scan};
 use crate::telemetry::{Direction, ErrorKind, Side};
 
 use super::client::{Client, ClientRef};
 use super::lane::PinnedLane;
 use super::redo::Redo;
+use super::registry::Held;
 use super::session::Session;
 use super::shared::Ending;
 use super::stream::{Reader, Writer};
@@ -51,6 +52,8 @@ pub(super) struct Connection {
     /// The pipeline that took the last request for the primary; asked for again when it is closed.
     pub(super) primary: Option<Pipeline<ClientRef>>,
     pub(super) pinned: Option<Box<PinnedLane>>,
+    /// The client table shows what is held on a connection of its own.
+    shown: bool,
 }
 
 /// What became of a request.
@@ -63,11 +66,11 @@ pub(super) enum Step {
 }
 
 impl Connection {
-    pub(super) fn new(id: u64, worker: Rc<Worker>, reader: Reader, writer: Writer, peer: String) -> Self {
+    pub(super) fn new(id: u64, worker: Rc<Worker>, reader: Reader, writer: Writer) -> Self {
         let client = Client::shared(id, worker.clone(), writer);
         Self {
             client,
-            session: Session::new(peer, Identity::fresh()),
+            session: Session::new(),
             worker,
             reader,
             unread: BytesMut::new(),
@@ -77,6 +80,7 @@ impl Connection {
             waits: false,
             primary: None,
             pinned: None,
+            shown: false,
         }
     }
 
@@ -122,7 +126,10 @@ impl Connection {
             scanner.reset();
             self.scanner = scanner;
             match step {
-                Ok(len) => taken += len,
+                Ok(len) => {
+                    self.client.live.took();
+                    taken += len;
+                }
                 Err(step) => return (taken, step),
             }
         }
@@ -228,6 +235,7 @@ impl Connection {
         }
         let bytes = buffer.filled();
         worker.metrics.bytes(Side::Client, Direction::In, bytes.len() as u64);
+        self.client.live.read(bytes.len(), worker.now());
         if bytes.is_empty() {
             self.ended = true;
             return Poll::Ready(Step::Wait);
@@ -294,6 +302,16 @@ impl Connection {
         parked || (self.is_owed_nothing() && held)
     }
 
+    /// Brings the client table up to date about what no request tells it.
+    fn show(&mut self) {
+        let client = &self.client;
+        client.live.buffers(self.unread.len(), client.out.borrow().len());
+        if self.pinned.is_some() || self.shown {
+            self.shown = self.pinned.is_some();
+            client.live.hold(self.pinned.as_ref().map_or_else(Held::default, |lane| lane.purpose.shown()));
+        }
+    }
+
     /// Writes; true when nothing is left to write.
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
         if self.client.out.borrow().is_empty() {
@@ -324,11 +342,18 @@ impl Future for Connection {
         let known = this.client.waker.borrow().as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         if !known {
             this.client.waker.replace(Some(cx.waker().clone()));
+            this.client.live.wake_by(cx.waker());
+        }
+        if this.client.live.is_killed() {
+            // At once, as Redis does: what it has not read it will not get.
+            this.ended = true;
+            this.client.doom("CLIENT KILL");
         }
         this.worker.begin_turn();
         for _ in 0..STEPS_PER_POLL {
             let progress = this.client.doomed.get().is_none() && this.step(cx);
             this.worker.publish_writes();
+            this.show();
             let written = this.write(cx);
             if let Some(reason) = this.client.doomed.get() {
                 if written || this.ended {

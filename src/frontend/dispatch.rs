@@ -34,6 +34,7 @@ impl Connection {
             return Step::Wait;
         }
         let class = classify(request);
+        self.client.live.looks_at(class.row);
         let dispatched = Dispatched { request: *request, class, resent, since };
         if self.pinned.is_some() {
             return self.dispatch_pinned(&dispatched);
@@ -45,7 +46,7 @@ impl Connection {
             Lane::Shared => self.send_shared(&dispatched),
             Lane::Scan => self.send_scan(&dispatched),
             Lane::Session => self.session_command(&dispatched),
-            Lane::Clients => self.clients_command(&dispatched),
+            Lane::Clients => self.client_command(&dispatched),
             Lane::Owned | Lane::Own if is_http(request) => {
                 // Redis takes these for a web page's attack on its port and says nothing.
                 self.client.doom("an HTTP request");

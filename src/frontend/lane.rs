@@ -41,6 +41,10 @@ pub(super) struct PinnedLane {
     pub(super) sent: VecDeque<Sent>,
     /// Replies to come to requests of the proxy's own, before any of the client's.
     pub(super) swallow: u32,
+    /// The first of those is the reply to CLIENT ID.
+    pub(super) asks_id: bool,
+    /// That reply.
+    pub(super) server_id: Option<i64>,
     pub(super) since: Instant,
     /// The rest of a large request that is still to come from the client.
     pub(super) tail: Option<RequestTail>,
@@ -83,6 +87,8 @@ impl PinnedLane {
             purpose,
             sent: VecDeque::new(),
             swallow: 0,
+            asks_id: false,
+            server_id: None,
             since,
             tail: None,
             middle: None,
@@ -110,7 +116,7 @@ impl PinnedLane {
     /// Notes a request whose reply the client is owed.
     pub(super) fn owe(&mut self, request: &Bytes, row: RowId, resent: bool) {
         let kept = if request.len() <= COPY_MAX { request.clone() } else { Bytes::new() };
-        self.sent.push_back(Sent { request: kept, len: request.len(), row, resent });
+        self.sent.push_back(Sent { request: kept, len: request.len(), row, resent, local: None });
     }
 
     /// Bytes that the node has not been sent yet.

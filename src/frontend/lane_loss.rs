@@ -20,6 +20,7 @@ impl Connection {
     /// The connection is gone. `refused`: the node gave the work back because it is no primary.
     pub(super) fn lane_lost(&mut self, mut lane: Box<PinnedLane>, refused: bool) {
         self.worker.long_ended(self.client.id);
+        self.client.live.unpark();
         if lane.middle == Some(true) {
             self.client.doom("a reply was cut off in its middle");
             return;

@@ -1,55 +1,56 @@
-//! Commands that Redhold answers itself: the client table, what it owns, PROXY.
+//! What Redhold owns: commands and settings that would change the group behind its back.
 
-use bytes::BytesMut;
-
+use crate::command::Lane;
 use crate::error::Failure;
-use crate::resp::encode;
+use crate::resp::Request;
 
+use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
-use super::registry::Entry;
-use super::session::Local;
 
 impl Connection {
-    /// CLIENT ID, INFO, LIST, KILL, UNBLOCK.
-    pub(super) fn clients_command(&mut self, dispatched: &Dispatched<'_>) -> Step {
-        let mut said = BytesMut::new();
-        match dispatched.request.arg(1).to_ascii_lowercase().as_slice() {
-            b"id" => encode::integer(&mut said, i64::try_from(self.client.id).unwrap_or(i64::MAX)),
-            _ => return self.send_shared(dispatched),
-        }
-        self.admit(dispatched, Local::Say(said.freeze()))
-    }
-
-    /// What would change the group behind Redhold's back.
+    /// What would change the group behind Redhold's back is refused, or passed on a connection of its own where the
+    /// configuration says so.
     pub(super) fn owned_command(&mut self, dispatched: &Dispatched<'_>) -> Step {
-        let command = String::from_utf8_lossy(dispatched.request.name()).to_ascii_uppercase();
-        self.answer_failure(&Failure::Managed { command })
+        if self.worker.settings.pass_owned_commands {
+            return self.pin(dispatched);
+        }
+        if !self.is_owed_nothing() {
+            return Step::Wait;
+        }
+        let refusal = refusal(&dispatched.request);
+        match asked_settings(&dispatched.request) {
+            Some(words) => {
+                let local = Local::Settings(dispatched.request.arg(3).to_vec(), Box::new(refusal));
+                self.ask_locally(dispatched, Asked::new(words, Some(local)))
+            }
+            None => self.admit(dispatched, Local::Owned(refusal)),
+        }
     }
 
-    /// PROXY …
-    pub(super) fn proxy_command(&mut self, dispatched: &Dispatched<'_>) -> Step {
-        let _ = dispatched;
-        self.answer(|out| encode::error(out, "ERR unknown PROXY subcommand. Try PROXY HELP."))
+    /// In place of a command that Redhold owns, on a connection of the client's own: a request that every server
+    /// refuses, so that a transaction that it stands in is refused too.
+    pub(super) fn owned_asked(&self, dispatched: &Dispatched<'_>) -> Option<Asked> {
+        let refused = dispatched.class.lane == Lane::Owned && !self.worker.settings.pass_owned_commands;
+        refused.then(|| {
+            Asked::new(vec![b"REPLICAOF".to_vec()], Some(Local::Owned(refusal(&dispatched.request))))
+        })
     }
+}
 
-    /// Tells the client table what it may show of this client.
-    pub(super) fn register(&self) {
-        let session = &self.session;
-        let login = session.identity.login.as_ref();
-        let user = login.and_then(|login| login.user.as_deref()).unwrap_or(b"default");
-        self.worker.shared.registry.put(
-            self.client.id,
-            Entry {
-                peer: session.peer.clone(),
-                name: session.name.clone(),
-                lib_name: session.lib_name.clone(),
-                lib_ver: session.lib_ver.clone(),
-                user: String::from_utf8_lossy(user).into_owned(),
-                db: session.identity.db,
-                resp: session.identity.proto.version(),
-                connected: None,
-            },
-        );
+fn refusal(request: &Request<'_>) -> Failure {
+    let upper = |index: usize| String::from_utf8_lossy(request.arg(index)).to_ascii_uppercase();
+    let name = upper(0);
+    if name != "CONFIG" {
+        return Failure::Managed { command: name };
     }
+    let setting = if request.len() > 2 { request.arg(2).to_ascii_lowercase() } else { Vec::new() };
+    let what = format!("CONFIG {} {}", upper(1), String::from_utf8_lossy(&setting));
+    Failure::ManagedSetting { what: what.trim_end().to_owned() }
+}
+
+/// CONFIG SET of one setting to its present value changes nothing and is granted: this asks for the present value.
+fn asked_settings(request: &Request<'_>) -> Option<Vec<Vec<u8>>> {
+    let sets = request.len() == 4 && request.arg(1).eq_ignore_ascii_case(b"set");
+    sets.then(|| vec![b"CONFIG".to_vec(), b"GET".to_vec(), request.arg(2).to_vec()])
 }

@@ -11,13 +11,14 @@ use bytes::BytesMut;
 use crate::backend::{DialError, Piece, Pinned, Target};
 use crate::command::{Effect, Lane};
 use crate::error::Failure;
-use crate::resp::encode;
+use crate::resp::{self, Value, encode};
 use crate::routing::Choice;
 
 use super::connection::{Connection, Step};
 use super::cursor;
 use super::dispatch::{Dispatched, Held};
 use super::lane::{Counted, Line, PinnedLane};
+use super::monitor_line;
 use super::purpose::{After, BARRIER, Purpose, Verdict};
 
 /// With this much unwritten output of the client its pinned connection is not read: the node feels the slow reader.
@@ -28,6 +29,9 @@ pub(super) const SEND_PAUSE: usize = 256 << 10;
 
 /// Requests without a reply on one pinned connection; the next one waits.
 const OWED_MAX: usize = 1024;
+
+/// Asks under which id the server knows the connection.
+const ASK_ID: &[u8] = b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
 
 /// Why a lane can go no further.
 enum Ended {
@@ -55,12 +59,29 @@ impl Connection {
         match self.take_lane(purpose, dispatched.since) {
             Err(step) => step,
             Ok(mut lane) => {
+                if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait { .. }) {
+                    self.park(&mut lane);
+                }
                 if dispatched.class.lane == Lane::Wait {
-                    lane.swallow = 1;
+                    lane.swallow += 1;
                     lane.write(BARRIER);
                 }
                 self.pinned = Some(lane);
                 self.send_pinned(dispatched)
+            }
+        }
+    }
+
+    /// Who waits can be unblocked by the id that the connection has at the server.
+    fn park(&self, lane: &mut PinnedLane) {
+        match &lane.line {
+            Line::Open(pinned) if pinned.server_id().is_some() => {
+                pinned.server_id().inspect(|id| self.client.live.park(*id));
+            }
+            _ => {
+                lane.asks_id = true;
+                lane.swallow += 1;
+                lane.write(ASK_ID);
             }
         }
     }
@@ -124,6 +145,11 @@ impl Connection {
     fn send_pinned(&mut self, dispatched: &Dispatched<'_>) -> Step {
         let Dispatched { request, class, resent, .. } = dispatched;
         let proto = self.session.identity.proto;
+        // What concerns the client table must not reach the proxy's own connection, except in MULTI, where the server
+        // has to execute it.
+        let queueing = self.pinned.as_ref().is_some_and(|lane| lane.purpose.is_queueing());
+        let asked = (class.lane == Lane::Clients && !queueing).then(|| self.client_asked(request));
+        let asked = asked.or_else(|| self.owned_asked(dispatched));
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let mut bytes = BytesMut::new();
         if class.lane == Lane::Scan && cursor::stamp(lane.target.epoch) != 0 {
@@ -134,6 +160,12 @@ impl Connection {
             }
         } else {
             request.write_multibulk(&mut bytes);
+        }
+        let (mut local, mut original) = (None, None);
+        if let Some(asked) = asked {
+            original = Some(std::mem::take(&mut bytes).freeze());
+            bytes = asked.bytes();
+            local = asked.local.map(Box::new);
         }
         let bytes = bytes.freeze();
         // Behind EXEC and DISCARD nothing is sent before their reply: what follows may belong elsewhere.
@@ -146,6 +178,10 @@ impl Connection {
             Some(answered) => {
                 if answered {
                     lane.owe(&bytes, class.row, *resent);
+                    if let (Some(local), Some(sent)) = (local, lane.sent.back_mut()) {
+                        sent.request = original.unwrap_or_default();
+                        sent.local = Some(local);
+                    }
                 }
                 lane.write(&bytes);
             }
@@ -244,31 +280,38 @@ impl Connection {
             Piece::Part { kind, bytes, last } => (kind, bytes, last),
         };
         if let Some(mine) = lane.middle {
-            if mine {
-                self.client.out.borrow_mut().extend_from_slice(bytes);
-            }
-            if last {
-                lane.middle = None;
-                if mine {
-                    lane.sent.pop_front();
-                }
-            }
+            self.take_further(lane, mine, bytes, last);
             return Ok(());
         }
         if lane.swallow > 0 && kind != b'>' {
             lane.swallow -= u32::from(last);
+            if last && std::mem::take(&mut lane.asks_id) {
+                self.id_answered(lane, bytes);
+            }
             return Ok(());
         }
         let (proto, epoch) = (self.session.identity.proto, lane.target.epoch);
         if self.is_refused_parked(lane, bytes) {
             return Err(Ended::Refused);
         }
-        let verdict = lane.purpose.on_frame(kind, bytes, last, proto, epoch);
+        let mut verdict = lane.purpose.on_frame(kind, bytes, last, proto, epoch);
+        if verdict == Verdict::Extra
+            && lane.purpose.watches()
+            && monitor_line::is_redholds(bytes, |address| self.worker.shared.marks.is_own(address))
+        {
+            verdict = Verdict::Drop;
+        }
         if !last {
             lane.middle = Some(verdict != Verdict::Drop);
         }
         let mut out = self.client.out.borrow_mut();
         match verdict {
+            Verdict::Reply if last && answered_here(lane, kind) => {
+                drop(out);
+                if let Some(local) = lane.sent.pop_front().and_then(|sent| sent.local) {
+                    self.carry_out(*local, bytes);
+                }
+            }
             Verdict::Reply => {
                 out.extend_from_slice(bytes);
                 drop(out);
@@ -298,6 +341,26 @@ impl Connection {
         Ok(())
     }
 
+    /// The server said how it calls the connection, or refused to.
+    fn id_answered(&self, lane: &mut PinnedLane, reply: &[u8]) {
+        let Ok(Some((Value::Integer(id), _))) = resp::decode(reply) else { return };
+        self.client.live.park(id);
+        lane.server_id = Some(id);
+    }
+
+    /// A further piece of a large reply goes where its first one went.
+    fn take_further(&mut self, lane: &mut PinnedLane, mine: bool, bytes: &[u8], last: bool) {
+        if mine {
+            self.client.out.borrow_mut().extend_from_slice(bytes);
+        }
+        if last {
+            lane.middle = None;
+            if mine {
+                lane.sent.pop_front();
+            }
+        }
+    }
+
     /// Strikes the oldest request off; a SELECT that was executed beside a transaction moves the session.
     fn replied(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
         let Some(sent) = lane.sent.pop_front() else { return };
@@ -318,6 +381,7 @@ impl Connection {
     fn database_changed(&mut self, db: u32) {
         self.session.identity.db = db;
         self.primary = None;
+        self.register();
     }
 
     /// A parked request that the node will not wait for any more: it was not executed.
@@ -344,8 +408,12 @@ impl Connection {
 
     /// Nothing more is owed: the connection is given back, closed or kept, as its purpose says.
     fn settle_lane(&mut self, mut lane: Box<PinnedLane>) {
+        let mut told = false;
         if lane.sent.is_empty() {
             self.worker.long_ended(self.client.id);
+            if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait { .. }) {
+                told = self.client.live.unpark();
+            }
         }
         if !lane.is_owed_nothing() || lane.swallow > 0 || lane.middle.is_some() {
             self.pinned = Some(lane);
@@ -355,14 +423,22 @@ impl Connection {
             After::Stays => self.pinned = Some(lane),
             After::Closes => {}
             After::Returns => {
-                if let Line::Open(pinned) = lane.take_line()
+                if let Line::Open(mut pinned) = lane.take_line()
                     && pinned.is_quiet()
+                    && !told
                 {
+                    lane.server_id.into_iter().for_each(|id| pinned.note_server_id(id));
                     self.worker.give_idle(*pinned);
                 }
             }
         }
     }
+}
+
+/// Whether the proxy does something in the server's place, whose reply begins with `kind`.
+fn answered_here(lane: &PinnedLane, kind: u8) -> bool {
+    let local = lane.sent.front().and_then(|sent| sent.local.as_ref());
+    local.is_some_and(|local| kind != b'-' || local.replaces_errors())
 }
 
 /// What WAIT or WAITAOF answers when no replica is known to have a write.

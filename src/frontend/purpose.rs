@@ -4,7 +4,10 @@ use crate::command::{Class, Lane, RowId};
 use crate::resp::{Proto, Request};
 use crate::session::{self, Subscriptions, Transaction, Verb, Word};
 
+use super::client_command::Local;
 use super::cursor;
+use super::monitor_line;
+use super::registry::Held;
 
 /// What moves the replication offset on the connection that WAIT will be asked on, so that WAIT speaks of the
 /// client's own earlier writes, which went over other connections.
@@ -46,6 +49,8 @@ pub(super) enum Purpose {
 pub(super) struct Standing {
     /// The request that set it.
     pub(super) setup: Vec<u8>,
+    /// What kind of request that is.
+    row: Option<RowId>,
     /// It was taken back: the connection goes when nothing is owed.
     pub(super) over: bool,
     /// CLIENT TRACKING: keys may have changed unseen while no connection stood.
@@ -192,9 +197,42 @@ impl Purpose {
                     Verdict::Executed(executed.database)
                 }
             },
-            Self::Standing(Standing { watches: true, .. }) => Verdict::Extra,
+            Self::Standing(Standing { watches: true, .. }) if monitor_line::is_line(frame) => Verdict::Extra,
             _ => Verdict::Reply,
         }
+    }
+
+    /// The server takes requests to queue them.
+    pub(super) fn is_queueing(&self) -> bool {
+        matches!(self, Self::Transaction { transaction, .. } if transaction.is_queueing())
+    }
+
+    /// Lines of MONITOR come.
+    pub(super) fn watches(&self) -> bool {
+        matches!(self, Self::Standing(Standing { watches: true, .. }))
+    }
+
+    /// What the client table shows of it.
+    pub(super) fn shown(&self) -> Held {
+        let mut held = Held::default();
+        match self {
+            Self::Transaction { transaction, .. } => {
+                held.queued = transaction.queued();
+                held.flags.multi = held.queued.is_some();
+            }
+            Self::Subscribed(subscriptions) => {
+                held.subscribed = subscriptions.counts();
+                held.flags.pubsub = subscriptions.holds_any();
+            }
+            Self::Standing(standing) => {
+                held.flags.monitor = standing.watches;
+                held.flags.tracking = standing.tracks && !standing.over;
+                held.flags.no_evict = standing.is_set_by("client|no-evict");
+                held.flags.no_touch = standing.is_set_by("client|no-touch");
+            }
+            Self::One { .. } | Self::Blocking | Self::Wait { .. } | Self::Large | Self::Silent(_) => {}
+        }
+        held
     }
 
     /// What becomes of the connection, nothing being owed.
@@ -219,6 +257,11 @@ impl Purpose {
 }
 
 impl Standing {
+    /// Whether it was set by this command and not taken back.
+    fn is_set_by(&self, name: &str) -> bool {
+        !self.over && self.row.is_some_and(|row| row.spec().name == name)
+    }
+
     fn on_request(&mut self, class: &Class, request: &Request<'_>, bytes: &[u8]) {
         if !matches!(class.lane, Lane::Tracking | Lane::ReplyMode | Lane::Monitor) {
             return;
@@ -227,6 +270,7 @@ impl Standing {
             self.over = true;
         } else if class.lane == Lane::Monitor || is_word(request, 2, "on") {
             self.setup = bytes.to_vec();
+            self.row = Some(class.row);
             self.over = false;
         } else if self.setup.is_empty() {
             // CLIENT CACHING without tracking: the server refuses it.
@@ -272,4 +316,20 @@ pub(super) struct Sent {
     pub(super) len: usize,
     pub(super) row: RowId,
     pub(super) resent: bool,
+    /// Unless the reply is an error, the proxy does this in place of the server.
+    pub(super) local: Option<Box<Local>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BARRIER;
+    use crate::resp::{Limits, RequestScanner, Scan};
+
+    #[test]
+    fn the_barrier_is_one_whole_request() {
+        let mut scanner = RequestScanner::default();
+        let scanned = scanner.scan(BARRIER, &Limits::default()).unwrap();
+        assert_eq!(scanned, Scan::Complete { len: BARRIER.len() });
+        assert_eq!(scanner.request(BARRIER).arg(1), b"__redhold:barrier");
+    }
 }

@@ -1,21 +1,203 @@
-//! All clients of the process, for CLIENT LIST and KILL. Locked only when a client comes, goes, changes its name or
-//! is asked for.
+//! All clients of the process, for CLIENT LIST, KILL and UNBLOCK. Locked only when a client comes, goes, changes its
+//! name or is asked for; what changes with every request stands in atomics of its own.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::{Duration, Instant};
 
-#[expect(dead_code, reason = "CLIENT LIST, which lands next, reads it")]
-/// What others may know of a client.
+use crate::command::RowId;
+use crate::resp::Proto;
+use crate::session::{ClientFlags, ClientRow};
+
+/// The two ends of a client's socket.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Entry {
-    pub(super) peer: String,
+pub(super) struct Place {
+    /// The client's, `path:0` for a unix socket.
+    pub(super) addr: String,
+    /// Ours, likewise.
+    pub(super) laddr: String,
+    /// Descriptor.
+    pub(super) fd: i32,
+    /// It is a unix socket.
+    pub(super) unix: bool,
+}
+
+/// What a client has said about itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said {
     pub(super) name: Vec<u8>,
     pub(super) lib_name: Vec<u8>,
     pub(super) lib_ver: Vec<u8>,
-    pub(super) user: String,
+    pub(super) user: Vec<u8>,
     pub(super) db: u32,
-    pub(super) resp: u8,
-    pub(super) connected: Option<std::time::Instant>,
+    pub(super) proto: Proto,
+}
+
+/// What a client holds on a connection of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) flags: ClientFlags,
+    /// Channels, patterns, shard channels.
+    pub(super) subscribed: [usize; 3],
+    /// Requests queued in MULTI.
+    pub(super) queued: Option<usize>,
+}
+
+/// A client that waits on a connection of its own.
+#[derive(Debug)]
+struct Parked {
+    /// The connection's id at the server.
+    server_id: i64,
+    /// Somebody was told this id: the connection may not serve another client.
+    told: bool,
+}
+
+/// The half of a client that other threads reach.
+#[derive(Debug)]
+pub(super) struct Live {
+    connected: Instant,
+    /// Milliseconds since it connected at which it last sent something.
+    heard_ms: AtomicU64,
+    /// Row of its last command, plus 1.
+    row: AtomicU32,
+    commands: AtomicU64,
+    net_in: AtomicU64,
+    net_out: AtomicU64,
+    unread: AtomicUsize,
+    unwritten: AtomicUsize,
+    killed: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+    held: Mutex<Held>,
+    parked: Mutex<Option<Parked>>,
+}
+
+impl Live {
+    pub(super) fn new(connected: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            connected,
+            heard_ms: AtomicU64::default(),
+            row: AtomicU32::default(),
+            commands: AtomicU64::default(),
+            net_in: AtomicU64::default(),
+            net_out: AtomicU64::default(),
+            unread: AtomicUsize::default(),
+            unwritten: AtomicUsize::default(),
+            killed: AtomicBool::default(),
+            waker: Mutex::default(),
+            held: Mutex::default(),
+            parked: Mutex::default(),
+        })
+    }
+
+    /// `bytes` came from the client. Only the client's own thread writes here, so that load and store do.
+    pub(super) fn read(&self, bytes: usize, now: Instant) {
+        let ms = now.saturating_duration_since(self.connected).as_millis();
+        self.heard_ms.store(u64::try_from(ms).unwrap_or(u64::MAX), Ordering::Relaxed);
+        add(&self.net_in, bytes as u64);
+    }
+
+    pub(super) fn wrote(&self, bytes: usize) {
+        add(&self.net_out, bytes as u64);
+    }
+
+    /// A request of this row is looked at.
+    pub(super) fn looks_at(&self, row: RowId) {
+        self.row.store(u32::from(row.0) + 1, Ordering::Relaxed);
+    }
+
+    /// A request was taken.
+    pub(super) fn took(&self) {
+        add(&self.commands, 1);
+    }
+
+    pub(super) fn buffers(&self, unread: usize, unwritten: usize) {
+        self.unread.store(unread, Ordering::Relaxed);
+        self.unwritten.store(unwritten, Ordering::Relaxed);
+    }
+
+    pub(super) fn wake_by(&self, waker: &Waker) {
+        *lock(&self.waker) = Some(waker.clone());
+    }
+
+    pub(super) fn hold(&self, held: Held) {
+        *lock(&self.held) = held;
+    }
+
+    /// The client waits on the connection that the server knows by this id.
+    pub(super) fn park(&self, server_id: i64) {
+        *lock(&self.parked) = Some(Parked { server_id, told: false });
+    }
+
+    /// It waits no more; true when its connection's id was told to somebody meanwhile.
+    pub(super) fn unpark(&self) -> bool {
+        lock(&self.parked).take().is_some_and(|parked| parked.told)
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Relaxed)
+    }
+
+    fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
+        if let Some(waker) = lock(&self.waker).as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+fn add(to: &AtomicU64, more: u64) {
+    to.store(to.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+}
+
+/// A client.
+#[derive(Debug)]
+struct Entry {
+    place: Place,
+    said: Said,
+    live: Arc<Live>,
+}
+
+impl Entry {
+    fn row(&self, id: u64, now: Instant) -> ClientRow {
+        let Self { place, said, live } = self;
+        let age = now.saturating_duration_since(live.connected);
+        let heard = Duration::from_millis(live.heard_ms.load(Ordering::Relaxed));
+        let held = *lock(&live.held);
+        let mut flags = held.flags;
+        flags.blocked = lock(&live.parked).is_some();
+        flags.unix = place.unix;
+        let row = live.row.load(Ordering::Relaxed).checked_sub(1).and_then(|row| u16::try_from(row).ok());
+        ClientRow {
+            id,
+            addr: place.addr.clone(),
+            laddr: place.laddr.clone(),
+            fd: place.fd,
+            name: said.name.clone(),
+            age: age.as_secs(),
+            idle: age.saturating_sub(heard).as_secs(),
+            flags,
+            db: said.db,
+            sub: held.subscribed[0],
+            psub: held.subscribed[1],
+            ssub: held.subscribed[2],
+            multi: held.queued,
+            watch: 0,
+            qbuf: live.unread.load(Ordering::Relaxed),
+            qbuf_free: 0,
+            omem: live.unwritten.load(Ordering::Relaxed),
+            tot_mem: 0,
+            cmd: row.map_or_else(String::new, |row| RowId(row).spec().name.to_owned()),
+            user: said.user.clone(),
+            proto: said.proto,
+            lib_name: said.lib_name.clone(),
+            lib_ver: said.lib_ver.clone(),
+            net_in: live.net_in.load(Ordering::Relaxed),
+            net_out: live.net_out.load(Ordering::Relaxed),
+            commands: live.commands.load(Ordering::Relaxed),
+        }
+    }
 }
 
 /// See the module's text.
@@ -25,21 +207,55 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    pub(super) fn put(&self, id: u64, entry: Entry) {
-        self.lock().insert(id, entry);
+    /// A client came.
+    pub(super) fn enter(&self, id: u64, place: Place, said: Said, live: Arc<Live>) {
+        lock(&self.clients).insert(id, Entry { place, said, live });
+    }
+
+    /// It says something else about itself now.
+    pub(super) fn says(&self, id: u64, said: Said) {
+        if let Some(entry) = lock(&self.clients).get_mut(&id) {
+            entry.said = said;
+        }
     }
 
     pub(super) fn remove(&self, id: u64) {
-        self.lock().remove(&id);
+        lock(&self.clients).remove(&id);
     }
 
-    #[expect(dead_code, reason = "CLIENT LIST, which lands next, reads it")]
-    pub(super) fn all(&self) -> Vec<(u64, Entry)> {
-        self.lock().iter().map(|(id, entry)| (*id, entry.clone())).collect()
+    /// Every client, in the order of ids. One that was killed is none any more, though its thread may not have
+    /// noticed yet.
+    pub(super) fn rows(&self, now: Instant) -> Vec<ClientRow> {
+        let clients = lock(&self.clients);
+        let living = clients.iter().filter(|(_, entry)| !entry.live.is_killed());
+        living.map(|(id, entry)| entry.row(*id, now)).collect()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Entry>> {
-        // No code panics while it holds the lock; a poisoned one still holds whole entries.
-        self.clients.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// One client.
+    pub(super) fn row(&self, id: u64, now: Instant) -> Option<ClientRow> {
+        lock(&self.clients).get(&id).map(|entry| entry.row(id, now))
     }
+
+    /// Ends this client's connection at once.
+    pub(super) fn kill(&self, id: u64) {
+        if let Some(entry) = lock(&self.clients).get(&id) {
+            entry.live.kill();
+        }
+    }
+
+    /// How the server calls the connection on which this client waits, if it does. That connection will serve no
+    /// other client afterwards, so that whoever acts on the id can not hit another one.
+    pub(super) fn parked_at(&self, id: u64) -> Option<i64> {
+        let clients = lock(&self.clients);
+        let mut parked = lock(&clients.get(&id)?.live.parked);
+        parked.as_mut().map(|parked| {
+            parked.told = true;
+            parked.server_id
+        })
+    }
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics while it holds one of these; a poisoned one still holds whole values.
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

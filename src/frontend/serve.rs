@@ -1,6 +1,8 @@
 //! The threads that serve clients: one acceptor, and one worker a core.
 
 use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,12 +17,13 @@ use crate::routing::{self, Routes};
 use crate::telemetry::Metrics;
 use crate::topology::Marks;
 
-use super::Settings;
 use super::connection::Connection;
 use super::listener::{self, Accepted, Bound, Numbered, WorkerDoor};
+use super::registry::Place;
 use super::shared::{Ending, Shared};
 use super::stream;
 use super::worker::{Worker, follow_table};
+use super::{Control, Settings};
 
 /// For what is said to clients when the time to drain is over.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -39,6 +42,8 @@ pub struct Parts {
     pub marks: Arc<Marks>,
     /// What the data path counts.
     pub metrics: Arc<Metrics>,
+    /// What PROXY reads and orders by.
+    pub control: Control,
 }
 
 /// The running threads.
@@ -149,6 +154,7 @@ fn run_worker(
             &parts.routes,
             shared,
             parts.metrics.worker(index),
+            parts.control.clone(),
         );
         tokio::task::spawn_local(follow_table(worker.clone(), parts.routes.clone()));
         tokio::task::spawn_local(wake_at_the_end(worker.clone(), ends));
@@ -165,18 +171,18 @@ async fn wake_at_the_end(worker: Rc<Worker>, mut ends: watch::Receiver<Ending>) 
 
 async fn take_clients(worker: Rc<Worker>, mut clients: mpsc::Receiver<Numbered>, count: Arc<AtomicUsize>) {
     while let Some((id, accepted)) = clients.recv().await {
+        let place = place_of(&accepted);
         let split = match accepted {
-            Accepted::Tcp(stream, peer) => tokio::net::TcpStream::from_std(stream)
-                .map(|stream| (stream::split_tcp(stream), peer.to_string())),
-            Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream)
-                .map(|stream| (stream::split_unix(stream), String::from("unix:0"))),
+            Accepted::Tcp(stream, _) => tokio::net::TcpStream::from_std(stream).map(stream::split_tcp),
+            Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(stream::split_unix),
         };
         let (worker, count) = (worker.clone(), count.clone());
         tokio::task::spawn_local(async move {
-            if let Ok(((reader, writer), peer)) = split {
-                let connection = Connection::new(id, worker.clone(), reader, writer, peer);
+            if let Ok((reader, writer)) = split {
+                let connection = Connection::new(id, worker.clone(), reader, writer);
                 worker.enter(&connection.client);
-                connection.register();
+                let (said, live) = (connection.session.shown(), connection.client.live.clone());
+                worker.shared.registry.enter(id, place, said, live);
                 connection.await;
                 worker.leave(id);
             }
@@ -187,4 +193,22 @@ async fn take_clients(worker: Rc<Worker>, mut clients: mpsc::Receiver<Numbered>,
     }
     // The acceptor is gone; clients that are still here are served until the process ends.
     std::future::pending::<()>().await;
+}
+
+/// The ends of a socket as Redis's client table names them.
+fn place_of(accepted: &Accepted) -> Place {
+    match accepted {
+        Accepted::Tcp(stream, peer) => Place {
+            addr: peer.to_string(),
+            laddr: stream.local_addr().map(|address| address.to_string()).unwrap_or_default(),
+            fd: stream.as_raw_fd(),
+            unix: false,
+        },
+        Accepted::Unix(stream) => {
+            let address = stream.local_addr().ok();
+            let path = address.as_ref().and_then(|address| address.as_pathname());
+            let place = format!("{}:0", path.unwrap_or_else(|| Path::new("")).display());
+            Place { addr: place.clone(), laddr: place, fd: stream.as_raw_fd(), unix: true }
+        }
+    }
 }

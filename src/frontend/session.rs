@@ -6,23 +6,24 @@
 
 use std::rc::Rc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use zeroize::Zeroizing;
 
 use crate::backend::{Identity, Login};
-use crate::resp::{Limits, Proto, RequestScanner, encode};
+use crate::resp::{Limits, RequestScanner, encode};
+use crate::session::{self, Greeting, Hello};
 
 use super::client::Special;
+use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
+use super::registry::Said;
 
 /// See the module's text.
 pub(super) struct Session {
-    pub(super) peer: String,
     pub(super) identity: Identity,
-    pub(super) name: Vec<u8>,
-    pub(super) lib_name: Vec<u8>,
-    pub(super) lib_ver: Vec<u8>,
+    /// Name and library. User, dialect and database are those of `identity`.
+    pub(super) said: Greeting,
     /// Epoch under which its last write was sent; 0: it wrote nothing.
     pub(super) wrote_in: u64,
     /// The server has answered this identity with something else than `-NOAUTH`.
@@ -41,29 +42,16 @@ enum Effect {
     /// The reply is handed on.
     Become,
     /// As `Become`; the reply is HELLO's and speaks of the proxy's connection where it should of the client's.
-    Hello { name: Option<Vec<u8>> },
-    /// The server admits this client: the proxy's own answer is given instead of the reply.
+    Hello { name: Option<bytes::Bytes> },
+    /// Unless it is an error, the proxy does this in place of the server.
     Local(Local),
 }
 
-/// A change that concerns the session alone.
-#[derive(Clone)]
-pub(super) enum Local {
-    SetName(Vec<u8>),
-    SetLibName(Vec<u8>),
-    SetLibVer(Vec<u8>),
-    /// Nothing changes; this is the answer.
-    Say(Bytes),
-}
-
 impl Session {
-    pub(super) fn new(peer: String, identity: Identity) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            peer,
-            identity,
-            name: Vec::new(),
-            lib_name: Vec::new(),
-            lib_ver: Vec::new(),
+            identity: Identity::fresh(),
+            said: Greeting::default(),
             wrote_in: 0,
             admitted: false,
             pending: None,
@@ -73,8 +61,21 @@ impl Session {
     /// As RESET leaves it.
     fn reset(&mut self) {
         self.identity = Identity::fresh();
-        self.name.clear();
+        self.said.reset();
         self.admitted = false;
+    }
+
+    /// What the client table shows of it.
+    pub(super) fn shown(&self) -> Said {
+        let login = self.identity.login.as_ref();
+        Said {
+            name: self.said.name().to_vec(),
+            lib_name: self.said.lib_name().to_vec(),
+            lib_ver: self.said.lib_ver().to_vec(),
+            user: login.and_then(|login| login.user.clone()).unwrap_or_else(|| b"default".to_vec()),
+            db: self.identity.db,
+            proto: self.identity.proto,
+        }
     }
 }
 
@@ -117,65 +118,31 @@ impl Connection {
         }
     }
 
-    /// `HELLO [version [AUTH user password] [SETNAME name]]`. What Redis would refuse goes to Redis as it is.
+    /// What Redis would refuse is refused here: earlier versions have then done what stands before the fault, which
+    /// must not happen to a connection that others share.
     fn hello(&mut self, dispatched: &Dispatched<'_>) -> Step {
-        let request = &dispatched.request;
+        let mut hello = match Hello::parse(dispatched.request.args()) {
+            Ok(hello) => hello,
+            Err(refusal) => return self.answer(|out| refusal.write(out)),
+        };
         let mut identity = self.session.identity.clone();
-        match request.arg(1) {
-            b"2" => identity.proto = Proto::Resp2,
-            b"3" => identity.proto = Proto::Resp3,
-            _ => {}
+        identity.proto = hello.proto.unwrap_or(identity.proto);
+        if let Some(given) = &hello.login {
+            identity.login = login(Some(given.user_name()), given.secret.expose());
         }
-        let mut name = None;
-        let mut at = 2;
-        while at < request.len() {
-            if request.arg(at).eq_ignore_ascii_case(b"auth") && at + 2 < request.len() {
-                identity.login = login(Some(request.arg(at + 1)), request.arg(at + 2));
-                at += 3;
-            } else if request.arg(at).eq_ignore_ascii_case(b"setname") && at + 1 < request.len() {
-                name = Some(request.arg(at + 1).to_vec());
-                at += 2;
-            } else {
-                break;
-            }
-        }
-        if at < request.len() {
-            // A syntax error: the server refuses it and changes nothing.
-            return self.send_shared(dispatched);
-        }
-        let words = request.args().take(if name.is_some() { at - 2 } else { at });
-        let words: Vec<&[u8]> = words.collect();
+        let name = hello.name.take();
         let mut bytes = BytesMut::new();
-        encode::command(&mut bytes, &words);
+        hello.write(&mut bytes);
         self.ask_with(&bytes, dispatched, Pending { identity, effect: Effect::Hello { name } })
     }
 
-    fn client_command(&mut self, dispatched: &Dispatched<'_>) -> Step {
-        let request = &dispatched.request;
-        let local = match request.arg(1).to_ascii_lowercase().as_slice() {
-            b"setname" => Local::SetName(request.arg(2).to_vec()),
-            b"getname" => {
-                let mut said = BytesMut::new();
-                match self.session.name.as_slice() {
-                    [] => encode::null(&mut said, self.session.identity.proto),
-                    name => encode::bulk(&mut said, name),
-                }
-                Local::Say(said.freeze())
-            }
-            b"setinfo" => match request.arg(2).to_ascii_lowercase().as_slice() {
-                b"lib-name" => Local::SetLibName(request.arg(3).to_vec()),
-                b"lib-ver" => Local::SetLibVer(request.arg(3).to_vec()),
-                _ => return self.send_shared(dispatched),
-            },
-            _ => return self.send_shared(dispatched),
-        };
-        if let Local::SetName(text) | Local::SetLibName(text) | Local::SetLibVer(text) = &local
-            && text.iter().any(|byte| !(b'!'..=b'~').contains(byte))
-        {
-            // The server refuses such a name and says why.
-            return self.send_shared(dispatched);
+    /// A subcommand of CLIENT that the proxy answers, once the server has shown that it would.
+    pub(super) fn client_command(&mut self, dispatched: &Dispatched<'_>) -> Step {
+        if !self.is_owed_nothing() {
+            return Step::Wait;
         }
-        self.admit(dispatched, local)
+        let asked = self.client_asked(&dispatched.request);
+        self.ask_locally(dispatched, asked)
     }
 
     /// Carries out what concerns the proxy alone, once the server has shown that it serves this client.
@@ -184,27 +151,19 @@ impl Connection {
             return Step::Wait;
         }
         if self.session.admitted || self.session.identity.login.is_some() {
-            self.carry_out(local);
+            self.carry_out(local, b"");
             return Step::Taken;
         }
-        let mut probe = BytesMut::new();
-        encode::command(&mut probe, &[b"CLIENT", b"GETNAME"]);
-        let identity = self.session.identity.clone();
-        self.ask_with(&probe, dispatched, Pending { identity, effect: Effect::Local(local) })
+        let probe = vec![b"CLIENT".to_vec(), b"GETNAME".to_vec()];
+        self.ask_locally(dispatched, Asked::new(probe, Some(local)))
     }
 
-    fn carry_out(&mut self, local: Local) {
-        let session = &mut self.session;
-        let mut out = self.client.out.borrow_mut();
-        match local {
-            Local::Say(said) => return out.extend_from_slice(&said),
-            Local::SetName(name) => session.name = name,
-            Local::SetLibName(name) => session.lib_name = name,
-            Local::SetLibVer(version) => session.lib_ver = version,
-        }
-        encode::simple(&mut out, "OK");
-        drop(out);
-        self.register();
+    /// Asks the server, and does what the proxy does in its place unless it refuses.
+    pub(super) fn ask_locally(&mut self, dispatched: &Dispatched<'_>, asked: Asked) -> Step {
+        let bytes = asked.bytes();
+        let effect = asked.local.map_or(Effect::Become, Effect::Local);
+        let identity = self.session.identity.clone();
+        self.ask_with(&bytes, dispatched, Pending { identity, effect })
     }
 
     fn ask(&mut self, dispatched: &Dispatched<'_>, pending: Pending) -> Step {
@@ -221,9 +180,11 @@ impl Connection {
             return Step::Taken;
         }
         let asked = Dispatched { request: scanner.request(bytes), ..*dispatched };
+        let mut original = BytesMut::new();
+        dispatched.request.write_multibulk(&mut original);
         let present = std::mem::replace(&mut self.session.identity, pending.identity.clone());
         let primary = self.primary.take();
-        let step = self.send_special(&asked, Special::Session);
+        let step = self.send_special(&asked, Special::Session(original.freeze()));
         self.session.identity = present;
         self.primary = primary;
         if step == Step::Taken && self.client.special.borrow().is_some() {
@@ -249,15 +210,20 @@ impl Connection {
             Effect::Become => self.client.out.borrow_mut().extend_from_slice(reply),
             Effect::Hello { name } => {
                 if let Some(name) = name {
-                    self.session.name = name;
+                    // Judged when the request was read.
+                    let _ = self.session.said.set_name(&name);
+                    self.register();
                 }
-                let rewritten: Option<bytes::Bytes> = None;
-                let said = rewritten.as_deref().unwrap_or(reply);
-                self.client.out.borrow_mut().extend_from_slice(said);
+                let rewritten = session::rewrite_hello(reply, self.client.id);
+                self.client.out.borrow_mut().extend_from_slice(rewritten.as_deref().unwrap_or(reply));
             }
-            Effect::Local(local) => self.carry_out(local),
+            Effect::Local(local) => self.carry_out(local, reply),
         }
-        self.register();
+    }
+
+    /// Tells the client table what it may show of this client.
+    pub(super) fn register(&self) {
+        self.worker.shared.registry.says(self.client.id, self.session.shown());
     }
 
     fn identity_changed(&mut self) {
@@ -271,6 +237,7 @@ impl Connection {
         self.session.identity.login = None;
         self.session.admitted = false;
         self.primary = None;
+        self.register();
     }
 }
 

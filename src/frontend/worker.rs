@@ -14,12 +14,12 @@ use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
 use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId};
 
-use super::Settings;
 use super::client::ClientRef;
 use super::cursor;
 use super::purpose::Sent;
 use super::redo::RetryRules;
 use super::shared::Shared;
+use super::{Control, Settings};
 
 /// Bytes that one read of a socket takes at most.
 pub(super) const READ_SIZE: usize = 64 << 10;
@@ -45,6 +45,7 @@ pub(super) struct Worker {
     pub(super) scratch: RefCell<Box<[u8]>>,
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Arc<WorkerMetrics>,
+    pub(super) control: Control,
     poison_after: Duration,
     marks: Arc<Marks>,
     latest: RefCell<Cached>,
@@ -75,6 +76,7 @@ impl Worker {
         routes: &Routes,
         shared: Arc<Shared>,
         metrics: Arc<WorkerMetrics>,
+        control: Control,
     ) -> Rc<Self> {
         let marks = shared.marks.clone();
         let poison_after = backend.timeout;
@@ -96,6 +98,7 @@ impl Worker {
             scratch: RefCell::new(vec![0; READ_SIZE].into_boxed_slice()),
             shared,
             metrics,
+            control,
             poison_after,
             marks,
             latest: RefCell::new(routes.cached()),

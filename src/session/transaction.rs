@@ -157,6 +157,15 @@ impl Transaction {
         self.standing().0
     }
 
+    /// Requests that were answered with QUEUED; `None` outside MULTI.
+    #[must_use]
+    pub fn queued(&self) -> Option<usize> {
+        match &self.state {
+            State::Queueing(queue) => Some(queue.count),
+            State::Idle | State::Watching(_) => None,
+        }
+    }
+
     /// Notes a request that the client sent while it is pinned, or that pins it, and says how to send it.
     /// `request`: its bytes as they go on the wire.
     pub fn on_request(&mut self, word: Word, request: &[u8]) -> Send {

@@ -6,13 +6,17 @@ mod support;
 
 mod bad_input;
 mod blocking;
+mod client_table;
 mod data_path;
 mod failover;
 mod failover_sessions;
 mod identity;
 mod kit;
+mod monitor;
 mod node_faults;
+mod owned;
 mod primary_only;
+mod proxy_command;
 mod pubsub;
 mod shared_connection;
 mod target;

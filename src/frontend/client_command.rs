@@ -1,0 +1,223 @@
+//! CLIENT's subcommands about the client itself and about others: what the server is asked, and what the proxy does
+//! when the server does not refuse.
+//!
+//! None of them may reach a connection that others share as it is. Each is sent in a form that changes and shows
+//! nothing there, so that `-NOAUTH`, `-NOPERM` and unknown subcommands are answered by the server in its own words
+//! and for this very subcommand; only then the proxy carries it out.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::error::Failure;
+use crate::resp::{self, Request, encode};
+use crate::session::{Greeting, Kill, ListFilter, Refusal, Unblock};
+
+use super::connection::Connection;
+
+/// An id that no client of a server has.
+const NOBODY: &[u8] = b"9223372036854775807";
+
+/// A capability that no server knows; unknown ones are ignored.
+const NO_CAPABILITY: &[u8] = b"none";
+
+/// What the proxy does in place of the server.
+#[derive(Clone, Debug)]
+pub(super) enum Local {
+    /// CLIENT ID.
+    Id,
+    /// CLIENT INFO.
+    Info,
+    /// CLIENT LIST.
+    List(ListFilter),
+    /// CLIENT KILL.
+    Kill(Kill),
+    /// CLIENT GETNAME.
+    Name,
+    /// CLIENT SETNAME, SETINFO: this is what the client has said from now on. The server's reply is handed on.
+    Says(Box<Greeting>),
+    /// The arguments are wrong.
+    Refuse(Refusal),
+    /// PROXY: nothing changes, this is the answer.
+    Say(Bytes),
+    /// Redhold owns the command. Said in place of errors too.
+    Owned(Failure),
+    /// CONFIG SET of a setting that Redhold owns, to this value: granted when it is the present one.
+    Settings(Vec<u8>, Box<Failure>),
+    /// The server would do it, which shared connections do not allow: it is unknown here.
+    Unknown(Vec<u8>),
+}
+
+/// What goes to the server in place of a request, and what is done when it is not refused; `None`: the server's reply
+/// is handed on.
+#[derive(Debug)]
+pub(super) struct Asked {
+    words: Vec<Vec<u8>>,
+    pub(super) local: Option<Local>,
+}
+
+impl Local {
+    /// Whether it stands in the place of an error as well.
+    pub(super) fn replaces_errors(&self) -> bool {
+        matches!(self, Self::Owned(_))
+    }
+}
+
+impl Asked {
+    pub(super) fn new(words: Vec<Vec<u8>>, local: Option<Local>) -> Self {
+        Self { words, local }
+    }
+
+    /// What goes to the server.
+    pub(super) fn bytes(&self) -> BytesMut {
+        let words: Vec<&[u8]> = self.words.iter().map(Vec::as_slice).collect();
+        let mut bytes = BytesMut::new();
+        encode::command(&mut bytes, &words);
+        bytes
+    }
+}
+
+impl Connection {
+    /// See the module's text. The request is one of CLIENT's of the lanes Session and Clients.
+    pub(super) fn client_asked(&self, request: &Request<'_>) -> Asked {
+        let args: Vec<&[u8]> = request.args().collect();
+        // The server's error for an unknown subcommand repeats it as written.
+        let word = request.arg(1);
+        let asked = |rest: &[&[u8]], local: Option<Local>| Asked {
+            words: [b"CLIENT", word].iter().chain(rest).map(|word| word.to_vec()).collect(),
+            local,
+        };
+        let said = &self.session.said;
+        let judged = |said: Greeting, judgement: Result<(), Refusal>| {
+            Some(judgement.map_or_else(Local::Refuse, |()| Local::Says(Box::new(said))))
+        };
+        match word.to_ascii_lowercase().as_slice() {
+            b"id" => asked(&[], Some(Local::Id)),
+            b"info" => asked(&[], Some(Local::Info)),
+            b"getname" => asked(&[], Some(Local::Name)),
+            b"list" => {
+                let local = ListFilter::parse(&args).map_or_else(Local::Refuse, Local::List);
+                asked(&[b"ID", NOBODY], Some(local))
+            }
+            b"kill" => match Kill::parse(&args) {
+                Ok(kill) => {
+                    let user = kill.filter().user.clone();
+                    let mut rest: Vec<&[u8]> = vec![b"ID", NOBODY];
+                    // Whether there is such a user only the server knows.
+                    rest.extend(user.iter().flat_map(|user| [b"USER", user.as_slice()]));
+                    asked(&rest, Some(Local::Kill(kill)))
+                }
+                Err(refusal) => asked(&[b"ID", NOBODY], Some(Local::Refuse(refusal))),
+            },
+            b"unblock" => match Unblock::parse(&args) {
+                Ok(unblock) => {
+                    let parked = unblock.id.and_then(|id| self.worker.shared.registry.parked_at(id));
+                    let id = parked.map_or_else(|| NOBODY.to_vec(), |id| id.to_string().into_bytes());
+                    let reason: &[u8] = if unblock.error { b"ERROR" } else { b"TIMEOUT" };
+                    asked(&[&id, reason], None)
+                }
+                Err(refusal) => asked(&[NOBODY], Some(Local::Refuse(refusal))),
+            },
+            b"setname" => {
+                let mut next = said.clone();
+                let judgement = next.set_name(request.arg(2));
+                asked(&[b""], judged(next, judgement))
+            }
+            b"setinfo" => {
+                let mut next = said.clone();
+                let judgement = next.set_info(request.arg(2), request.arg(3));
+                asked(&[b"lib-name", b""], judged(next, judgement))
+            }
+            b"capa" => asked(&[NO_CAPABILITY], None),
+            // Clients take the refusal for that of a server which has no such notifications.
+            _ if request.arg(2).eq_ignore_ascii_case(b"off") => asked(&[b"OFF"], None),
+            _ => asked(&[b"OFF"], Some(Local::Unknown(word.to_vec()))),
+        }
+    }
+
+    /// Does in place of the server what the server has not refused with `reply`.
+    pub(super) fn carry_out(&mut self, local: Local, reply: &[u8]) {
+        let (id, proto) = (self.client.id, self.session.identity.proto);
+        let registry = &self.worker.shared.registry;
+        let now = Instant::now();
+        let mut out = self.client.out.borrow_mut();
+        match local {
+            Local::Id => encode::integer(&mut out, i64::try_from(id).unwrap_or(i64::MAX)),
+            Local::Info => {
+                let mut text = String::new();
+                registry.row(id, now).inspect(|row| row.write(&mut text));
+                encode::verbatim(&mut out, text.as_bytes(), proto);
+            }
+            Local::List(filter) => {
+                let mut text = String::new();
+                filter.select(&registry.rows(now)).iter().for_each(|row| row.write(&mut text));
+                encode::verbatim(&mut out, text.as_bytes(), proto);
+            }
+            Local::Kill(kill) => {
+                drop(out);
+                self.kill(&kill, now);
+            }
+            Local::Name => match self.session.said.name() {
+                [] => encode::null(&mut out, proto),
+                name => encode::bulk(&mut out, name),
+            },
+            Local::Says(said) => {
+                out.extend_from_slice(reply);
+                drop(out);
+                self.session.said = *said;
+                self.register();
+            }
+            Local::Refuse(refusal) => refusal.write(&mut out),
+            Local::Say(said) => out.extend_from_slice(&said),
+            Local::Owned(failure) => {
+                drop(out);
+                self.client.fail(&failure);
+            }
+            Local::Settings(wanted, refusal) => {
+                let present = value_of_setting(reply);
+                if present.is_some_and(|present| present == wanted) {
+                    encode::simple(&mut out, "OK");
+                } else {
+                    drop(out);
+                    self.client.fail(&refusal);
+                }
+            }
+            Local::Unknown(word) => {
+                let word = String::from_utf8_lossy(&word);
+                encode::error(&mut out, &format!("ERR unknown subcommand '{word}'. Try CLIENT HELP."));
+            }
+        }
+    }
+
+    /// Ends clients of the proxy; the one that asks gets its answer first.
+    fn kill(&self, kill: &Kill, now: Instant) {
+        let (me, registry) = (self.client.id, &self.worker.shared.registry);
+        let rows = registry.rows(now);
+        let meant: Vec<u64> =
+            rows.iter().filter(|row| kill.filter().matches(row, me)).map(|row| row.id).collect();
+        let mut out = self.client.out.borrow_mut();
+        match kill {
+            Kill::Address(_) if meant.is_empty() => Kill::none_at_address().write(&mut out),
+            Kill::Address(_) => encode::simple(&mut out, "OK"),
+            Kill::Matching(_) => encode::integer(&mut out, i64::try_from(meant.len()).unwrap_or(i64::MAX)),
+        }
+        drop(out);
+        for id in meant {
+            if id == me {
+                self.client.doom("CLIENT KILL of itself");
+            } else {
+                registry.kill(id);
+            }
+        }
+    }
+}
+
+/// The value in a reply to CONFIG GET of one name; RESP3's map is read like RESP2's array.
+fn value_of_setting(reply: &[u8]) -> Option<Vec<u8>> {
+    let flat = match reply.strip_prefix(b"%1") {
+        Some(rest) => [b"*2", rest].concat(),
+        None => reply.to_vec(),
+    };
+    let (value, _) = resp::decode(&flat).ok()??;
+    value.as_array()?.get(1)?.as_bytes().map(<[u8]>::to_vec)
+}

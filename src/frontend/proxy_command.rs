@@ -1,0 +1,170 @@
+//! PROXY: what the proxy says about itself over RESP, and orders of those who may give them.
+
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use crate::command::classify;
+use crate::resp::{Limits, Request, RequestScanner, Scan, encode};
+use crate::topology::{NodeId, Order};
+
+use super::client::Special;
+use super::client_command::Local;
+use super::connection::{Connection, Step};
+use super::dispatch::Dispatched;
+use super::proxy_read;
+use super::proxy_right::{Asker, may_order};
+use super::shared::Ending;
+
+/// Longest wait for the end of an order; the failover machine bounds its own work far below.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What somebody orders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wish {
+    Group(Order),
+    Drain,
+}
+
+impl Connection {
+    /// PROXY …
+    pub(super) fn proxy_command(&mut self, dispatched: &Dispatched<'_>) -> Step {
+        if !self.is_owed_nothing() {
+            return Step::Wait;
+        }
+        let request = &dispatched.request;
+        let word = request.arg(1).to_ascii_lowercase();
+        let mut said = BytesMut::new();
+        let alone = request.len() == 2;
+        match word.as_slice() {
+            b"help" if alone => {
+                encode::array_header(&mut said, proxy_read::HELP.len());
+                proxy_read::HELP.iter().for_each(|line| encode::simple(&mut said, line));
+            }
+            b"status" | b"nodes" | b"failovers" | b"clients" if alone => {
+                let text = self.proxy_text(&word);
+                encode::verbatim(&mut said, text.as_bytes(), self.session.identity.proto);
+            }
+            b"route" if request.len() > 2 => encode::bulk(&mut said, self.route(request).as_bytes()),
+            b"switchover" | b"failover" | b"adopt" | b"drain" => match self.wish(request) {
+                Ok(wish) => return self.order(dispatched, wish),
+                Err(text) => encode::error(&mut said, &text),
+            },
+            _ => {
+                let word = String::from_utf8_lossy(request.arg(1)).into_owned();
+                let text = format!(
+                    "ERR unknown subcommand or wrong number of arguments for '{word}'. Try PROXY HELP."
+                );
+                encode::error(&mut said, &text);
+            }
+        }
+        self.admit(dispatched, Local::Say(said.freeze()))
+    }
+
+    fn proxy_text(&self, word: &[u8]) -> String {
+        let (worker, control) = (&self.worker, &self.worker.control);
+        let status = control.status.load();
+        match word {
+            b"nodes" => proxy_read::nodes(&status),
+            b"failovers" => proxy_read::failovers(&status),
+            b"clients" => {
+                let mut text = String::new();
+                let rows = worker.shared.registry.rows(worker.now());
+                rows.iter().for_each(|row| row.write(&mut text));
+                text
+            }
+            _ => {
+                use std::sync::atomic::Ordering::Relaxed;
+                let clients = worker.shared.clients.load(Relaxed);
+                let draining = worker.shared.ending() != Ending::NotYet;
+                proxy_read::status(&status, &worker.current(), clients, draining)
+            }
+        }
+    }
+
+    fn route(&self, request: &Request<'_>) -> String {
+        let words: Vec<&[u8]> = request.args().skip(2).collect();
+        let mut bytes = BytesMut::new();
+        encode::command(&mut bytes, &words);
+        let mut scanner = RequestScanner::default();
+        let limits = Limits { authenticated: true, ..Limits::default() };
+        let Ok(Scan::Complete { .. }) = scanner.scan(&bytes, &limits) else {
+            return "nowhere: it is no request".to_owned();
+        };
+        let class = classify(&scanner.request(&bytes));
+        let worker = &self.worker;
+        proxy_read::route(&class, &worker.current(), &worker.reads, worker.settings.pass_owned_commands)
+    }
+
+    fn wish(&self, request: &Request<'_>) -> Result<Wish, String> {
+        let words: Vec<String> =
+            request.args().skip(1).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let order = match words[..] {
+            ["drain"] => return Ok(Wish::Drain),
+            ["switchover"] => Order::Switchover { to: None },
+            ["switchover", node] => Order::Switchover { to: Some(self.node(node)?) },
+            ["failover", "force"] => Order::Failover { to: None },
+            ["failover", "force", node] => Order::Failover { to: Some(self.node(node)?) },
+            ["failover", ..] => {
+                return Err(
+                    "ERR a failover on order may lose writes of the last moments: say PROXY FAILOVER FORCE \
+                            [host:port], or PROXY SWITCHOVER"
+                        .to_owned(),
+                );
+            }
+            ["adopt"] => return Err("ERR name the node: PROXY ADOPT host:port".to_owned()),
+            ["adopt", node] => Order::Adopt { node: self.node(node)? },
+            _ => return Err("ERR too many arguments. Try PROXY HELP.".to_owned()),
+        };
+        Ok(Wish::Group(order))
+    }
+
+    fn node(&self, name: &str) -> Result<NodeId, String> {
+        let status = self.worker.control.status.load();
+        let found = status.nodes.iter().find(|node| node.address.to_string().eq_ignore_ascii_case(name));
+        found.map(|node| node.id).ok_or_else(|| {
+            let names: Vec<_> = status.nodes.iter().map(|node| node.address.to_string()).collect();
+            format!("ERR there is no node `{name}`; there are {}", names.join(", "))
+        })
+    }
+
+    /// Carries the order out beside the client's task, which takes nothing else meanwhile. It goes on when the client
+    /// leaves.
+    fn order(&mut self, dispatched: &Dispatched<'_>, wish: Wish) -> Step {
+        self.client.special.replace(Some(Special::Order));
+        let (client, worker) = (self.client.clone(), self.worker.clone());
+        let asker = Asker::new(&worker, &self.session.identity);
+        let subcommand = String::from_utf8_lossy(dispatched.request.arg(1)).to_ascii_uppercase();
+        tokio::task::spawn_local(async move {
+            let answer = match may_order(&asker, &subcommand).await {
+                Err(refusal) => Err(refusal),
+                Ok(user) => {
+                    tracing::info!(client = client.id, user, ?wish, "order received");
+                    let placed = carry_out(&worker.control, wish);
+                    let answer = tokio::time::timeout(PATIENCE, placed).await.unwrap_or_else(|_| {
+                        let patience = PATIENCE.as_secs();
+                        Err(format!("no answer within {patience} s; the order may still be carried out"))
+                    });
+                    tracing::info!(client = client.id, ?answer, "order answered");
+                    answer.map_err(|text| format!("ERR {text}"))
+                }
+            };
+            match answer {
+                Ok(text) => encode::bulk(&mut client.out.borrow_mut(), text.as_bytes()),
+                Err(text) => encode::error(&mut client.out.borrow_mut(), &text),
+            }
+            client.special.replace(None);
+            client.wake();
+        });
+        Step::Taken
+    }
+}
+
+async fn carry_out(control: &super::Control, wish: Wish) -> Result<String, String> {
+    match wish {
+        Wish::Group(order) => control.orders.place(order).await,
+        Wish::Drain if (control.drain)() => Ok("draining".to_owned()),
+        Wish::Drain => Ok("draining already".to_owned()),
+    }
+}

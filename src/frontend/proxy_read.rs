@@ -1,0 +1,163 @@
+//! What `PROXY STATUS`, `NODES`, `FAILOVERS` and `ROUTE` say, as lines for people and for `grep`. Pure.
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use crate::command::{Class, Effect, Lane};
+use crate::control::Status;
+use crate::routing::{Choice, RoutingTable, Settings};
+use crate::topology::{NodeId, Role};
+
+/// `PROXY HELP`.
+pub(super) const HELP: &[&str] = &[
+    "PROXY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "STATUS",
+    "    Who leads, since which epoch, and whether writes are held.",
+    "NODES",
+    "    One line for each node.",
+    "FAILOVERS",
+    "    The last failovers and switchovers with their timelines, oldest first.",
+    "CLIENTS",
+    "    As CLIENT LIST.",
+    "ROUTE <command> [<arg> ...]",
+    "    Where this request would go now, and why. It is not executed.",
+    "SWITCHOVER [<host:port>]",
+    "    Change the primary without losing a write, to this node or to the best.",
+    "FAILOVER FORCE [<host:port>]",
+    "    Change the primary at once. Writes of the last moments may be lost.",
+    "ADOPT <host:port>",
+    "    Make this node the primary of the group, whatever was recorded.",
+    "DRAIN",
+    "    Let clients go and end the proxy.",
+    "HELP",
+    "    Print this help.",
+];
+
+/// `PROXY STATUS`, as INFO writes.
+pub(super) fn status(status: &Status, table: &RoutingTable, clients: usize, draining: bool) -> String {
+    let machine = &status.machine;
+    let mut text = String::new();
+    let mut line = |name: &str, value: &dyn std::fmt::Display| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{name}:{value}\r\n");
+    };
+    line("redhold_version", &env!("CARGO_PKG_VERSION"));
+    line("phase", &machine.phase);
+    line("epoch", &machine.epoch);
+    line("primary", &machine.primary.map_or_else(|| "none".to_owned(), |id| name_of(status, id)));
+    line("writable", &u8::from(table.writable().is_some()));
+    if let Some((since, reason)) = &machine.held {
+        line("held_ms", &Instant::now().saturating_duration_since(*since).as_millis());
+        line("held_reason", reason);
+    }
+    line("draining", &u8::from(draining));
+    line("clients", &clients);
+    line("nodes", &status.nodes.len());
+    line("nodes_up", &machine.nodes.iter().filter(|node| node.up).count());
+    line("failovers_left", &machine.tokens);
+    line("failovers_shown", &machine.episodes.len());
+    status.other_brains.iter().for_each(|brain| line("other_brain", brain));
+    text
+}
+
+/// `PROXY NODES`, a line for each as CLIENT LIST writes.
+pub(super) fn nodes(status: &Status) -> String {
+    let mut text = String::new();
+    for (seen, judged) in status.nodes.iter().zip(&status.machine.nodes) {
+        let role = match judged.role {
+            Some(Role::Primary) => "primary",
+            Some(Role::Replica) => "replica",
+            None => "unknown",
+        };
+        let leads = status.machine.primary == Some(seen.id);
+        let facts = seen.facts.as_ref();
+        let _ = writeln!(
+            text,
+            "addr={} role={role} leads={} up={} readable={} offset={} lag-bytes={} staleness-ms={} version={} zone={} \
+             remark={}",
+            seen.address,
+            u8::from(leads),
+            u8::from(judged.up),
+            u8::from(judged.readable),
+            optional(facts.map(|facts| facts.offset)),
+            optional(judged.lag_bytes),
+            optional(judged.staleness.map(|age| age.as_millis())),
+            facts.map_or("", |facts| facts.version.as_str()),
+            seen.zone,
+            judged.remark.as_deref().or(judged.ineligible.as_deref()).or(seen.error.as_deref()).unwrap_or(""),
+        );
+    }
+    text
+}
+
+fn optional(value: Option<impl std::fmt::Display>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
+/// `PROXY FAILOVERS`: a line for each episode, and its notes indented below.
+pub(super) fn failovers(status: &Status) -> String {
+    let now = Instant::now();
+    let mut text = String::new();
+    let name = |id: Option<NodeId>| id.map_or_else(|| "none".to_owned(), |id| name_of(status, id));
+    for episode in &status.machine.episodes {
+        let _ = writeln!(
+            text,
+            "{} {}: epoch {} to {}, primary {} to {}, took {} ms, writes held {} ms, {} s ago",
+            if episode.ordered { "ordered" } else { "unplanned" },
+            if episode.ended.is_some() { "and over" } else { "and going on" },
+            episode.before.0,
+            episode.after.0,
+            name(episode.before.1),
+            name(episode.after.1),
+            episode.ended.unwrap_or(now).saturating_duration_since(episode.began).as_millis(),
+            episode.held.as_millis(),
+            now.saturating_duration_since(episode.began).as_secs(),
+        );
+        for note in &episode.notes {
+            let _ = writeln!(text, "  +{} ms {}: {}", note.since.as_millis(), note.phase, note.text);
+        }
+    }
+    text
+}
+
+/// `PROXY ROUTE`: which node, over which kind of connection, and why.
+pub(super) fn route(class: &Class, table: &RoutingTable, reads: &Settings, pass_owned: bool) -> String {
+    let name = class.row.spec().name;
+    let shared = matches!(class.lane, Lane::Shared | Lane::Scan);
+    let lane = match class.lane {
+        Lane::Shared | Lane::Scan => "a shared connection",
+        Lane::Session => return format!("the session: {name} speaks of the client's own connection"),
+        Lane::Clients => return format!("the proxy: {name} speaks of its own client table"),
+        Lane::Proxy => return format!("the proxy: {name} is its own"),
+        Lane::Owned if !pass_owned => return format!("nowhere: {name} is managed by Redhold"),
+        Lane::Transaction
+        | Lane::Blocking
+        | Lane::Wait
+        | Lane::Subscribe
+        | Lane::Monitor
+        | Lane::Tracking
+        | Lane::ReplyMode
+        | Lane::Owned
+        | Lane::Threaded
+        | Lane::Own => "a connection of its own",
+    };
+    let spread = shared && class.effect == Effect::Read && !class.row.spec().primary_only;
+    let choice = if spread { table.for_read(reads, |_| 0) } else { table.for_primary() };
+    let why = match (class.effect, spread) {
+        (_, true) => format!("a read that any eligible node may answer, reads.policy = {:?}", reads.policy),
+        (Effect::Write, _) => "it may write".to_owned(),
+        (Effect::Read, _) => "a read that only the primary answers".to_owned(),
+        (Effect::Neutral, _) => "only the primary answers it".to_owned(),
+    };
+    match choice {
+        Choice::Node(node) => {
+            let role = if Some(node) == table.primary { "primary" } else { "replica" };
+            format!("{role} {} over {lane}, epoch {}: {why}", table.nodes[node.index()].address, table.epoch)
+        }
+        Choice::Hold => format!("held: no node may take it now: {why}"),
+    }
+}
+
+fn name_of(status: &Status, id: NodeId) -> String {
+    status.nodes.get(id.index()).map_or_else(String::new, |node| node.address.to_string())
+}

@@ -1,0 +1,141 @@
+//! Who may give PROXY orders: authenticated users that a node would let run FAILOVER. On a node that anybody may
+//! enter nobody may, since whoever reaches the port would be an operator.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use crate::backend::{DialError, Identity, Piece, Pinned, Surroundings, Target};
+use crate::resp::{Value, decode, encode};
+
+use super::worker::Worker;
+
+/// A node that has not answered by then is not asked further.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is needed to ask about a user.
+pub(super) struct Asker {
+    /// `None`: it has not authenticated.
+    user: Option<Vec<u8>>,
+    /// The nodes as the proxy's own user, the primary first.
+    targets: Vec<Target>,
+    around: Surroundings,
+}
+
+impl Asker {
+    pub(super) fn new(worker: &Worker, identity: &Identity) -> Self {
+        let user = identity.login.as_ref().map(|login| {
+            let default: &[u8] = b"default";
+            login.user.as_deref().unwrap_or(default).to_vec()
+        });
+        let table = worker.current();
+        let own = worker.control.identity();
+        let mut nodes: Vec<_> = table.nodes.iter().collect();
+        nodes.sort_by_key(|node| Some(node.id) != table.primary);
+        let target = |node: &&crate::routing::NodeRoute| Target {
+            node: node.id,
+            address: node.address.clone(),
+            epoch: table.epoch,
+            identity: own.clone(),
+        };
+        Self { user, targets: nodes.iter().map(target).collect(), around: worker.pools.around().clone() }
+    }
+}
+
+/// The user's name, or the error for who may not give this order.
+pub(super) async fn may_order(asker: &Asker, subcommand: &str) -> Result<String, String> {
+    let elsewhere =
+        "or order it by `redhold` on the command line or over the admin endpoint; nothing was done";
+    let Some(user) = &asker.user else {
+        return Err(format!(
+            "NOPERM PROXY {subcommand} is for authenticated users who may run FAILOVER: AUTH as one of them first, \
+             {elsewhere}"
+        ));
+    };
+    let name = String::from_utf8_lossy(user).into_owned();
+    for target in &asker.targets {
+        match tokio::time::timeout(PATIENCE, ask(target, &asker.around, user)).await {
+            Ok(Ok(Right::Allowed)) => return Ok(name),
+            Ok(Ok(Right::Open)) => {
+                return Err(format!(
+                    "NOPERM PROXY {subcommand} is for users with a password, and the nodes let `{name}` in without: \
+                     give it one, {elsewhere}"
+                ));
+            }
+            Ok(Ok(Right::Refused(reason))) => {
+                return Err(format!(
+                    "NOPERM PROXY {subcommand} is for users who may run FAILOVER, and `{name}` may not ({reason}): ask \
+                     for `ACL SETUSER {name} +failover`, {elsewhere}"
+                ));
+            }
+            // This one can not say; perhaps the next one can.
+            Ok(Err(_)) | Err(_) => {}
+        }
+    }
+    Err(format!("NOPERM no node could say whether `{name}` may run FAILOVER; try again, {elsewhere}"))
+}
+
+enum Right {
+    Allowed,
+    /// Any password is this user's.
+    Open,
+    Refused(String),
+}
+
+async fn ask(target: &Target, around: &Surroundings, user: &[u8]) -> Result<Right, ()> {
+    let opened = Pinned::open(target.clone(), around.clone()).await;
+    let mut node =
+        opened.map_err(|error: DialError| tracing::debug!(?error, "cannot ask about a user's rights"))?;
+    let described = call(&mut node, &[b"ACL", b"GETUSER", user]).await.map_err(drop)?;
+    if let Some(error) = described.as_error() {
+        return Ok(Right::Refused(error.to_owned()));
+    }
+    let fields = described.as_array().unwrap_or_default();
+    if field(fields, "flags")
+        .and_then(Value::as_array)
+        .is_none_or(|flags| flags.iter().any(|flag| flag.as_str() == Some("nopass")))
+    {
+        return Ok(Right::Open);
+    }
+    let dry = call(&mut node, &[b"ACL", b"DRYRUN", user, b"FAILOVER"]).await.map_err(drop)?;
+    if dry.is_ok() {
+        return Ok(Right::Allowed);
+    }
+    if dry.as_error().is_some_and(|error| error.to_ascii_lowercase().contains("unknown subcommand")) {
+        // Before 7.0: only who may do everything is known to be allowed.
+        let all = field(fields, "commands").and_then(Value::as_str) == Some("+@all");
+        return Ok(if all { Right::Allowed } else { Right::Refused("not `+@all`".to_owned()) });
+    }
+    let reason = dry.as_error().or(dry.as_str()).unwrap_or("no reason given");
+    Ok(Right::Refused(reason.to_owned()))
+}
+
+fn field<'a>(fields: &'a [Value], name: &str) -> Option<&'a Value> {
+    fields.chunks_exact(2).find(|pair| pair[0].as_str() == Some(name)).map(|pair| &pair[1])
+}
+
+async fn call(node: &mut Pinned, words: &[&[u8]]) -> io::Result<Value> {
+    let mut request = BytesMut::new();
+    encode::command(&mut request, words);
+    node.send(&request);
+    let mut reply = None;
+    poll_fn(|cx| {
+        node.poll_write(cx)?;
+        loop {
+            let read = node.poll_read(cx, |piece| match piece {
+                Piece::Frame { bytes, .. } => reply = decode(bytes).ok().flatten().map(|(value, _)| value),
+                Piece::Part { .. } => {}
+            });
+            match (read, reply.take()) {
+                (Poll::Ready(Err(error)), _) => return Poll::Ready(Err(error)),
+                (_, Some(value)) => return Poll::Ready(Ok(value)),
+                (Poll::Ready(Ok(())), None) => {}
+                (Poll::Pending, None) => return Poll::Pending,
+            }
+        }
+    })
+    .await
+}

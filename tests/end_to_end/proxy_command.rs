@@ -1,0 +1,124 @@
+//! PROXY over RESP: what it says, and who may order what.
+
+use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Value, eventually};
+
+fn text_of(client: &mut Client, request: &str) -> String {
+    let reply = client.call(request);
+    reply.text().unwrap_or_else(|| panic!("{request}: {reply:?}"))
+}
+
+/// A group behind a password, with one user who may run FAILOVER and one who may not.
+fn guarded() -> (Group, Proxy) {
+    let group = Group::plain(1);
+    for node in group.nodes() {
+        let mut client = node.client();
+        for order in [
+            "CONFIG SET masterauth sesame",
+            "ACL SETUSER boss on >pw ~* &* +@all",
+            "ACL SETUSER clerk on >pw ~* &* +@all -failover",
+            "CONFIG SET requirepass sesame",
+        ] {
+            assert_eq!(client.call(order), Value::ok(), "{order}");
+        }
+    }
+    let proxy = ProxyOptions::new(&group.addresses()).set("backend.password", "\"sesame\"").start_unready();
+    eventually(LONG, "the proxy is ready", || {
+        proxy.http("GET", "/readyz").is_some_and(|(code, _)| code == 200)
+    });
+    (group, proxy)
+}
+
+#[test]
+fn it_says_what_it_knows() {
+    let group = Group::plain(1);
+    let proxy = Proxy::start(&group.addresses());
+    let [primary, replica] = [0, 1].map(|index| group.addresses()[index].to_string());
+    let mut client = proxy.client();
+    assert!(client.call("PROXY HELP").items().len() > 10);
+    let status = text_of(&mut client, "PROXY STATUS");
+    for line in [format!("primary:{primary}"), "epoch:1".into(), "writable:1".into(), "nodes_up:2".into()] {
+        assert!(status.lines().any(|found| found == line), "{line} in\n{status}");
+    }
+    let nodes = text_of(&mut client, "PROXY NODES");
+    assert!(
+        nodes.lines().any(|line| line.starts_with(&format!("addr={primary} role=primary leads=1"))),
+        "{nodes}"
+    );
+    assert!(
+        nodes.lines().any(|line| line.starts_with(&format!("addr={replica} role=replica leads=0"))),
+        "{nodes}"
+    );
+    client.call("CLIENT SETNAME me");
+    assert!(text_of(&mut client, "PROXY CLIENTS").contains(" name=me "));
+    let route = text_of(&mut client, "PROXY ROUTE SET k v");
+    assert_eq!(route, format!("primary {primary} over a shared connection, epoch 1: it may write"));
+    let route = text_of(&mut client, "PROXY ROUTE BLPOP k 0");
+    assert!(route.starts_with(&format!("primary {primary} over a connection of its own")), "{route}");
+    assert!(text_of(&mut client, "PROXY ROUTE SHUTDOWN").starts_with("nowhere: "));
+    assert_eq!(client.call("GET k"), Value::Nil, "nothing was executed");
+    for request in ["PROXY", "PROXY nonsense", "PROXY STATUS x", "PROXY ROUTE"] {
+        assert!(client.call(request).error().is_some_and(|text| text.starts_with("ERR ")), "{request}");
+    }
+    let spread = ProxyOptions::new(&group.addresses()).set("reads.policy", "\"prefer_replica\"").start();
+    eventually(LONG, "the replica answers reads", || {
+        text_of(&mut spread.client(), "PROXY ROUTE GET k")
+            .starts_with(&format!("replica {replica} over a shared"))
+    });
+}
+
+#[test]
+fn nobody_orders_where_anybody_may_enter() {
+    let group = Group::plain(1);
+    let proxy = Proxy::start(&group.addresses());
+    let (mut stranger, mut anybody) = (proxy.client(), proxy.client());
+    // A user without a password takes every password.
+    assert_eq!(anybody.call("AUTH default anything"), Value::ok());
+    for client in [&mut stranger, &mut anybody] {
+        for order in ["SWITCHOVER", "FAILOVER FORCE", "DRAIN", &format!("ADOPT {}", group.addresses()[1])] {
+            let refusal = client.call(&format!("PROXY {order}"));
+            assert!(
+                refusal.error().is_some_and(|text| text.starts_with("NOPERM PROXY ")),
+                "{order}: {refusal:?}"
+            );
+        }
+    }
+    assert_eq!(group.primary(), 0);
+    assert_eq!(stranger.call("SET k v"), Value::ok(), "it does not drain");
+}
+
+#[test]
+fn only_who_may_run_failover_orders_and_the_order_is_carried_out() {
+    let (group, proxy) = guarded();
+    let (mut stranger, mut clerk, mut boss) = (proxy.client(), proxy.client(), proxy.client());
+    assert_eq!(stranger.call("PROXY STATUS"), Value::Error("NOAUTH Authentication required.".to_owned()));
+    assert_eq!(clerk.call("AUTH clerk pw"), Value::ok());
+    assert_eq!(boss.call("AUTH boss pw"), Value::ok());
+    for client in [&mut stranger, &mut clerk] {
+        let refusal = client.call("PROXY SWITCHOVER");
+        assert!(
+            refusal.error().is_some_and(|text| text.starts_with("NOPERM PROXY SWITCHOVER")),
+            "{refusal:?}"
+        );
+    }
+    for (wrong, word) in
+        [("SWITCHOVER 127.0.0.1:1", "there is no node"), ("FAILOVER", "FORCE"), ("ADOPT", "name")]
+    {
+        let refusal = boss.call(&format!("PROXY {wrong}"));
+        assert!(refusal.error().is_some_and(|text| text.contains(word)), "{refusal:?}");
+    }
+    assert_eq!(proxy.status()["epoch"], 1, "nothing was ordered so far");
+    // What follows the order waits for its end.
+    let replies = boss.pipeline(&["SET k v", &format!("PROXY SWITCHOVER {}", group.addresses()[1]), "GET k"]);
+    assert!(replies[1].text().is_some(), "{replies:?}");
+    assert_eq!(replies[2], Value::bulk("v"));
+    assert_eq!(proxy.status()["primary"], group.addresses()[1].to_string());
+    eventually(LONG, "the switchover is told", || {
+        let told = text_of(&mut boss, "PROXY FAILOVERS");
+        told.lines().any(|line| line.starts_with("ordered and over: epoch 1 to 2"))
+    });
+    assert_eq!(clerk.call("GET k"), Value::bulk("v"));
+    assert_eq!(boss.call("PROXY DRAIN"), Value::bulk("draining"));
+    let mut proxy = proxy;
+    drop((stranger, clerk, boss));
+    assert!(proxy.wait_exit().success());
+}
