@@ -16,7 +16,7 @@ impl Connection {
         if !matches!(tail.feed(&bytes[from..], &self.limits), Ok(Fed::More)) {
             return Step::Taken;
         }
-        let row = crate::command::classify(&scanner.partial(bytes)).row;
+        let row = crate::command::classify_partial(&scanner.partial(bytes)).row;
         match self.take_lane(Purpose::Large, None) {
             Err(step) => step,
             Ok(mut lane) => {

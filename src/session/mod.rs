@@ -14,7 +14,5 @@ mod transaction;
 pub use clients::{ClientFlags, ClientKind, ClientRow, Filter, Kill, ListFilter, Unblock};
 pub use greeting::{Greeting, Hello, Login, Replayed, Secret, parse_db, rewrite_hello};
 pub use refusal::Refusal;
-pub use subscriptions::{
-    Again, Frame, Kind, Subscriptions, Verb, allowed_while_subscribed, refusal_while_subscribed,
-};
+pub use subscriptions::{Again, Frame, Kind, Subscriptions, Verb};
 pub use transaction::{COPY_MAX, Executed, Fate, Recovery, Send, Step, Transaction, Word};

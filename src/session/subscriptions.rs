@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 
-use crate::resp::{Proto, encode};
+use crate::resp::encode;
 
 use super::frame::{bulk, elements};
 
@@ -267,24 +267,6 @@ impl Subscriptions {
             Kind::Shard => &mut self.shards,
         }
     }
-}
-
-/// Whether Redis executes a command while anything is subscribed. In RESP3 it executes every one.
-#[must_use]
-pub fn allowed_while_subscribed(name: &[u8], proto: Proto) -> bool {
-    let among = |names: &[&str]| names.iter().any(|allowed| allowed.as_bytes().eq_ignore_ascii_case(name));
-    proto == Proto::Resp3 || Verb::of(name).is_some() || among(&["ping", "quit", "reset"])
-}
-
-/// Redis's error, without its sign, for a command that is not allowed while subscribed. `full_name`: the row's name,
-/// `config|get`. Before 7.0 there was no SSUBSCRIBE, and subcommands had no names.
-#[must_use]
-pub fn refusal_while_subscribed(full_name: &str, before_7: bool) -> String {
-    let (name, shard) =
-        if before_7 { (full_name.split('|').next().unwrap_or(full_name), "") } else { (full_name, "|S") };
-    format!(
-        "ERR Can't execute '{name}': only (P{shard})SUBSCRIBE / (P{shard})UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
-    )
 }
 
 #[cfg(test)]

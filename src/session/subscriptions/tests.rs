@@ -200,22 +200,3 @@ fn a_transaction_may_subscribe() {
     subscriptions.on_exec(&reply);
     assert_eq!(subscriptions.counts(), [1, 1, 0]);
 }
-
-#[test]
-fn a_subscriber_of_resp2_may_say_only_what_redis_lets_it() {
-    for name in ["SUBSCRIBE", "punsubscribe", "Ssubscribe", "PING", "quit", "RESET"] {
-        assert!(allowed_while_subscribed(name.as_bytes(), Proto::Resp2), "{name}");
-    }
-    for name in ["GET", "HELLO", "PUBLISH", "CLIENT", "MULTI"] {
-        assert!(!allowed_while_subscribed(name.as_bytes(), Proto::Resp2), "{name}");
-        assert!(allowed_while_subscribed(name.as_bytes(), Proto::Resp3), "{name}");
-    }
-    assert_eq!(
-        refusal_while_subscribed("config|get", false),
-        "ERR Can't execute 'config|get': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
-    );
-    assert_eq!(
-        refusal_while_subscribed("config|get", true),
-        "ERR Can't execute 'config': only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
-    );
-}
