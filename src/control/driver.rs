@@ -60,6 +60,8 @@ pub(super) struct Driver {
     verdict: Option<Verdict>,
     steps: JoinSet<StepEnd>,
     answers: BTreeMap<OrderId, oneshot::Sender<Answer>>,
+    /// Orders that are over and whose ends are told once the snapshot for people shows them.
+    answered: Vec<(oneshot::Sender<Answer>, Answer)>,
     last_order: u64,
     ledger: Vec<Entry>,
     other_brains: Vec<String>,
@@ -110,6 +112,7 @@ impl Driver {
             verdict: None,
             steps: JoinSet::new(),
             answers: BTreeMap::new(),
+            answered: Vec::new(),
             last_order: 0,
             ledger: Vec::new(),
             other_brains: Vec::new(),
@@ -174,7 +177,8 @@ impl Driver {
             Action::Tell(note) => self.tell(&note),
             Action::Answer { id, result } => {
                 if let Some(answer) = self.answers.remove(&id) {
-                    let _ = answer.send(result);
+                    self.answered.push((answer, result));
+                    self.status_due = true;
                 }
             }
             Action::Step { id, node, step, within } => {
@@ -343,6 +347,10 @@ impl Driver {
             settings_changed: self.ledger.iter().map(|entry| entry.changed.clone()).collect(),
             other_brains: self.other_brains.clone(),
         }));
+        // Whoever ordered something and asks right afterwards is to find it done.
+        for (answer, result) in self.answered.drain(..) {
+            let _ = answer.send(result);
+        }
     }
 }
 
