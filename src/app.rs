@@ -55,6 +55,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
     let control = frontend::Control {
         status: handle.status.clone(),
         orders: handle.orders.clone(),
+        signals: handle.signals.clone(),
         drain: Arc::new(move || begins.begin()),
         credentials,
     };

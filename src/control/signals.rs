@@ -22,8 +22,9 @@ pub(super) fn signals() -> (Signals, mpsc::Receiver<(NodeId, Signal)>) {
 }
 
 impl Signals {
-    /// Tells the machine what was seen of `node`. A hint: it may get lost when many are raised at once.
-    pub fn raise(&self, node: NodeId, signal: Signal) {
-        let _ = self.sender.try_send((node, signal));
+    /// `node` refused a request for what it is or how it is (READONLY, LOADING, MASTERDOWN, MISCONF); `text` is its
+    /// own. A hint: it may get lost when many are raised at once.
+    pub fn refused(&self, node: NodeId, text: String) {
+        let _ = self.sender.try_send((node, Signal::Refused(text)));
     }
 }

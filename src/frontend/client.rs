@@ -220,6 +220,11 @@ impl Caller for ClientRef {
     }
 
     fn error(&self, tag: u16, frame: &[u8], request: &[u8]) {
+        if redo::is_of_state(frame)
+            && let Some(lane) = self.lane.borrow().as_ref()
+        {
+            self.worker.note_refusal(lane.target().node, frame);
+        }
         self.struck(tag, 1);
         if self.may_resend_refused(frame) {
             let again = Redo::refused(request, frame, Instant::now());

@@ -1,4 +1,4 @@
-//! What the frontend holds of the control thread, for PROXY.
+//! What the frontend holds of the control thread: for PROXY, and for what nodes refuse.
 
 use std::fmt;
 use std::rc::Rc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::backend::{Identity, Login};
-use crate::control::{Credentials, StatusReader};
+use crate::control::{Credentials, Signals, StatusReader};
 use crate::resp::Proto;
 use crate::topology::Orders;
 
@@ -18,6 +18,8 @@ pub struct Control {
     pub status: StatusReader,
     /// Places orders.
     pub orders: Orders,
+    /// Tells what nodes refused.
+    pub signals: Signals,
     /// Begins the drain of the process; true for the call that did.
     pub drain: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The proxy's own, for questions about users.

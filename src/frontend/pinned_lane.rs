@@ -290,6 +290,9 @@ impl Connection {
             }
             return Ok(());
         }
+        if kind == b'-' {
+            self.worker.note_refusal(lane.target.node, bytes);
+        }
         let (proto, epoch) = (self.session.identity.proto, lane.target.epoch);
         if self.is_refused_parked(lane, bytes) {
             return Err(Ended::Refused);

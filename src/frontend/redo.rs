@@ -153,6 +153,11 @@ pub(super) fn is_refusal(frame: &[u8]) -> bool {
     [b"-READONLY ".as_slice(), b"-LOADING ", b"-MASTERDOWN "].iter().any(|start| frame.starts_with(start))
 }
 
+/// Whether this error reply tells of the node's role or health: [`is_refusal`], or a disk that takes nothing.
+pub(super) fn is_of_state(frame: &[u8]) -> bool {
+    is_refusal(frame) || frame.starts_with(b"-MISCONF ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Fate, Redo, Redos, RetryRules, fate_of, is_refusal};

@@ -17,7 +17,7 @@ use crate::topology::{Marks, NodeId};
 use super::client::ClientRef;
 use super::cursor;
 use super::purpose::Sent;
-use super::redo::RetryRules;
+use super::redo::{self, RetryRules};
 use super::shared::Shared;
 use super::{Control, Settings};
 
@@ -32,6 +32,9 @@ const PINNED_DEFAULT: usize = 9_800;
 
 /// How often long requests are looked for: well below the silence after which a node counts as hung.
 const LONG_BEAT: Duration = Duration::from_millis(50);
+
+/// Between two reports of the same node's refusals.
+const REFUSAL_BEAT: Duration = Duration::from_millis(10);
 
 /// How often idle pipelines are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -65,6 +68,8 @@ pub(super) struct Worker {
     marked_long: RefCell<Vec<bool>>,
     /// Writes on their way to the primary: change since the mark was last written.
     writes: Cell<i64>,
+    /// The last refusal that the control thread was told of.
+    refusal_told: Cell<Option<(NodeId, Instant)>>,
     now: Cell<Instant>,
 }
 
@@ -110,6 +115,7 @@ impl Worker {
             long: RefCell::default(),
             marked_long: RefCell::new(vec![false; nodes]),
             writes: Cell::new(0),
+            refusal_told: Cell::new(None),
             now: Cell::new(Instant::now()),
         })
     }
@@ -263,6 +269,21 @@ impl Worker {
             "client|unpause" => mark.store(0, Ordering::Relaxed),
             _ => {}
         }
+    }
+
+    /// A node that says it is in no state to serve is looked at before the next beat; how often it says so again within
+    /// [`REFUSAL_BEAT`] tells nothing new.
+    pub(super) fn note_refusal(&self, node: NodeId, frame: &[u8]) {
+        let now = self.now();
+        let last = self.refusal_told.get();
+        if !redo::is_of_state(frame)
+            || last.is_some_and(|(of, at)| of == node && now.duration_since(at) < REFUSAL_BEAT)
+        {
+            return;
+        }
+        self.refusal_told.set(Some((node, now)));
+        let text = String::from_utf8_lossy(frame[1..].trim_ascii_end()).into_owned();
+        self.control.signals.refused(node, text);
     }
 
     /// Tells the monitor of which nodes a silence would be explained by the request that they work on.

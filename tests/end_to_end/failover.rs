@@ -218,3 +218,26 @@ fn requests_of_clients_that_gave_up_are_not_executed() {
     assert_eq!(patient.read(), Value::Int(1));
     assert_eq!(patient.call("GET n"), Value::bulk("1"));
 }
+
+/// The beat is far longer than the hold: only the refusal itself can have told the brain in time.
+#[test]
+fn a_refused_write_has_the_node_looked_at_before_the_next_beat() {
+    let group = Group::plain(1);
+    let proxy = ProxyOptions::new(&group.addresses())
+        .set("health.interval", "\"60s\"")
+        .set("health.timeout", "\"120s\"")
+        .set("health.busy_timeout", "\"120s\"")
+        .set("failover.hold", "\"30s\"")
+        .start();
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET k 1"), Value::ok());
+    group.wait_in_sync(0);
+    // The primary is exchanged behind the proxy's back, in good order.
+    let (old, new) = (&group.nodes()[0], &group.nodes()[1]);
+    assert_eq!(new.call("REPLICAOF NO ONE"), Value::ok());
+    assert_eq!(old.call(&format!("REPLICAOF 127.0.0.1 {}", new.port())), Value::ok());
+    group.wait_following(0, 1);
+    assert_eq!(client.call("SET k 2"), Value::ok());
+    assert_eq!(new.call("GET k"), Value::bulk("2"));
+    assert_eq!(proxy.status()["primary"], new.address().to_string());
+}
