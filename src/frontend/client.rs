@@ -178,8 +178,10 @@ impl Client {
         } else {
             in_flight - in_flight / owed as usize * count as usize
         });
-        if RowId(tag).spec().effect == Effect::Write {
-            self.worker.writes_answered(count);
+        if RowId(tag).spec().effect == Effect::Write
+            && let Some(lane) = self.lane.borrow().as_ref()
+        {
+            self.worker.writes_ended(lane.target().node, count);
         }
         if left == 0 {
             self.lane.replace(None);

@@ -178,7 +178,7 @@ impl Connection {
         client.in_flight.set(client.in_flight.get() + request.raw().len());
         // Struck off by the row's effect, whatever the arguments made of it.
         if class.row.spec().effect == Effect::Write {
-            self.worker.write_sent();
+            self.worker.write_sent(pipeline.target().node);
             self.session.wrote_in = pipeline.target().epoch;
         }
         self.worker.count_command(class.row, pipeline.target().node);

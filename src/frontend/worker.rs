@@ -66,8 +66,8 @@ pub(super) struct Worker {
     long: RefCell<BTreeMap<u64, (NodeId, Instant)>>,
     /// Nodes whose mark of a long request is this worker's.
     marked_long: RefCell<Vec<bool>>,
-    /// Writes on their way to the primary: change since the mark was last written.
-    writes: Cell<i64>,
+    /// Writes on their way to a node: change since its mark was last written.
+    writes: Cell<(NodeId, i64)>,
     /// The last refusal that the control thread was told of.
     refusal_told: Cell<Option<(NodeId, Instant)>>,
     now: Cell<Instant>,
@@ -114,7 +114,7 @@ impl Worker {
             idle: RefCell::default(),
             long: RefCell::default(),
             marked_long: RefCell::new(vec![false; nodes]),
-            writes: Cell::new(0),
+            writes: Cell::new((NodeId(0), 0)),
             refusal_told: Cell::new(None),
             now: Cell::new(Instant::now()),
         })
@@ -135,9 +135,6 @@ impl Worker {
         for (was, is) in old.nodes.iter().zip(&new.nodes) {
             let moved = was.generation != is.generation || was.address != is.address;
             self.pools.retire(is.id, |target| !moved && target.epoch == new.epoch);
-        }
-        if old.primary != new.primary {
-            self.publish_writes_of(old.primary);
         }
         if old.epoch != new.epoch {
             self.idle.borrow_mut().clear();
@@ -195,26 +192,35 @@ impl Worker {
         }
     }
 
-    pub(super) fn write_sent(&self) {
-        self.writes.set(self.writes.get() + 1);
+    /// A write went to `node`.
+    pub(super) fn write_sent(&self, node: NodeId) {
+        self.change_writes(node, 1);
     }
 
-    pub(super) fn writes_answered(&self, count: u32) {
-        self.writes.set(self.writes.get() - i64::from(count));
+    /// `node` owes so many writes less: answered or lost.
+    pub(super) fn writes_ended(&self, node: NodeId, count: u32) {
+        self.change_writes(node, -i64::from(count));
     }
 
-    /// Brings the primary's mark up to date; called once a turn, not once a request.
-    pub(super) fn publish_writes(&self) {
-        if self.writes.get() != 0 {
-            self.publish_writes_of(self.table.borrow().primary);
+    /// Changes of one node are gathered; another one's turn publishes them.
+    fn change_writes(&self, node: NodeId, by: i64) {
+        let (of, change) = self.writes.get();
+        if of == node {
+            self.writes.set((node, change + by));
+        } else {
+            self.publish_writes();
+            self.writes.set((node, by));
         }
     }
 
-    fn publish_writes_of(&self, primary: Option<NodeId>) {
-        let Some(node) = primary else { return };
-        let change = self.writes.take();
-        // Wrapping addition of a negative change is subtraction.
-        self.marks.of(node).writes_in_flight.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+    /// Brings the mark up to date; called once a turn, not once a request.
+    pub(super) fn publish_writes(&self) {
+        let (node, change) = self.writes.get();
+        if change != 0 {
+            self.writes.set((node, 0));
+            // Wrapping addition of a negative change is subtraction.
+            self.marks.of(node).writes_in_flight.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn retry_rules(&self) -> RetryRules {

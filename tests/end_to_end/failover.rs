@@ -128,14 +128,8 @@ fn a_switchover_under_load_costs_no_error() {
     let load = Load::start(proxy.address(), CONNECTIONS, DEPTH);
     for round in 1..=3 {
         load.wait_for(500);
-        eventually(LONG, "every replica could take over", || {
-            let status = proxy.status();
-            let nodes = status["nodes"].as_array().expect("a list of nodes");
-            nodes.iter().all(|node| node["up"] == true && node["ineligible"].is_null())
-        });
         let before = group.primary();
-        let (status, body) =
-            proxy.http_with_body("POST", "/api/switchover", "").expect("the admin page answers");
+        let (status, body) = order_when_all_are_well(&proxy, "/api/switchover");
         assert_eq!(status, 200, "{body}");
         eventually(LONG, "one other node leads", || {
             group.primaries().len() == 1 && group.primary() != before
@@ -217,6 +211,41 @@ fn requests_of_clients_that_gave_up_are_not_executed() {
     assert_eq!(status, 200, "{body}");
     assert_eq!(patient.read(), Value::Int(1));
     assert_eq!(patient.call("GET n"), Value::bulk("1"));
+}
+
+/// Waits until every node could lead, and moves the lead by an order to `path`; returns the answer.
+#[track_caller]
+fn order_when_all_are_well(proxy: &Proxy, path: &str) -> (u16, String) {
+    eventually(LONG, "every replica could take over", || {
+        let status = proxy.status();
+        let nodes = status["nodes"].as_array().expect("a list of nodes");
+        nodes.iter().all(|node| node["up"] == true && node["ineligible"].is_null())
+    });
+    proxy.http_with_body("POST", path, "").expect("the admin page answers")
+}
+
+/// Writes that a live primary still owes when it is replaced are struck off it, and off nobody else.
+#[test]
+fn after_a_forced_failover_a_switchover_finds_no_write_in_flight() {
+    let group = Group::plain(1);
+    let proxy = Proxy::start(&group.addresses());
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| proxy.client()).collect();
+    for round in 0..2 {
+        let old = group.primary();
+        assert_eq!(group.nodes()[old].call("CLIENT PAUSE 60000 WRITE"), Value::ok());
+        clients.iter_mut().for_each(|client| client.send(&["SET", "k", "v"]));
+        let series = |name: &str| proxy.metric(name).unwrap_or_default();
+        eventually(LONG, "the writes are on their way", || {
+            series("redhold_commands_total{command=\"set\",node_role=\"primary\"}")
+                >= ((round + 1) * CONNECTIONS) as f64
+        });
+        let (code, body) = order_when_all_are_well(&proxy, "/api/failover?force=true");
+        assert_eq!(code, 200, "forced failover {round}: {body}");
+        clients.iter_mut().for_each(|client| assert_eq!(client.read(), Value::ok()));
+        assert_eq!(group.nodes()[old].call("CLIENT UNPAUSE"), Value::ok());
+        let (code, body) = order_when_all_are_well(&proxy, "/api/switchover");
+        assert_eq!(code, 200, "switchover {round}: {body}");
+    }
 }
 
 /// The beat is far longer than the hold: only the refusal itself can have told the brain in time.
