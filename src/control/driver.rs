@@ -32,6 +32,9 @@ const STATUS_BEAT: Duration = Duration::from_millis(50);
 /// An episode under way when the proxy stops is brought to its end for at most this long.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Other brains that are told apart by name; whoever may publish can call himself as he likes.
+const BRAINS_MAX: usize = 16;
+
 /// Between two looks at the writes in flight.
 const QUIESCE_BEAT: Duration = Duration::from_millis(1);
 
@@ -244,12 +247,12 @@ impl Driver {
             }
             Heard::Signal(node, signal) => self.feed(Event::Signal { node, signal }),
             Heard::OtherBrain(brain) => {
-                if !self.other_brains.contains(&brain) {
+                if !self.other_brains.contains(&brain) && self.other_brains.len() < BRAINS_MAX {
                     warn!(brain, "another brain was heard");
                     self.other_brains.push(brain.clone());
                     self.status_due = true;
-                    self.feed(Event::OtherBrain(brain));
                 }
+                self.feed(Event::OtherBrain(brain));
             }
         }
     }
@@ -339,10 +342,14 @@ impl Driver {
         }
         self.status_due = false;
         self.status_at = now;
+        let machine = self.machine.status(now);
+        if machine.other_brain.is_none() {
+            self.other_brains.clear();
+        }
         self.ends.status.send_replace(Arc::new(Status {
             at: now,
             at_wall: SystemTime::now(),
-            machine: self.machine.status(now),
+            machine,
             nodes: self.nodes.clone(),
             settings_changed: self.ledger.iter().map(|entry| entry.changed.clone()).collect(),
             other_brains: self.other_brains.clone(),

@@ -34,6 +34,13 @@ const REDIAL: Duration = Duration::from_millis(6);
 /// A beat of ours that comes later than this says that we were stalled, not that the node was silent.
 const LATE: Duration = Duration::from_millis(200);
 
+/// While another brain's connections were found, they are looked for again after this.
+const SEARCH_AGAIN: Duration = Duration::from_secs(10);
+
+/// Where CLIENT LIST is refused, other brains are listened for this long before anything of the node is told: their greetings
+/// come every two seconds.
+const LISTEN_FIRST: Duration = Duration::from_millis(2_500);
+
 /// What monitors and listeners tell the driver.
 #[derive(Debug)]
 pub(super) enum Heard {
@@ -125,8 +132,11 @@ async fn idle_closed(idle: Option<&Link>) {
 struct Watch {
     dial: Dial,
     identity: Identity,
-    /// Whether the node's other clients were looked through for other brains.
-    searched: bool,
+    /// When the node's other clients are to be looked through for other brains, if at all.
+    search_at: Option<Instant>,
+    /// Looks before this are not told: the node shows nobody its clients, so that other brains have to be listened for.
+    told_from: Instant,
+    born: Instant,
     beat: Beat,
     dice: Dice,
     probes: JoinSet<ProbeEnd>,
@@ -165,7 +175,9 @@ impl Watch {
         Self {
             dial,
             identity,
-            searched: false,
+            search_at: Some(Instant::now()),
+            told_from: Instant::now(),
+            born: Instant::now(),
             beat,
             dice: Dice::new(),
             probes: JoinSet::new(),
@@ -244,7 +256,7 @@ impl Watch {
         let (number, began) = (self.started, Instant::now());
         self.under_way.push((number, began));
         let (dial, kept, deadline) = (self.dial.clone(), self.idle.take(), began + self.beat.timeout);
-        let search = !self.searched;
+        let search = self.search_at.is_some_and(|at| at <= began);
         self.probes.spawn(async move {
             let on_kept = kept.is_some();
             let result = match kept {
@@ -290,8 +302,10 @@ impl Watch {
         self.marks.last_byte_ms = self.dial.marks.millis(at);
         // Before the first look is told: the machine must not act on what another brain looks after.
         if let Some(clients) = exchange.clients {
-            self.searched = true;
-            self.told.extend(self.identity.others_connected(&clients).into_iter().map(Heard::OtherBrain));
+            self.searched(clients, at);
+        }
+        if at < self.told_from {
+            return;
         }
         let health = exchange.health;
         let error = match &health {
@@ -303,6 +317,16 @@ impl Watch {
         self.told.push(Heard::Look(Look { observation, ping, error }));
     }
 
+    /// The node showed its clients, or would not.
+    fn searched(&mut self, clients: Option<String>, at: Instant) {
+        let others = clients.as_deref().map(|list| self.identity.others_connected(list));
+        self.search_at = others.as_ref().is_some_and(|found| !found.is_empty()).then(|| at + SEARCH_AGAIN);
+        if others.is_none() && self.told_from < self.born + LISTEN_FIRST {
+            self.told_from = self.born + LISTEN_FIRST;
+        }
+        self.told.extend(others.into_iter().flatten().map(Heard::OtherBrain));
+    }
+
     /// Nothing came in time. What the data path heard meanwhile, and what explains the silence, goes first.
     fn silent(&mut self, at: Instant, error: Option<String>) {
         let marks = self.dial.marks.of(self.dial.node);
@@ -311,7 +335,7 @@ impl Watch {
             self.marks.last_byte_ms = last_byte_ms;
             self.told.push(Heard::Signal(self.dial.node, Signal::Alive));
         }
-        let long = marks.long_request_since_ms.load(std::sync::atomic::Ordering::Relaxed) != 0;
+        let long = marks.long_requests.load(std::sync::atomic::Ordering::Relaxed) != 0;
         if long != self.marks.long_request {
             self.marks.long_request = long;
             self.told.push(Heard::Signal(self.dial.node, Signal::LongRequest(long)));
@@ -353,8 +377,8 @@ struct Exchange {
     complaint: Option<String>,
     /// When the reply to PING arrived.
     ping: Instant,
-    /// CLIENT LIST, when it was asked for; empty where the node would not tell.
-    clients: Option<String>,
+    /// CLIENT LIST, when it was asked for; `None` within where the node would not tell.
+    clients: Option<Option<String>>,
 }
 
 /// PING and INFO in one go; with `search` also the list of the node's clients.
@@ -373,7 +397,7 @@ async fn exchange(mut link: Link, search: bool, deadline: Instant) -> Result<(Ex
         replies.push(link.receive(deadline).await?);
     }
     let clients = match search {
-        true => Some(link.receive(deadline).await?.as_str().unwrap_or_default().to_owned()),
+        true => Some(link.receive(deadline).await?.as_str().map(str::to_owned)),
         false => None,
     };
     let complaint = pong.as_error().map(str::to_owned);

@@ -14,6 +14,10 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Until then nobody is told that answers are missing.
 const FIRST_ANSWERS: Duration = Duration::from_millis(500);
 
+/// A brain that was not heard for this long has left: Sentinels and proxies greet every two seconds, and connections with
+/// their names are looked for every ten while one was found.
+const BRAIN_QUIET: Duration = Duration::from_secs(30);
+
 /// What the nodes together say at a start without a record.
 enum Finding {
     /// This one leads already.
@@ -267,8 +271,13 @@ impl Machine {
             }
         }
         match self.agreed() {
-            Some(leader) => self.observe_leader(leader),
-            None if self.held.is_none() => {
+            Some(leader) => {
+                self.observe_leader(leader);
+                if self.is_alone() {
+                    return State::Steady;
+                }
+            }
+            None if self.held.is_none() && !self.only_waits() => {
                 self.begin(false);
                 let why = format!("no primary is agreed on: {}", self.everyone());
                 self.tell(Level::Warn, why.clone());
@@ -276,7 +285,44 @@ impl Machine {
             }
             None => {}
         }
+        if self.held.is_some() || self.only_waits() {
+            // Whoever replaces a primary may be too busy to greet, or not be heard from here.
+            if let Some((_, heard)) = &mut self.other_brain {
+                *heard = self.now;
+            }
+        }
         State::Observe { since }
+    }
+
+    /// The primary that is followed does not answer at the moment, and has not been silent for long enough to be given up.
+    fn only_waits(&mut self) -> bool {
+        let Some(primary) = self.group.primary.map(|primary| self.node(primary)) else {
+            return false;
+        };
+        let given_up = primary.silent_at(primary.patience(&self.settings));
+        if primary.sight != Sight::Silent || given_up <= self.now {
+            return false;
+        }
+        self.wake_at(given_up);
+        true
+    }
+
+    /// The other brain was not heard for [`BRAIN_QUIET`], in which it could have been: this one decides again.
+    fn is_alone(&mut self) -> bool {
+        let quiet = match &self.other_brain {
+            Some((_, heard)) if self.settings.mode != Mode::Off => *heard + BRAIN_QUIET,
+            Some(_) | None => return false,
+        };
+        if quiet > self.now {
+            self.wake_at(quiet);
+            return false;
+        }
+        let (who, _) = self.other_brain.take().unwrap_or_else(|| (String::new(), self.now));
+        self.tell(
+            Level::Warn,
+            format!("{who} was not heard for {} s: deciding again", BRAIN_QUIET.as_secs()),
+        );
+        true
     }
 
     fn observe_leader(&mut self, leader: NodeId) {

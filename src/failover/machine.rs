@@ -100,7 +100,8 @@ pub struct Machine {
     pub(super) record_after: Instant,
     pub(super) budget: Budget,
     pub(super) timeline: Timeline,
-    pub(super) other_brain: Option<String>,
+    /// Who else decides here, and when that was last heard, or could last not have been.
+    pub(super) other_brain: Option<(String, Instant)>,
     /// No planned switch by itself before this.
     pub(super) planned_after: Instant,
     pub(super) trace: Trace,

@@ -45,6 +45,10 @@ pub(super) struct Node {
     pub(super) spec: NodeSpec,
     /// Where the others were seen to reach it.
     pub(super) learned: Option<Address>,
+    /// What it was called in its life before: whoever still follows that name may look for it in the wrong place.
+    pub(super) former: Option<Address>,
+    /// Since when its link to its primary has been down in all looks.
+    pub(super) link_down_since: Option<Instant>,
     /// The last INFO.
     pub(super) facts: Option<Box<Replication>>,
     /// When that was.
@@ -86,6 +90,8 @@ impl Node {
             id,
             spec,
             learned: None,
+            former: None,
+            link_down_since: None,
             facts: None,
             seen_at: now,
             alive_at: now,
@@ -119,6 +125,11 @@ impl Node {
 
     /// Whether `address` is one of its names.
     pub(super) fn is_called(&self, address: &Address) -> bool {
+        self.is_called_now(address) || self.former.as_ref() == Some(address)
+    }
+
+    /// The same, but for the name of its life before.
+    pub(super) fn is_called_now(&self, address: &Address) -> bool {
         *address == self.spec.address
             || self.spec.peer_address.as_ref() == Some(address)
             || self.learned.as_ref() == Some(address)
@@ -245,7 +256,11 @@ pub(super) fn look(node: &mut Node, health: &Health, at: Instant) {
                 node.moved_at = None;
                 node.busy = false;
                 node.paused_until = None;
+                // Started again it may have another address, as containers do.
+                node.former = node.learned.take().or(node.former.take());
             }
+            let down = facts.role == Role::Replica && !facts.link_up && !facts.syncing;
+            node.link_down_since = down.then_some(node.link_down_since.unwrap_or(at));
             node.alive_at = node.alive_at.max(at);
             node.facts = Some(facts.clone());
             node.sight = Sight::Answered;

@@ -109,7 +109,7 @@ impl Phase {
             Demote => matches!(to, Promote | Revert | Confirm),
             Revert => matches!(to, Steady | Promote | Suspect | Confirm),
             Blocked => matches!(to, Steady | Confirm | Promote | Release | Observe),
-            Observe => false,
+            Observe => matches!(to, Steady),
         }
     }
 

@@ -15,6 +15,9 @@ const PAUSE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(1);
 /// A replica that was told to follow gets this long to connect before anything else is thought of it.
 const SETTLE: Duration = Duration::from_secs(1);
+/// A replica that cannot reach its primary for this long, under a name that the primary had in its life before, is given the
+/// present one.
+const LOST_NAME: Duration = Duration::from_secs(10);
 /// `repl-timeout` set by us is `health.busy_timeout`, and no shorter than this: a replica that gives up a primary
 /// which a long request explains would bear false witness.
 const REPL_TIMEOUT_MIN: u64 = 5;
@@ -128,7 +131,10 @@ impl Machine {
         let known = node.in_sync.is_some() || node.deposed || facts.keys == 0;
         let kin = [&led.replid, &led.replid2].contains(&&facts.replid);
         if facts.role == Role::Replica {
-            let points_here = facts.primary.as_ref().is_some_and(|address| primary.is_called(address));
+            let lost = node.link_down_since.is_some_and(|since| since + LOST_NAME <= self.now);
+            let points_here = facts.primary.as_ref().is_some_and(|address| {
+                if lost { primary.is_called_now(address) } else { primary.is_called(address) }
+            });
             let points_at_us = facts
                 .primary
                 .as_ref()

@@ -23,7 +23,7 @@ impl Machine {
             primary: self.group.primary,
             held: self.held.clone(),
             tokens: self.budget.tokens(),
-            other_brain: self.other_brain.clone(),
+            other_brain: self.other_brain.as_ref().map(|(who, _)| who.clone()),
             nodes: self.nodes.iter().map(|node| self.report(node, now, readable[node.id.index()])).collect(),
             episodes: self.timeline.list(now, (self.group.epoch, self.group.primary)),
         }

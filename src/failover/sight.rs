@@ -64,9 +64,13 @@ impl Machine {
 
     /// Another brain was heard: this one only observes from the next quiet moment on.
     pub(super) fn hear(&mut self, who: String) {
-        if self.other_brain.is_none() {
-            self.tell(Level::Warn, format!("another brain decides here: {who}; only observing from now on"));
-            self.other_brain = Some(who);
+        match &mut self.other_brain {
+            Some((_, heard)) => *heard = self.now,
+            None => {
+                let text = format!("another brain decides here: {who}; only observing from now on");
+                self.tell(Level::Warn, text);
+                self.other_brain = Some((who, self.now));
+            }
         }
     }
 

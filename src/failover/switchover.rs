@@ -72,7 +72,7 @@ impl Machine {
 
     /// Why nothing can be ordered now.
     fn forbidden(&self) -> Option<String> {
-        if let Some(who) = &self.other_brain {
+        if let Some((who, _)) = &self.other_brain {
             return Some(format!("another brain decides here ({who}): nothing is ordered beside it"));
         }
         (self.settings.mode == Mode::Off).then(|| "failover.mode is off".to_owned())

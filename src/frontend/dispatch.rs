@@ -77,6 +77,9 @@ impl Connection {
     /// Sends on a shared pipeline.
     pub(super) fn send_shared(&mut self, dispatched: &Dispatched<'_>) -> Step {
         let class = &dispatched.class;
+        if self.worker.is_stalled() {
+            return self.pin(dispatched);
+        }
         // What is sent again goes to the primary: the replica that lost it may be chosen until it is found dead.
         let first = dispatched.since.is_none();
         let spreadable = first && class.effect == Effect::Read && !class.row.spec().primary_only;

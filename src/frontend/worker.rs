@@ -71,6 +71,8 @@ pub(super) struct Worker {
     /// The last refusal that the control thread was told of.
     refusal_told: Cell<Option<(NodeId, Instant)>>,
     now: Cell<Instant>,
+    /// See [`Self::is_stalled`].
+    stalled: Cell<bool>,
 }
 
 impl Worker {
@@ -117,6 +119,7 @@ impl Worker {
             writes: Cell::new((NodeId(0), 0)),
             refusal_told: Cell::new(None),
             now: Cell::new(Instant::now()),
+            stalled: Cell::new(false),
         })
     }
 
@@ -155,10 +158,18 @@ impl Worker {
         self.now.get()
     }
 
-    /// Begins a client's turn: looks at the clock and at the routing table once.
+    /// Begins a client's turn: looks at the clock, the routing table and the primary's pause once.
     pub(super) fn begin_turn(&self) {
         self.now.set(Instant::now());
-        self.table();
+        let table = self.table();
+        let until =
+            table.primary.map_or(0, |node| self.marks.of(node).stalled_until_ms.load(Ordering::Relaxed));
+        self.stalled.set(until != 0 && until > self.marks.millis(self.now()));
+    }
+
+    /// A client paused the primary: what it would stop must not stand before other clients' requests.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.stalled.get()
     }
 
     pub(super) fn epoch(&self) -> u64 {
@@ -260,21 +271,24 @@ impl Worker {
         self.long.borrow_mut().remove(&client);
     }
 
-    /// A client's CLIENT PAUSE of all commands, once the node has agreed, silences the node without being its death.
+    /// A client's CLIENT PAUSE, once the node has agreed: of all commands, it silences the node without being its death; of
+    /// any kind, it stops what stands behind a stopped request.
     pub(super) fn note_pause(&self, node: NodeId, sent: &Sent) {
-        let mark = &self.marks.of(node).paused_until_ms;
-        match sent.row.spec().name {
-            "client|pause"
-                if !cursor::nth_word(&sent.request, 3)
-                    .is_some_and(|mode| mode.eq_ignore_ascii_case(b"write")) =>
-            {
+        let marks = self.marks.of(node);
+        let until = match sent.row.spec().name {
+            "client|pause" => {
                 let asked = cursor::nth_word(&sent.request, 2);
                 let millis = asked.and_then(|text| std::str::from_utf8(&text).ok()?.parse::<u64>().ok());
-                mark.store(self.marks.millis(Instant::now()) + millis.unwrap_or(0), Ordering::Relaxed);
+                self.marks.millis(Instant::now()).saturating_add(millis.unwrap_or(0))
             }
-            "client|unpause" => mark.store(0, Ordering::Relaxed),
-            _ => {}
+            "client|unpause" => 0,
+            _ => return,
+        };
+        let mode = cursor::nth_word(&sent.request, 3);
+        if until == 0 || !mode.is_some_and(|mode| mode.eq_ignore_ascii_case(b"write")) {
+            marks.paused_until_ms.store(until, Ordering::Relaxed);
         }
+        marks.stalled_until_ms.store(until, Ordering::Relaxed);
     }
 
     /// A node that says it is in no state to serve is looked at before the next beat; how often it says so again within
@@ -300,14 +314,13 @@ impl Worker {
             let lent =
                 self.long.borrow().values().filter(|(at, _)| *at == node).map(|(_, since)| *since).min();
             let oldest = lent.into_iter().chain(self.pools.oldest(node, is_long)).min();
-            let mark = &self.marks.of(node).long_request_since_ms;
-            match oldest {
-                Some(since) => mark.store(self.marks.millis(since), Ordering::Relaxed),
-                // Another worker's mark stays; it is renewed as long as it holds.
-                None if *marked => mark.store(0, Ordering::Relaxed),
-                None => {}
-            }
-            *marked = oldest.is_some();
+            let mark = &self.marks.of(node).long_requests;
+            match (oldest.is_some(), *marked) {
+                (true, false) => mark.fetch_add(1, Ordering::Relaxed),
+                (false, true) => mark.fetch_sub(1, Ordering::Relaxed),
+                (true, true) | (false, false) => continue,
+            };
+            *marked = !*marked;
         }
     }
 

@@ -18,11 +18,13 @@ pub struct NodeMarks {
     pub losses: AtomicU64,
     /// Writes sent to the node as primary and not yet answered, over all workers.
     pub writes_in_flight: AtomicU64,
-    /// Milliseconds (same origin) since when the oldest unanswered request is one of the long-running class; 0: none.
-    pub long_request_since_ms: AtomicU64,
+    /// Workers for whom the oldest unanswered request is one of the long-running class.
+    pub long_requests: AtomicU64,
     /// Milliseconds (same origin) until when a client's CLIENT PAUSE of all commands silences the node; 0 or past:
     /// not at all.
     pub paused_until_ms: AtomicU64,
+    /// The same for a pause of any kind: what it stops on a shared connection stops everybody behind it.
+    pub stalled_until_ms: AtomicU64,
 }
 
 /// The marks of all nodes, by [`NodeId`].

@@ -15,6 +15,7 @@ mod kit;
 mod monitor;
 mod node_faults;
 mod owned;
+mod pause;
 mod primary_only;
 mod proxy_command;
 mod pubsub;

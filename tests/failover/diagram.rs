@@ -22,11 +22,11 @@ fn the_documented_diagram_is_the_machines_own() {
 }
 
 #[test]
-fn every_state_is_reached_and_only_observe_is_final() {
+fn every_state_is_reached_and_none_is_final() {
     for phase in Phase::ALL {
         let reached = phase == Phase::Discover || Phase::ALL.iter().any(|from| from.allowed(phase));
         assert!(reached, "{} is never entered", phase.name());
         let left = Phase::ALL.iter().any(|to| phase.allowed(*to));
-        assert_eq!(left, phase != Phase::Observe, "{} cannot be left", phase.name());
+        assert!(left, "{} cannot be left", phase.name());
     }
 }

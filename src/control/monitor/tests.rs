@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use rustix::process::Signal as Process;
 
 use super::super::Credentials;
-use super::super::testing::{PATIENCE, Server};
+use super::super::testing::{PATIENCE, Server, eventually};
 use super::*;
 use crate::net::SocketOptions;
 use crate::topology::{Address, Marks, NodeId};
@@ -166,7 +166,7 @@ async fn marks_of_the_data_path_become_signals() {
 
     server.signal(Process::STOP);
     watched.look_that(silent).await;
-    watched.marks.of(NODE).long_request_since_ms.store(1, Ordering::Relaxed);
+    watched.marks.of(NODE).long_requests.store(1, Ordering::Relaxed);
     wait_for_signal(&mut watched, &Signal::LongRequest(true)).await;
     watched.marks.heard(NODE, Instant::now() + Duration::from_millis(2));
     wait_for_signal(&mut watched, &Signal::Alive).await;
@@ -240,4 +240,36 @@ async fn nobody_at_the_address_is_down_from_the_first_look() {
         let look = watched.look().await;
         assert!(down(&look.observation.health), "{look:?}");
     }
+}
+
+/// Where the clients of a node are not shown, other brains can only be listened for: until then nothing is told.
+#[tokio::test]
+async fn a_node_that_hides_its_clients_is_listened_to_first() {
+    let server = redis(&[]);
+    server.say("ACL SETUSER default -client|list");
+    let start = Instant::now();
+    Watched::start(server.address(), "").look_that(answered).await;
+    assert!(start.elapsed() >= LISTEN_FIRST, "{:?}", start.elapsed());
+}
+
+/// Somebody who stays is found again, so that whoever observes because of him goes on to.
+#[tokio::test]
+async fn a_brain_that_stays_is_found_again() {
+    let server = redis(&[]);
+    let mut sentinel = std::net::TcpStream::connect(("127.0.0.1", server.address().port)).unwrap();
+    let mut say = move |line: &str| std::io::Write::write_all(&mut sentinel, line.as_bytes()).unwrap();
+    say("CLIENT SETNAME sentinel-0123abcd-cmd\r\n");
+    eventually("the name is known", || server.say("CLIENT LIST").contains("name=sentinel-"));
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let pings = std::thread::spawn(move || {
+        while stopped.recv_timeout(Duration::from_millis(500)).is_err() {
+            say("PING\r\n");
+        }
+    });
+    let mut watched = Watched::start(server.address(), "");
+    for _ in 0..2 {
+        while !matches!(watched.next().await, Heard::OtherBrain(brain) if brain == "Sentinel 0123abcd") {}
+    }
+    stop.send(()).unwrap();
+    pings.join().unwrap();
 }

@@ -1,0 +1,46 @@
+//! CLIENT PAUSE: what a client stops is stopped for all, and nothing else is.
+
+use crate::support::{LONG, Value, eventually};
+use crate::target::{Target, Way, both_ways};
+
+both_ways!(a_pause_of_writes_stops_no_read_of_others, an_unpause_lets_everything_go_on);
+
+/// Much longer than the test: a read that waits for the end of the pause fails it.
+const PAUSE: &str = "CLIENT PAUSE 600000 WRITE";
+
+fn a_pause_of_writes_stops_no_read_of_others(way: Way) {
+    let target = Target::new(way, 1);
+    let (mut operator, mut writer) = (target.client(), target.client());
+    // On every worker there is one who shares the writer's connection, unless it has one of its own.
+    let mut readers: Vec<_> = (0..8).map(|_| target.client()).collect();
+    assert_eq!(writer.call("SET k before"), Value::ok());
+    assert_eq!(operator.call(PAUSE), Value::ok());
+    writer.send(&["SET", "k", "after"]);
+    eventually(LONG, "the write stands at the server", || {
+        target.primary().info("blocked_clients").is_some_and(|count| count == "1")
+    });
+    for _ in 0..3 {
+        readers.iter_mut().for_each(|reader| assert_eq!(reader.call("GET k"), Value::bulk("before")));
+    }
+    assert_eq!(operator.call("CLIENT UNPAUSE"), Value::ok());
+    assert_eq!(writer.read(), Value::ok());
+    readers.iter_mut().for_each(|reader| assert_eq!(reader.call("GET k"), Value::bulk("after")));
+}
+
+fn an_unpause_lets_everything_go_on(way: Way) {
+    let target = Target::new(way, 0);
+    let (mut operator, mut client) = (target.client(), target.client());
+    assert_eq!(operator.call(PAUSE), Value::ok());
+    client.send(&["INCR", "n"]);
+    client.send(&["INCR", "n"]);
+    assert_eq!(operator.call("CLIENT UNPAUSE"), Value::ok());
+    assert_eq!((client.read(), client.read()), (Value::Int(1), Value::Int(2)));
+    // Requests share connections again.
+    let mut others: Vec<_> = (0..20).map(|_| target.client()).collect();
+    let connections =
+        || target.primary().info("connected_clients").and_then(|count| count.parse::<usize>().ok());
+    others.iter_mut().for_each(|client| assert_eq!(client.call("GET n"), Value::bulk("2")));
+    if way == Way::Proxied {
+        assert!(connections().is_some_and(|count| count < 20), "{:?}", connections());
+    }
+}
