@@ -197,10 +197,12 @@ impl Worker {
         true
     }
 
+    /// Who has something to send again comes first: it may have been executed before whatever was held after it.
     fn wake_held(&self) {
-        for client in self.held.take() {
-            client.wake();
-        }
+        let held = self.held.take();
+        let (again, new): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|client| !client.redo.borrow().is_empty());
+        again.iter().chain(&new).for_each(|client| client.wake());
     }
 
     /// A write went to `node`.

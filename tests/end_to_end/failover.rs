@@ -248,6 +248,30 @@ fn after_a_forced_failover_a_switchover_finds_no_write_in_flight() {
     }
 }
 
+/// A write that was on its way when the primary fell silent is older than one that was held since.
+#[test]
+fn what_is_sent_again_goes_before_what_was_held() {
+    let mut group = Group::plain(1);
+    let proxy = ProxyOptions::new(&group.addresses())
+        .set("proxy.workers", "1")
+        .set("health.timeout", "\"8s\"")
+        .set("failover.hold", "\"60s\"")
+        .start();
+    let (mut older, mut newer) = (proxy.client(), proxy.client());
+    assert_eq!(older.call("SET k 0"), Value::ok());
+    assert_eq!(newer.call("SET k 0"), Value::ok());
+    group.wait_in_sync(0);
+    group.node(0).sigstop();
+    // A quarter of the timeout: what is sent now is still on its way when the other half is over, and not older than the timeout.
+    eventually(LONG, "the silence shows", || proxy.status()["nodes"][0]["up"] == false);
+    older.send(&["SET", "k", "older"]);
+    eventually(LONG, "writes are held", || !proxy.status()["held"].is_null());
+    newer.send(&["SET", "k", "newer"]);
+    assert_eq!((older.read(), newer.read()), (Value::ok(), Value::ok()));
+    assert_eq!(group.nodes()[1].call("GET k"), Value::bulk("newer"));
+    group.node(0).sigcont();
+}
+
 /// The beat is far longer than the hold: only the refusal itself can have told the brain in time.
 #[test]
 fn a_refused_write_has_the_node_looked_at_before_the_next_beat() {
