@@ -10,6 +10,11 @@ pub enum Failure {
         /// `failover.hold`
         hold: Duration,
     },
+    /// No replica may answer reads, and the primary is not to. Not executed; trying again is safe.
+    NoReplica {
+        /// `failover.hold`
+        hold: Duration,
+    },
     /// The connection was lost after the request was sent. Unknown; trying again may execute it twice.
     Ambiguous {
         /// Epoch under which it was sent.
@@ -61,6 +66,13 @@ impl std::fmt::Display for Failure {
                 write!(
                     f,
                     "TRYAGAIN no writable primary for {} ms; command was not executed",
+                    hold.as_millis()
+                )
+            }
+            Self::NoReplica { hold } => {
+                write!(
+                    f,
+                    "TRYAGAIN no eligible replica for {} ms; command was not executed",
                     hold.as_millis()
                 )
             }

@@ -48,6 +48,8 @@ pub(super) enum Heard {
 /// A look, with what only people want to know.
 #[derive(Debug)]
 pub(super) struct Look {
+    /// Its number among all looks; of one that brought facts it was given before anything was asked.
+    pub(super) number: u64,
     /// For the machine.
     pub(super) observation: Observation,
     /// Time from PING to its reply.
@@ -154,6 +156,7 @@ struct MarksSeen {
 
 struct ProbeEnd {
     number: u64,
+    look: u64,
     began: Instant,
     at: Instant,
     on_kept: bool,
@@ -241,6 +244,7 @@ impl Watch {
             return;
         }
         self.started += 1;
+        let look = self.dial.marks.begin_look();
         let (number, began) = (self.started, Instant::now());
         self.under_way.push((number, began));
         let (dial, kept, deadline) = (self.dial.clone(), self.idle.take(), began + self.beat.timeout);
@@ -254,7 +258,7 @@ impl Watch {
                     Err(fault) => Err(fault),
                 },
             };
-            ProbeEnd { number, began, at: Instant::now(), on_kept, result }
+            ProbeEnd { number, look, began, at: Instant::now(), on_kept, result }
         });
     }
 
@@ -264,7 +268,7 @@ impl Watch {
         match end.result {
             Ok((exchange, link)) => {
                 self.idle.get_or_insert(link);
-                self.answered(exchange, began, at);
+                self.answered(exchange, end.look, began, at);
             }
             Err(Fault::Lost(_)) if end.on_kept => self.start_probe(),
             Err(Fault::Down(text) | Fault::Lost(text)) => {
@@ -282,7 +286,7 @@ impl Watch {
         }
     }
 
-    fn answered(&mut self, exchange: Exchange, began: Instant, at: Instant) {
+    fn answered(&mut self, exchange: Exchange, look: u64, began: Instant, at: Instant) {
         self.refusals = 0;
         if std::mem::take(&mut self.marks.long_request) {
             self.told.push(Heard::Signal(self.dial.node, Signal::LongRequest(false)));
@@ -300,7 +304,7 @@ impl Watch {
         };
         let observation = Observation { node: self.dial.node, at, health };
         let ping = Some(exchange.ping.saturating_duration_since(began));
-        self.told.push(Heard::Look(Look { observation, ping, error }));
+        self.told.push(Heard::Look(Look { number: look, observation, ping, error }));
     }
 
     /// Nothing came in time. What the data path heard meanwhile, and what explains the silence, goes first.
@@ -321,7 +325,8 @@ impl Watch {
 
     fn tell(&mut self, health: Health, at: Instant, error: Option<String>) {
         let observation = Observation { node: self.dial.node, at, health };
-        self.told.push(Heard::Look(Look { observation, ping: None, error }));
+        let number = self.dial.marks.last_look();
+        self.told.push(Heard::Look(Look { number, observation, ping: None, error }));
     }
 
     /// A pause that a client ordered is told before its silence is.

@@ -24,7 +24,7 @@ use super::registry::Held;
 use super::session::Session;
 use super::shared::Ending;
 use super::stream::{Reader, Writer};
-use super::worker::Worker;
+use super::worker::{Worker, wake_at};
 
 /// While a client may not be served, this much of what it sends is still read, so that its end is noticed.
 const READ_AHEAD: usize = 64 << 10;
@@ -195,11 +195,7 @@ impl Connection {
             return Step::Taken;
         }
         if let Some(after) = after.filter(|after| *after > now) {
-            let client = self.client.clone();
-            tokio::task::spawn_local(async move {
-                tokio::time::sleep_until(after.into()).await;
-                client.wake();
-            });
+            wake_at(&self.client, after);
             return Step::Wait;
         }
         let mut scanner = RequestScanner::default();

@@ -413,6 +413,7 @@ impl Connection {
     fn settle_lane(&mut self, mut lane: Box<PinnedLane>) {
         let mut told = false;
         if lane.sent.is_empty() {
+            self.client.note_write();
             self.worker.long_ended(self.client.id);
             if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait { .. }) {
                 told = self.client.live.unpark();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{self, Pinned, Pools, Surroundings, Target};
 use crate::command::RowId;
 use crate::error::Failure;
-use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
+use crate::routing::{self, Cached, Gate, OwnWrites, Routes, RoutingTable};
 use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId};
 
@@ -203,6 +203,18 @@ impl Worker {
         self.writes.set(self.writes.get() - i64::from(count));
     }
 
+    /// Number of the look at a node that began last: every later one finds what has been answered by now.
+    pub(super) fn last_look(&self) -> u64 {
+        self.marks.last_look()
+    }
+
+    /// Whether a replica is sure to have what a client was answered before the look after number `wrote` began.
+    pub(super) fn shows(&self, node: NodeId, wrote: u64) -> bool {
+        wrote == 0
+            || self.reads.own_writes == OwnWrites::Off
+            || self.marks.of(node).applied_look.load(Ordering::Relaxed) > wrote
+    }
+
     /// Brings the primary's mark up to date; called once a turn, not once a request.
     pub(super) fn publish_writes(&self) {
         if self.writes.get() != 0 {
@@ -372,6 +384,15 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
             _ = sweep.tick() => worker.pools.sweep(Instant::now()),
         }
     }
+}
+
+/// Wakes the client's task then, whatever else happens.
+pub(super) fn wake_at(client: &ClientRef, at: Instant) {
+    let client = client.clone();
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep_until(at.into()).await;
+        client.wake();
+    });
 }
 
 async fn until(at: Option<tokio::time::Instant>) {
