@@ -275,9 +275,11 @@ impl Driver {
 
     /// Tells the data path what it may draw from a look.
     fn mark(&mut self, node: NodeId, look: u64, facts: &Replication) {
+        let marks = self.marks.of(node);
+        marks.max_clients.store(facts.max_clients.unwrap_or(0), Ordering::Relaxed);
         let primary = self.verdict.as_ref().and_then(|now| now.primary);
         if let Some(reached) = self.caught_up.note(primary, node, look, facts) {
-            self.marks.of(node).applied_look.store(reached, Ordering::Relaxed);
+            marks.applied_look.store(reached, Ordering::Relaxed);
         }
     }
 

@@ -375,5 +375,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // Replies that are still to come find the client gone; its socket does not wait for them.
         self.client.close();
+        self.worker.shared.lent.leave(self.client.id);
     }
 }

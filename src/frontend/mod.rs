@@ -9,6 +9,7 @@ mod dispatch;
 mod lane;
 mod lane_loss;
 mod large;
+mod lent;
 mod listener;
 mod monitor_line;
 mod own;

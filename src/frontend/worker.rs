@@ -27,8 +27,11 @@ pub(super) const READ_SIZE: usize = 64 << 10;
 /// Clean lent connections that a worker keeps for the next one who needs one.
 const IDLE_MAX: usize = 32;
 
-/// Lent connections when the configuration names no number: Redis's default `maxclients`, less 200.
-const PINNED_DEFAULT: usize = 9_800;
+/// Connections of a node that are not lent: pipelines, the control thread, replicas, people.
+const NOT_LENT: u64 = 200;
+
+/// What a node allows that does not tell: Redis's default.
+const MAX_CLIENTS_DEFAULT: u64 = 10_000;
 
 /// How often long requests are looked for: well below the silence after which a node counts as hung.
 const LONG_BEAT: Duration = Duration::from_millis(50);
@@ -341,10 +344,17 @@ impl Worker {
         }
     }
 
-    /// Most connections lent to single clients at once, over all workers.
-    pub(super) fn pinned_max(&self) -> usize {
+    /// Most connections to `node` lent to single clients at once, over all workers.
+    pub(super) fn pinned_max(&self, node: NodeId) -> usize {
         match self.pools.around().settings.pinned_max {
-            0 => PINNED_DEFAULT,
+            0 => {
+                let allowed = match self.marks.of(node).max_clients.load(Ordering::Relaxed) {
+                    0 => MAX_CLIENTS_DEFAULT,
+                    told => told,
+                };
+                // One at least: without any, whoever needs one could only ever fail.
+                usize::try_from(allowed.saturating_sub(NOT_LENT)).unwrap_or(usize::MAX).max(1)
+            }
             given => given,
         }
     }

@@ -25,6 +25,8 @@ pub struct NodeMarks {
     pub paused_until_ms: AtomicU64,
     /// Number of the latest look at the primary whose offset this replica is known to have applied; 0: of none.
     pub applied_look: AtomicU64,
+    /// `maxclients` as the node last told it; 0: it did not.
+    pub max_clients: AtomicU64,
 }
 
 /// The marks of all nodes, by [`NodeId`].

@@ -15,6 +15,7 @@ mod kit;
 mod monitor;
 mod node_faults;
 mod owned;
+mod pinned_max;
 mod primary_only;
 mod proxy_command;
 mod pubsub;
