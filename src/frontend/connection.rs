@@ -68,6 +68,7 @@ pub(super) enum Step {
 impl Connection {
     pub(super) fn new(id: u64, worker: Rc<Worker>, reader: Reader, writer: Writer) -> Self {
         let client = Client::shared(id, worker.clone(), writer);
+        let limits = Limits { max_request: worker.settings.request_size, ..Limits::default() };
         Self {
             client,
             session: Session::new(),
@@ -75,7 +76,7 @@ impl Connection {
             reader,
             unread: BytesMut::new(),
             scanner: RequestScanner::default(),
-            limits: Limits::default(),
+            limits,
             ended: false,
             waits: false,
             primary: None,
