@@ -42,6 +42,11 @@ pub enum Failure {
         /// CONFIG, the subcommand and the setting.
         what: String,
     },
+    /// In a transaction, whose reply is not rewritten. Not executed.
+    Hidden {
+        /// Upper case name.
+        command: String,
+    },
     /// A SCAN cursor of another epoch. Not executed; start again from 0.
     Cursor {
         /// Epoch of the cursor.
@@ -98,6 +103,10 @@ impl std::fmt::Display for Failure {
                 f,
                 "ERR {what} is managed by Redhold, which keeps the group together by it; nothing was changed \
                  (proxy.owned_commands = \"pass\" lets it through)"
+            ),
+            Self::Hidden { command } => write!(
+                f,
+                "ERR {command} is refused in a transaction: proxy.hide_topology keeps replicas' addresses to itself"
             ),
             Self::Cursor { of, now } => {
                 write!(f, "ERR cursor belongs to epoch {of} (now {now}): start again from 0")

@@ -109,7 +109,7 @@ const PROXY: &[Key] = &[
         "hide_topology",
         Kind::Flag(Some(|c, v| set(&mut c.frontend.hide_topology, v))),
         "false",
-        "Whether INFO and ROLE show no addresses of replicas.",
+        "Whether INFO and ROLE show no addresses of replicas; both are then refused in MULTI. Scripts and PROXY NODES still tell.",
     ),
     key(
         "owned_commands",
@@ -422,7 +422,7 @@ const LIMITS: &[Key] = &[
         "request_size",
         Kind::Size(1 << 10..=TIB, Some(|c, v| set(&mut c.frontend.request_size, v))),
         r#""1GiB""#,
-        "Most size of a whole request; an argument is bounded by the node's proto-max-bulk-len.",
+        "Most size of a whole request; a larger one is a protocol error. An argument: 512 MiB, which is Redis's default of proto-max-bulk-len.",
     ),
     key(
         "client_output",

@@ -44,6 +44,7 @@ impl Connection {
             return self.pin(&dispatched);
         }
         match class.lane {
+            Lane::Shared if self.hides(&class) => self.hidden_command(&dispatched),
             Lane::Shared => self.send_shared(&dispatched),
             Lane::Scan => self.send_scan(&dispatched),
             Lane::Session => self.session_command(&dispatched),

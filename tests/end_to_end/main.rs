@@ -10,6 +10,7 @@ mod client_table;
 mod data_path;
 mod failover;
 mod failover_sessions;
+mod hidden;
 mod identity;
 mod kit;
 mod monitor;
