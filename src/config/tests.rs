@@ -1,6 +1,7 @@
 //! What is accepted, what is refused and with which words, and that the files in the repository keep up.
 
 mod faulty;
+mod moved;
 
 use std::path::Path;
 use std::time::Duration;

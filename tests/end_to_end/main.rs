@@ -6,6 +6,7 @@ mod support;
 
 mod bad_input;
 mod blocking;
+mod bounds;
 mod client_table;
 mod data_path;
 mod failover;

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Client, Group, LONG, Proxy, ProxyOptions, Relay, Server, ServerOptions, Value, eventually, eventually_some,
+    Client, Group, LONG, Proxy, ProxyOptions, Relay, Server, ServerOptions, Value, eventually,
+    eventually_some,
 };
 
 /// A field of INFO. A node that is told to follow another one closes its clients' connections.
