@@ -10,6 +10,11 @@ pub enum Failure {
         /// `failover.hold`
         hold: Duration,
     },
+    /// No replica may answer reads, and the primary is not to. Not executed; trying again is safe.
+    NoReplica {
+        /// `failover.hold`
+        hold: Duration,
+    },
     /// The connection was lost after the request was sent. Unknown; trying again may execute it twice.
     Ambiguous {
         /// Epoch under which it was sent.
@@ -36,6 +41,11 @@ pub enum Failure {
     ManagedSetting {
         /// CONFIG, the subcommand and the setting.
         what: String,
+    },
+    /// In a transaction, whose reply is not rewritten. Not executed.
+    Hidden {
+        /// Upper case name.
+        command: String,
     },
     /// A SCAN cursor of another epoch. Not executed; start again from 0.
     Cursor {
@@ -64,6 +74,13 @@ impl std::fmt::Display for Failure {
                     hold.as_millis()
                 )
             }
+            Self::NoReplica { hold } => {
+                write!(
+                    f,
+                    "TRYAGAIN no eligible replica for {} ms; command was not executed",
+                    hold.as_millis()
+                )
+            }
             Self::Ambiguous { from, to } if from == to => write!(
                 f,
                 "AMBIGUOUS write may have been executed: connection to the primary lost (epoch {from}), not retried"
@@ -86,6 +103,10 @@ impl std::fmt::Display for Failure {
                 f,
                 "ERR {what} is managed by Redhold, which keeps the group together by it; nothing was changed \
                  (proxy.owned_commands = \"pass\" lets it through)"
+            ),
+            Self::Hidden { command } => write!(
+                f,
+                "ERR {command} is refused in a transaction: proxy.hide_topology keeps replicas' addresses to itself"
             ),
             Self::Cursor { of, now } => {
                 write!(f, "ERR cursor belongs to epoch {of} (now {now}): start again from 0")

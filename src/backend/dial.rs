@@ -112,6 +112,30 @@ mod tests {
         Address { host: "127.0.0.1".to_owned(), port }
     }
 
+    #[tokio::test]
+    async fn a_nodes_socket_does_not_stay_half_open_and_its_name_is_looked_up_each_time() {
+        let old = node(b"+OK\r\n").await;
+        let new = TcpListener::bind(("127.0.0.2", old.port)).await.unwrap();
+        let address = Address { host: "data.test".to_owned(), port: old.port };
+        let identity = Identity { login: None, proto: Proto::Resp2, db: 0 };
+        let settings = Settings { timeout: std::time::Duration::from_secs(3), ..Settings::default() };
+        net::moving::name_leads_to("data.test", [127, 0, 0, 1]);
+        let stream = dial(&address, &identity, &settings).await.unwrap();
+        let socket = socket2::SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), settings.timeout);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(settings.timeout));
+
+        net::moving::name_leads_to("data.test", [127, 0, 0, 2]);
+        let accept = async {
+            let (mut stream, _) = new.accept().await.unwrap();
+            stream.write_all(b"+OK\r\n").await.unwrap();
+            stream
+        };
+        let (dialled, _accepted) = tokio::join!(dial(&address, &identity, &settings), accept);
+        assert_eq!(dialled.unwrap().peer_addr().unwrap(), new.local_addr().unwrap());
+    }
+
     async fn outcome(says: &'static [u8], db: u32) -> Result<TcpStream, DialError> {
         let identity = Identity { login: None, proto: Proto::Resp2, db };
         dial(&node(says).await, &identity, &Settings::default()).await

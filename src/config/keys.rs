@@ -2,7 +2,7 @@
 //! value goes. Data, and nothing else.
 
 use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum};
-use crate::routing::{DuringOutage, ReadPolicy};
+use crate::routing::{DuringOutage, OwnWrites, ReadPolicy};
 use crate::telemetry::Format;
 
 use super::kind::{Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
@@ -109,7 +109,7 @@ const PROXY: &[Key] = &[
         "hide_topology",
         Kind::Flag(Some(|c, v| set(&mut c.frontend.hide_topology, v))),
         "false",
-        "Whether INFO and ROLE show no addresses of replicas.",
+        "Whether INFO and ROLE show no addresses of replicas; both are then refused in MULTI. Scripts and PROXY NODES still tell.",
     ),
     key(
         "owned_commands",
@@ -340,9 +340,16 @@ const READS: &[Key] = &[
     ),
     key(
         "read_your_writes",
-        Kind::Choice(&["off", "session", "key", "global"], None),
+        Kind::Choice(
+            &["off", "session", "key", "global"],
+            Some(|c, v| match v {
+                "off" => set(&mut c.control.reads.own_writes, OwnWrites::Off),
+                "session" => set(&mut c.control.reads.own_writes, OwnWrites::Session),
+                later => Err(format!("`{later}` is not yet supported; off and session work in this version")),
+            }),
+        ),
         r#""session""#,
-        "Whose own writes a read is sure to see: off, session, key or global.",
+        "session: a connection's reads see its own writes, at the primary until a replica has them; off: only while replies are owed. key, global: *Not yet.*",
     ),
     key(
         "max_staleness",
@@ -415,7 +422,7 @@ const LIMITS: &[Key] = &[
         "request_size",
         Kind::Size(1 << 10..=TIB, Some(|c, v| set(&mut c.frontend.request_size, v))),
         r#""1GiB""#,
-        "Most size of a whole request; an argument is bounded by the node's proto-max-bulk-len.",
+        "Most size of a whole request; a larger one is a protocol error. An argument: 512 MiB, which is Redis's default of proto-max-bulk-len.",
     ),
     key(
         "client_output",

@@ -1,6 +1,7 @@
 //! What is accepted, what is refused and with which words, and that the files in the repository keep up.
 
 mod faulty;
+mod moved;
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use self::faulty::FAULTS;
 use super::*;
 use crate::failover::{InFlight, Mode};
 use crate::frontend::Listen;
-use crate::routing::{DuringOutage, ReadPolicy};
+use crate::routing::{DuringOutage, OwnWrites, ReadPolicy};
 use crate::telemetry::Format;
 use crate::{admin, backend, control, failover, frontend, routing, telemetry};
 
@@ -138,6 +139,7 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         state_dir = ""
         [reads]
         policy = "any"
+        read_your_writes = "off"
         max_staleness = "3s"
         during_outage = "replica"
         zone = "here"
@@ -202,6 +204,7 @@ fn every_key_that_works_reaches_its_settings() {
     assert_eq!(config.control.failover, failover);
     let reads = routing::Settings {
         policy: ReadPolicy::Any,
+        own_writes: OwnWrites::Off,
         max_staleness: Duration::from_secs(3),
         during_outage: DuringOutage::Replica,
         zone: "here".to_owned(),
@@ -274,7 +277,7 @@ fn keys_of_later_features_take_their_default_and_nothing_else() {
     );
     assert_eq!(
         faults("[reads]\nread_your_writes = \"global\""),
-        "reads.read_your_writes: `global` is not yet supported; only \"session\" works in this version (line 2)"
+        "reads.read_your_writes: `global` is not yet supported; off and session work in this version (line 2)"
     );
 }
 

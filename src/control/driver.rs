@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -12,9 +13,10 @@ use crate::failover::{
     Action, ActionId, Event, Level, Machine, Note, OrderId, Outcome, Phase, Signal, Verdict,
 };
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable};
-use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Placed, Role};
+use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Placed, Replication, Role};
 
 use super::actuator::{Changes, Performed, perform};
+use super::caught_up::CaughtUp;
 use super::link::Dial;
 use super::monitor::{Heard, Look, Pace};
 use super::record::Writer;
@@ -67,6 +69,7 @@ pub(super) struct Driver {
     answered: Vec<(oneshot::Sender<Answer>, Answer)>,
     last_order: u64,
     ledger: Vec<Entry>,
+    caught_up: CaughtUp,
     other_brains: Vec<String>,
     status_at: Instant,
     status_due: bool,
@@ -118,6 +121,7 @@ impl Driver {
             answered: Vec::new(),
             last_order: 0,
             ledger: Vec::new(),
+            caught_up: CaughtUp::default(),
             other_brains: Vec::new(),
             status_at: Instant::now(),
             status_due: true,
@@ -267,8 +271,19 @@ impl Driver {
             known.seen = Some(look.observation.at);
             known.ping = look.ping;
             self.ledger.retain(|entry| entry.changed.node != node || entry.run_id == facts.run_id);
+            self.mark(node, look.number, facts);
         }
         self.choose_greeted();
+    }
+
+    /// Tells the data path what it may draw from a look.
+    fn mark(&mut self, node: NodeId, look: u64, facts: &Replication) {
+        let marks = self.marks.of(node);
+        marks.max_clients.store(facts.max_clients.unwrap_or(0), Ordering::Relaxed);
+        let primary = self.verdict.as_ref().and_then(|now| now.primary);
+        if let Some(reached) = self.caught_up.note(primary, node, look, facts) {
+            marks.applied_look.store(reached, Ordering::Relaxed);
+        }
     }
 
     /// Replicas are greeted on; a primary only while it stands alone and undoubted.
@@ -408,7 +423,7 @@ async fn quiesce(marks: &Marks, primary: Option<NodeId>, within: Duration) -> Ou
     let Some(primary) = primary else {
         return Outcome::Done(None);
     };
-    let in_flight = || marks.of(primary).writes_in_flight.load(std::sync::atomic::Ordering::Relaxed);
+    let in_flight = || marks.of(primary).writes_in_flight.load(Ordering::Relaxed);
     let deadline = Instant::now() + within;
     let mut quiet = 0;
     loop {

@@ -3,7 +3,8 @@
 use crate::topology::{Address, Replication, Role};
 
 /// The sections that [`facts`] reads. Each is asked for by its own command: several in one exist only from 7.0.
-pub(super) const SECTIONS: [&str; 5] = ["server", "replication", "persistence", "keyspace", "stats"];
+pub(super) const SECTIONS: [&str; 6] =
+    ["server", "clients", "replication", "persistence", "keyspace", "stats"];
 
 /// Reads what `INFO` said; `text` may be several sections one after the other. `None` when it is no INFO of a
 /// redis-server: without `run_id` or `role` nobody can be told from anybody.
@@ -39,6 +40,7 @@ pub(super) fn facts(text: &str) -> Option<Replication> {
             "min_slaves_good_slaves" => facts.good_replicas = value.parse().ok(),
             "shutdown_in_milliseconds" => facts.shutting_down = true,
             "sync_full" => facts.sync_full = number(value),
+            "maxclients" => facts.max_clients = value.parse().ok(),
             _ => {
                 if let Some(replica) = replica_line(name, value) {
                     facts.replicas.push(replica);

@@ -2,6 +2,7 @@
 
 mod actuator;
 mod brains;
+mod caught_up;
 mod dice;
 mod driver;
 mod handle;

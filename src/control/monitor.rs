@@ -55,6 +55,8 @@ pub(super) enum Heard {
 /// A look, with what only people want to know.
 #[derive(Debug)]
 pub(super) struct Look {
+    /// Its number among all looks; of one that brought facts it was given before anything was asked.
+    pub(super) number: u64,
     /// For the machine.
     pub(super) observation: Observation,
     /// Time from PING to its reply.
@@ -164,6 +166,7 @@ struct MarksSeen {
 
 struct ProbeEnd {
     number: u64,
+    look: u64,
     began: Instant,
     at: Instant,
     on_kept: bool,
@@ -253,6 +256,7 @@ impl Watch {
             return;
         }
         self.started += 1;
+        let look = self.dial.marks.begin_look();
         let (number, began) = (self.started, Instant::now());
         self.under_way.push((number, began));
         let (dial, kept, deadline) = (self.dial.clone(), self.idle.take(), began + self.beat.timeout);
@@ -266,7 +270,7 @@ impl Watch {
                     Err(fault) => Err(fault),
                 },
             };
-            ProbeEnd { number, began, at: Instant::now(), on_kept, result }
+            ProbeEnd { number, look, began, at: Instant::now(), on_kept, result }
         });
     }
 
@@ -276,7 +280,7 @@ impl Watch {
         match end.result {
             Ok((exchange, link)) => {
                 self.idle.get_or_insert(link);
-                self.answered(exchange, began, at);
+                self.answered(exchange, end.look, began, at);
             }
             Err(Fault::Lost(_)) if end.on_kept => self.start_probe(),
             Err(Fault::Down(text) | Fault::Lost(text)) => {
@@ -294,7 +298,7 @@ impl Watch {
         }
     }
 
-    fn answered(&mut self, exchange: Exchange, began: Instant, at: Instant) {
+    fn answered(&mut self, exchange: Exchange, look: u64, began: Instant, at: Instant) {
         self.refusals = 0;
         if std::mem::take(&mut self.marks.long_request) {
             self.told.push(Heard::Signal(self.dial.node, Signal::LongRequest(false)));
@@ -314,7 +318,7 @@ impl Watch {
         };
         let observation = Observation { node: self.dial.node, at, health };
         let ping = Some(exchange.ping.saturating_duration_since(began));
-        self.told.push(Heard::Look(Look { observation, ping, error }));
+        self.told.push(Heard::Look(Look { number: look, observation, ping, error }));
     }
 
     /// The node showed its clients, or would not.
@@ -345,7 +349,8 @@ impl Watch {
 
     fn tell(&mut self, health: Health, at: Instant, error: Option<String>) {
         let observation = Observation { node: self.dial.node, at, health };
-        self.told.push(Heard::Look(Look { observation, ping: None, error }));
+        let number = self.dial.marks.last_look();
+        self.told.push(Heard::Look(Look { number, observation, ping: None, error }));
     }
 
     /// A pause that a client ordered is told before its silence is.

@@ -69,6 +69,8 @@ pub(super) struct Client {
     pub(super) waker: RefCell<Option<Waker>>,
     /// The task has ended.
     closed: Cell<bool>,
+    /// Number of the look at a node that began last when its last write was answered; 0: it wrote nothing.
+    pub(super) wrote_by_look: Cell<u64>,
     /// Since when its next request is held.
     pub(super) held_since: Cell<Option<Instant>>,
 }
@@ -112,6 +114,7 @@ impl Client {
             blocked: Cell::new(false),
             waker: RefCell::default(),
             closed: Cell::new(false),
+            wrote_by_look: Cell::new(0),
             held_since: Cell::new(None),
         }))
     }
@@ -182,10 +185,16 @@ impl Client {
             && let Some(lane) = self.lane.borrow().as_ref()
         {
             self.worker.writes_ended(lane.target().node, count);
+            self.note_write();
         }
         if left == 0 {
             self.lane.replace(None);
         }
+    }
+
+    /// A write was answered, or may have been executed: from now on its reads are to show it.
+    pub(super) fn note_write(&self) {
+        self.wrote_by_look.set(self.worker.last_look());
     }
 
     /// Takes a reply whose content matters to the session or carries a cursor.

@@ -14,6 +14,7 @@ use crate::resp::{self, Request, encode};
 use crate::session::{Greeting, Kill, ListFilter, Refusal, Unblock};
 
 use super::connection::Connection;
+use super::hidden;
 
 /// An id that no client of a server has.
 const NOBODY: &[u8] = b"9223372036854775807";
@@ -40,7 +41,9 @@ pub(super) enum Local {
     Refuse(Refusal),
     /// PROXY: nothing changes, this is the answer.
     Say(Bytes),
-    /// Redhold owns the command. Said in place of errors too.
+    /// INFO, ROLE: handed on without the addresses of replicas.
+    Hidden,
+    /// Redhold owns the command, or keeps its reply to itself. Said in place of errors too.
     Owned(Failure),
     /// CONFIG SET of a setting that Redhold owns, to this value: granted when it is the present one.
     Settings(Vec<u8>, Box<Failure>),
@@ -168,6 +171,7 @@ impl Connection {
                 self.register();
             }
             Local::Refuse(refusal) => refusal.write(&mut out),
+            Local::Hidden => hidden::copy_hidden(reply, &mut out),
             Local::Say(said) => out.extend_from_slice(&said),
             Local::Owned(failure) => {
                 drop(out);

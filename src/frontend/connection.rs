@@ -24,7 +24,7 @@ use super::registry::Held;
 use super::session::Session;
 use super::shared::Ending;
 use super::stream::{Reader, Writer};
-use super::worker::Worker;
+use super::worker::{Worker, wake_at};
 
 /// While a client may not be served, this much of what it sends is still read, so that its end is noticed.
 const READ_AHEAD: usize = 64 << 10;
@@ -68,6 +68,7 @@ pub(super) enum Step {
 impl Connection {
     pub(super) fn new(id: u64, worker: Rc<Worker>, reader: Reader, writer: Writer) -> Self {
         let client = Client::shared(id, worker.clone(), writer);
+        let limits = Limits { max_request: worker.settings.request_size, ..Limits::default() };
         Self {
             client,
             session: Session::new(),
@@ -75,7 +76,7 @@ impl Connection {
             reader,
             unread: BytesMut::new(),
             scanner: RequestScanner::default(),
-            limits: Limits::default(),
+            limits,
             ended: false,
             waits: false,
             primary: None,
@@ -195,11 +196,7 @@ impl Connection {
             return Step::Taken;
         }
         if let Some(after) = after.filter(|after| *after > now) {
-            let client = self.client.clone();
-            tokio::task::spawn_local(async move {
-                tokio::time::sleep_until(after.into()).await;
-                client.wake();
-            });
+            wake_at(&self.client, after);
             return Step::Wait;
         }
         let mut scanner = RequestScanner::default();
@@ -379,5 +376,6 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // Replies that are still to come find the client gone; its socket does not wait for them.
         self.client.close();
+        self.worker.shared.lent.leave(self.client.id);
     }
 }

@@ -12,6 +12,7 @@ use crate::topology::NodeId;
 use super::client::{ClientRef, Special};
 use super::connection::{Connection, Step};
 use super::cursor;
+use super::worker::wake_at;
 
 /// Requests from this size on are streamed on a connection of their own.
 pub(super) const LARGE: u64 = 1 << 20;
@@ -43,6 +44,7 @@ impl Connection {
             return self.pin(&dispatched);
         }
         match class.lane {
+            Lane::Shared if self.hides(&class) => self.hidden_command(&dispatched),
             Lane::Shared => self.send_shared(&dispatched),
             Lane::Scan => self.send_scan(&dispatched),
             Lane::Session => self.session_command(&dispatched),
@@ -83,8 +85,7 @@ impl Connection {
         // What is sent again goes to the primary: the replica that lost it may be chosen until it is found dead.
         let first = dispatched.since.is_none();
         let spreadable = first && class.effect == Effect::Read && !class.row.spec().primary_only;
-        let pipeline =
-            if spreadable && self.may_spread() { self.read_pipeline() } else { self.primary_pipeline() };
+        let pipeline = if spreadable { self.read_pipeline() } else { self.primary_pipeline() };
         match pipeline {
             Ok(Some(pipeline)) => self.send_on(&pipeline, dispatched),
             Ok(None) => self.pin(dispatched),
@@ -92,29 +93,23 @@ impl Connection {
         }
     }
 
-    /// A read whose client is owed replies by the primary follows them there: no wait, and it sees its own
-    /// writes.
-    fn may_spread(&self) -> bool {
-        let lane = self.client.lane.borrow();
-        lane.as_ref().is_none_or(|lane| self.primary.as_ref() != Some(lane))
-    }
-
+    /// A read whose client is owed replies follows them: no wait, and at the primary it sees its own writes.
     fn read_pipeline(&mut self) -> Result<Option<Pipeline<ClientRef>>, Held> {
+        let owes = self.client.lane.borrow().as_ref().filter(|lane| !lane.is_closed()).cloned();
+        if owes.is_some() && owes == self.primary {
+            return self.primary_pipeline();
+        }
         let worker = self.worker.clone();
         let table = worker.current();
-        let choice = table.for_read(&worker.reads, |node| worker.pools.outstanding(node));
+        let wrote = self.client.wrote_by_look.get();
+        let owed = |node| worker.pools.outstanding(node);
+        let choice = table.for_read(&worker.reads, owed, |node| worker.shows(node, wrote));
         match choice {
             Choice::Node(node) if Some(node) == table.primary => {
                 drop(table);
                 self.primary_pipeline()
             }
-            Choice::Node(node) => {
-                // While replies are owed by one replica, the client stays there.
-                if let Some(lane) = self.client.lane.borrow().as_ref().filter(|lane| !lane.is_closed()) {
-                    return Ok(Some(lane.clone()));
-                }
-                Ok(self.open(node))
-            }
+            Choice::Node(node) => Ok(owes.or_else(|| self.open(node))),
             Choice::Hold => Err(Held),
         }
     }
@@ -219,7 +214,7 @@ impl Connection {
         }
     }
 
-    /// The request waits for a primary, or is told that the hold is over.
+    /// The request waits for a node that may take it, or is told that the hold is over.
     pub(super) fn hold(&mut self, _held: Held, since: Option<Instant>) -> Step {
         let now = self.worker.now();
         let hold = self.worker.settings.hold;
@@ -227,10 +222,18 @@ impl Connection {
             Gate::Hold { since } => Some(since),
             Gate::Open => None,
         };
-        let begun = outage.or(since);
+        // Writes may go, so this is a read that no replica may answer; its wait is its own.
+        let waits = self.client.held_since.get();
+        let begun = outage.or(since).or(waits);
         if begun.is_some_and(|begun| now.saturating_duration_since(begun) >= hold) {
             self.worker.unhold(&self.client);
-            return self.answer_failure(&Failure::HoldExpired { hold });
+            return self.answer_failure(&match outage {
+                Some(_) => Failure::HoldExpired { hold },
+                None => Failure::NoReplica { hold },
+            });
+        }
+        if outage.is_none() {
+            wake_at(&self.client, waits.unwrap_or(now) + hold);
         }
         self.worker.hold(&self.client);
         Step::Wait

@@ -3,8 +3,6 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -14,8 +12,8 @@ use crate::backend::{DialError, Pinned, Target};
 use crate::command::RowId;
 use crate::resp::RequestTail;
 
+use super::lent::Counted;
 use super::purpose::{Purpose, Sent};
-use super::shared::Shared;
 
 /// Requests longer than this are not kept for sending again.
 const COPY_MAX: usize = 64 << 10;
@@ -51,26 +49,6 @@ pub(super) struct PinnedLane {
     /// The reply at hand is large, and this is what becomes of its further pieces: handed on or dropped.
     pub(super) middle: Option<bool>,
     _counted: Counted,
-}
-
-/// Keeps the count of pinned connections true whatever way the lane ends.
-pub(super) struct Counted(Arc<Shared>);
-
-impl Counted {
-    /// `None` when `most` are lent already.
-    pub(super) fn take(shared: &Arc<Shared>, most: usize) -> Option<Self> {
-        if shared.pinned.fetch_add(1, Ordering::Relaxed) >= most {
-            shared.pinned.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Self(shared.clone()))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.pinned.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl PinnedLane {

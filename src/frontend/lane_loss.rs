@@ -19,6 +19,7 @@ use super::redo::{self, Redo, fate_of};
 impl Connection {
     /// The connection is gone. `refused`: the node gave the work back because it is no primary.
     pub(super) fn lane_lost(&mut self, mut lane: Box<PinnedLane>, refused: bool) {
+        self.client.note_write();
         self.worker.long_ended(self.client.id);
         self.client.live.unpark();
         if lane.middle == Some(true) {

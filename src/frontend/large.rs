@@ -18,7 +18,12 @@ impl Connection {
         }
         let row = crate::command::classify_partial(&scanner.partial(bytes)).row;
         match self.take_lane(Purpose::Large, None) {
-            Err(step) => step,
+            Err(Step::Wait) => Step::Wait,
+            Err(Step::Taken) => {
+                // It was refused, and the rest that still comes in belongs to nobody: only closing ends it.
+                self.client.doom("a large request was refused");
+                Step::Wait
+            }
             Ok(mut lane) => {
                 lane.write(bytes);
                 lane.owe(&bytes::Bytes::new(), row, false);

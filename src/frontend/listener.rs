@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
+use crate::net::SocketOptions;
+
 use super::Listen;
 use super::shared::{Ending, Shared};
 
@@ -18,8 +20,13 @@ const HANDOVER_MAX: usize = 1024;
 /// Pause after the system refused to accept (no descriptor left): the condition does not end by asking again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Silence after which a client's host is asked whether it is still there; Redis's own default.
-const KEEPALIVE: Duration = Duration::from_secs(300);
+/// How a client's socket behaves when its host falls silent. It is asked after five minutes, as Redis does by default,
+/// and given up after ten: whether nothing comes, or what it is sent is not acknowledged.
+const CLIENT_SOCKET: SocketOptions = SocketOptions {
+    user_timeout: Duration::from_secs(600),
+    keepalive: Duration::from_secs(300),
+    probe_interval: Duration::from_secs(100),
+};
 
 /// Connections waiting in the kernel for `accept`.
 const BACKLOG: i32 = 1024;
@@ -124,9 +131,7 @@ pub(super) async fn accept(
             match &listener {
                 Listener::Tcp(listener) => {
                     let (stream, peer) = listener.accept().await?;
-                    stream.set_nodelay(true)?;
-                    socket2::SockRef::from(&stream)
-                        .set_tcp_keepalive(&socket2::TcpKeepalive::new().with_time(KEEPALIVE))?;
+                    CLIENT_SOCKET.apply(&stream)?;
                     Ok(Accepted::Tcp(stream.into_std()?, peer))
                 }
                 Listener::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0.into_std()?)),
@@ -175,4 +180,32 @@ fn refuse(client: Accepted, line: &str) {
         Accepted::Tcp(mut stream, _) => stream.write(line.as_bytes()),
         Accepted::Unix(mut stream) => stream.write(line.as_bytes()),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::Marks;
+    use socket2::SockRef;
+    use std::time::Instant;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_clients_socket_does_not_stay_half_open() {
+        let bound = bind(&Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+        let address = bound.address().unwrap();
+        let (door, mut clients, _) = door();
+        let shared = Arc::new(Shared::new(Arc::new(Marks::new(0, Instant::now()))));
+        let (_ending, ends) = watch::channel(Ending::NotYet);
+        tokio::spawn(accept(bound, Arc::new(vec![door]), shared, 1, ends));
+        let _client = tokio::net::TcpStream::connect(address).await.unwrap();
+        let accepted = tokio::time::timeout(PATIENCE, clients.recv()).await.unwrap();
+        let Some((1, Accepted::Tcp(stream, _))) = accepted else { panic!("{accepted:?}") };
+        let socket = SockRef::from(&stream);
+        assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), CLIENT_SOCKET.keepalive);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), CLIENT_SOCKET.probe_interval);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(CLIENT_SOCKET.user_timeout));
+    }
 }

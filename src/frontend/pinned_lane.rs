@@ -13,13 +13,16 @@ use crate::command::{Effect, Lane};
 use crate::error::Failure;
 use crate::resp::{self, Value, encode};
 use crate::routing::Choice;
+use crate::topology::NodeId;
 
 use super::connection::{Connection, Step};
 use super::cursor;
 use super::dispatch::{Dispatched, Held};
-use super::lane::{Counted, Line, PinnedLane};
+use super::lane::{Line, PinnedLane};
+use super::lent::Counted;
 use super::monitor_line;
 use super::purpose::{After, BARRIER, Purpose, Verdict};
+use super::worker::wake_at;
 
 /// With this much unwritten output of the client its pinned connection is not read: the node feels the slow reader.
 const OUTPUT_PAUSE: usize = 256 << 10;
@@ -92,11 +95,11 @@ impl Connection {
         since: Option<Instant>,
     ) -> Result<Box<PinnedLane>, Step> {
         let worker = self.worker.clone();
-        let Some(target) = self.primary_target() else { return Err(self.hold(Held, since)) };
-        let pinned_max = worker.pinned_max();
-        let Some(counted) = Counted::take(&worker.shared, pinned_max) else {
-            return Err(self.answer_failure(&Failure::NoConnection { pinned_max }));
+        let Some(target) = self.primary_target() else {
+            worker.shared.lent.leave(self.client.id);
+            return Err(self.hold(Held, since));
         };
+        let counted = self.await_turn(target.node)?;
         let line = match worker.take_idle(&target) {
             Some(pinned) => Line::Open(Box::new(pinned)),
             None => self.dial(&target, Vec::new()),
@@ -105,6 +108,23 @@ impl Connection {
         worker.unhold(&self.client);
         let since = since.unwrap_or_else(|| worker.now());
         Ok(Box::new(PinnedLane::new(line, target, purpose, since, counted)))
+    }
+
+    /// The right to one of the connections that are lent, or the wait for it.
+    fn await_turn(&self, node: NodeId) -> Result<Counted, Step> {
+        let (worker, client) = (&self.worker, &self.client);
+        let (most, hold, now) = (worker.pinned_max(node), worker.settings.hold, worker.now());
+        Counted::take(&worker.shared, most, (client.id, &client.live), now, hold).map_err(|since| {
+            if now >= since + hold {
+                worker.shared.lent.leave(client.id);
+                client.fail(&Failure::NoConnection { pinned_max: most });
+                return Step::Taken;
+            }
+            if now == since {
+                wake_at(client, since + hold);
+            }
+            Step::Wait
+        })
     }
 
     /// Where a connection of this client's own would lead now; `None` while writes are held.
@@ -150,6 +170,7 @@ impl Connection {
         let queueing = self.pinned.as_ref().is_some_and(|lane| lane.purpose.is_queueing());
         let asked = (class.lane == Lane::Clients && !queueing).then(|| self.client_asked(request));
         let asked = asked.or_else(|| self.owned_asked(dispatched));
+        let asked = asked.or_else(|| self.hidden_asked(dispatched, queueing));
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let mut bytes = BytesMut::new();
         if class.lane == Lane::Scan && cursor::stamp(lane.target.epoch) != 0 {
@@ -413,6 +434,7 @@ impl Connection {
     fn settle_lane(&mut self, mut lane: Box<PinnedLane>) {
         let mut told = false;
         if lane.sent.is_empty() {
+            self.client.note_write();
             self.worker.long_ended(self.client.id);
             if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait { .. }) {
                 told = self.client.live.unpark();

@@ -139,11 +139,16 @@ impl Live {
         self.killed.load(Ordering::Relaxed)
     }
 
-    fn kill(&self) {
-        self.killed.store(true, Ordering::Relaxed);
+    /// Wakes the client's task, from whatever thread.
+    pub(super) fn wake(&self) {
         if let Some(waker) = lock(&self.waker).as_ref() {
             waker.wake_by_ref();
         }
+    }
+
+    fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
+        self.wake();
     }
 }
 

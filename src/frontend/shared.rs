@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use crate::topology::Marks;
 
+use super::lent::Lent;
 use super::registry::Registry;
 
 /// How far the end of the process has come.
@@ -25,8 +26,7 @@ pub(super) struct Shared {
     pub(super) registry: Registry,
     /// Clients connected.
     pub(super) clients: AtomicUsize,
-    /// Connections lent to single clients.
-    pub(super) pinned: AtomicUsize,
+    pub(super) lent: Lent,
     /// How far the end has come: see [`Ending`].
     pub(super) ending: AtomicU8,
     next_client: AtomicU64,
@@ -38,7 +38,7 @@ impl Shared {
             marks,
             registry: Registry::default(),
             clients: AtomicUsize::new(0),
-            pinned: AtomicUsize::new(0),
+            lent: Lent::default(),
             ending: AtomicU8::new(Ending::NotYet as u8),
             next_client: AtomicU64::new(1),
         }

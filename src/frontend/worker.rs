@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{self, Pinned, Pools, Surroundings, Target};
 use crate::command::RowId;
 use crate::error::Failure;
-use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
+use crate::routing::{self, Cached, Gate, OwnWrites, Routes, RoutingTable};
 use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId};
 
@@ -27,8 +27,11 @@ pub(super) const READ_SIZE: usize = 64 << 10;
 /// Clean lent connections that a worker keeps for the next one who needs one.
 const IDLE_MAX: usize = 32;
 
-/// Lent connections when the configuration names no number: Redis's default `maxclients`, less 200.
-const PINNED_DEFAULT: usize = 9_800;
+/// Connections of a node that are not lent: pipelines, the control thread, replicas, people.
+const NOT_LENT: u64 = 200;
+
+/// What a node allows that does not tell: Redis's default.
+const MAX_CLIENTS_DEFAULT: u64 = 10_000;
 
 /// How often long requests are looked for: well below the silence after which a node counts as hung.
 const LONG_BEAT: Duration = Duration::from_millis(50);
@@ -226,6 +229,18 @@ impl Worker {
         }
     }
 
+    /// Number of the look at a node that began last: every later one finds what has been answered by now.
+    pub(super) fn last_look(&self) -> u64 {
+        self.marks.last_look()
+    }
+
+    /// Whether a replica is sure to have what a client was answered before the look after number `wrote` began.
+    pub(super) fn shows(&self, node: NodeId, wrote: u64) -> bool {
+        wrote == 0
+            || self.reads.own_writes == OwnWrites::Off
+            || self.marks.of(node).applied_look.load(Ordering::Relaxed) > wrote
+    }
+
     /// Brings the mark up to date; called once a turn, not once a request.
     pub(super) fn publish_writes(&self) {
         let (node, change) = self.writes.get();
@@ -350,10 +365,17 @@ impl Worker {
         }
     }
 
-    /// Most connections lent to single clients at once, over all workers.
-    pub(super) fn pinned_max(&self) -> usize {
+    /// Most connections to `node` lent to single clients at once, over all workers.
+    pub(super) fn pinned_max(&self, node: NodeId) -> usize {
         match self.pools.around().settings.pinned_max {
-            0 => PINNED_DEFAULT,
+            0 => {
+                let allowed = match self.marks.of(node).max_clients.load(Ordering::Relaxed) {
+                    0 => MAX_CLIENTS_DEFAULT,
+                    told => told,
+                };
+                // One at least: without any, whoever needs one could only ever fail.
+                usize::try_from(allowed.saturating_sub(NOT_LENT)).unwrap_or(usize::MAX).max(1)
+            }
             given => given,
         }
     }
@@ -393,6 +415,15 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
             _ = sweep.tick() => worker.pools.sweep(Instant::now()),
         }
     }
+}
+
+/// Wakes the client's task then, whatever else happens.
+pub(super) fn wake_at(client: &ClientRef, at: Instant) {
+    let client = client.clone();
+    tokio::task::spawn_local(async move {
+        tokio::time::sleep_until(at.into()).await;
+        client.wake();
+    });
 }
 
 async fn until(at: Option<tokio::time::Instant>) {

@@ -48,6 +48,10 @@ async fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<Soc
     if let Ok(literal) = host.parse() {
         return Ok(vec![SocketAddr::new(literal, port)]);
     }
+    #[cfg(test)]
+    if let Some(address) = moving::address_of(host) {
+        return Ok(vec![SocketAddr::new(address, port)]);
+    }
     match timeout_at(deadline, lookup_host((host, port))).await {
         Ok(found) => Ok(found?.take(ADDRESSES_MAX).collect()),
         Err(_) => Err(timed_out(&format!("resolving {host}"))),
@@ -56,6 +60,27 @@ async fn resolve(host: &str, port: u16, deadline: Instant) -> io::Result<Vec<Soc
 
 fn timed_out(deed: &str) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("{deed} took too long"))
+}
+
+/// Names that a test gives an address, and then another. Each thread has its own.
+#[cfg(test)]
+pub(crate) mod moving {
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+    use std::net::IpAddr;
+
+    thread_local! {
+        static ADDRESSES: RefCell<BTreeMap<String, IpAddr>> = RefCell::default();
+    }
+
+    /// From now on the name leads there.
+    pub(crate) fn name_leads_to(name: &str, address: [u8; 4]) {
+        ADDRESSES.with_borrow_mut(|known| known.insert(name.to_owned(), IpAddr::from(address)));
+    }
+
+    pub(super) fn address_of(name: &str) -> Option<IpAddr> {
+        ADDRESSES.with_borrow(|known| known.get(name).copied())
+    }
 }
 
 #[cfg(test)]
@@ -73,6 +98,22 @@ mod tests {
             assert_eq!(stream.peer_addr().unwrap().port(), port);
             assert!(stream.nodelay().unwrap());
         }
+    }
+
+    #[tokio::test]
+    async fn a_name_that_moves_is_followed() {
+        let old = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = old.local_addr().unwrap().port();
+        let new = tokio::net::TcpListener::bind(("127.0.0.2", port)).await.unwrap();
+        let reached = async || {
+            let stream = connect("node.test", port, PATIENCE, &SocketOptions::default()).await;
+            stream.unwrap().peer_addr().unwrap()
+        };
+        moving::name_leads_to("node.test", [127, 0, 0, 1]);
+        assert_eq!(reached().await, old.local_addr().unwrap());
+        drop(old);
+        moving::name_leads_to("node.test", [127, 0, 0, 2]);
+        assert_eq!(reached().await, new.local_addr().unwrap());
     }
 
     #[tokio::test]

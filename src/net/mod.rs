@@ -5,4 +5,6 @@ mod dial;
 mod sockets;
 
 pub use dial::connect;
+#[cfg(test)]
+pub(crate) use dial::moving;
 pub use sockets::SocketOptions;

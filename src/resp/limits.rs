@@ -14,13 +14,21 @@ pub struct Limits {
     pub max_args: u64,
     /// Longest inline request and longest header line in bytes: 64 KiB in Redis.
     pub max_inline: usize,
+    /// Longest request in bytes, headers included. A bound of the proxy's own.
+    pub max_request: u64,
     /// `false` applies the limits of clients that have yet to authenticate: 10 arguments of 16,384 bytes.
     pub authenticated: bool,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_bulk: 512 << 20, max_args: i32::MAX as u64, max_inline: 64 << 10, authenticated: true }
+        Self {
+            max_bulk: 512 << 20,
+            max_args: i32::MAX as u64,
+            max_inline: 64 << 10,
+            max_request: u64::MAX,
+            authenticated: true,
+        }
     }
 }
 
@@ -43,6 +51,12 @@ impl Limits {
             return Err(ProtocolError::UnauthenticatedMultibulk);
         }
         Ok(count)
+    }
+
+    /// Judges a request that is at least this long, by what its headers have announced so far.
+    #[inline]
+    pub(super) fn check_request(&self, least: u64) -> Result<(), ProtocolError> {
+        if least > self.max_request { Err(ProtocolError::RequestSize(self.max_request)) } else { Ok(()) }
     }
 
     /// The length of an argument announced by a header's text.
@@ -85,10 +99,12 @@ pub enum ProtocolError {
     UnauthenticatedMultibulk,
     /// More than 16,384 bytes in an argument before authentication.
     UnauthenticatedBulk,
+    /// The whole request is longer than [`Limits::max_request`], which is this. Redis has no such bound.
+    RequestSize(u64),
 }
 
 impl ProtocolError {
-    /// Appends the whole error reply, byte for byte Redis's own.
+    /// Appends the whole error reply, byte for byte Redis's own where Redis has one.
     pub fn write(self, out: &mut BytesMut) {
         match self {
             // The byte is passed on raw as Redis does; it need not be UTF-8.
@@ -107,6 +123,9 @@ impl fmt::Display for ProtocolError {
         f.write_str("Protocol error: ")?;
         f.write_str(match self {
             Self::ExpectedBulk(byte) => return write!(f, "expected '$', got '{}'", char::from(*byte)),
+            Self::RequestSize(most) => {
+                return write!(f, "request larger than limits.request_size ({most} bytes)");
+            }
             Self::MultibulkLength => "invalid multibulk length",
             Self::BulkLength => "invalid bulk length",
             Self::MultibulkHeader => "too big mbulk count string",

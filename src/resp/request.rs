@@ -63,7 +63,7 @@ const KEPT_TEXT: usize = 1024;
 /// Most arguments of a request that is tried whole first; below what clients may send before they authenticate.
 const AT_ONCE: u64 = 8;
 /// `$0\r\n\r\n`
-const LEAST_ARG: u64 = 6;
+pub(super) const LEAST_ARG: u64 = 6;
 
 enum Line {
     /// It ends with the CR here, and one more byte is there.
@@ -121,7 +121,7 @@ impl RequestScanner {
     /// For a request that shall not be kept whole: what is still to come, and from which byte of the buffer on
     /// [`super::RequestTail::feed`] must see it. Only for a multibulk request whose header has been read.
     pub fn tail(&self) -> Option<(super::RequestTail, usize)> {
-        self.counted.then(|| (super::RequestTail::new(self.due, self.body), self.pos))
+        self.counted.then(|| (super::RequestTail::new(self.due, self.body, self.known_len()), self.pos))
     }
 
     fn scan_multibulk(&mut self, buf: &[u8], limits: &Limits) -> Result<Scan, ProtocolError> {
@@ -137,19 +137,23 @@ impl RequestScanner {
             }
             self.due = due;
             self.counted = true;
+            limits.check_request(self.known_len())?;
         }
         while self.due > 0 {
             let len = match self.body {
                 Some(len) => len,
                 None => match self.bulk_len(buf, limits)? {
-                    Some(len) => len,
+                    Some(len) => {
+                        self.body = Some(len);
+                        limits.check_request(self.known_len())?;
+                        len
+                    }
                     None => return Ok(Scan::Incomplete { at_least: buf.len() + 1 }),
                 },
             };
             let end = self.pos.saturating_add(usize::try_from(len).unwrap_or(usize::MAX));
             let next = end.saturating_add(2);
             if buf.len() < next {
-                self.body = Some(len);
                 return Ok(Scan::Incomplete { at_least: next });
             }
             self.loose |= &buf[end..next] != b"\r\n";
@@ -179,6 +183,10 @@ impl RequestScanner {
             };
             self.args.push(span);
             pos = span.end + 2;
+        }
+        if pos as u64 > limits.max_request {
+            self.args.clear();
+            return None;
         }
         self.pos = pos;
         Some(pos)
@@ -243,6 +251,7 @@ impl RequestScanner {
         inline::split(line, &mut self.text, &mut self.args).ok_or(ProtocolError::Quotes)?;
         self.pos = newline + 1;
         let len = self.pos;
+        limits.check_request(len as u64)?;
         Ok(if self.args.is_empty() { Scan::Empty { len } } else { Scan::Complete { len } })
     }
 

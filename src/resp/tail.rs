@@ -2,12 +2,15 @@
 
 use super::limits::{Limits, ProtocolError};
 use super::reply::Fed;
+use super::request::LEAST_ARG;
 
 /// Follows a request from the middle to its end, chunk by chunk. Keeps no argument, only the header line that a
 /// chunk's end has cut.
 #[derive(Clone, Debug)]
 pub struct RequestTail {
     due: u64,
+    /// Least length of the whole request, by what its headers have announced so far.
+    known_len: u64,
     /// Bytes of the present argument still to come, its last two included.
     body: u64,
     /// The beginning of a header line.
@@ -24,9 +27,9 @@ const LINE: usize = 24;
 
 impl RequestTail {
     /// `due` arguments are not complete; of the first of them `body` bytes follow when its header has been read.
-    pub(super) fn new(due: u64, body: Option<u64>) -> Self {
+    pub(super) fn new(due: u64, body: Option<u64>, known_len: u64) -> Self {
         let body = body.map_or(0, |len| len + 2);
-        Self { due, body, line: [0; LINE], line_len: 0, nul: false, cr: false }
+        Self { due, known_len, body, line: [0; LINE], line_len: 0, nul: false, cr: false }
     }
 
     /// Reads on from `chunk[0]` until the request ends or the chunk does. After an error or `Frame`, never again.
@@ -77,6 +80,9 @@ impl RequestTail {
             Err(_) if self.line[0] != b'$' => return Err(ProtocolError::ExpectedBulk(self.line[0])),
             Err(error) => return Err(error),
         }
+        let whole = self.line_len as u64 + 2 + self.body;
+        self.known_len = self.known_len.saturating_add(whole - LEAST_ARG);
+        limits.check_request(self.known_len)?;
         self.line_len = 0;
         self.cr = false;
         Ok(())
@@ -131,6 +137,24 @@ mod tests {
         ] {
             assert_eq!(end(bytes, 4, 1), Err(error));
             assert_eq!(end(bytes, 4, bytes.len()), Err(error));
+        }
+    }
+
+    #[test]
+    fn the_tail_counts_the_whole_request() {
+        let request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$12\r\nhello, world\r\n";
+        let len = request.len() as u64;
+        for (most, cut) in [(len, 4), (len, 20), (len - 1, 4), (len - 1, 20)] {
+            let limits = Limits { max_request: most, ..Limits::default() };
+            let mut scanner = RequestScanner::default();
+            scanner.scan(&request[..cut], &limits).unwrap();
+            let (mut tail, from) = scanner.tail().unwrap();
+            let expected = if most < len {
+                Err(ProtocolError::RequestSize(most))
+            } else {
+                Ok(Fed::Frame { end: request.len() - from })
+            };
+            assert_eq!(tail.feed(&request[from..], &limits), expected, "cut {cut}");
         }
     }
 

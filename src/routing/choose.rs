@@ -21,11 +21,18 @@ impl RoutingTable {
     }
 
     /// For a read that any eligible node may answer. `owed` tells how many replies a node owes the asking worker;
-    /// among equals the lowest [`NodeId`] is taken, nodes of the preferred zone first.
+    /// among equals the lowest [`NodeId`] is taken, nodes of the preferred zone first. A replica that is not sure to
+    /// have what the asking client wrote, as `shows` tells, is passed over, for the primary if need be.
     #[must_use]
-    pub fn for_read(&self, settings: &Settings, owed: impl Fn(NodeId) -> usize) -> Choice {
+    pub fn for_read(
+        &self,
+        settings: &Settings,
+        owed: impl Fn(NodeId) -> usize,
+        shows: impl Fn(NodeId) -> bool,
+    ) -> Choice {
         let held = matches!(self.gate, Gate::Hold { .. });
-        let replica = || self.best(settings, &owed, |node| node.readable && Some(node.id) != self.primary);
+        let eligible = |node: &NodeRoute| node.readable && Some(node.id) != self.primary;
+        let replica = || self.best(settings, &owed, |node| eligible(node) && shows(node.id));
         let chosen = match settings.policy {
             _ if held => match settings.during_outage {
                 DuringOutage::Replica => replica(),
@@ -33,10 +40,14 @@ impl RoutingTable {
             },
             ReadPolicy::Primary => self.primary,
             ReadPolicy::PreferReplica => replica().or(self.primary),
-            ReadPolicy::Replica if self.nodes.len() > 1 => replica(),
+            ReadPolicy::Replica if self.nodes.len() > 1 => {
+                replica().or(self.primary.filter(|_| self.nodes.iter().any(eligible)))
+            }
             ReadPolicy::Replica => self.primary,
             ReadPolicy::Any => {
-                self.best(settings, &owed, |node| node.readable || Some(node.id) == self.primary)
+                let fits =
+                    |node: &NodeRoute| Some(node.id) == self.primary || eligible(node) && shows(node.id);
+                self.best(settings, &owed, fits)
             }
         };
         chosen.map_or(Choice::Hold, Choice::Node)
@@ -74,7 +85,7 @@ mod tests {
 
     fn read(table: &RoutingTable, policy: ReadPolicy, owed: [usize; 3]) -> Choice {
         let settings = Settings { policy, ..Settings::default() };
-        table.for_read(&settings, |node| owed[node.index()])
+        table.for_read(&settings, |node| owed[node.index()], |_| true)
     }
 
     const A: Choice = Choice::Node(NodeId(0));
@@ -105,13 +116,37 @@ mod tests {
         assert_eq!(held.for_primary(), Choice::Hold);
         assert_eq!(read(&held, ReadPolicy::PreferReplica, [0; 3]), Choice::Hold);
         let settings = Settings { during_outage: DuringOutage::Replica, ..Settings::default() };
-        assert_eq!(held.for_read(&settings, |_| 0), B);
+        assert_eq!(held.for_read(&settings, |_| 0, |_| true), B);
     }
 
     #[test]
     fn a_zone_is_preferred_before_load() {
         let settings =
             Settings { policy: ReadPolicy::PreferReplica, zone: "z2".into(), ..Settings::default() };
-        assert_eq!(table(&[false, true, true]).for_read(&settings, |node| node.index() * 10), C);
+        assert_eq!(table(&[false, true, true]).for_read(&settings, |node| node.index() * 10, |_| true), C);
+    }
+
+    #[test]
+    fn what_a_client_wrote_it_reads_from_a_node_that_has_it() {
+        let only = |shown: NodeId| move |node: NodeId| node == shown;
+        let all = table(&[false, true, true]);
+        for (policy, first, none) in [
+            (ReadPolicy::Primary, A, A),
+            (ReadPolicy::PreferReplica, C, A),
+            (ReadPolicy::Replica, C, A),
+            (ReadPolicy::Any, A, A),
+        ] {
+            let settings = Settings { policy, ..Settings::default() };
+            assert_eq!(all.for_read(&settings, |_| 0, only(NodeId(2))), first, "{policy:?}");
+            assert_eq!(all.for_read(&settings, |_| 0, |_| false), none, "{policy:?}");
+        }
+        let settings = Settings { policy: ReadPolicy::Replica, ..Settings::default() };
+        let unreadable = table(&[false, false, false]);
+        assert_eq!(unreadable.for_read(&settings, |_| 0, |_| false), Choice::Hold, "no replica is eligible");
+        let mut held = all;
+        held.gate = Gate::Hold { since: Instant::now() };
+        let settings = Settings { during_outage: DuringOutage::Replica, ..Settings::default() };
+        assert_eq!(held.for_read(&settings, |_| 0, only(NodeId(2))), C);
+        assert_eq!(held.for_read(&settings, |_| 0, |_| false), Choice::Hold, "the primary alone has it");
     }
 }

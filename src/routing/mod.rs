@@ -7,5 +7,5 @@ mod table;
 
 pub use choose::Choice;
 pub use publish::{Cached, Publisher, Routes, publisher};
-pub use settings::{DuringOutage, ReadPolicy, Settings};
+pub use settings::{DuringOutage, OwnWrites, ReadPolicy, Settings};
 pub use table::{Gate, NodeRoute, RoutingTable};

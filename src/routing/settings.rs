@@ -24,11 +24,22 @@ pub enum DuringOutage {
     Replica,
 }
 
+/// Whose own writes a read is sure to see, beside those whose replies the same client still awaits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnWrites {
+    /// Nobody's.
+    Off,
+    /// Those of the same connection.
+    Session,
+}
+
 /// `[reads]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `reads.policy`
     pub policy: ReadPolicy,
+    /// `reads.read_your_writes`
+    pub own_writes: OwnWrites,
     /// `reads.max_staleness`
     pub max_staleness: Duration,
     /// `reads.during_outage`
@@ -41,6 +52,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             policy: ReadPolicy::Primary,
+            own_writes: OwnWrites::Session,
             max_staleness: Duration::from_secs(1),
             during_outage: DuringOutage::Hold,
             zone: String::new(),

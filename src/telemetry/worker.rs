@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Ambiguous,
     /// [`Failure::InFlightAtDeath`]
     InFlightAtDeath,
+    /// [`Failure::NoReplica`]
+    NoReplica,
     /// [`Failure::NoConnection`]
     NoConnection,
     /// [`Failure::Managed`]
@@ -53,10 +55,11 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them, with their label.
-    pub(super) const ALL: [(Self, &'static str); 11] = [
+    pub(super) const ALL: [(Self, &'static str); 12] = [
         (Self::HoldExpired, "hold_expired"),
         (Self::Ambiguous, "ambiguous"),
         (Self::InFlightAtDeath, "in_flight_at_death"),
+        (Self::NoReplica, "no_replica"),
         (Self::NoConnection, "no_connection"),
         (Self::Managed, "managed"),
         (Self::Cursor, "cursor"),
@@ -74,8 +77,11 @@ impl From<&Failure> for ErrorKind {
             Failure::HoldExpired { .. } => Self::HoldExpired,
             Failure::Ambiguous { .. } => Self::Ambiguous,
             Failure::InFlightAtDeath { .. } => Self::InFlightAtDeath,
+            Failure::NoReplica { .. } => Self::NoReplica,
             Failure::NoConnection { .. } => Self::NoConnection,
-            Failure::Managed { .. } | Failure::ManagedSetting { .. } => Self::Managed,
+            Failure::Managed { .. } | Failure::ManagedSetting { .. } | Failure::Hidden { .. } => {
+                Self::Managed
+            }
             Failure::Cursor { .. } => Self::Cursor,
             Failure::TransactionLost { .. } => Self::TransactionLost,
             Failure::LargeCut => Self::LargeCut,

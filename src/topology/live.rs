@@ -25,6 +25,10 @@ pub struct NodeMarks {
     pub paused_until_ms: AtomicU64,
     /// The same for a pause of any kind: what it stops on a shared connection stops everybody behind it.
     pub stalled_until_ms: AtomicU64,
+    /// Number of the latest look at the primary whose offset this replica is known to have applied; 0: of none.
+    pub applied_look: AtomicU64,
+    /// `maxclients` as the node last told it; 0: it did not.
+    pub max_clients: AtomicU64,
 }
 
 /// The marks of all nodes, by [`NodeId`].
@@ -32,6 +36,8 @@ pub struct NodeMarks {
 pub struct Marks {
     origin: std::time::Instant,
     nodes: Vec<NodeMarks>,
+    /// Looks at nodes begun so far.
+    looks: AtomicU64,
     /// Our ends of the control thread's connections.
     own: Mutex<OwnAddresses>,
 }
@@ -67,7 +73,8 @@ impl Marks {
     /// Marks for `count` nodes; `origin` is the process's start.
     #[must_use]
     pub fn new(count: usize, origin: std::time::Instant) -> Self {
-        Self { origin, nodes: (0..count).map(|_| NodeMarks::default()).collect(), own: Mutex::default() }
+        let nodes = (0..count).map(|_| NodeMarks::default()).collect();
+        Self { origin, nodes, looks: AtomicU64::new(0), own: Mutex::default() }
     }
 
     /// Notes our end of a connection of the control thread, by which nodes name it, until the value is dropped.
@@ -93,6 +100,20 @@ impl Marks {
     #[must_use]
     pub fn of(&self, node: NodeId) -> &NodeMarks {
         &self.nodes[node.index()]
+    }
+
+    /// Numbers a look at a node that is about to begin. Sequentially consistent, beside what [`Marks`] says of marks:
+    /// nothing of the look may be sent before its number is to be seen.
+    #[must_use]
+    pub fn begin_look(&self) -> u64 {
+        self.looks.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Number of the look that began last. What a node has answered before this is asked for, it did before every
+    /// look with a higher number.
+    #[must_use]
+    pub fn last_look(&self) -> u64 {
+        self.looks.load(Ordering::SeqCst)
     }
 
     /// `now` in the marks' own milliseconds; never 0.

@@ -29,7 +29,7 @@ pub enum Health {
     Silent,
 }
 
-/// What `INFO server`, `INFO replication` and `INFO persistence` said. Missing fields keep their default.
+/// What the sections of INFO said that the control thread asks for. Missing fields keep their default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replication {
     /// 40 hex digits, new at each start of the process.
@@ -77,6 +77,8 @@ pub struct Replication {
     pub shutting_down: bool,
     /// Full resynchronisations served since start (`sync_full`).
     pub sync_full: u64,
+    /// `maxclients`: connections that it allows, replicas and ours included.
+    pub max_clients: Option<u64>,
 }
 
 impl Default for Replication {
@@ -104,6 +106,7 @@ impl Default for Replication {
             keys: 0,
             shutting_down: false,
             sync_full: 0,
+            max_clients: None,
         }
     }
 }

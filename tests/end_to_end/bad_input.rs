@@ -17,6 +17,42 @@ both_ways!(
 
 direct_only!(strangers_may_send_only_small_requests,);
 
+#[test]
+fn a_request_beyond_the_bound_is_refused_before_the_node_sees_any_of_it() {
+    let group = Group::plain(0);
+    let server = &group.nodes()[0];
+    let proxy = ProxyOptions::new(&group.addresses())
+        .set("limits.request_size", "\"3MiB\"")
+        .set("proxy.workers", "1")
+        .start();
+    let witness = Witness::start(proxy.address(), 1);
+    let refusal = "-ERR Protocol error: request larger than limits.request_size (3145728 bytes)\r\n";
+    let value = |bytes: usize| "x".repeat(bytes);
+    let mut good = proxy.client();
+    assert_eq!(good.cmd(&["SET", "k", &value((3 << 20) - 64)]), Value::ok());
+    let input = || {
+        server.info("total_net_input_bytes").and_then(|bytes| bytes.parse::<u64>().ok()).expect("a number")
+    };
+    let before = input();
+    for header in ["*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3145728\r\n", "*1000000\r\n$4\r\nMSET\r\n"] {
+        let mut client = proxy.client();
+        client.send_raw(b"SET first 1\r\n");
+        client.send_raw(header.as_bytes());
+        client.try_send_raw(value(1 << 20).as_bytes()).ok();
+        assert_eq!(String::from_utf8_lossy(&client.read_to_close()), format!("+OK\r\n{refusal}"), "{header}");
+    }
+    assert!(input() - before < 1 << 20, "the node got none of it");
+    // Each argument is small enough, and only the last one is too many.
+    let mut client = proxy.client();
+    let part = value(1 << 20);
+    let request = crate::support::encode(&["RPUSH", "list", &part, &part, &part, &part]);
+    client.try_send_raw(&request).ok();
+    assert_eq!(String::from_utf8_lossy(&client.read_to_close()), refusal);
+    assert_eq!(good.call("EXISTS list"), Value::Int(0), "nor was its beginning executed");
+    assert_eq!(good.call("STRLEN k"), Value::Int((3 << 20) - 64));
+    witness.finish();
+}
+
 fn malformed_frames_are_refused_in_redis_words(way: Way) {
     let target = Target::new(way, 0);
     let witness = Witness::start(target.address(), 1);

@@ -26,6 +26,21 @@ fn without_any_node_it_listens_says_why_and_answers_at_the_holds_end() {
 }
 
 #[test]
+fn a_large_request_that_is_refused_is_not_executed_by_its_rest() {
+    let mut server = Server::start();
+    let proxy = ProxyOptions::new(&[server.address()]).set("failover.hold", "\"300ms\"").start();
+    let mut client = proxy.client();
+    server.kill9();
+    client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2097152\r\n");
+    assert_eq!(client.read(), Value::Error(NOT_EXECUTED.to_owned()));
+    client.send_raw(&vec![b'x'; 1 << 20]);
+    assert_eq!(client.read_to_close(), b"", "one error for one request");
+    server.restart();
+    proxy.wait_ready();
+    assert_eq!(proxy.client().call("EXISTS k"), Value::Int(0));
+}
+
+#[test]
 fn held_requests_go_on_as_soon_as_a_node_comes() {
     let mut server = Server::start();
     server.kill9();

@@ -3,6 +3,7 @@
 
 mod arrows;
 mod form;
+mod settings;
 mod source;
 
 /// Fails with every fault that a rule finds in the repository.

@@ -37,7 +37,9 @@ fn facts_of_live_servers() {
         assert_ne!(follow.run_id, lead.run_id);
 
         primary.say("CONFIG SET min-replicas-to-write 1");
-        assert_eq!(facts(&primary.info()).unwrap().good_replicas, Some(1));
+        primary.say("CONFIG SET maxclients 321");
+        let changed = facts(&primary.info()).unwrap();
+        assert_eq!((changed.good_replicas, changed.max_clients), (Some(1), Some(321)), "{binary:?}");
         replica.say("REPLICAOF 127.0.0.1 0");
         let sealed = facts(&replica.info()).unwrap();
         assert!(sealed.sealed && !sealed.link_up, "{binary:?}");

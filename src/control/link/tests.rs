@@ -108,3 +108,15 @@ async fn an_idle_link_notices_its_end() {
     server.say("CLIENT KILL TYPE normal");
     tokio::time::timeout(PATIENCE, link.closed()).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_link_does_not_stay_half_open() {
+    let server = redis(&[]);
+    let options = SocketOptions::noticing_after(Duration::from_secs(3));
+    let dial = Dial { options, ..dial(server.address(), "", "") };
+    let link = dial.open(within(PATIENCE)).await.unwrap();
+    let socket = socket2::SockRef::from(&link.stream);
+    assert!(socket.keepalive().unwrap() && link.stream.nodelay().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), options.keepalive);
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(options.user_timeout));
+}

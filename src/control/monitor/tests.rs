@@ -273,3 +273,25 @@ async fn a_brain_that_stays_is_found_again() {
     stop.send(()).unwrap();
     pings.join().unwrap();
 }
+
+#[tokio::test]
+async fn a_node_whose_name_moves_is_looked_at_where_it_is_now() {
+    let server = redis(&[&["bind", "127.0.0.1", "127.0.0.2"]]);
+    let seen_at = |address: &str| {
+        let clients = server.say("CLIENT LIST");
+        let ours = clients.lines().filter(|line| line.contains("name=redhold:control")).collect::<Vec<_>>();
+        !ours.is_empty() && ours.iter().all(|line| line.contains(&format!("laddr={address}:")))
+    };
+    crate::net::moving::name_leads_to("watched.test", [127, 0, 0, 1]);
+    let address = Address { host: "watched.test".to_owned(), port: server.port };
+    let mut watched = Watched::start(address, "");
+    watched.look_that(answered).await;
+    assert!(seen_at("127.0.0.1"));
+    crate::net::moving::name_leads_to("watched.test", [127, 0, 0, 2]);
+    server.say("CLIENT KILL TYPE normal");
+    let moved = Instant::now();
+    while !seen_at("127.0.0.2") {
+        watched.look_that(answered).await;
+        assert!(moved.elapsed() < PATIENCE);
+    }
+}

@@ -1,0 +1,88 @@
+//! Every key that works is moved by some test to where its effect is seen.
+
+use std::path::Path;
+
+use super::super::*;
+
+/// Key, the file of the test that moves it, and the words by which it does.
+const MOVED: &[(&str, &str, &str)] = &[
+    ("proxy.listen", "tests/support/proxy.rs", r#".set("proxy.listen", "#),
+    ("proxy.workers", "tests/end_to_end/shared_connection.rs", r#".set("proxy.workers", "#),
+    ("proxy.max_clients", "tests/end_to_end/bad_input.rs", r#".set("proxy.max_clients", "#),
+    ("proxy.drain_delay", "tests/cli/proxy.rs", r#".set("proxy.drain_delay", "#),
+    ("proxy.drain_timeout", "tests/end_to_end/bounds.rs", r#".set("proxy.drain_timeout", "#),
+    ("proxy.hide_topology", "tests/end_to_end/hidden.rs", r#".set("proxy.hide_topology", "#),
+    ("proxy.owned_commands", "tests/end_to_end/owned.rs", r#".set("proxy.owned_commands", "#),
+    ("backend.nodes", "tests/support/proxy.rs", r#".set("backend.nodes", "#),
+    ("backend.username", "tests/control/lives.rs", r#"username: "ops""#),
+    ("backend.password", "tests/end_to_end/client_table.rs", r#".set("backend.password", "#),
+    ("backend.password_file", "src/config/tests.rs", "fn a_password_file_is_read_without_its_newline"),
+    ("backend.pipelines_max", "tests/end_to_end/shared_connection.rs", r#".set("backend.pipelines_max", "#),
+    ("backend.pinned_max", "tests/end_to_end/pinned_max.rs", r#".set("backend.pinned_max", "#),
+    ("health.interval", "tests/end_to_end/failover.rs", r#".set("health.interval", "#),
+    ("health.timeout", "tests/end_to_end/reads.rs", r#".set("health.timeout", "#),
+    ("health.busy_timeout", "tests/end_to_end/failover.rs", r#".set("health.busy_timeout", "#),
+    ("failover.mode", "tests/failover/scripts/manual.txt", "set mode=manual"),
+    ("failover.hold", "tests/end_to_end/node_faults.rs", r#".set("failover.hold", "#),
+    ("failover.hold_memory", "tests/end_to_end/bounds.rs", r#".set("failover.hold_memory", "#),
+    ("failover.in_flight", "tests/end_to_end/bounds.rs", r#".set("failover.in_flight", "#),
+    ("failover.on_no_quorum", "tests/failover/scripts/no_quorum_proceed.txt", "set on_no_quorum=proceed"),
+    ("failover.burst", "tests/failover/scripts/brake.txt", "set burst=1"),
+    ("failover.refill", "tests/failover/scripts/brake_refilled.txt", "refill="),
+    (
+        "failover.empty_primary",
+        "tests/failover/scripts/restarted_empty_accepted.txt",
+        "set empty_primary=accept",
+    ),
+    ("failover.tune_nodes", "tests/failover/scripts/tuned.txt", "set tune_nodes=true"),
+    ("failover.state_dir", "tests/control/lives.rs", "settings.state_dir = "),
+    ("reads.policy", "tests/end_to_end/reads.rs", r#".set("reads.policy", "#),
+    ("reads.read_your_writes", "tests/end_to_end/reads.rs", r#"("reads.read_your_writes", "#),
+    ("reads.max_staleness", "tests/end_to_end/reads.rs", r#"("reads.max_staleness", "#),
+    ("reads.during_outage", "tests/end_to_end/reads.rs", r#".set("reads.during_outage", "#),
+    ("reads.zone", "tests/end_to_end/reads.rs", r#".set("reads.zone", "#),
+    ("admin.listen", "tests/support/proxy.rs", r#".set("admin.listen", "#),
+    ("limits.request_size", "tests/end_to_end/bad_input.rs", r#".set("limits.request_size", "#),
+    ("limits.client_output", "tests/end_to_end/bad_input.rs", r#".set("limits.client_output", "#),
+    ("limits.in_flight_per_client", "tests/end_to_end/bounds.rs", r#".set("limits.in_flight_per_client", "#),
+    ("log.level", "src/telemetry/log.rs", "fn the_level_changes_while_the_process_runs"),
+    ("log.format", "src/telemetry/log.rs", "fn auto_is_text_on_a_terminal_and_json_elsewhere"),
+];
+
+#[test]
+fn every_key_that_works_is_moved_by_a_test_and_no_other_is_listed() {
+    let works = SECTIONS.iter().flat_map(|section| section.keys.iter().map(move |key| (section, key)));
+    let works = works.filter(|(_, key)| key.works());
+    let works: Vec<String> = works.map(|(section, key)| format!("{}.{}", section.name, key.name)).collect();
+    let listed: Vec<&str> = MOVED.iter().map(|(key, ..)| *key).collect();
+    assert_eq!(listed, works, "a key that works is moved by a test, or is not yet supported and refused");
+}
+
+#[test]
+fn each_of_those_tests_is_there() {
+    for (key, file, words) in MOVED {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|fault| panic!("{key}: {file}: {fault}"));
+        assert!(text.contains(words), "{key}: `{words}` is not in {file}");
+    }
+}
+
+/// A feature that is missing is said to be missing where people look for it.
+#[test]
+fn every_key_of_a_later_feature_is_named_on_the_page_of_what_is_missing() {
+    let page =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/out-of-scope.md")).unwrap();
+    for section in SECTIONS {
+        let whole = page.contains(&format!("`[{}]`", section.name))
+            || page.contains(&format!("`[[{}]]`", section.name));
+        for key in section.keys.iter().filter(|key| !key.works() || section.form != Form::Table) {
+            let named = page.contains(&format!("`{}.{}`", section.name, key.name));
+            assert!(
+                whole || named,
+                "docs/out-of-scope.md names neither [{}] nor its key `{}`",
+                section.name,
+                key.name
+            );
+        }
+    }
+}

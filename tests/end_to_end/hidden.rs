@@ -1,0 +1,75 @@
+//! `proxy.hide_topology`: clients learn nothing of replicas' addresses.
+
+use crate::support::{Client, Group, Proxy, ProxyOptions, Value};
+
+fn start(hide: bool) -> (Group, Proxy) {
+    let group = Group::plain(2);
+    let options = ProxyOptions::new(&group.addresses()).set("proxy.hide_topology", &hide.to_string());
+    let proxy = options.start();
+    (group, proxy)
+}
+
+/// The text of a bulk or verbatim string.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Verbatim(_, text) => String::from_utf8_lossy(text.as_ref()).into_owned(),
+        other => other.text().unwrap_or_else(|| panic!("no text: {other:?}")),
+    }
+}
+
+/// Whether a reply names one of the replicas.
+fn tells(group: &Group, reply: &Value) -> bool {
+    let shown = match reply {
+        Value::Verbatim(..) | Value::Bulk(_) => text(reply),
+        other => format!("{other:?}"),
+    };
+    group.nodes()[1..].iter().any(|node| shown.contains(&node.port().to_string()))
+}
+
+#[test]
+fn info_and_role_name_no_replica_where_they_are_to_be_hidden() {
+    for hide in [false, true] {
+        let (group, proxy) = start(hide);
+        for connect in [Client::connect, Client::connect_resp3] {
+            let mut client = connect(proxy.address());
+            for request in ["INFO", "INFO replication", "info everything", "ROLE"] {
+                let reply = client.call(request);
+                assert_eq!(tells(&group, &reply), !hide, "{request}: {reply:?}");
+            }
+            let info = text(&client.call("INFO replication"));
+            assert!(info.contains("role:master\r\nconnected_slaves:2\r\n"), "{info}");
+            assert!(info.contains("\r\nmaster_replid:"), "the rest is there: {info}");
+            let role = client.call("ROLE");
+            assert_eq!(role.items().len(), 3);
+            assert_eq!(role.items()[0], Value::bulk("master"));
+            let replies = client.pipeline(&["SET k 1", "INFO replication", "INCR k", "ROLE", "GET k"]);
+            assert_eq!(
+                (&replies[0], &replies[2], &replies[4]),
+                (&Value::ok(), &Value::Int(2), &Value::bulk("2"))
+            );
+            assert!(
+                client.call("INFO too many words").error().is_none() || client.call("PING").error().is_none()
+            );
+        }
+    }
+}
+
+#[test]
+fn connections_of_ones_own_hide_them_too() {
+    let (group, proxy) = start(true);
+    let mut client = Client::connect_resp3(proxy.address());
+    assert!(matches!(client.call("SUBSCRIBE news"), Value::Push(_)));
+    for request in ["INFO replication", "ROLE"] {
+        assert!(!tells(&group, &client.call(request)), "{request} while subscribed");
+    }
+    let mut client = proxy.client();
+    assert_eq!(client.call("WATCH k"), Value::ok());
+    assert!(!tells(&group, &client.call("INFO replication")));
+    assert_eq!(client.call("MULTI"), Value::ok());
+    let refusal =
+        "ERR ROLE is refused in a transaction: proxy.hide_topology keeps replicas' addresses to itself";
+    assert_eq!(client.call("ROLE"), Value::Error(refusal.to_owned()));
+    let aborted = client.call("EXEC");
+    assert!(aborted.error().is_some_and(|text| text.starts_with("EXECABORT")), "{aborted:?}");
+    assert!(!tells(&group, &client.call("ROLE")));
+}
