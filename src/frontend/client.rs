@@ -311,6 +311,11 @@ impl Caller for ClientRef {
                 // It does not read: what it was given will never be written.
                 self.close();
                 self.doom("the client does not read its replies");
+                tracing::warn!(
+                    client = self.id,
+                    waiting,
+                    "closed: it does not read its replies, and more than limits.client_output waits for it"
+                );
             } else if waiting > 0 {
                 self.wake();
             }
