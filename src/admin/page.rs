@@ -31,6 +31,9 @@ pub(super) fn render(status: &StatusBody) -> String {
         row(&mut page, node, status.primary.as_deref() == Some(&node.address));
     }
     page.push_str("</table>");
+    if let Some(fault) = &status.record_unwritten {
+        let _ = write!(page, "<p class=\"bad\" id=\"record\">{}</p>", escape(fault));
+    }
     changed_settings(&mut page, status);
     page.push_str("<h2>Failovers</h2>");
     if status.episodes.is_empty() {

@@ -118,9 +118,10 @@ fn ready(doors: &Doors) -> Answer {
         let reason = format!("no writable primary{}\n", held.unwrap_or_default());
         return text(StatusCode::SERVICE_UNAVAILABLE, reason);
     }
-    match status.other_brains.first() {
-        Some(brain) => text(StatusCode::OK, format!("ready, only observing: {brain}\n")),
-        None => text(StatusCode::OK, "ready\n"),
+    match (status.other_brains.first(), doors.status.record_unwritten()) {
+        (Some(brain), _) => text(StatusCode::OK, format!("ready, only observing: {brain}\n")),
+        (None, Some(fault)) => text(StatusCode::OK, format!("ready, but {fault}\n")),
+        (None, None) => text(StatusCode::OK, "ready\n"),
     }
 }
 

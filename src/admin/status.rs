@@ -35,6 +35,9 @@ pub struct StatusBody {
     pub held_requests: i64,
     /// Failovers that may follow at once.
     pub failovers_left: u32,
+    /// Why the last record of decisions could not be written; it is tried again until it can.
+    #[serde(default)]
+    pub record_unwritten: Option<String>,
     /// Other brains heard; with one the proxy only observes.
     pub other_brains: Vec<String>,
     /// Every declared node.
@@ -215,6 +218,7 @@ fn nodes(status: &crate::control::Status) -> Vec<NodeBody> {
         remark: judged.remark.clone(),
         error: seen.error.clone(),
     });
+        record_unwritten: doors.status.record_unwritten(),
     body.collect()
 }
 

@@ -59,6 +59,10 @@ fn render(status: &StatusBody) -> String {
         "clients   {}, {} requests held, {} failovers allowed at once",
         status.clients, status.held_requests, status.failovers_left
     );
+    if let Some(fault) = &status.record_unwritten {
+        let _ =
+            writeln!(text, "RECORD    {fault}; without it a restart of this proxy may not know who leads");
+    }
     for brain in &status.other_brains {
         let _ = writeln!(text, "OBSERVING only: another brain was heard: {brain}");
     }
@@ -231,6 +235,7 @@ proxy     0.1.0 steady, as of T
 clients   3, 0 requests held, 2 failovers allowed at once
 
 NODE  ROLE      STATE  LAG   STALE  PING     VERSION  KEYS  REMARK
+            record_unwritten: None,
 a:1   primary*  up     -     -      1.23 ms  7.0.15   7
 b:22  replica   up     14 B  1.2 s  1.23 ms  7.0.15   7
 
@@ -264,6 +269,7 @@ Last failovers, newest first
             "proxy     0.1.0 steady, draining, as of T",
             "OBSERVING only: another brain was heard: sentinel-1",
             "a:1   was primary*  DOWN 1 h  -     -      1.23 ms  7.0.15   7     no answer",
+        status.record_unwritten = Some("the record of epoch 2 was not written: full".to_owned());
             "  b:22  repl-timeout = 10 (was 60)",
             "  B  false alarm, a:1 leads, epoch 40 -> 41, going on for 500 ms, writes held 400 ms",
             "  B  failover, b:22 -> a:1, epoch 40 -> 41, took 500 ms, writes held 400 ms",
@@ -272,3 +278,4 @@ Last failovers, newest first
         }
     }
 }
+            "RECORD    the record of epoch 2 was not written: full; without it a restart of this proxy may not know who leads",
