@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use crate::control::StatusReader;
 use crate::routing::Routes;
 use crate::telemetry::{LevelHandle, Metrics};
-use crate::topology::Orders;
+use crate::topology::{Marks, Orders};
 
 use super::orders::{Kind, place};
 use super::status::status_of;
@@ -35,6 +35,8 @@ pub struct Doors {
     pub routes: Routes,
     /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// What the data path noted of the nodes.
+    pub marks: Arc<Marks>,
     /// The level of the log.
     pub level: LevelHandle,
     /// Begins the drain.

@@ -10,6 +10,7 @@ mod lane;
 mod lane_loss;
 mod large;
 mod listener;
+mod lost_request;
 mod monitor_line;
 mod own;
 mod parked;

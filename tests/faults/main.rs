@@ -5,5 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod crashes;
 mod full_disk;
+mod scripts;
 mod timeline;
