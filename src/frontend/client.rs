@@ -280,7 +280,7 @@ impl Caller for ClientRef {
                 let waited = now.duration_since(lost.since);
                 let (node, epoch, resent) = (lost.node, lost.epoch, lost.resent);
                 self.worker.note_lost(&LostRequest { node, epoch, row, request, resent, waited });
-                redo::fate_of(request, &self.worker.retry_rules(), resent, waited)
+                redo::fate_of(request, &self.worker.rules_after(lost.node, epoch, row), resent, waited)
             };
             self.redo.borrow_mut().lost(match fate {
                 Fate::NotSent => Redo::again(request, lost.resent, lost.since),

@@ -6,6 +6,7 @@ use crate::command::{self, RowId};
 use crate::resp::{Limits, RequestScanner, Scan};
 use crate::topology::{Address, Suspicion};
 
+use super::redo::RetryRules;
 use super::worker::Worker;
 
 /// Longest command name or key that is shown whole.
@@ -24,6 +25,18 @@ pub(super) struct LostRequest<'a> {
 }
 
 impl Worker {
+    /// What may be sent again after a loss. That a plain read silenced its node by itself is only believed of a primary,
+    /// which deletes what has expired, and whose replacement it would silence too.
+    pub(super) fn rules_after(&self, node: &Address, epoch: u64, row: RowId) -> RetryRules {
+        let rules = self.retry_rules();
+        let table = self.current();
+        let led = table.primary.is_none_or(|primary| table.nodes[primary.index()].address == *node);
+        match led || epoch != table.epoch || row.spec().long {
+            true => rules,
+            false => RetryRules { poison_after: Duration::MAX, ..rules },
+        }
+    }
+
     /// Notes it for the status, unless its connection was given up in a planned change and it was only passing by.
     pub(super) fn note_lost(&self, lost: &LostRequest<'_>) {
         let poison = lost.waited >= self.retry_rules().poison_after;
