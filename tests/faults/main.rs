@@ -6,6 +6,10 @@
 mod support;
 
 mod crashes;
+mod emptied;
 mod full_disk;
+mod idle;
+mod keyspace;
 mod scripts;
+mod stopped_replica;
 mod timeline;
