@@ -64,7 +64,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
         backend: config.backend,
         reads,
         routes: handle.routes.clone(),
-        marks,
+        marks: marks.clone(),
         metrics: metrics.clone(),
         control,
     };
@@ -75,6 +75,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
         status: handle.status,
         routes: handle.routes,
         metrics,
+        marks,
         level,
         drain: drain.clone(),
     };

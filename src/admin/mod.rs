@@ -19,4 +19,6 @@ pub use drain::Drain;
 pub use routes::Doors;
 pub use server::{Bound, Server, bind};
 pub use settings::Settings;
-pub use status::{EpisodeBody, HeldBody, NodeBody, NoteBody, OrderBody, SettingBody, StatusBody};
+pub use status::{
+    EpisodeBody, HeldBody, LostBody, LostRequestBody, NodeBody, NoteBody, OrderBody, SettingBody, StatusBody,
+};

@@ -31,7 +31,11 @@ pub(super) fn render(status: &StatusBody) -> String {
         row(&mut page, node, status.primary.as_deref() == Some(&node.address));
     }
     page.push_str("</table>");
+    if let Some(fault) = &status.record_unwritten {
+        let _ = write!(page, "<p class=\"bad\" id=\"record\">{}</p>", escape(fault));
+    }
     changed_settings(&mut page, status);
+    lost(&mut page, status);
     page.push_str("<h2>Failovers</h2>");
     if status.episodes.is_empty() {
         page.push_str("<p>None since the proxy started.</p>");
@@ -104,6 +108,23 @@ fn changed_settings(page: &mut String, status: &StatusBody) {
     page.push_str("<h2>Settings changed on nodes</h2><table><tr><th>node</th><th>setting</th><th>now</th><th>before</th></tr>");
     for s in &status.settings_changed {
         let cells = [&s.node, &s.name, &s.value, &s.before].map(|text| format!("<td>{}</td>", escape(text)));
+        let _ = write!(page, "<tr>{}</tr>", cells.concat());
+    }
+    page.push_str("</table>");
+}
+
+fn lost(page: &mut String, status: &StatusBody) {
+    if status.lost.is_empty() {
+        return;
+    }
+    page.push_str("<h2>Unanswered when connections were lost, the likeliest cause first</h2><table id=\"lost\"><tr><th>node</th><th>when</th><th>request</th><th>waited</th></tr>");
+    for (lost, request) in
+        status.lost.iter().flat_map(|lost| lost.requests.iter().map(move |one| (lost, one)))
+    {
+        let twice = if request.sent_twice { ", sent twice" } else { "" };
+        let waited = format!("{} ms{twice}", request.waited_ms);
+        let cells = [&lost.node, &lost.at, &request.request, &waited]
+            .map(|text| format!("<td>{}</td>", escape(text)));
         let _ = write!(page, "<tr>{}</tr>", cells.concat());
     }
     page.push_str("</table>");

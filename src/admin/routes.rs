@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use crate::control::StatusReader;
 use crate::routing::Routes;
 use crate::telemetry::{LevelHandle, Metrics};
-use crate::topology::Orders;
+use crate::topology::{Marks, Orders};
 
 use super::orders::{Kind, place};
 use super::status::status_of;
@@ -35,6 +35,8 @@ pub struct Doors {
     pub routes: Routes,
     /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// What the data path noted of the nodes.
+    pub marks: Arc<Marks>,
     /// The level of the log.
     pub level: LevelHandle,
     /// Begins the drain.
@@ -118,9 +120,10 @@ fn ready(doors: &Doors) -> Answer {
         let reason = format!("no writable primary{}\n", held.unwrap_or_default());
         return text(StatusCode::SERVICE_UNAVAILABLE, reason);
     }
-    match status.other_brains.first() {
-        Some(brain) => text(StatusCode::OK, format!("ready, only observing: {brain}\n")),
-        None => text(StatusCode::OK, "ready\n"),
+    match (status.other_brains.first(), doors.status.record_unwritten()) {
+        (Some(brain), _) => text(StatusCode::OK, format!("ready, only observing: {brain}\n")),
+        (None, Some(fault)) => text(StatusCode::OK, format!("ready, but {fault}\n")),
+        (None, None) => text(StatusCode::OK, "ready\n"),
     }
 }
 

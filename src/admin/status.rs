@@ -35,12 +35,18 @@ pub struct StatusBody {
     pub held_requests: i64,
     /// Failovers that may follow at once.
     pub failovers_left: u32,
+    /// Why the last record of decisions could not be written; it is tried again until it can.
+    #[serde(default)]
+    pub record_unwritten: Option<String>,
     /// Other brains heard; with one the proxy only observes.
     pub other_brains: Vec<String>,
     /// Every declared node.
     pub nodes: Vec<NodeBody>,
     /// Settings changed on nodes and not yet put back.
     pub settings_changed: Vec<SettingBody>,
+    /// Requests that nodes owed when connections to them were lost; only nodes of which any were.
+    #[serde(default)]
+    pub lost: Vec<LostBody>,
     /// The last failovers, switchovers and false alarms, oldest first.
     pub episodes: Vec<EpisodeBody>,
 }
@@ -104,6 +110,30 @@ pub struct SettingBody {
     pub value: String,
     /// Value before.
     pub before: String,
+}
+
+/// What a node owed when connections to it were last lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostBody {
+    /// Address.
+    pub node: String,
+    /// When.
+    pub at: String,
+    /// How many requests.
+    pub count: u64,
+    /// Those that are most likely to be the cause, the likeliest first.
+    pub requests: Vec<LostRequestBody>,
+}
+
+/// A request that was sent and never answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostRequestBody {
+    /// Name of the command and its first key, nothing else of it.
+    pub request: String,
+    /// For how long its client had waited.
+    pub waited_ms: u64,
+    /// Another connection had been lost with it before; it is not sent again.
+    pub sent_twice: bool,
 }
 
 /// A failover, a switchover or a false alarm.
@@ -188,11 +218,31 @@ pub(super) fn status_of(doors: &Doors) -> StatusBody {
         clients: doors.metrics.clients(),
         held_requests: doors.metrics.held(),
         failovers_left: machine.tokens,
+        record_unwritten: doors.status.record_unwritten(),
         other_brains: status.other_brains.clone(),
         nodes: nodes(&status),
         settings_changed: settings_changed.collect(),
+        lost: lost(doors, &status),
         episodes: machine.episodes.iter().map(|episode| episode_body(episode, now, &wall, &name)).collect(),
     }
+}
+
+fn lost(doors: &Doors, status: &crate::control::Status) -> Vec<LostBody> {
+    let of = |node: &crate::control::NodeFacts| {
+        let lost = doors.marks.of(node.id).lost();
+        let requests = lost.kept.into_iter().map(|one| LostRequestBody {
+            request: one.request,
+            waited_ms: millis(one.suspicion.waited),
+            sent_twice: one.suspicion.twice,
+        });
+        Some(LostBody {
+            node: node.address.to_string(),
+            at: rfc3339(status.wall(lost.at?)),
+            count: lost.count,
+            requests: requests.collect(),
+        })
+    };
+    status.nodes.iter().filter_map(of).collect()
 }
 
 fn nodes(status: &crate::control::Status) -> Vec<NodeBody> {

@@ -12,7 +12,7 @@ use crate::control::{NodeFacts, SettingChanged, Status};
 use crate::failover::{self, Level, Note};
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
 use crate::telemetry::{LevelHandle, Metrics};
-use crate::topology::{NodeId, Order, Placed, Replication, Role, orders};
+use crate::topology::{Marks, NodeId, Order, Placed, Replication, Role, Suspicion, orders};
 
 /// Far longer than any answer takes here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -97,6 +97,7 @@ struct Fixture {
     server: Server,
     snapshots: watch::Sender<Arc<Status>>,
     routes: Publisher,
+    marks: Arc<Marks>,
     orders: mpsc::Receiver<Placed>,
     drain: Drain,
 }
@@ -107,6 +108,7 @@ impl Fixture {
         let (routes, routes_reader) = publisher(table(Gate::Open));
         let (handle, queue) = orders();
         let drain = Drain::default();
+        let marks = Arc::new(Marks::new(2, Instant::now()));
         let doors = Doors {
             orders: handle,
             status: reader.into(),
@@ -116,11 +118,12 @@ impl Fixture {
                 vec!["a:1".to_owned(), "b:2".to_owned()],
                 1,
             )),
+            marks: marks.clone(),
             level: LevelHandle::unused(),
             drain: drain.clone(),
         };
         let bound = bind(&Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }).unwrap();
-        Self { server: bound.serve(doors).unwrap(), snapshots, routes, orders: queue, drain }
+        Self { server: bound.serve(doors).unwrap(), snapshots, routes, marks, orders: queue, drain }
     }
 
     fn change(&self, change: impl FnOnce(&mut Status)) {
@@ -402,4 +405,20 @@ fn an_address_in_use_is_named() {
         refused.starts_with(&format!("admin.listen: cannot listen on {}: ", bound.address())),
         "{refused}"
     );
+}
+
+#[test]
+fn what_a_node_owed_when_it_was_lost_is_shown() {
+    let fixture = Fixture::new();
+    let lost =
+        |fixture: &Fixture| serde_json::from_str::<StatusBody>(&fixture.get("/api/status").1).unwrap().lost;
+    assert_eq!(lost(&fixture), vec![]);
+    let suspicion = Suspicion { long: true, twice: true, waited: Duration::from_millis(3) };
+    fixture.marks.of(NodeId(1)).note_lost(Instant::now(), suspicion, || "EVAL <k>".to_owned());
+    let lost = lost(&fixture);
+    assert_eq!((lost.len(), lost[0].node.as_str(), lost[0].count), (1, "b:2", 1));
+    let request = LostRequestBody { request: "EVAL <k>".to_owned(), waited_ms: 3, sent_twice: true };
+    assert_eq!(lost[0].requests, [request]);
+    let page = fixture.get("/").1;
+    assert!(page.contains("<td>EVAL &lt;k&gt;</td><td>3 ms, sent twice</td>"), "{page}");
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use crate::admin::{EpisodeBody, NodeBody, StatusBody};
+use crate::admin::{EpisodeBody, LostRequestBody, NodeBody, StatusBody};
 
 use super::args::StatusArgs;
 use super::http::ask;
@@ -59,6 +59,10 @@ fn render(status: &StatusBody) -> String {
         "clients   {}, {} requests held, {} failovers allowed at once",
         status.clients, status.held_requests, status.failovers_left
     );
+    if let Some(fault) = &status.record_unwritten {
+        let _ =
+            writeln!(text, "RECORD    {fault}; without it a restart of this proxy may not know who leads");
+    }
     for brain in &status.other_brains {
         let _ = writeln!(text, "OBSERVING only: another brain was heard: {brain}");
     }
@@ -70,6 +74,7 @@ fn render(status: &StatusBody) -> String {
             let _ = writeln!(text, "  {}  {} = {} (was {})", s.node, s.name, s.value, s.before);
         }
     }
+    lost(&mut text, status);
     if !status.episodes.is_empty() {
         text.push_str("\nLast failovers, newest first\n");
     }
@@ -81,6 +86,20 @@ fn render(status: &StatusBody) -> String {
         }
     }
     text
+}
+
+fn lost(text: &mut String, status: &StatusBody) {
+    if !status.lost.is_empty() {
+        text.push_str("\nUnanswered when connections were lost, the likeliest cause first\n");
+    }
+    for lost in &status.lost {
+        let one = |request: &LostRequestBody| {
+            let twice = if request.sent_twice { ", sent twice" } else { "" };
+            format!("{} (after {}{twice})", request.request, span(request.waited_ms))
+        };
+        let named: Vec<_> = lost.requests.iter().map(one).collect();
+        let _ = writeln!(text, "  {}  {}  {} in all: {}", lost.at, lost.node, lost.count, named.join("; "));
+    }
 }
 
 fn nodes(text: &mut String, status: &StatusBody) {
@@ -161,7 +180,7 @@ fn span(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{HeldBody, NoteBody, SettingBody};
+    use crate::admin::{HeldBody, LostBody, NoteBody, SettingBody};
 
     fn node(address: &str, role: &str) -> NodeBody {
         NodeBody {
@@ -216,9 +235,11 @@ mod tests {
             clients: 3,
             held_requests: 0,
             failovers_left: 2,
+            record_unwritten: None,
             other_brains: vec![],
             nodes: vec![node("a:1", "primary"), node("b:22", "replica")],
             settings_changed: vec![],
+            lost: vec![],
             episodes: vec![episode],
         }
     }
@@ -248,12 +269,24 @@ Last failovers, newest first
             Some(HeldBody { since: "S".to_owned(), for_ms: 2500, reason: "a:1 is silent".to_owned() });
         status.writable = false;
         status.draining = true;
+        status.record_unwritten = Some("the record of epoch 2 was not written: full".to_owned());
         status.other_brains.push("sentinel-1".to_owned());
         status.nodes[0].up = false;
         status.nodes[0].error = Some("no answer".to_owned());
         let setting = ["b:22", "repl-timeout", "10", "60"].map(str::to_owned);
         let [node, name, value, before] = setting;
         status.settings_changed.push(SettingBody { node, name, value, before });
+        let one = |request: &str, sent_twice| LostRequestBody {
+            request: request.to_owned(),
+            waited_ms: 3,
+            sent_twice,
+        };
+        status.lost.push(LostBody {
+            node: "a:1".to_owned(),
+            at: "L".to_owned(),
+            count: 5,
+            requests: vec![one("DEBUG", false), one("GET k", true)],
+        });
         let mut open = status.episodes[0].clone();
         (open.ended, open.primary_before) = (None, open.primary_after.clone());
         open.kind = "false_alarm".to_owned();
@@ -262,9 +295,11 @@ Last failovers, newest first
         for line in [
             "primary   a:1  (epoch 41, HELD for 2.5 s: a:1 is silent)",
             "proxy     0.1.0 steady, draining, as of T",
+            "RECORD    the record of epoch 2 was not written: full; without it a restart of this proxy may not know who leads",
             "OBSERVING only: another brain was heard: sentinel-1",
             "a:1   was primary*  DOWN 1 h  -     -      1.23 ms  7.0.15   7     no answer",
             "  b:22  repl-timeout = 10 (was 60)",
+            "  L  a:1  5 in all: DEBUG (after 3 ms); GET k (after 3 ms, sent twice)",
             "  B  false alarm, a:1 leads, epoch 40 -> 41, going on for 500 ms, writes held 400 ms",
             "  B  failover, b:22 -> a:1, epoch 40 -> 41, took 500 ms, writes held 400 ms",
         ] {

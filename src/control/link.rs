@@ -180,7 +180,7 @@ impl Link {
                     return Err(Fault::Garbage(format!("a reply longer than {REPLY_MAX} bytes")));
                 }
                 Ok(None) => {}
-                Err(fault) => return Err(Fault::Garbage(format!("{fault:?}"))),
+                Err(fault) => return Err(Fault::Garbage(fault.to_string())),
             }
             match self.stream.read_buf(&mut self.inbound).await {
                 Ok(0) => return Err(Fault::Lost("closed by the node".to_owned())),

@@ -4,6 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::fs::{FlockOperation, flock};
@@ -101,9 +102,10 @@ impl Store {
             let _ = lock.read_to_string(&mut by);
             return Err(StartError::Held { dir: dir.to_owned(), by: by.trim().to_owned() });
         }
-        lock.set_len(0)
-            .and_then(|()| writeln!(lock, "{}", std::process::id()))
-            .map_err(io_fault(format!("write {}", path.display())))?;
+        // The lock is what counts: a full disk must not keep a proxy from serving.
+        if let Err(error) = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id())) {
+            tracing::warn!(path = %path.display(), %error, "failover.state_dir cannot be written");
+        }
         Ok(Self { dir: dir.to_owned(), _lock: lock })
     }
 
@@ -133,24 +135,51 @@ impl Store {
 
 type Job = (Box<Record>, oneshot::Sender<io::Result<()>>);
 
+/// Why the last record could not be written, one sentence for people; empty when it could.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unwritten(Arc<Mutex<Option<String>>>);
+
+impl Unwritten {
+    /// The present state.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, epoch: u64, written: &io::Result<()>) {
+        let reason =
+            written.as_ref().err().map(|e| format!("the record of epoch {epoch} was not written: {e}"));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = reason;
+    }
+}
+
 /// Writes records on a thread of its own, in order, so that no fsync delays the control thread. Dropping it waits
 /// for those that were begun, and gives the directory's lock back.
 #[derive(Debug)]
 pub(super) struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    unwritten: Unwritten,
 }
 
 impl Writer {
     /// Starts the thread `redhold-record`, which ends with the writer.
     pub(super) fn start(store: Store) -> io::Result<Self> {
         let (jobs, mut waiting) = mpsc::channel::<Job>(WAITING_MAX);
+        let unwritten = Unwritten::default();
+        let told = unwritten.clone();
         let thread = std::thread::Builder::new().name("redhold-record".to_owned()).spawn(move || {
             while let Some((record, done)) = waiting.blocking_recv() {
-                let _ = done.send(store.save(&record));
+                let written = store.save(&record);
+                told.note(record.epoch, &written);
+                let _ = done.send(written);
             }
         })?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread), unwritten })
+    }
+
+    /// Tells at any time whether the last record was written.
+    pub(super) fn unwritten(&self) -> Unwritten {
+        self.unwritten.clone()
     }
 
     /// Begins to write `record`; the receiver hears how it ended.

@@ -54,6 +54,7 @@ impl Running {
 /// When `state_dir` cannot be used: see [`StartError`]. Nothing was started then.
 pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running), StartError> {
     let (writer, record) = open_state(&settings)?;
+    let unwritten = writer.as_ref().map(Writer::unwritten).unwrap_or_default();
     let now = Instant::now();
     let machine = Machine::new(&settings.nodes, settings.failover.clone(), record, now);
     let (publisher, routes) = publisher(first_table(&settings.nodes, now));
@@ -76,7 +77,7 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
         .name("redhold-control".to_owned())
         .spawn(move || runtime.block_on(parts.run()))
         .map_err(StartError::Thread)?;
-    let handle = Handle { orders, status: StatusReader { snapshots }, routes, signals };
+    let handle = Handle { orders, status: StatusReader { snapshots, unwritten }, routes, signals };
     Ok((handle, Running { stop: Some(stop), thread }))
 }
 

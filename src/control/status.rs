@@ -8,6 +8,8 @@ use tokio::sync::watch;
 use crate::failover;
 use crate::topology::{Address, NodeId, Replication};
 
+use super::record::Unwritten;
+
 /// Everything that is known about the group at one moment: what the failover machine makes of it, and beside it
 /// what only the monitor and the actuator know.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +74,7 @@ pub struct SettingChanged {
 #[derive(Clone, Debug)]
 pub struct StatusReader {
     pub(super) snapshots: watch::Receiver<Arc<Status>>,
+    pub(super) unwritten: Unwritten,
 }
 
 impl StatusReader {
@@ -79,6 +82,12 @@ impl StatusReader {
     #[must_use]
     pub fn load(&self) -> Arc<Status> {
         self.snapshots.borrow().clone()
+    }
+
+    /// Why the last record of decisions could not be written, one sentence; `None`: it could, or none is kept.
+    #[must_use]
+    pub fn record_unwritten(&self) -> Option<String> {
+        self.unwritten.reason()
     }
 
     /// Waits for a snapshot newer than the last one that this reader waited for; false when the control thread
@@ -90,6 +99,6 @@ impl StatusReader {
 
 impl From<watch::Receiver<Arc<Status>>> for StatusReader {
     fn from(snapshots: watch::Receiver<Arc<Status>>) -> Self {
-        Self { snapshots }
+        Self { snapshots, unwritten: Unwritten::default() }
     }
 }

@@ -317,7 +317,8 @@ impl Machine {
 
     /// Replication ids whose holders may take over.
     pub(super) fn lineage(&self) -> Vec<String> {
-        vec![self.group.replid.clone()]
+        let histories = [&self.group.replid, &self.group.parent];
+        histories.into_iter().filter(|replid| !replid.is_empty()).cloned().collect()
     }
 
     /// Who could take over, by what was said since `began`.

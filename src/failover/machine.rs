@@ -66,6 +66,9 @@ pub(super) struct Group {
     pub(super) run_id: String,
     /// Its history.
     pub(super) replid: String,
+    /// The history that it branched off when it was promoted, until somebody follows it: those who wait there hold
+    /// everything up to the branch, and nobody but the primary holds more. Empty: none.
+    pub(super) parent: String,
     /// The furthest offset seen of it.
     pub(super) offset: u64,
     pub(super) fork_offset: u64,

@@ -85,6 +85,7 @@ impl Machine {
         if self.group.primary.is_none() || replid.is_empty() {
             return;
         }
+        let mut followed = false;
         for node in &mut self.nodes {
             if node.is_in_step(&replid) {
                 let run_id = node.facts.as_ref().map(|facts| facts.run_id.clone());
@@ -92,7 +93,11 @@ impl Machine {
                     node.in_sync = run_id;
                 }
                 node.deposed = false;
+                followed = true;
             }
+        }
+        if followed {
+            self.group.parent.clear();
         }
     }
 

@@ -146,6 +146,8 @@ impl Machine {
         let node = self.node_mut(primary);
         node.deposed = false;
         node.in_sync = Some(facts.run_id.clone());
+        self.group.parent =
+            self.lineage().into_iter().find(|replid| *replid == facts.replid2).unwrap_or_default();
         self.group.epoch += 1;
         self.group.primary = Some(primary);
         self.group.fork_offset =

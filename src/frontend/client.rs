@@ -15,6 +15,7 @@ use crate::resp::encode;
 use crate::telemetry::{Direction, ErrorKind, Side};
 
 use super::cursor;
+use super::lost_request::LostRequest;
 use super::redo::{self, Fate, Redo, Redos};
 use super::registry::Live;
 use super::stream::Writer;
@@ -293,7 +294,9 @@ impl Caller for ClientRef {
                 Fate::NotSent
             } else {
                 let waited = now.duration_since(lost.since);
-                redo::fate_of(request, &self.worker.retry_rules(), lost.resent, waited)
+                let (node, epoch, resent) = (lost.node, lost.epoch, lost.resent);
+                self.worker.note_lost(&LostRequest { node, epoch, row, request, resent, waited });
+                redo::fate_of(request, &self.worker.rules_after(lost.node, epoch, row), resent, waited)
             };
             self.redo.borrow_mut().lost(match fate {
                 Fate::NotSent => Redo::again(request, lost.resent, lost.since),
@@ -324,6 +327,11 @@ impl Caller for ClientRef {
             let waiting = self.out.borrow().len() as u64;
             if waiting > self.worker.settings.client_output {
                 self.worker.metrics.error(ErrorKind::ClientOutput);
+                tracing::warn!(
+                    client = self.id,
+                    waiting,
+                    "closed: it does not read its replies, and more than limits.client_output waits for it"
+                );
                 // It does not read: what it was given will never be written.
                 self.close();
                 self.doom("the client does not read its replies");

@@ -11,6 +11,7 @@ use crate::session;
 
 use super::connection::Connection;
 use super::lane::{Line, PinnedLane};
+use super::lost_request::LostRequest;
 use super::parked;
 use super::pinned_lane::nobody;
 use super::purpose::{Purpose, Sent, Silence};
@@ -170,13 +171,18 @@ impl Connection {
     }
 
     fn fate(&self, lane: &PinnedLane, sent: &Sent, written: bool) -> Redo {
+        let waited = Instant::now().duration_since(lane.since);
+        if written {
+            let (node, epoch) = (&lane.target.address, lane.target.epoch);
+            let (row, request, resent) = (sent.row, &sent.request, sent.resent);
+            self.worker.note_lost(&LostRequest { node, epoch, row, request, resent, waited });
+        }
         if sent.request.is_empty() {
             return Redo::Answer(if written { self.ambiguous(lane) } else { Failure::LargeCut });
         }
         if !written {
             return Redo::again(&sent.request, sent.resent, lane.since);
         }
-        let waited = Instant::now().duration_since(lane.since);
         let fate = fate_of(&sent.request, &self.worker.retry_rules(), sent.resent, waited);
         redo::after_loss(fate, &sent.request, lane.since, &self.ambiguous(lane), &lane.target.address)
     }

@@ -12,6 +12,7 @@ mod lane_loss;
 mod large;
 mod lent;
 mod listener;
+mod lost_request;
 mod monitor_line;
 mod own;
 mod parked;

@@ -31,7 +31,6 @@ pub enum BadReply {
 
 impl fmt::Display for BadReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("node sent no RESP: ")?;
         match self {
             Self::Type(byte) => write!(f, "a reply cannot begin with byte {byte:#04x}"),
             Self::Header => f.write_str("malformed length or number"),

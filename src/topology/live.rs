@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::NodeId;
+use super::{LostRequests, NodeId, Suspicion};
 
 /// Per-node marks that the data path leaves for the monitor, and the reverse. All relaxed: a mark is a hint.
 #[derive(Debug, Default)]
@@ -29,6 +29,26 @@ pub struct NodeMarks {
     pub applied_look: AtomicU64,
     /// `maxclients` as the node last told it; 0: it did not.
     pub max_clients: AtomicU64,
+    /// What it owed when connections were last lost. No request that is answered comes near this lock.
+    lost: Mutex<LostRequests>,
+}
+
+impl NodeMarks {
+    /// Notes a request that was lost with its connection; true when it was not named before in this event.
+    pub fn note_lost(
+        &self,
+        now: std::time::Instant,
+        suspicion: Suspicion,
+        describe: impl FnOnce() -> String,
+    ) -> bool {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).note(now, suspicion, describe)
+    }
+
+    /// What was lost last.
+    #[must_use]
+    pub fn lost(&self) -> LostRequests {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// The marks of all nodes, by [`NodeId`].

@@ -2,11 +2,13 @@
 //! `live` and the channel in `orders`.
 
 mod live;
+mod lost;
 mod node;
 mod observation;
 mod orders;
 
 pub use live::{Marks, NodeMarks, OwnAddress};
+pub use lost::{LostRequest, LostRequests, Suspicion};
 pub use node::{Address, AddressError, NodeId, NodeSpec, Role};
 pub use observation::{Health, Observation, Replication};
 pub use orders::{Answer, Order, Orders, Placed, orders};

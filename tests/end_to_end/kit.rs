@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{FakeNode, Group, LONG, Load, Relay, Script, Server, Value, eventually, server_binary};
+use crate::support::{
+    Bystander, FakeNode, Group, LONG, Load, Memory, Relay, Script, Server, Value, eventually, server_binary,
+};
 
 #[test]
 fn a_server_is_ours_and_comes_back_on_its_port() {
@@ -113,4 +115,43 @@ fn a_load_accounts_for_every_reply_and_finds_what_is_missing() {
     server.call("DEL load:set:0:0");
     server.call("LPOP load:list:1");
     assert_eq!(outcome.missing_on(server.address()), 2);
+}
+
+#[test]
+#[should_panic(expected = "every reply through the proxy was the second client's own")]
+fn a_bystander_notices_a_reply_that_is_not_its_own() {
+    let server = Server::start();
+    let node = FakeNode::start(Script::Reply(b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n".to_vec()));
+    Bystander::start(node.address(), server.address()).finish();
+}
+
+#[test]
+#[should_panic(expected = "the second client waited")]
+fn a_bystander_notices_that_it_waits_longer_than_at_the_server() {
+    let server = Server::start();
+    let relay = Relay::to(server.address());
+    let bystander = Bystander::start(relay.address(), server.address());
+    relay.stall();
+    std::thread::sleep(Duration::from_secs(4));
+    relay.resume();
+    bystander.finish_undisturbed();
+}
+
+#[test]
+#[should_panic(expected = "the proxy closed nobody who did nothing")]
+fn a_bystander_notices_that_its_connection_is_closed() {
+    let server = Server::start();
+    let relay = Relay::to(server.address());
+    let bystander = Bystander::start(relay.address(), server.address());
+    relay.cut();
+    bystander.finish();
+}
+
+#[test]
+#[should_panic(expected = "bytes more")]
+fn memory_is_seen_to_grow() {
+    let server = Server::start();
+    let memory = Memory::watch(server.pid());
+    server.call("SETRANGE big 50000000 x");
+    memory.assert_grown_less(10 << 20, "less than that value");
 }

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use crate::support::{FakeNode, Group, LONG, ProxyOptions, Relay, Script, Server, Value, eventually};
-use crate::witness::Witness;
+use crate::support::{
+    Bystander, FakeNode, Group, LONG, Memory, ProxyOptions, Relay, Script, Server, Value, eventually,
+};
+
+/// Ample for what small requests and repeated dialling leave behind.
+const LITTLE: u64 = 16 << 20;
 
 const NOT_EXECUTED: &str = "TRYAGAIN no writable primary for 300 ms; command was not executed";
 
@@ -56,36 +60,77 @@ fn held_requests_go_on_as_soon_as_a_node_comes() {
 fn a_node_that_accepts_and_stays_silent_holds_nobody_up() {
     let silent = FakeNode::start(Script::Silent);
     let proxy = ProxyOptions::new(&[silent.address()]).set("failover.hold", "\"300ms\"").start_unready();
+    let memory = Memory::watch(proxy.pid());
     let mut client = proxy.client();
-    assert_eq!(client.call("SET k v"), Value::Error(NOT_EXECUTED.to_owned()));
-    assert_eq!(proxy.http("GET", "/readyz").map(|(status, _)| status), Some(503));
+    client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n");
+    assert_eq!(client.read(), Value::Error(NOT_EXECUTED.to_owned()));
+    let told =
+        format!("no writable primary: waiting for every node to answer: {} is silent\n", silent.address());
+    eventually(LONG, &told, || proxy.http("GET", "/readyz") == Some((503, told.clone())));
     assert!(silent.accepted() > 0);
     let descriptors = proxy.descriptors();
     eventually(LONG, "it is asked again and again", || silent.accepted() > 5);
     assert!(proxy.descriptors() < descriptors + 10, "and connections are not piled up");
+    memory.assert_grown_less(LITTLE, "ample for one small request");
+}
 
+#[test]
+fn a_replica_that_accepts_and_stays_silent_costs_nobody_a_reply() {
     let group = Group::plain(2);
     let relay = Relay::to(group.nodes()[2].address());
     let nodes = [group.addresses()[..2].to_vec(), vec![relay.address()]].concat();
     let proxy = ProxyOptions::new(&nodes).set("reads.policy", "\"prefer_replica\"").start();
-    let witness = Witness::start(proxy.address(), 2);
+    let bystander = Bystander::start(proxy.address(), group.addresses()[0]);
+    let memory = Memory::watch(proxy.pid());
     relay.stall();
     eventually(LONG, "its silence is seen", || proxy.status()["nodes"][2]["up"] == false);
-    witness.wait_for(200);
-    witness.finish();
+    bystander.wait_for(200);
+    bystander.finish_undisturbed();
     assert_eq!(proxy.status()["epoch"], 1);
+    assert_eq!(proxy.status()["nodes"][2]["error"], "no answer in time");
+    memory.assert_grown_less(LITTLE, "ample for small requests");
+}
+
+/// What a node says to everything, and what a person is told of it.
+const GARBAGE: [(&[u8], &str); 4] = [
+    (b"HTTP/1.1 400 Bad Request\r\n\r\n", "answers no RESP: a reply cannot begin with byte 0x48"),
+    (b"\0\0\0\0", "answers no RESP: a reply cannot begin with byte 0x00"),
+    (b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n+OK\r\n", "ERR INFO names no run_id and role"),
+    (b"$999999999999\r\nx", "no answer in time"),
+];
+
+#[test]
+fn a_replica_that_is_replaced_by_garbage_costs_nobody_a_reply() {
+    let mut group = Group::plain(2);
+    let proxy = ProxyOptions::new(&group.addresses()).set("reads.policy", "\"prefer_replica\"").start();
+    let bystander = Bystander::start(proxy.address(), group.addresses()[0]);
+    let memory = Memory::watch(proxy.pid());
+    group.node(2).kill9();
+    let node = FakeNode::start_at(group.nodes()[2].port(), Script::Silent);
+    for (garbage, told) in GARBAGE {
+        node.become_script(Script::Reply(garbage.to_vec()));
+        eventually(LONG, told, || proxy.status()["nodes"][2]["error"] == told);
+        assert_eq!(proxy.status()["nodes"][2]["up"], false);
+        bystander.wait_for(50);
+    }
+    bystander.finish_undisturbed();
+    assert_eq!(proxy.status()["epoch"], 1);
+    memory.assert_grown_less(LITTLE, "ample: a length is no reason to allocate it");
 }
 
 #[test]
 fn a_node_that_answers_garbage_is_no_node() {
-    for garbage in [&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], b"\0\0\0\0", b"$999999999999\r\nx", b"+OK\r\n"]
-    {
+    for (garbage, told) in GARBAGE {
         let node = FakeNode::start(Script::Reply(garbage.to_vec()));
         let proxy = ProxyOptions::new(&[node.address()]).set("failover.hold", "\"300ms\"").start_unready();
+        let memory = Memory::watch(proxy.pid());
         let mut client = proxy.client();
         assert_eq!(client.call("SET k v"), Value::Error(NOT_EXECUTED.to_owned()));
-        assert_eq!(proxy.http("GET", "/readyz").map(|(status, _)| status), Some(503));
-        assert!(proxy.rss() < 256 << 20);
+        let said = if told == "no answer in time" { "is silent" } else { &format!("refuses ({told})") };
+        let why =
+            format!("no writable primary: waiting for every node to answer: {} {said}\n", node.address());
+        eventually(LONG, &why, || proxy.http("GET", "/readyz") == Some((503, why.clone())));
+        memory.assert_grown_less(LITTLE, "ample: a length is no reason to allocate it");
     }
 }
 

@@ -46,7 +46,11 @@ struct Shared {
 impl FakeNode {
     /// Listens on a free port.
     pub fn start(script: Script) -> Self {
-        let port = super::process::free_port();
+        Self::start_at(super::process::free_port(), script)
+    }
+
+    /// Listens on the port of a server that is gone.
+    pub fn start_at(port: u16, script: Script) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port was just free");
         listener.set_nonblocking(true).expect("a listener can be made non-blocking");
         let address = listener.local_addr().expect("a bound socket has an address");

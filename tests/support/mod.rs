@@ -5,10 +5,12 @@
 //! [`eventually`] awaits a condition, with deadlines at least ten times what an idle machine needs.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of the kit")]
 
+mod bystander;
 mod client;
 mod fake_node;
 mod group;
 mod load;
+mod memory;
 mod process;
 mod proxy;
 mod relay;
@@ -17,10 +19,12 @@ mod value;
 mod versions;
 mod wait;
 
+pub use bystander::{Bystander, Seen};
 pub use client::{Client, encode};
 pub use fake_node::{FakeNode, Script};
 pub use group::Group;
 pub use load::{Load, Outcome, Verdict};
+pub use memory::Memory;
 pub use process::{free_port, rss_bytes};
 pub use proxy::{Proxy, ProxyOptions};
 pub use relay::Relay;

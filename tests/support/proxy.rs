@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::Signal;
 
@@ -19,13 +19,14 @@ use super::wait::{LONG, eventually, eventually_some};
 #[derive(Clone, Debug)]
 pub struct ProxyOptions {
     sections: BTreeMap<String, BTreeMap<String, String>>,
+    full_disk: bool,
 }
 
 impl ProxyOptions {
     /// In front of these nodes, two workers, every other key at its default.
     pub fn new(nodes: &[SocketAddr]) -> Self {
         let list: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
-        Self { sections: BTreeMap::new() }
+        Self { sections: BTreeMap::new(), full_disk: false }
             .set("backend.nodes", &format!("[{}]", list.join(", ")))
             .set("proxy.workers", "2")
             .set("log.format", "\"text\"")
@@ -36,6 +37,13 @@ impl ProxyOptions {
     pub fn set(mut self, path: &str, value: &str) -> Self {
         let (section, key) = path.rsplit_once('.').expect("a key path has a section");
         self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// No file can be written, the log included, as on a full disk; until [`Proxy::free_disk`].
+    #[must_use]
+    pub fn on_full_disk(mut self) -> Self {
+        self.full_disk = true;
         self
     }
 
@@ -92,15 +100,26 @@ impl Proxy {
         fs::write(&file, text).expect("the temporary folder is writable");
         let log =
             File::options().create(true).append(true).open(folder.join("log")).expect("the log can be made");
-        let child = dying_with_us(env!("CARGO_BIN_EXE_redhold").as_ref())
-            .args(["run", "--config"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("descriptors are left"))
-            .stderr(log)
-            .spawn()
-            .expect("setpriv (util-linux) and the proxy can be started");
+        let child = run(&file, log, options.full_disk);
         Self { child, folder, listen, admin, ended: None }
+    }
+
+    /// Starts it once more after its end, on the same ports and with what it wrote down.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        assert!(self.has_exited(), "it still runs");
+        let log = File::options().append(true).open(self.folder.join("log")).expect("the log is there");
+        self.child = run(&self.config_file(), log, false);
+        self.ended = None;
+        assert!(self.listens(), "its ports were free a moment ago");
+    }
+
+    /// The disk is full no longer.
+    #[track_caller]
+    pub fn free_disk(&self) {
+        let pid = self.pid().to_string();
+        let done = Command::new("prlimit").args(["--pid", &pid, "--fsize=unlimited:"]).status();
+        assert!(done.is_ok_and(|status| status.success()), "prlimit (util-linux) raises the soft limit");
     }
 
     #[track_caller]
@@ -252,6 +271,21 @@ impl Drop for Proxy {
         self.kill9();
         fs::remove_dir_all(&self.folder).ok();
     }
+}
+
+fn run(config: &Path, log: File, full_disk: bool) -> Child {
+    let program = env!("CARGO_BIN_EXE_redhold");
+    let mut command = if full_disk {
+        // A limit of nothing for every file; the signal that comes with it would end the process.
+        let mut shell = dying_with_us("sh".as_ref());
+        shell.args(["-c", "trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\"", program]);
+        shell
+    } else {
+        dying_with_us(program.as_ref())
+    };
+    command.args(["run", "--config"]).arg(config).stdin(Stdio::null());
+    command.stdout(log.try_clone().expect("descriptors are left")).stderr(log);
+    command.spawn().expect("setpriv (util-linux) and the proxy can be started")
 }
 
 fn unchunk(mut body: &str) -> String {

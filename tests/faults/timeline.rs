@@ -1,0 +1,28 @@
+//! What the proxy tells of what happened.
+
+use crate::support::{LONG, Proxy, eventually};
+
+/// How often the primary changed, by the proxy's own timeline.
+pub fn changes(proxy: &Proxy) -> usize {
+    let status = proxy.status();
+    let episodes = status["episodes"].as_array().expect("a list of episodes");
+    let known = episodes.iter().filter(|episode| !episode["primary_before"].is_null());
+    known.filter(|episode| episode["primary_before"] != episode["primary_after"]).count()
+}
+
+/// The requests that the status names as unanswered when connections to this node were lost, the likeliest first.
+pub fn named(proxy: &Proxy, node: impl std::fmt::Display) -> Vec<serde_json::Value> {
+    let status = proxy.status();
+    let lost = status["lost"].as_array().expect("a list of what was lost");
+    let of_node = lost.iter().find(|one| one["node"] == node.to_string());
+    of_node.and_then(|one| one["requests"].as_array().cloned()).unwrap_or_default()
+}
+
+/// Waits until writes go to a primary again and the state is quiet.
+#[track_caller]
+pub fn wait_steady(proxy: &Proxy) {
+    eventually(LONG, "the group is steady and writable", || {
+        let status = proxy.status();
+        status["phase"] == "steady" && status["writable"] == true
+    });
+}
