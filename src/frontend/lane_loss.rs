@@ -104,7 +104,7 @@ impl Connection {
             }
             Purpose::Silent(Silence::Off) => {
                 lane.take_line();
-                lane.write(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n");
+                lane.write(b"*3\r\n$6\r\nCLIENt\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n");
                 true
             }
             Purpose::One { .. }

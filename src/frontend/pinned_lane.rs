@@ -31,7 +31,7 @@ pub(super) const SEND_PAUSE: usize = 256 << 10;
 const OWED_MAX: usize = 1024;
 
 /// Asks under which id the server knows the connection.
-const ASK_ID: &[u8] = b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
+const ASK_ID: &[u8] = b"*2\r\n$6\r\nCLIENt\r\n$2\r\nID\r\n";
 
 /// Why a lane can go no further.
 enum Ended {
@@ -295,10 +295,7 @@ impl Connection {
             return Err(Ended::Refused);
         }
         let mut verdict = lane.purpose.on_frame(kind, bytes, last, proto, epoch);
-        if verdict == Verdict::Extra
-            && lane.purpose.watches()
-            && monitor_line::is_redholds(bytes, |address| self.worker.shared.marks.is_own(address))
-        {
+        if verdict == Verdict::Extra && lane.purpose.watches() && monitor_line::is_redholds(bytes) {
             verdict = Verdict::Drop;
         }
         if !last {

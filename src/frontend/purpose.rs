@@ -11,7 +11,7 @@ use super::registry::Held;
 
 /// What moves the replication offset on the connection that WAIT will be asked on, so that WAIT speaks of the
 /// client's own earlier writes, which went over other connections.
-pub(super) const BARRIER: &[u8] = b"*3\r\n$7\r\nPUBLISH\r\n$17\r\n__redhold:barrier\r\n$0\r\n\r\n";
+pub(super) const BARRIER: &[u8] = b"*3\r\n$7\r\nPUBLISh\r\n$17\r\n__redhold:barrier\r\n$0\r\n\r\n";
 
 /// See the module's text.
 #[derive(Debug)]

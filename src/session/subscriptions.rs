@@ -197,7 +197,7 @@ impl Subscriptions {
         {
             // One name a request: a refusal then costs one confirmation, and no request is too large to be shared.
             for name in held {
-                encode::command(&mut resubscribe, &[Verb { kind, adds: true }.name().as_bytes(), name]);
+                encode::own_command(&mut resubscribe, &[Verb { kind, adds: true }.name().as_bytes(), name]);
             }
             self.swallow += held.len();
         }
