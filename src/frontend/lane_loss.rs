@@ -12,7 +12,6 @@ use crate::session;
 use super::connection::Connection;
 use super::lane::{Line, PinnedLane};
 use super::parked;
-use super::pinned_lane::nobody;
 use super::purpose::{Purpose, Sent, Silence};
 use super::redo::{self, Redo, fate_of};
 
@@ -31,8 +30,8 @@ impl Connection {
         let mut redos = Vec::new();
         match &mut lane.purpose {
             Purpose::Large => return self.large_lost(&lane, !taken.is_empty() && unwritten == 0),
-            Purpose::Wait { aof } => {
-                self.client.out.borrow_mut().extend_from_slice(nobody(*aof));
+            Purpose::Wait(wait) => {
+                self.client.out.borrow_mut().extend_from_slice(wait.nobody());
                 return;
             }
             Purpose::Blocking => {
@@ -109,7 +108,7 @@ impl Connection {
             }
             Purpose::One { .. }
             | Purpose::Blocking
-            | Purpose::Wait { .. }
+            | Purpose::Wait(_)
             | Purpose::Large
             | Purpose::Standing(_)
             | Purpose::Silent(_) => false,

@@ -25,6 +25,7 @@ mod session;
 mod settings;
 mod shared;
 mod stream;
+mod wait_lane;
 mod window;
 mod worker;
 

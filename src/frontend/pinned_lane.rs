@@ -19,7 +19,7 @@ use super::cursor;
 use super::dispatch::{Dispatched, Held};
 use super::lane::{Counted, Line, PinnedLane};
 use super::monitor_line;
-use super::purpose::{After, BARRIER, Purpose, Verdict};
+use super::purpose::{After, Purpose, Verdict};
 
 /// With this much unwritten output of the client its pinned connection is not read: the node feels the slow reader.
 const OUTPUT_PAUSE: usize = 256 << 10;
@@ -50,21 +50,20 @@ impl Connection {
             return Step::Wait;
         }
         let purpose = Purpose::of(&dispatched.class, &dispatched.request);
-        if let Purpose::Wait { aof } = purpose
+        if let Purpose::Wait(wait) = &purpose
             && (1..self.worker.epoch()).contains(&self.session.wrote_in)
         {
             // Whether its writes are in the history of this primary is not known, so nobody vouches for them.
-            return self.answer(|out| out.extend_from_slice(nobody(aof)));
+            return self.answer(|out| out.extend_from_slice(wait.nobody()));
         }
         match self.take_lane(purpose, dispatched.since) {
             Err(step) => step,
             Ok(mut lane) => {
-                if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait { .. }) {
-                    self.park(&mut lane);
+                if matches!(lane.purpose, Purpose::Wait(_)) {
+                    return self.begin_wait(lane, dispatched);
                 }
-                if dispatched.class.lane == Lane::Wait {
-                    lane.swallow += 1;
-                    lane.write(BARRIER);
+                if matches!(lane.purpose, Purpose::Blocking) {
+                    self.park(&mut lane);
                 }
                 self.pinned = Some(lane);
                 self.send_pinned(dispatched)
@@ -73,7 +72,7 @@ impl Connection {
     }
 
     /// Who waits can be unblocked by the id that the connection has at the server.
-    fn park(&self, lane: &mut PinnedLane) {
+    pub(super) fn park(&self, lane: &mut PinnedLane) {
         match &lane.line {
             Line::Open(pinned) if pinned.server_id().is_some() => {
                 pinned.server_id().inspect(|id| self.client.live.park(*id));
@@ -138,6 +137,15 @@ impl Connection {
             }
             self.pinned = None;
             return self.session_command(dispatched);
+        }
+        if dispatched.class.lane == Lane::Wait && !lane.purpose.is_queueing() {
+            if !lane.is_owed_nothing() {
+                return Step::Wait;
+            }
+            if let Some(mut lane) = self.pinned.take() {
+                self.barrier_on_kept(&mut lane);
+                self.pinned = Some(lane);
+            }
         }
         self.send_pinned(dispatched)
     }
@@ -219,8 +227,12 @@ impl Connection {
             }
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(DialError::Refused(error))) => {
+                let answer = match &lane.purpose {
+                    Purpose::Wait(wait) => wait.unopened_answer().unwrap_or(&error),
+                    _ => &error,
+                };
                 for _ in 0..lane.sent.len() {
-                    self.client.out.borrow_mut().extend_from_slice(&error);
+                    self.client.out.borrow_mut().extend_from_slice(answer);
                 }
                 return true;
             }
@@ -262,6 +274,10 @@ impl Connection {
             if let Some(ended) = ended {
                 return Err(ended);
             }
+            self.wait_goes_on(lane);
+            if !matches!(lane.line, Line::Open(_)) {
+                return Ok(true);
+            }
             written.map_err(|_| Ended::Lost)?;
             match read {
                 Poll::Ready(Ok(())) => moved = true,
@@ -288,6 +304,10 @@ impl Connection {
             if last && std::mem::take(&mut lane.asks_id) {
                 self.id_answered(lane, bytes);
             }
+            return Ok(());
+        }
+        if matches!(lane.purpose, Purpose::Wait(_)) && kind != b'>' && last {
+            self.take_wait_reply(lane, bytes);
             return Ok(());
         }
         let (proto, epoch) = (self.session.identity.proto, lane.target.epoch);
@@ -408,7 +428,7 @@ impl Connection {
         let mut told = false;
         if lane.sent.is_empty() {
             self.worker.long_ended(self.client.id);
-            if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait { .. }) {
+            if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait(_)) {
                 told = self.client.live.unpark();
             }
         }
@@ -436,9 +456,4 @@ impl Connection {
 fn answered_here(lane: &PinnedLane, kind: u8) -> bool {
     let local = lane.sent.front().and_then(|sent| sent.local.as_ref());
     local.is_some_and(|local| kind != b'-' || local.replaces_errors())
-}
-
-/// What WAIT or WAITAOF answers when no replica is known to have a write.
-pub(super) fn nobody(aof: bool) -> &'static [u8] {
-    if aof { b"*2\r\n:0\r\n:0\r\n" } else { b":0\r\n" }
 }

@@ -21,4 +21,5 @@ mod pubsub;
 mod shared_connection;
 mod target;
 mod transactions;
+mod wait;
 mod witness;
