@@ -75,7 +75,9 @@ fn unknown(row: RowId) -> Class {
 
 fn refused(row: RowId) -> Class {
     let lane = match row.spec().lane {
-        Lane::Shared | Lane::Scan | Lane::Blocking | Lane::Threaded | Lane::Wait => Lane::Shared,
+        Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Blocking | Lane::Threaded | Lane::Wait => {
+            Lane::Shared
+        }
         _ => Lane::Own,
     };
     Class { row, lane, effect: Effect::Neutral, retry: Retry::Read, arity_ok: false }
@@ -147,6 +149,14 @@ fn sets_what_we_own<A: Args + ?Sized>(request: &A) -> bool {
         let name = request.arg(at);
         OURS.iter().any(|ours| name.len() >= ours.len() && name[..ours.len()].eq_ignore_ascii_case(ours))
     })
+}
+
+/// Channels that begin so are Redhold's own.
+const RESERVED: &[u8] = b"__redhold:";
+
+/// Whether a channel of this name is kept for Redhold itself.
+pub fn is_reserved(channel: &[u8]) -> bool {
+    channel.starts_with(RESERVED)
 }
 
 fn has_word<A: Args + ?Sized>(request: &A, from: usize, word: &[u8]) -> bool {

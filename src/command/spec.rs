@@ -18,6 +18,8 @@ pub enum Lane {
     Shared,
     /// As `Shared`, and the cursor in its argument and reply carries the epoch.
     Scan,
+    /// As `Shared`, and what only Redhold subscribed to is left out of the reply.
+    Pubsub,
     /// The session answers or remembers: HELLO, AUTH, SELECT, RESET, QUIT, CLIENT SETNAME/GETNAME/SETINFO/….
     Session,
     /// Redhold's own client table: CLIENT ID/INFO/LIST/KILL/UNBLOCK….

@@ -5,8 +5,8 @@
 //! command reports the arity -1 whatever it needs.
 
 use super::spec::Lane::{
-    Blocking, Clients, Monitor, Own, Owned, Proxy, ReplyMode, Scan, Session, Shared, Subscribe, Threaded,
-    Tracking, Transaction, Wait,
+    Blocking, Clients, Monitor, Own, Owned, Proxy, Pubsub, ReplyMode, Scan, Session, Shared, Subscribe,
+    Threaded, Tracking, Transaction, Wait,
 };
 use super::spec::{
     ALL, Compare, Effect, Keys, Retry, Rule, Servers, Spec, module, only, redis, row, since, until, valkey,
@@ -412,12 +412,12 @@ pub(super) static ROWS: [Spec; 561] = [
     row("pttl", 2, K1, R, Shared, AGAIN, ALL).compare(Compare::Shape),
     row("publish", 3, NONE, W, Shared, NEVER, ALL).primary(),
     row("pubsub", -2, NONE, N, Shared, AGAIN, ALL).primary(),
-    row("pubsub|channels", -2, NONE, N, Shared, AGAIN, ALL).long().primary().compare(Compare::Unordered),
+    row("pubsub|channels", -2, NONE, N, Pubsub, AGAIN, ALL).long().primary().compare(Compare::Unordered),
     row("pubsub|help", 2, NONE, N, Shared, AGAIN, ALL).primary().compare(Compare::Shape),
-    row("pubsub|numpat", 2, NONE, N, Shared, AGAIN, ALL).primary(),
-    row("pubsub|numsub", -2, NONE, N, Shared, AGAIN, ALL).primary(),
-    row("pubsub|shardchannels", -2, NONE, N, Shared, AGAIN, since(70, 72)).primary().compare(Compare::Unordered),
-    row("pubsub|shardnumsub", -2, NONE, N, Shared, AGAIN, since(70, 72)).primary(),
+    row("pubsub|numpat", 2, NONE, N, Pubsub, AGAIN, ALL).primary(),
+    row("pubsub|numsub", -2, NONE, N, Pubsub, AGAIN, ALL).primary(),
+    row("pubsub|shardchannels", -2, NONE, N, Pubsub, AGAIN, since(70, 72)).primary().compare(Compare::Unordered),
+    row("pubsub|shardnumsub", -2, NONE, N, Pubsub, AGAIN, since(70, 72)).primary(),
     row("punsubscribe", -1, NONE, N, Subscribe, AGAIN, ALL).primary(),
     row("quit", -1, NONE, N, Session, AGAIN, ALL).primary(),
     row("randomkey", 1, NONE, R, Shared, AGAIN, ALL).primary().compare(Compare::Shape),

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::error::Failure;
 use crate::resp::{self, Request, encode};
-use crate::session::{Greeting, Kill, ListFilter, Refusal, Unblock};
+use crate::session::{Greeting, Kill, ListFilter, Listing, Refusal, Unblock};
 
 use super::connection::Connection;
 
@@ -40,6 +40,8 @@ pub(super) enum Local {
     Refuse(Refusal),
     /// PROXY: nothing changes, this is the answer.
     Say(Bytes),
+    /// PUBSUB: the server's reply without what is Redhold's.
+    Pubsub(Listing),
     /// Redhold owns the command. Said in place of errors too.
     Owned(Failure),
     /// CONFIG SET of a setting that Redhold owns, to this value: granted when it is the present one.
@@ -168,6 +170,7 @@ impl Connection {
                 self.register();
             }
             Local::Refuse(refusal) => refusal.write(&mut out),
+            Local::Pubsub(listing) => listing.write(reply, &mut out),
             Local::Say(said) => out.extend_from_slice(&said),
             Local::Owned(failure) => {
                 drop(out);

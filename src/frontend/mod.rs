@@ -17,6 +17,7 @@ mod pinned_lane;
 mod proxy_command;
 mod proxy_read;
 mod proxy_right;
+mod pubsub;
 mod purpose;
 mod redo;
 mod registry;

@@ -107,7 +107,7 @@ impl Purpose {
             Lane::Tracking => Self::Standing(Standing { tracks: true, ..Standing::default() }),
             Lane::ReplyMode if is_word(request, 1, "reply") => Self::Silent(Silence::Over),
             Lane::ReplyMode => Self::Standing(Standing::default()),
-            Lane::Shared | Lane::Scan | Lane::Threaded => Self::One { clean: true },
+            Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Threaded => Self::One { clean: true },
             Lane::Session | Lane::Clients | Lane::Own | Lane::Owned | Lane::Proxy => {
                 Self::One { clean: false }
             }

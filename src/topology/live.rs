@@ -1,7 +1,7 @@
 //! What threads share about the nodes: the handle through which orders reach the control thread, and plain
 //! atomics that workers and the monitor write once a batch.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::NodeId;
 
@@ -20,6 +20,8 @@ pub struct NodeMarks {
     /// Milliseconds (same origin) until when a client's CLIENT PAUSE of all commands silences the node; 0 or past:
     /// not at all.
     pub paused_until_ms: AtomicU64,
+    /// The control thread has subscribed to a pattern on the node, as all proxies do to the same one.
+    pub pattern_stands: AtomicBool,
 }
 
 /// The marks of all nodes, by [`NodeId`].

@@ -72,3 +72,25 @@ fn names_are_read_in_any_case_and_monitor_repeats_them_as_written() {
         }
     }
 }
+
+#[test]
+fn a_pattern_shows_in_no_list_and_counts_once() {
+    for version in installed() {
+        let server = version.start();
+        let (mut one, mut other, mut client) = (server.client(), server.client(), server.client());
+        one.call("PSUBSCRIBE __[rs]e[dn]*:hello");
+        other.call("PSUBSCRIBE __[rs]e[dn]*:hello");
+        assert_eq!(client.call("PUBSUB NUMPAT"), Value::Int(1), "{}", version.name);
+        assert_eq!(client.call("PUBSUB CHANNELS"), Value::Array(Vec::new()), "{}", version.name);
+        let counts = client.call("PUBSUB NUMSUB __redhold:hello __sentinel__:hello");
+        assert_eq!(
+            (&counts.items()[1], &counts.items()[3]),
+            (&Value::Int(0), &Value::Int(0)),
+            "{}",
+            version.name
+        );
+        for channel in ["__redhold:hello", "__sentinel__:hello"] {
+            assert_eq!(client.cmd(&["PUBLISH", channel, "x"]), Value::Int(2), "{}", version.name);
+        }
+    }
+}
