@@ -37,6 +37,11 @@ pub enum Failure {
         /// CONFIG, the subcommand and the setting.
         what: String,
     },
+    /// A channel of Redhold's own. Not executed.
+    Reserved {
+        /// Upper case name.
+        command: String,
+    },
     /// A SCAN cursor of another epoch. Not executed; start again from 0.
     Cursor {
         /// Epoch of the cursor.
@@ -86,6 +91,10 @@ impl std::fmt::Display for Failure {
                 f,
                 "ERR {what} is managed by Redhold, which keeps the group together by it; nothing was changed \
                  (proxy.owned_commands = \"pass\" lets it through)"
+            ),
+            Self::Reserved { command } => write!(
+                f,
+                "ERR channels whose names begin with __redhold: are Redhold's own; {command} was not executed"
             ),
             Self::Cursor { of, now } => {
                 write!(f, "ERR cursor belongs to epoch {of} (now {now}): start again from 0")

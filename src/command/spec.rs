@@ -124,6 +124,8 @@ pub enum Rule {
     Alone,
     /// CONFIG SET: Redhold's own when a parameter is one that it owns.
     Settings,
+    /// PUBLISH, SUBSCRIBE and their sharded forms: Redhold's own when a channel's name is one that it keeps for itself.
+    Reserved,
 }
 
 /// Releases of one server line that have a command: ten times the major plus the minor, `before` excluded.

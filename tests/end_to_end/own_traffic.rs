@@ -1,4 +1,4 @@
-//! What Redhold says and hears on the nodes is not shown to clients.
+//! What Redhold says and hears on the nodes is not shown to clients, and clients cannot speak into it.
 
 use std::collections::BTreeSet;
 
@@ -91,5 +91,51 @@ fn a_list_longer_than_a_client_may_be_owed_closes_that_client_only() {
     assert_eq!(client.read_to_close(), b"");
     for _ in 0..10 {
         assert_eq!(other.call("ECHO mine"), Value::bulk("mine"));
+    }
+}
+
+#[test]
+fn reserved_channels_are_refused_whatever_is_passed() {
+    let group = Group::plain(0);
+    for owned in ["refuse", "pass"] {
+        let options =
+            ProxyOptions::new(&group.addresses()).set("proxy.owned_commands", &format!("\"{owned}\""));
+        let proxy = options.start();
+        let mut client = proxy.client();
+        let refused = |request: &str| {
+            let name = request.split(' ').next().expect("a name").to_uppercase();
+            let text = format!(
+                "ERR channels whose names begin with __redhold: are Redhold's own; {name} was not executed"
+            );
+            Value::Error(text)
+        };
+        let requests = [
+            "PUBLISH __redhold:hello 0123456789abcdef",
+            "spublish __redhold:hello 0123456789abcdef",
+            "SUBSCRIBE __redhold:hello",
+            "SUBSCRIBE set __redhold:hello x",
+            "SSUBSCRIBE __redhold:barrier",
+        ];
+        for request in requests {
+            assert_eq!(client.call(request), refused(request), "{owned}");
+        }
+        assert_eq!(client.call("PUBLISH news __redhold:hello"), Value::Int(0));
+        assert_eq!(client.call("PUBLISH __redhold x"), Value::Int(0));
+        let replies = client.pipeline(&["MULTI", "PUBLISH __redhold:hello x", "SET k v", "EXEC"]);
+        assert_eq!(replies[1], refused("PUBLISH"));
+        assert!(replies[3].error().is_some_and(|text| text.starts_with("EXECABORT")), "{replies:?}");
+        let mut subscriber = Client::connect_resp3(proxy.address());
+        subscriber.call("SUBSCRIBE news");
+        for request in requests {
+            assert_eq!(subscriber.call(request), refused(request), "{owned}");
+        }
+        assert_eq!(subscriber.call("ECHO x"), Value::bulk("x"));
+        // A pattern may match them and hears nothing of them.
+        let mut all = proxy.client();
+        all.call("PSUBSCRIBE __redhold:* *");
+        all.read();
+        group.nodes()[0].call("PUBLISH __redhold:barrier x");
+        assert_eq!(client.call("PUBLISH news text"), Value::Int(2));
+        assert_eq!(all.read().items().last(), Some(&Value::bulk("text")));
     }
 }
