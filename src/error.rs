@@ -47,6 +47,11 @@ pub enum Failure {
         /// Upper case name.
         command: String,
     },
+    /// A channel of Redhold's own. Not executed.
+    Reserved {
+        /// Upper case name.
+        command: String,
+    },
     /// A SCAN cursor of another epoch. Not executed; start again from 0.
     Cursor {
         /// Epoch of the cursor.
@@ -107,6 +112,10 @@ impl std::fmt::Display for Failure {
             Self::Hidden { command } => write!(
                 f,
                 "ERR {command} is refused in a transaction: proxy.hide_topology keeps replicas' addresses to itself"
+            ),
+            Self::Reserved { command } => write!(
+                f,
+                "ERR channels whose names begin with __redhold: are Redhold's own; {command} was not executed"
             ),
             Self::Cursor { of, now } => {
                 write!(f, "ERR cursor belongs to epoch {of} (now {now}): start again from 0")

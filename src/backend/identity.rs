@@ -48,22 +48,22 @@ impl Identity {
         let mut required = Vec::with_capacity(4);
         if let Some(login) = &self.login {
             match &login.user {
-                Some(user) => encode::command(&mut out, &[b"AUTH", user, &login.secret]),
-                None => encode::command(&mut out, &[b"AUTH", &login.secret]),
+                Some(user) => encode::own_command(&mut out, &[b"AUTH", user, &login.secret]),
+                None => encode::own_command(&mut out, &[b"AUTH", &login.secret]),
             }
             required.push(true);
         }
         if self.proto == Proto::Resp3 {
-            encode::command(&mut out, &[b"HELLO", b"3"]);
+            encode::own_command(&mut out, &[b"HELLO", b"3"]);
             required.push(true);
         }
         if self.db != 0 {
-            encode::command(&mut out, &[b"SELECT", self.db.to_string().as_bytes()]);
+            encode::own_command(&mut out, &[b"SELECT", self.db.to_string().as_bytes()]);
             required.push(true);
         }
         // The proxy's connections carry many clients' work: the server must not evict them for one client's
         // memory. Unknown before 7.0 and forbidden to some users: a refusal changes nothing.
-        encode::command(&mut out, &[b"CLIENT", b"NO-EVICT", b"ON"]);
+        encode::own_command(&mut out, &[b"CLIENT", b"NO-EVICT", b"ON"]);
         required.push(false);
         (out, required)
     }

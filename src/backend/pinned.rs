@@ -47,6 +47,7 @@ pub struct Pinned {
     streaming: bool,
     around: Surroundings,
     server_id: Option<i64>,
+    barrier: Option<&'static [u8]>,
 }
 
 impl Pinned {
@@ -65,6 +66,7 @@ impl Pinned {
             streaming: false,
             around,
             server_id: None,
+            barrier: None,
         })
     }
 
@@ -77,6 +79,17 @@ impl Pinned {
     /// Notes the server's reply to CLIENT ID.
     pub fn note_server_id(&mut self, id: i64) {
         self.server_id = Some(id);
+    }
+
+    /// The message that moved the replication offset on this connection, once somebody has tried and noted it.
+    #[must_use]
+    pub fn barrier(&self) -> Option<&'static [u8]> {
+        self.barrier
+    }
+
+    /// Notes that the server took this message.
+    pub fn note_barrier(&mut self, message: &'static [u8]) {
+        self.barrier = Some(message);
     }
 
     /// Where it leads.

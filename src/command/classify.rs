@@ -75,7 +75,9 @@ fn unknown(row: RowId) -> Class {
 
 fn refused(row: RowId) -> Class {
     let lane = match row.spec().lane {
-        Lane::Shared | Lane::Scan | Lane::Blocking | Lane::Threaded | Lane::Wait => Lane::Shared,
+        Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Blocking | Lane::Threaded | Lane::Wait => {
+            Lane::Shared
+        }
         _ => Lane::Own,
     };
     Class { row, lane, effect: Effect::Neutral, retry: Retry::Read, arity_ok: false }
@@ -98,6 +100,7 @@ fn applied<A: Args + ?Sized>(rule: Rule, class: Class, request: &A) -> Class {
         Rule::Store => unless(stores(request), Class { retry: Retry::Read, ..class }),
         Rule::Alone => unless(request.count() > 2, Class { retry: Retry::Read, ..class }),
         Rule::Settings => unless(!sets_what_we_own(request), Class { lane: Lane::Owned, ..class }),
+        Rule::Reserved => unless(!names_what_we_own(class, request), Class { lane: Lane::Owned, ..class }),
     }
 }
 
@@ -147,6 +150,20 @@ fn sets_what_we_own<A: Args + ?Sized>(request: &A) -> bool {
         let name = request.arg(at);
         OURS.iter().any(|ours| name.len() >= ours.len() && name[..ours.len()].eq_ignore_ascii_case(ours))
     })
+}
+
+/// Channels that begin so are Redhold's own: what a client said or heard there would reach into the group's brain.
+const RESERVED: &[u8] = b"__redhold:";
+
+/// Whether a channel of this name is kept for Redhold itself.
+pub fn is_reserved(channel: &[u8]) -> bool {
+    channel.starts_with(RESERVED)
+}
+
+/// A publication names one channel, a subscription any number of them.
+fn names_what_we_own<A: Args + ?Sized>(class: Class, request: &A) -> bool {
+    let channels = if class.lane == Lane::Subscribe { request.count() } else { 2 };
+    (1..channels).any(|at| is_reserved(request.arg(at)))
 }
 
 fn has_word<A: Args + ?Sized>(request: &A, from: usize, word: &[u8]) -> bool {

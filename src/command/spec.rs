@@ -18,6 +18,8 @@ pub enum Lane {
     Shared,
     /// As `Shared`, and the cursor in its argument and reply carries the epoch.
     Scan,
+    /// As `Shared`, and what only Redhold subscribed to is left out of the reply.
+    Pubsub,
     /// The session answers or remembers: HELLO, AUTH, SELECT, RESET, QUIT, CLIENT SETNAME/GETNAME/SETINFO/….
     Session,
     /// Redhold's own client table: CLIENT ID/INFO/LIST/KILL/UNBLOCK….
@@ -122,6 +124,8 @@ pub enum Rule {
     Alone,
     /// CONFIG SET: Redhold's own when a parameter is one that it owns.
     Settings,
+    /// PUBLISH, SUBSCRIBE and their sharded forms: Redhold's own when a channel's name is one that it keeps for itself.
+    Reserved,
 }
 
 /// Releases of one server line that have a command: ten times the major plus the minor, `before` excluded.

@@ -7,6 +7,7 @@
 //! replaced would make its history diverge and cost it a full resynchronisation.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -21,6 +22,10 @@ const SENTINEL_HELLO: &str = "__sentinel__:hello";
 
 /// Where proxies do.
 const OUR_HELLO: &str = "__redhold:hello";
+
+/// Both, and nothing else that anybody is likely to name. A pattern is neither in PUBSUB CHANNELS nor in NUMSUB, and
+/// NUMPAT counts one that several proxies subscribe to once.
+const HELLOS: &str = "__[rs]e[dn]*:hello";
 
 /// Our greeting's beat; Sentinel's own is the same.
 const HELLO_BEAT: Duration = Duration::from_secs(2);
@@ -77,8 +82,8 @@ impl Identity {
             // ip, port, run id, epoch, name of the group, …
             return payload.split(',').nth(2).map(sentinel_called);
         }
-        let instance = payload.split(' ').next().filter(|instance| !instance.is_empty())?;
-        (channel == OUR_HELLO && instance != &*self.instance).then(|| proxy_called(instance))
+        let speaks = channel == OUR_HELLO && payload.len() == 16 && payload != &*self.instance;
+        speaks.then(|| proxy_called(payload))
     }
 }
 
@@ -99,8 +104,11 @@ pub(super) async fn listen(
     sink: mpsc::Sender<Heard>,
 ) {
     while !sink.is_closed() {
-        if let Ok(link) = subscribe(&dial).await {
+        if let Ok((link, by_pattern)) = subscribe(&dial).await {
+            let stands = &dial.marks.of(dial.node).pattern_stands;
+            stands.store(by_pattern, Ordering::Relaxed);
             let _ = attend(&dial, &identity, &greets, &sink, link).await;
+            stands.store(false, Ordering::Relaxed);
         }
         tokio::select! {
             () = sink.closed() => {}
@@ -109,12 +117,14 @@ pub(super) async fn listen(
     }
 }
 
-/// Subscribes to both kinds of channels: sharded ones exist from 7.0 and are heard by sharded subscribers only.
-async fn subscribe(dial: &Dial) -> Result<Link, Fault> {
+/// Subscribes to both kinds of channels: sharded ones exist from 7.0 and are heard by sharded subscribers only. Whether
+/// by pattern: a user with rights to single channels may not have it.
+async fn subscribe(dial: &Dial) -> Result<(Link, bool), Fault> {
     let mut link = dial.open(within(PATIENCE)).await?;
-    let requests: [&[&str]; 2] = [&["SSUBSCRIBE", OUR_HELLO], &["SUBSCRIBE", SENTINEL_HELLO, OUR_HELLO]];
-    link.send(&requests, within(PATIENCE)).await?;
-    Ok(link)
+    let by_pattern = link.call(&[&["PSUBSCRIBE", HELLOS]], within(PATIENCE)).await?[0].as_error().is_none();
+    let by_name: [&[&str]; 2] = [&["SSUBSCRIBE", OUR_HELLO], &["SUBSCRIBE", SENTINEL_HELLO, OUR_HELLO]];
+    link.send(&by_name[..2 - usize::from(by_pattern)], within(PATIENCE)).await?;
+    Ok((link, by_pattern))
 }
 
 async fn attend(
@@ -150,6 +160,9 @@ async fn attend(
 fn message_of(value: &Value) -> Option<(&str, &str)> {
     match value.as_array()? {
         [kind, channel, payload] if matches!(kind.as_str(), Some("message" | "smessage")) => {
+            Some((channel.as_str()?, payload.as_str()?))
+        }
+        [kind, _, channel, payload] if kind.as_str() == Some("pmessage") => {
             Some((channel.as_str()?, payload.as_str()?))
         }
         _ => None,

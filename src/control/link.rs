@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 
 use crate::net::{self, SocketOptions};
 use crate::resp::{self, Value, encode};
-use crate::topology::{Address, Marks, NodeId, OwnAddress};
+use crate::topology::{Address, Marks, NodeId};
 
 use super::Credentials;
 
@@ -77,7 +77,6 @@ pub(super) struct Link {
     authenticates: bool,
     node: NodeId,
     marks: Arc<Marks>,
-    _own: Option<OwnAddress>,
 }
 
 impl Dial {
@@ -87,10 +86,8 @@ impl Dial {
         let stream = net::connect(&self.address.host, self.address.port, wait, &self.options)
             .await
             .map_err(|error| unconnected(&error))?;
-        let own = stream.local_addr().ok().map(|address| self.marks.own_address(address));
         let mut link = Link {
             stream,
-            _own: own,
             inbound: BytesMut::with_capacity(8 << 10),
             outbound: BytesMut::new(),
             greetings: 0,
@@ -126,7 +123,7 @@ impl Link {
 
     fn push(&mut self, request: &[&str]) {
         let words: Vec<&[u8]> = request.iter().map(|word| word.as_bytes()).collect();
-        encode::command(&mut self.outbound, &words);
+        encode::own_command(&mut self.outbound, &words);
     }
 
     /// Sends all `requests` at once and returns their replies, errors included, in order.

@@ -12,6 +12,7 @@ use crate::backend::{Caller, Pipeline, Unanswered, first_len};
 use crate::command::{Effect, Lane, RowId};
 use crate::error::Failure;
 use crate::resp::encode;
+use crate::session::Listing;
 use crate::telemetry::{Direction, ErrorKind, Side};
 
 use super::cursor;
@@ -38,6 +39,8 @@ pub(super) enum Special {
     Order,
     /// A reply of the SCAN family, whose cursor is stamped with this epoch.
     Cursor(u64),
+    /// A reply to PUBSUB, from which something is left out, and what came of it so far.
+    Pubsub(Listing, Vec<u8>),
 }
 
 /// See the module's text.
@@ -211,7 +214,24 @@ impl Client {
                 cursor::stamp_reply(frame, epoch, &mut self.out.borrow_mut());
                 true
             }
+            Some(Special::Pubsub(listing, begun)) => {
+                let whole = if begun.is_empty() { frame } else { &begun };
+                listing.write(whole, &mut self.out.borrow_mut());
+                true
+            }
         }
+    }
+
+    /// Keeps a piece of a large reply that can only be looked at whole; true when it is one.
+    fn gathers(&self, piece: &[u8]) -> bool {
+        let mut special = self.special.borrow_mut();
+        let Some(Special::Pubsub(_, begun)) = special.as_mut() else { return false };
+        begun.extend_from_slice(piece);
+        if begun.len() as u64 > self.worker.settings.client_output {
+            self.worker.metrics.error(ErrorKind::ClientOutput);
+            self.doom("a reply is larger than a client may be owed");
+        }
+        true
     }
 
     /// True when nothing more comes for this client on its lane after the reply at hand, so that sending the
@@ -251,12 +271,19 @@ impl Caller for ClientRef {
 
     fn part(&self, tag: u16, piece: &[u8], last: bool) {
         self.window.set(self.window.get().noted(piece.len(), u32::from(last)));
+        let gathers = self.gathers(piece);
         if last {
             self.struck(tag, 1);
+            if gathers {
+                self.take_special(piece);
+                return;
+            }
             // Only SCAN's replies can be both special and large; their cursor comes first, in small replies.
             self.special.replace(None);
         }
-        self.out.borrow_mut().extend_from_slice(piece);
+        if !gathers {
+            self.out.borrow_mut().extend_from_slice(piece);
+        }
     }
 
     fn refused(&self, tag: u16, error: &[u8], count: u32) {
@@ -281,7 +308,7 @@ impl Caller for ClientRef {
             start += len;
             self.struck(lost.tag, 1);
             let special = self.special.take();
-            if broken && index == 0 {
+            if broken && index == 0 && !matches!(special, Some(Special::Pubsub(..))) {
                 self.doom("a reply was cut off in its middle");
                 continue;
             }

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::error::Failure;
 use crate::resp::{self, Request, encode};
-use crate::session::{Greeting, Kill, ListFilter, Refusal, Unblock};
+use crate::session::{Greeting, Kill, ListFilter, Listing, Refusal, Unblock};
 
 use super::connection::Connection;
 use super::hidden;
@@ -43,6 +43,8 @@ pub(super) enum Local {
     Say(Bytes),
     /// INFO, ROLE: handed on without the addresses of replicas.
     Hidden,
+    /// PUBSUB: the server's reply without what is Redhold's.
+    Pubsub(Listing),
     /// Redhold owns the command, or keeps its reply to itself. Said in place of errors too.
     Owned(Failure),
     /// CONFIG SET of a setting that Redhold owns, to this value: granted when it is the present one.
@@ -172,6 +174,7 @@ impl Connection {
             }
             Local::Refuse(refusal) => refusal.write(&mut out),
             Local::Hidden => hidden::copy_hidden(reply, &mut out),
+            Local::Pubsub(listing) => listing.write(reply, &mut out),
             Local::Say(said) => out.extend_from_slice(&said),
             Local::Owned(failure) => {
                 drop(out);

@@ -13,7 +13,6 @@ use super::connection::Connection;
 use super::lane::{Line, PinnedLane};
 use super::lost_request::LostRequest;
 use super::parked;
-use super::pinned_lane::nobody;
 use super::purpose::{Purpose, Sent, Silence};
 use super::redo::{self, Redo, fate_of};
 
@@ -33,8 +32,8 @@ impl Connection {
         let mut redos = Vec::new();
         match &mut lane.purpose {
             Purpose::Large => return self.large_lost(&lane, !taken.is_empty() && unwritten == 0),
-            Purpose::Wait { aof } => {
-                self.client.out.borrow_mut().extend_from_slice(nobody(*aof));
+            Purpose::Wait(wait) => {
+                self.client.out.borrow_mut().extend_from_slice(wait.nobody());
                 return;
             }
             Purpose::Blocking => {
@@ -106,12 +105,12 @@ impl Connection {
             }
             Purpose::Silent(Silence::Off) => {
                 lane.take_line();
-                lane.write(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n");
+                lane.write(b"*3\r\n$6\r\nCLIENt\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n");
                 true
             }
             Purpose::One { .. }
             | Purpose::Blocking
-            | Purpose::Wait { .. }
+            | Purpose::Wait(_)
             | Purpose::Large
             | Purpose::Standing(_)
             | Purpose::Silent(_) => false,

@@ -20,6 +20,7 @@ mod pinned_lane;
 mod proxy_command;
 mod proxy_read;
 mod proxy_right;
+mod pubsub;
 mod purpose;
 mod redo;
 mod registry;
@@ -28,6 +29,7 @@ mod session;
 mod settings;
 mod shared;
 mod stream;
+mod wait_lane;
 mod window;
 mod worker;
 

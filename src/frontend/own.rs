@@ -1,8 +1,7 @@
 //! What Redhold owns: commands and settings that would change the group behind its back.
 
-use crate::command::Lane;
+use crate::command::{Lane, Rule};
 use crate::error::Failure;
-use crate::resp::Request;
 
 use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
@@ -12,14 +11,14 @@ impl Connection {
     /// What would change the group behind Redhold's back is refused, or passed on a connection of its own where the
     /// configuration says so.
     pub(super) fn owned_command(&mut self, dispatched: &Dispatched<'_>) -> Step {
-        if self.worker.settings.pass_owned_commands {
+        if self.passes_owned(dispatched) {
             return self.pin(dispatched);
         }
         if !self.is_owed_nothing() {
             return Step::Wait;
         }
-        let refusal = refusal(&dispatched.request);
-        match asked_settings(&dispatched.request) {
+        let refusal = refusal(dispatched);
+        match asked_settings(dispatched) {
             Some(words) => {
                 let local = Local::Settings(dispatched.request.arg(3).to_vec(), Box::new(refusal));
                 self.ask_locally(dispatched, Asked::new(words, Some(local)))
@@ -31,16 +30,23 @@ impl Connection {
     /// In place of a command that Redhold owns, on a connection of the client's own: a request that every server
     /// refuses, so that a transaction that it stands in is refused too.
     pub(super) fn owned_asked(&self, dispatched: &Dispatched<'_>) -> Option<Asked> {
-        let refused = dispatched.class.lane == Lane::Owned && !self.worker.settings.pass_owned_commands;
-        refused.then(|| {
-            Asked::new(vec![b"REPLICAOF".to_vec()], Some(Local::Owned(refusal(&dispatched.request))))
-        })
+        let refused = dispatched.class.lane == Lane::Owned && !self.passes_owned(dispatched);
+        refused.then(|| Asked::new(vec![b"REPLICAOF".to_vec()], Some(Local::Owned(refusal(dispatched)))))
+    }
+
+    /// What reaches into Redhold's own channels passes in no case.
+    fn passes_owned(&self, dispatched: &Dispatched<'_>) -> bool {
+        self.worker.settings.pass_owned_commands && dispatched.class.row.spec().rule != Rule::Reserved
     }
 }
 
-fn refusal(request: &Request<'_>) -> Failure {
+fn refusal(dispatched: &Dispatched<'_>) -> Failure {
+    let Dispatched { request, class, .. } = dispatched;
     let upper = |index: usize| String::from_utf8_lossy(request.arg(index)).to_ascii_uppercase();
     let name = upper(0);
+    if class.row.spec().rule == Rule::Reserved {
+        return Failure::Reserved { command: name };
+    }
     if name != "CONFIG" {
         return Failure::Managed { command: name };
     }
@@ -50,7 +56,8 @@ fn refusal(request: &Request<'_>) -> Failure {
 }
 
 /// CONFIG SET of one setting to its present value changes nothing and is granted: this asks for the present value.
-fn asked_settings(request: &Request<'_>) -> Option<Vec<Vec<u8>>> {
-    let sets = request.len() == 4 && request.arg(1).eq_ignore_ascii_case(b"set");
+fn asked_settings(dispatched: &Dispatched<'_>) -> Option<Vec<Vec<u8>>> {
+    let Dispatched { request, class, .. } = dispatched;
+    let sets = request.len() == 4 && class.row.spec().rule == Rule::Settings;
     sets.then(|| vec![b"CONFIG".to_vec(), b"GET".to_vec(), request.arg(2).to_vec()])
 }

@@ -21,7 +21,7 @@ use super::dispatch::{Dispatched, Held};
 use super::lane::{Line, PinnedLane};
 use super::lent::Counted;
 use super::monitor_line;
-use super::purpose::{After, BARRIER, Purpose, Verdict};
+use super::purpose::{After, Purpose, Verdict};
 use super::worker::wake_at;
 
 /// With this much unwritten output of the client its pinned connection is not read: the node feels the slow reader.
@@ -34,7 +34,7 @@ pub(super) const SEND_PAUSE: usize = 256 << 10;
 const OWED_MAX: usize = 1024;
 
 /// Asks under which id the server knows the connection.
-const ASK_ID: &[u8] = b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
+const ASK_ID: &[u8] = b"*2\r\n$6\r\nCLIENt\r\n$2\r\nID\r\n";
 
 /// Why a lane can go no further.
 enum Ended {
@@ -53,21 +53,20 @@ impl Connection {
             return Step::Wait;
         }
         let purpose = Purpose::of(&dispatched.class, &dispatched.request);
-        if let Purpose::Wait { aof } = purpose
+        if let Purpose::Wait(wait) = &purpose
             && (1..self.worker.epoch()).contains(&self.session.wrote_in)
         {
             // Whether its writes are in the history of this primary is not known, so nobody vouches for them.
-            return self.answer(|out| out.extend_from_slice(nobody(aof)));
+            return self.answer(|out| out.extend_from_slice(wait.nobody()));
         }
         match self.take_lane(purpose, dispatched.since) {
             Err(step) => step,
             Ok(mut lane) => {
-                if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait { .. }) {
-                    self.park(&mut lane);
+                if matches!(lane.purpose, Purpose::Wait(_)) {
+                    return self.begin_wait(lane, dispatched);
                 }
-                if dispatched.class.lane == Lane::Wait {
-                    lane.swallow += 1;
-                    lane.write(BARRIER);
+                if matches!(lane.purpose, Purpose::Blocking) {
+                    self.park(&mut lane);
                 }
                 self.pinned = Some(lane);
                 self.send_pinned(dispatched)
@@ -76,7 +75,7 @@ impl Connection {
     }
 
     /// Who waits can be unblocked by the id that the connection has at the server.
-    fn park(&self, lane: &mut PinnedLane) {
+    pub(super) fn park(&self, lane: &mut PinnedLane) {
         match &lane.line {
             Line::Open(pinned) if pinned.server_id().is_some() => {
                 pinned.server_id().inspect(|id| self.client.live.park(*id));
@@ -159,6 +158,15 @@ impl Connection {
             self.pinned = None;
             return self.session_command(dispatched);
         }
+        if dispatched.class.lane == Lane::Wait && !lane.purpose.is_queueing() {
+            if !lane.is_owed_nothing() {
+                return Step::Wait;
+            }
+            if let Some(mut lane) = self.pinned.take() {
+                self.barrier_on_kept(&mut lane);
+                self.pinned = Some(lane);
+            }
+        }
         self.send_pinned(dispatched)
     }
 
@@ -171,6 +179,7 @@ impl Connection {
         let asked = (class.lane == Lane::Clients && !queueing).then(|| self.client_asked(request));
         let asked = asked.or_else(|| self.owned_asked(dispatched));
         let asked = asked.or_else(|| self.hidden_asked(dispatched, queueing));
+        let asked = asked.or_else(|| self.pubsub_asked(dispatched).filter(|_| !queueing));
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let mut bytes = BytesMut::new();
         if class.lane == Lane::Scan && cursor::stamp(lane.target.epoch) != 0 {
@@ -240,8 +249,12 @@ impl Connection {
             }
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(DialError::Refused(error))) => {
+                let answer = match &lane.purpose {
+                    Purpose::Wait(wait) => wait.unopened_answer().unwrap_or(&error),
+                    _ => &error,
+                };
                 for _ in 0..lane.sent.len() {
-                    self.client.out.borrow_mut().extend_from_slice(&error);
+                    self.client.out.borrow_mut().extend_from_slice(answer);
                 }
                 return true;
             }
@@ -283,6 +296,10 @@ impl Connection {
             if let Some(ended) = ended {
                 return Err(ended);
             }
+            self.wait_goes_on(lane);
+            if !matches!(lane.line, Line::Open(_)) {
+                return Ok(true);
+            }
             written.map_err(|_| Ended::Lost)?;
             match read {
                 Poll::Ready(Ok(())) => moved = true,
@@ -311,6 +328,10 @@ impl Connection {
             }
             return Ok(());
         }
+        if matches!(lane.purpose, Purpose::Wait(_)) && kind != b'>' && last {
+            self.take_wait_reply(lane, bytes);
+            return Ok(());
+        }
         if kind == b'-' {
             self.worker.note_refusal(lane.target.node, bytes);
         }
@@ -319,10 +340,7 @@ impl Connection {
             return Err(Ended::Refused);
         }
         let mut verdict = lane.purpose.on_frame(kind, bytes, last, proto, epoch);
-        if verdict == Verdict::Extra
-            && lane.purpose.watches()
-            && monitor_line::is_redholds(bytes, |address| self.worker.shared.marks.is_own(address))
-        {
+        if verdict == Verdict::Extra && lane.purpose.watches() && monitor_line::is_redholds(bytes) {
             verdict = Verdict::Drop;
         }
         if !last {
@@ -436,7 +454,7 @@ impl Connection {
         if lane.sent.is_empty() {
             self.client.note_write();
             self.worker.long_ended(self.client.id);
-            if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait { .. }) {
+            if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait(_)) {
                 told = self.client.live.unpark();
             }
         }
@@ -464,9 +482,4 @@ impl Connection {
 fn answered_here(lane: &PinnedLane, kind: u8) -> bool {
     let local = lane.sent.front().and_then(|sent| sent.local.as_ref());
     local.is_some_and(|local| kind != b'-' || local.replaces_errors())
-}
-
-/// What WAIT or WAITAOF answers when no replica is known to have a write.
-pub(super) fn nobody(aof: bool) -> &'static [u8] {
-    if aof { b"*2\r\n:0\r\n:0\r\n" } else { b":0\r\n" }
 }

@@ -123,9 +123,9 @@ pub(super) fn failovers(status: &Status) -> String {
 /// `PROXY ROUTE`: which node, over which kind of connection, and why.
 pub(super) fn route(class: &Class, table: &RoutingTable, reads: &Settings, pass_owned: bool) -> String {
     let name = class.row.spec().name;
-    let shared = matches!(class.lane, Lane::Shared | Lane::Scan);
+    let shared = matches!(class.lane, Lane::Shared | Lane::Scan | Lane::Pubsub);
     let lane = match class.lane {
-        Lane::Shared | Lane::Scan => "a shared connection",
+        Lane::Shared | Lane::Scan | Lane::Pubsub => "a shared connection",
         Lane::Session => return format!("the session: {name} speaks of the client's own connection"),
         Lane::Clients => return format!("the proxy: {name} speaks of its own client table"),
         Lane::Proxy => return format!("the proxy: {name} is its own"),

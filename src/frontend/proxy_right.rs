@@ -119,7 +119,7 @@ fn field<'a>(fields: &'a [Value], name: &str) -> Option<&'a Value> {
 
 async fn call(node: &mut Pinned, words: &[&[u8]]) -> io::Result<Value> {
     let mut request = BytesMut::new();
-    encode::command(&mut request, words);
+    encode::own_command(&mut request, words);
     node.send(&request);
     let mut reply = None;
     poll_fn(|cx| {

@@ -8,10 +8,7 @@ use super::client_command::Local;
 use super::cursor;
 use super::monitor_line;
 use super::registry::Held;
-
-/// What moves the replication offset on the connection that WAIT will be asked on, so that WAIT speaks of the
-/// client's own earlier writes, which went over other connections.
-pub(super) const BARRIER: &[u8] = b"*3\r\n$7\r\nPUBLISH\r\n$17\r\n__redhold:barrier\r\n$0\r\n\r\n";
+use super::wait_lane::{self, Wait};
 
 /// See the module's text.
 #[derive(Debug)]
@@ -24,10 +21,7 @@ pub(super) enum Purpose {
     /// May block.
     Blocking,
     /// WAIT or WAITAOF.
-    Wait {
-        /// WAITAOF answers with two numbers.
-        aof: bool,
-    },
+    Wait(Wait),
     /// A request that is streamed.
     Large,
     /// From the first WATCH or MULTI until the transaction is over.
@@ -105,14 +99,15 @@ impl Purpose {
     pub(super) fn of(class: &Class, request: &Request<'_>) -> Self {
         match class.lane {
             Lane::Blocking => Self::Blocking,
-            Lane::Wait => Self::Wait { aof: request.name().len() > 4 },
+            Lane::Wait if request.raw().len() > wait_lane::REQUEST_MAX => Self::One { clean: true },
+            Lane::Wait => Self::Wait(Wait::new(request.name().len() > 4)),
             Lane::Transaction => Self::Transaction { transaction: Box::default(), clean: true },
             Lane::Subscribe => Self::Subscribed(Box::default()),
             Lane::Monitor => Self::Standing(Standing { watches: true, ..Standing::default() }),
             Lane::Tracking => Self::Standing(Standing { tracks: true, ..Standing::default() }),
             Lane::ReplyMode if is_word(request, 1, "reply") => Self::Silent(Silence::Over),
             Lane::ReplyMode => Self::Standing(Standing::default()),
-            Lane::Shared | Lane::Scan | Lane::Threaded => Self::One { clean: true },
+            Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Threaded => Self::One { clean: true },
             Lane::Session | Lane::Clients | Lane::Own | Lane::Owned | Lane::Proxy => {
                 Self::One { clean: false }
             }
@@ -122,7 +117,7 @@ impl Purpose {
     /// Further requests of the client go there too.
     pub(super) fn takes_more(&self) -> bool {
         match self {
-            Self::One { .. } | Self::Blocking | Self::Wait { .. } | Self::Large => false,
+            Self::One { .. } | Self::Blocking | Self::Wait(_) | Self::Large => false,
             Self::Transaction { .. } | Self::Subscribed(_) | Self::Standing(_) | Self::Silent(_) => true,
         }
     }
@@ -131,7 +126,7 @@ impl Purpose {
     /// sent, and [`Self::unsent_answer`] has its reply once nothing is owed.
     pub(super) fn on_request(&mut self, class: &Class, request: &Request<'_>, bytes: &[u8]) -> Option<bool> {
         match self {
-            Self::One { .. } | Self::Blocking | Self::Wait { .. } | Self::Large => Some(true),
+            Self::One { .. } | Self::Blocking | Self::Wait(_) | Self::Large => Some(true),
             Self::Transaction { transaction, clean } => {
                 let word = Word::of(class.row.spec(), (request.len() > 1).then(|| request.arg(1)));
                 *clean &= word != Word::Stateful || transaction.is_queueing();
@@ -230,7 +225,7 @@ impl Purpose {
                 held.flags.no_evict = standing.is_set_by("client|no-evict");
                 held.flags.no_touch = standing.is_set_by("client|no-touch");
             }
-            Self::One { .. } | Self::Blocking | Self::Wait { .. } | Self::Large | Self::Silent(_) => {}
+            Self::One { .. } | Self::Blocking | Self::Wait(_) | Self::Large | Self::Silent(_) => {}
         }
         held
     }
@@ -238,7 +233,7 @@ impl Purpose {
     /// What becomes of the connection, nothing being owed.
     pub(super) fn after(&self) -> After {
         match self {
-            Self::One { clean: true } | Self::Blocking | Self::Wait { .. } => After::Returns,
+            Self::One { clean: true } | Self::Blocking | Self::Wait(_) => After::Returns,
             Self::One { clean: false } | Self::Large => After::Closes,
             Self::Transaction { transaction, .. } if transaction.is_pinned() => After::Stays,
             Self::Transaction { clean, .. } => {
@@ -318,18 +313,4 @@ pub(super) struct Sent {
     pub(super) resent: bool,
     /// Unless the reply is an error, the proxy does this in place of the server.
     pub(super) local: Option<Box<Local>>,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::BARRIER;
-    use crate::resp::{Limits, RequestScanner, Scan};
-
-    #[test]
-    fn the_barrier_is_one_whole_request() {
-        let mut scanner = RequestScanner::default();
-        let scanned = scanner.scan(BARRIER, &Limits::default()).unwrap();
-        assert_eq!(scanned, Scan::Complete { len: BARRIER.len() });
-        assert_eq!(scanner.request(BARRIER).arg(1), b"__redhold:barrier");
-    }
 }

@@ -154,7 +154,7 @@ impl Connection {
             self.carry_out(local, b"");
             return Step::Taken;
         }
-        let probe = vec![b"CLIENT".to_vec(), b"GETNAME".to_vec()];
+        let probe = vec![b"CLIENt".to_vec(), b"GETNAME".to_vec()];
         self.ask_locally(dispatched, Asked::new(probe, Some(local)))
     }
 

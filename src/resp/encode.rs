@@ -30,6 +30,30 @@ pub fn command(out: &mut BytesMut, args: &[&[u8]]) {
     }
 }
 
+/// A request of the proxy's own. The last letter of its name is small and the others are capitals, as in `PINg`: servers
+/// read names in any case, and what repeats a name as it was written (MONITOR, SLOWLOG) tells by it who asked, on
+/// connections that carry clients' requests as well and behind any translation of addresses.
+pub fn own_command(out: &mut BytesMut, args: &[&[u8]]) {
+    array_header(out, args.len());
+    let Some((name, rest)) = args.split_first() else { return };
+    header(out, b'$', name.len());
+    for (index, letter) in name.iter().enumerate() {
+        let is_last = index + 1 == name.len();
+        out.put_u8(if is_last { letter.to_ascii_lowercase() } else { letter.to_ascii_uppercase() });
+    }
+    out.put_slice(b"\r\n");
+    for arg in rest {
+        bulk(out, arg);
+    }
+}
+
+/// Whether a command's name is written as [`own_command`] writes it.
+pub fn is_own_name(name: &[u8]) -> bool {
+    name.split_last().is_some_and(|(last, rest)| {
+        last.is_ascii_lowercase() && !rest.is_empty() && rest.iter().all(u8::is_ascii_uppercase)
+    })
+}
+
 /// `+text`. `text` has neither CR nor LF.
 pub fn simple(out: &mut BytesMut, text: &str) {
     line(out, b'+', text.as_bytes());
@@ -184,6 +208,15 @@ mod tests {
         let mut out = BytesMut::new();
         write(&mut out);
         String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn names_of_own_requests_are_written_as_nobody_else_does() {
+        assert_eq!(written(|out| own_command(out, &[b"ping", b"Ab"])), "*2\r\n$4\r\nPINg\r\n$2\r\nAb\r\n");
+        assert!([&b"PINg"[..], b"AUTh", b"SPUBLISh"].iter().all(|name| is_own_name(name)));
+        for name in [&b""[..], b"g", b"ping", b"PING", b"pING", b"Ping", b"PInG", b"PI\\xg", b"P1g"] {
+            assert!(!is_own_name(name), "{}", name.escape_ascii());
+        }
     }
 
     #[test]

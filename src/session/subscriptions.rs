@@ -9,12 +9,10 @@ use std::collections::{BTreeSet, VecDeque};
 
 use bytes::BytesMut;
 
+use crate::command::is_reserved;
 use crate::resp::encode;
 
 use super::frame::{bulk, elements};
-
-/// Channels that belong to Redhold begin so; pattern subscribers do not see them.
-const RESERVED: &[u8] = b"__redhold:";
 
 /// What is subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +159,7 @@ impl Subscriptions {
             // In RESP2 only a subscriber is sent messages, and a subscriber is sent no other such array.
             Some(b"message" | b"smessage") if pushes || self.holds_any() => return Frame::Message,
             Some(b"pmessage") if pushes || self.holds_any() => {
-                let reserved = third.is_some_and(|channel| channel.starts_with(RESERVED));
+                let reserved = third.is_some_and(is_reserved);
                 return if reserved { Frame::Swallow } else { Frame::Message };
             }
             _ if pushes => return Frame::Message,
@@ -197,7 +195,7 @@ impl Subscriptions {
         {
             // One name a request: a refusal then costs one confirmation, and no request is too large to be shared.
             for name in held {
-                encode::command(&mut resubscribe, &[Verb { kind, adds: true }.name().as_bytes(), name]);
+                encode::own_command(&mut resubscribe, &[Verb { kind, adds: true }.name().as_bytes(), name]);
             }
             self.swallow += held.len();
         }

@@ -79,9 +79,10 @@ impl From<&Failure> for ErrorKind {
             Failure::InFlightAtDeath { .. } => Self::InFlightAtDeath,
             Failure::NoReplica { .. } => Self::NoReplica,
             Failure::NoConnection { .. } => Self::NoConnection,
-            Failure::Managed { .. } | Failure::ManagedSetting { .. } | Failure::Hidden { .. } => {
-                Self::Managed
-            }
+            Failure::Managed { .. }
+            | Failure::ManagedSetting { .. }
+            | Failure::Reserved { .. }
+            | Failure::Hidden { .. } => Self::Managed,
             Failure::Cursor { .. } => Self::Cursor,
             Failure::TransactionLost { .. } => Self::TransactionLost,
             Failure::LargeCut => Self::LargeCut,

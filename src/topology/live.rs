@@ -1,10 +1,8 @@
 //! What threads share about the nodes: the handle through which orders reach the control thread, and plain
 //! atomics that workers and the monitor write once a batch.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::{LostRequests, NodeId, Suspicion};
 
@@ -29,6 +27,8 @@ pub struct NodeMarks {
     pub applied_look: AtomicU64,
     /// `maxclients` as the node last told it; 0: it did not.
     pub max_clients: AtomicU64,
+    /// The control thread has subscribed to a pattern on the node, as all proxies do to the same one.
+    pub pattern_stands: AtomicBool,
     /// What it owed when connections were last lost. No request that is answered comes near this lock.
     lost: Mutex<LostRequests>,
 }
@@ -58,35 +58,6 @@ pub struct Marks {
     nodes: Vec<NodeMarks>,
     /// Looks at nodes begun so far.
     looks: AtomicU64,
-    /// Our ends of the control thread's connections.
-    own: Mutex<OwnAddresses>,
-}
-
-/// Addresses of connections that have ended and are still known: what a node said of them may be read late.
-const ENDED_KEPT: usize = 64;
-
-#[derive(Debug, Default)]
-struct OwnAddresses {
-    live: BTreeSet<SocketAddr>,
-    ended: VecDeque<SocketAddr>,
-}
-
-/// Says, as long as it lives and some connections longer, that a connection from this address is the control thread's.
-#[derive(Debug)]
-pub struct OwnAddress {
-    marks: Arc<Marks>,
-    address: SocketAddr,
-}
-
-impl Drop for OwnAddress {
-    fn drop(&mut self) {
-        let mut own = self.marks.own();
-        own.live.remove(&self.address);
-        own.ended.push_back(self.address);
-        if own.ended.len() > ENDED_KEPT {
-            own.ended.pop_front();
-        }
-    }
 }
 
 impl Marks {
@@ -94,26 +65,7 @@ impl Marks {
     #[must_use]
     pub fn new(count: usize, origin: std::time::Instant) -> Self {
         let nodes = (0..count).map(|_| NodeMarks::default()).collect();
-        Self { origin, nodes, looks: AtomicU64::new(0), own: Mutex::default() }
-    }
-
-    /// Notes our end of a connection of the control thread, by which nodes name it, until the value is dropped.
-    #[must_use]
-    pub fn own_address(self: &Arc<Self>, address: SocketAddr) -> OwnAddress {
-        self.own().live.insert(address);
-        OwnAddress { marks: self.clone(), address }
-    }
-
-    /// Whether a connection of the control thread comes from there.
-    #[must_use]
-    pub fn is_own(&self, address: SocketAddr) -> bool {
-        let own = self.own();
-        own.live.contains(&address) || own.ended.contains(&address)
-    }
-
-    fn own(&self) -> MutexGuard<'_, OwnAddresses> {
-        // No code panics while it holds the lock; a poisoned one still holds whole addresses.
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { origin, nodes, looks: AtomicU64::new(0) }
     }
 
     /// Those of one node.
@@ -145,29 +97,5 @@ impl Marks {
     /// Notes that bytes came from `node` at `now`.
     pub fn heard(&self, node: NodeId, now: std::time::Instant) {
         self.of(node).last_byte_ms.store(self.millis(now), Ordering::Relaxed);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{ENDED_KEPT, Marks};
-    use std::net::SocketAddr;
-    use std::sync::Arc;
-
-    #[test]
-    fn an_own_address_is_known_a_while_longer_than_its_connection() {
-        let marks = Arc::new(Marks::new(1, std::time::Instant::now()));
-        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        let first = marks.own_address(address(1));
-        assert!(marks.is_own(address(1)) && !marks.is_own(address(2)));
-        drop(first);
-        assert!(marks.is_own(address(1)), "its lines may still be on their way");
-        for port in 2.. {
-            drop(marks.own_address(address(port)));
-            if usize::from(port) == ENDED_KEPT + 1 {
-                break;
-            }
-        }
-        assert!(!marks.is_own(address(1)));
     }
 }

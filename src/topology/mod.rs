@@ -7,7 +7,7 @@ mod node;
 mod observation;
 mod orders;
 
-pub use live::{Marks, NodeMarks, OwnAddress};
+pub use live::{Marks, NodeMarks};
 pub use lost::{LostRequest, LostRequests, Suspicion};
 pub use node::{Address, AddressError, NodeId, NodeSpec, Role};
 pub use observation::{Health, Observation, Replication};

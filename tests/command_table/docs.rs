@@ -91,6 +91,7 @@ fn lane(lane: Lane) -> &'static str {
     match lane {
         Lane::Shared => "shared",
         Lane::Scan => "cursor",
+        Lane::Pubsub => "shared",
         Lane::Session => "session",
         Lane::Clients => "client table",
         Lane::Transaction => "pinned: transaction",
@@ -115,7 +116,7 @@ fn retry(row: &Spec) -> String {
         Retry::Parked => "waits again",
     };
     let otherwise = match row.rule {
-        Rule::Fixed | Rule::Settings => return plain.to_owned(),
+        Rule::Fixed | Rule::Settings | Rule::Reserved => return plain.to_owned(),
         Rule::Set | Rule::Pairs => "ambiguous with a condition or GET",
         Rule::At(_) => "ambiguous with a condition or a time before 2026",
         Rule::Block if row.effect == Effect::Read => "without BLOCK: shared, again",
@@ -133,12 +134,16 @@ fn notes(row: &Spec) -> String {
         Compare::Shape => Some("shape"),
         Compare::Skip => Some("not compared"),
     };
-    let settings = matches!(row.rule, Rule::Settings).then_some("owned for the group's own settings");
+    let owned = match row.rule {
+        Rule::Settings => Some("owned for the group's own settings"),
+        Rule::Reserved => Some("owned for channels `__redhold:*`"),
+        _ => None,
+    };
     let notes = [
         row.long.then_some("long"),
         (row.primary_only && row.effect == Effect::Read).then_some("primary"),
         row.parity.then_some("every node"),
-        settings,
+        owned,
         compare,
     ];
     notes.into_iter().flatten().collect::<Vec<_>>().join(", ")

@@ -146,6 +146,24 @@ fn every_row_is_found_by_its_name_and_sorted() {
 }
 
 #[test]
+fn our_own_channels_are_owned_and_what_is_said_elsewhere_is_not() {
+    let lane = |request: &str| classify(&request.split(' ').collect::<Vec<_>>()).lane;
+    for request in [
+        "PUBLISH __redhold:x y",
+        "spublish __redhold: y",
+        "SUBSCRIBE a __redhold:x",
+        "SSUBSCRIBE __redhold:x",
+    ] {
+        assert_eq!(lane(request), Lane::Owned, "{request}");
+    }
+    assert_eq!(lane("PUBLISH x __redhold:x"), Lane::Shared);
+    assert_eq!(lane("PUBLISH __redhol x"), Lane::Shared);
+    for request in ["SUBSCRIBE __REDHOLD:x", "UNSUBSCRIBE __redhold:x", "PSUBSCRIBE __redhold:*"] {
+        assert_eq!(lane(request), Lane::Subscribe, "{request}");
+    }
+}
+
+#[test]
 fn columns_fit_together() {
     for spec in rows() {
         let name = spec.name;

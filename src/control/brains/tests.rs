@@ -62,6 +62,50 @@ async fn a_sentinel_is_heard_by_its_greeting() {
     assert_eq!(next_brain(&mut listener).await, "Sentinel 01234567");
 }
 
+/// Where a pattern may be subscribed to nothing of ours is in the server's lists; where not, names have to do.
+#[tokio::test]
+async fn a_user_without_the_pattern_listens_by_name() {
+    for binary in binaries() {
+        let user = [
+            "user",
+            "ops",
+            "on",
+            "nopass",
+            "+@all",
+            "~*",
+            "resetchannels",
+            "&__sentinel__:hello",
+            "&__redhold:*",
+        ];
+        let server = Server::start(&binary, &[&user]);
+        let me = Identity::new(&mut Dice::new());
+        let mut spy = dial(&server, &me).open(within(LONG)).await.unwrap();
+        for (username, by_pattern) in [("", true), ("ops", false)] {
+            let mut dial = dial(&server, &me);
+            username.clone_into(&mut dial.credentials.username);
+            let (mut link, how) = subscribe(&dial).await.unwrap();
+            assert_eq!(how, by_pattern, "{binary:?}");
+            if !by_pattern {
+                // Until both names are confirmed.
+                while link.receive(within(LONG)).await.unwrap().as_array().is_none_or(|parts| {
+                    parts[0].as_str() != Some("subscribe") || parts[1].as_str() != Some(OUR_HELLO)
+                }) {}
+            }
+            let shown = &spy.call(&[&["PUBSUB", "CHANNELS"]], within(LONG)).await.unwrap()[0];
+            let names: Vec<_> = shown.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+            assert_eq!(names.contains(&SENTINEL_HELLO), !by_pattern, "{binary:?}: {names:?}");
+            server.say(&format!("PUBLISH {SENTINEL_HELLO} 127.0.0.1,26379,0123456789abcdef"));
+            let heard = loop {
+                let value = link.receive(within(LONG)).await.unwrap();
+                if let Some((channel, said)) = message_of(&value) {
+                    break (channel.to_owned(), said.to_owned());
+                }
+            };
+            assert_eq!(heard, (SENTINEL_HELLO.to_owned(), "127.0.0.1,26379,0123456789abcdef".to_owned()));
+        }
+    }
+}
+
 /// The server counts published bytes as replication offset on a primary; on a replica it must not.
 #[tokio::test]
 async fn a_greeting_on_a_replica_moves_no_offset_and_no_pattern_subscriber_sees_it() {

@@ -148,7 +148,7 @@ fn the_next_primary_is_told_all_and_the_client_hears_nothing_of_it() {
         send(subscriptions, "PSUBSCRIBE p*");
         read(subscriptions, "psubscribe p* 3");
         let again = subscriptions.recover();
-        assert_eq!(again.resubscribe, requests(&["subscribe a", "subscribe b", "psubscribe p*"]));
+        assert_eq!(again.resubscribe, requests(&["SUBSCRIBe a", "SUBSCRIBe b", "PSUBSCRIBe p*"]));
         assert!(again.owed.is_empty());
         assert_eq!(read(subscriptions, "subscribe a 1"), Frame::Swallow);
         assert_eq!(read(subscriptions, "message a early"), Frame::Message);
@@ -168,7 +168,7 @@ fn what_was_owed_is_asked_again_and_confirmed_to_the_client() {
         send(subscriptions, "PING");
         send(subscriptions, "UNSUBSCRIBE");
         let again = subscriptions.recover();
-        assert_eq!(again.resubscribe, requests(&["subscribe a"]));
+        assert_eq!(again.resubscribe, requests(&["SUBSCRIBe a"]));
         let unsubscribe = Some(requests(&["unsubscribe"]));
         assert_eq!(again.owed, [Some(requests(&["subscribe b c"])), None, unsubscribe]);
         subscriptions.drop_reply();
