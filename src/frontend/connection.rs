@@ -14,6 +14,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 
 use crate::backend::Pipeline;
+use crate::error::Failure;
 use crate::resp::{Limits, ProtocolError, RequestScanner, Scan};
 use crate::telemetry::{Direction, ErrorKind, Side};
 
@@ -202,11 +203,9 @@ impl Connection {
             });
             return Step::Wait;
         }
-        let mut scanner = RequestScanner::default();
-        match scanner.scan(request, &Limits { authenticated: true, ..Limits::default() }) {
-            Ok(Scan::Complete { .. }) => self.dispatch(&scanner.request(request), *resent, Some(*since)),
-            // It was a whole request when it came in.
-            _ => Step::Taken,
+        match RequestScanner::of_kept(request) {
+            Some(scanner) => self.dispatch(&scanner.request(request), *resent, Some(*since)),
+            None => self.answer_failure(&Failure::Unreadable),
         }
     }
 

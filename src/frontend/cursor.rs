@@ -6,7 +6,7 @@
 use bytes::BytesMut;
 
 use crate::backend::first_len;
-use crate::resp::{Limits, Request, RequestScanner, Scan, encode};
+use crate::resp::{Request, RequestScanner, encode};
 
 const SHIFT: u32 = 44;
 const MASK: u64 = 0xff << SHIFT;
@@ -99,9 +99,7 @@ pub(super) fn stamp_elements(array: &[u8], which: &[usize], epoch: u64) -> Vec<u
 
 /// Word `index` of a request in multibulk form.
 pub(super) fn nth_word(request: &[u8], index: usize) -> Option<Vec<u8>> {
-    let mut scanner = RequestScanner::default();
-    let limits = Limits { authenticated: true, ..Limits::default() };
-    let Ok(Scan::Complete { .. }) = scanner.scan(request, &limits) else { return None };
+    let scanner = RequestScanner::of_kept(request)?;
     let request = scanner.request(request);
     (request.len() > index).then(|| request.arg(index).to_vec())
 }

@@ -204,11 +204,9 @@ impl Connection {
         }
         match cursor::strip_request(&dispatched.request, epoch) {
             Ok(bytes) => {
-                let mut scanner = RequestScanner::default();
-                let limits = self.limits.clone();
-                if scanner.scan(&bytes, &limits).is_err() {
-                    return Step::Taken;
-                }
+                let Some(scanner) = RequestScanner::of_kept(&bytes) else {
+                    return self.answer_failure(&Failure::Unreadable);
+                };
                 let request = scanner.request(&bytes);
                 self.send_special(&Dispatched { request, ..*dispatched }, Special::Cursor(epoch))
             }
