@@ -316,7 +316,10 @@ impl Connection {
                 }
             }
             Verdict::Reply => {
-                out.extend_from_slice(bytes);
+                match lane.sent.front().map(|sent| sent.row.spec().lane) {
+                    Some(Lane::Scan) => cursor::stamp_reply(bytes, epoch, &mut out),
+                    _ => out.extend_from_slice(bytes),
+                }
                 drop(out);
                 if last {
                     self.replied(lane, bytes);
