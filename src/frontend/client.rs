@@ -282,8 +282,13 @@ impl Caller for ClientRef {
                 self.redo.borrow_mut().lost(Redo::again(&original, lost.resent, lost.since));
                 continue;
             }
+            let restored = match special {
+                Some(Special::Cursor(epoch)) => cursor::restore_request(request, epoch),
+                _ => None,
+            };
+            let request = restored.as_deref().unwrap_or(request);
             let row = RowId(lost.tag);
-            let fate = if start > lost.written || special.is_some() || row.spec().lane == Lane::Session {
+            let fate = if start > lost.written || row.spec().lane == Lane::Session {
                 Fate::NotSent
             } else {
                 let waited = now.duration_since(lost.since);

@@ -43,7 +43,7 @@ pub(super) fn strip(given: &[u8], epoch: u64) -> Result<Vec<u8>, u64> {
     Err(if of == 0 { low } else { of })
 }
 
-/// Copies the reply of a SCAN command with its cursor stamped; anything of another shape is copied unchanged.
+/// Copies the reply of a SCAN command, or its beginning, with the cursor stamped; anything of another shape is copied unchanged.
 pub(super) fn stamp_reply(frame: &[u8], epoch: u64, out: &mut BytesMut) {
     match split(frame) {
         Some((cursor, rest)) if cursor != 0 => {
@@ -69,6 +69,17 @@ pub(super) fn strip_request(request: &Request<'_>, epoch: u64) -> Result<BytesMu
     let bare = strip(request.arg(at), epoch)?;
     replace(request, &bare, &mut out);
     Ok(out)
+}
+
+/// The request as the client gave it, from what was sent under `epoch`. `None` where they are the same.
+pub(super) fn restore_request(sent: &[u8], epoch: u64) -> Option<BytesMut> {
+    let scanner = RequestScanner::of_kept(sent)?;
+    let request = scanner.request(sent);
+    let at = position(request.name());
+    let cursor = parse(request.arg(at)).filter(|cursor| *cursor != 0)?;
+    let mut out = BytesMut::new();
+    replace(&request, (cursor ^ stamp(epoch)).to_string().as_bytes(), &mut out);
+    Some(out)
 }
 
 /// Appends the request with this cursor in place of its own.
