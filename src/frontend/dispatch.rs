@@ -198,11 +198,9 @@ impl Connection {
 
     fn send_scan(&mut self, dispatched: &Dispatched<'_>) -> Step {
         let epoch = self.worker.epoch();
-        let at = cursor::position(dispatched.request.name());
-        if cursor::stamp(epoch) == 0 || dispatched.request.len() <= at {
-            return self.send_shared(dispatched);
-        }
         match cursor::strip_request(&dispatched.request, epoch) {
+            // Nothing to take off, and nothing to put on.
+            Ok(_) if cursor::stamp(epoch) == 0 => self.send_shared(dispatched),
             Ok(bytes) => {
                 let Some(scanner) = RequestScanner::of_kept(&bytes) else {
                     return self.answer_failure(&Failure::Unreadable);
