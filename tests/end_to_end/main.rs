@@ -20,6 +20,7 @@ mod proxy_command;
 mod pubsub;
 mod scan_epochs;
 mod shared_connection;
+mod streams;
 mod target;
 mod transactions;
 mod witness;
