@@ -61,6 +61,9 @@ pub enum Failure {
     },
     /// A request of a mebibyte or more, which is not kept, was cut before its last byte was sent. Not executed.
     LargeCut,
+    /// A request that was kept to be sent can not be read any more: a fault of the proxy. It stands in the place of a
+    /// reply, because without one every later reply would be taken for another request's.
+    Unreadable,
     /// A transaction lost before EXEC was sent. Nothing of it was executed.
     TransactionLost {
         /// Why it could not be played again.
@@ -123,6 +126,7 @@ impl std::fmt::Display for Failure {
             Self::LargeCut => f.write_str(
                 "TRYAGAIN connection to the primary lost while a large request was sent; it was not executed",
             ),
+            Self::Unreadable => f.write_str("ERR the proxy can not read a request that it kept, not sent"),
             Self::TransactionLost { reason } => {
                 write!(f, "EXECABORT Transaction discarded: {reason}; not executed")
             }

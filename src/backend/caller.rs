@@ -18,7 +18,7 @@ pub struct Unanswered<'a> {
     pub written: usize,
     /// True when these were sent again already after an earlier loss.
     pub resent: bool,
-    /// When the first of them was handed over.
+    /// When they were handed over.
     pub since: Instant,
     /// Epoch of the connection.
     pub epoch: u64,

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// A run of requests of one caller with one tag.
+/// A run: requests of one caller with one tag, handed over at one moment, so that what holds for the oldest holds for all
+/// and a caller that never waits for its replies does not make one run that never ends.
 #[derive(Debug)]
 pub(crate) struct Owed<C> {
     pub(crate) caller: C,
@@ -17,7 +18,7 @@ pub(crate) struct Owed<C> {
     pub(crate) answered: u32,
     /// Bytes of all its requests.
     pub(crate) bytes: usize,
-    /// When its first request was handed over.
+    /// When its requests were handed over.
     pub(crate) since: Instant,
     /// Bytes of the run's first `located.0` requests, as far as they had to be found out.
     pub(crate) located: (u32, usize),
@@ -37,12 +38,13 @@ impl<C> Default for OwedQueue<C> {
 }
 
 impl<C: Clone + PartialEq> OwedQueue<C> {
-    /// Notes one more request, joining the last run where caller, tag and history are the same.
+    /// Notes one more request, joining the last run where caller, tag, history and moment are the same.
     pub(crate) fn push(&mut self, caller: &C, tag: u16, resent: bool, bytes: usize, now: Instant) {
         self.requests += 1;
         if let Some(last) = self.runs.back_mut()
             && last.tag == tag
             && last.resent == resent
+            && last.since == now
             && last.caller == *caller
         {
             last.count += 1;
@@ -101,7 +103,7 @@ impl<C: Clone + PartialEq> OwedQueue<C> {
 #[cfg(test)]
 mod tests {
     use super::OwedQueue;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn runs_join_and_end_in_order() {
@@ -116,6 +118,15 @@ mod tests {
         assert_eq!(queue.requests(), 1);
         assert_eq!(queue.take().len(), 1);
         assert_eq!(queue.requests(), 0);
+    }
+
+    #[test]
+    fn a_later_request_never_joins_an_earlier_run() {
+        let (mut queue, now) = (OwedQueue::default(), Instant::now());
+        queue.push(&"a", 1, false, 10, now);
+        queue.push(&"a", 1, false, 10, now + Duration::from_micros(1));
+        assert_eq!(queue.answer(1).map(|run| (run.bytes, run.since)), Some((10, now)));
+        assert_eq!(queue.front().map(|run| run.since), Some(now + Duration::from_micros(1)));
     }
 
     #[test]

@@ -276,13 +276,18 @@ impl Caller for ClientRef {
             self.struck(tag, 1);
             if gathers {
                 self.take_special(piece);
-                return;
             }
-            // Only SCAN's replies can be both special and large; their cursor comes first, in small replies.
-            self.special.replace(None);
         }
-        if !gathers {
-            self.out.borrow_mut().extend_from_slice(piece);
+        if gathers {
+            return;
+        }
+        match self.special.take() {
+            // It stands at the beginning of the first piece, which is never a small one.
+            Some(Special::Cursor(epoch)) => cursor::stamp_reply(piece, epoch, &mut self.out.borrow_mut()),
+            other => {
+                self.special.replace(other.filter(|_| !last));
+                self.out.borrow_mut().extend_from_slice(piece);
+            }
         }
     }
 
@@ -316,8 +321,13 @@ impl Caller for ClientRef {
                 self.redo.borrow_mut().lost(Redo::again(&original, lost.resent, lost.since));
                 continue;
             }
+            let restored = match special {
+                Some(Special::Cursor(epoch)) => cursor::restore_request(request, epoch),
+                _ => None,
+            };
+            let request = restored.as_deref().unwrap_or(request);
             let row = RowId(lost.tag);
-            let fate = if start > lost.written || special.is_some() || row.spec().lane == Lane::Session {
+            let fate = if start > lost.written || row.spec().lane == Lane::Session {
                 Fate::NotSent
             } else {
                 let waited = now.duration_since(lost.since);

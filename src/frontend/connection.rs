@@ -14,6 +14,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 
 use crate::backend::Pipeline;
+use crate::error::Failure;
 use crate::resp::{Limits, ProtocolError, RequestScanner, Scan};
 use crate::telemetry::{Direction, ErrorKind, Side};
 
@@ -90,7 +91,7 @@ impl Connection {
     fn process(&mut self, bytes: &[u8]) -> (usize, Step) {
         let mut taken = 0;
         loop {
-            if self.client.doomed.get().is_some() || self.client.out.borrow().len() > OUTPUT_PAUSE {
+            if self.client.doomed.get().is_some() || self.is_full() {
                 return (taken, Step::Wait);
             }
             let rest = &bytes[taken..];
@@ -199,11 +200,9 @@ impl Connection {
             wake_at(&self.client, after);
             return Step::Wait;
         }
-        let mut scanner = RequestScanner::default();
-        match scanner.scan(request, &Limits { authenticated: true, ..Limits::default() }) {
-            Ok(Scan::Complete { .. }) => self.dispatch(&scanner.request(request), *resent, Some(*since)),
-            // It was a whole request when it came in.
-            _ => Step::Taken,
+        match RequestScanner::of_kept(request) {
+            Some(scanner) => self.dispatch(&scanner.request(request), *resent, Some(*since)),
+            None => self.answer_failure(&Failure::Unreadable),
         }
     }
 
@@ -295,8 +294,14 @@ impl Connection {
                 && self.client.redo.borrow().is_empty();
         }
         let parked = self.pinned.as_ref().is_some_and(|lane| lane.is_parked() || lane.tail.is_some());
-        let held = self.waits || self.client.redo.borrow().is_empty();
-        parked || (self.is_owed_nothing() && held)
+        // Without a redo, whoever waits and is not held waits for room for replies: they come.
+        let idle = !self.waits && self.client.redo.borrow().is_empty();
+        parked || (self.is_owed_nothing() && (idle || self.is_held()))
+    }
+
+    /// Its next request waits for the node: who gave up meanwhile must not have it executed.
+    fn is_held(&self) -> bool {
+        self.client.held_since.get().is_some() || (self.waits && !self.client.redo.borrow().is_empty())
     }
 
     /// Brings the client table up to date about what no request tells it.
@@ -307,6 +312,11 @@ impl Connection {
             self.shown = self.pinned.is_some();
             client.live.hold(self.pinned.as_ref().map_or_else(Held::default, |lane| lane.purpose.shown()));
         }
+    }
+
+    /// So much waits to be read by the client that it gets nothing more to wait for.
+    fn is_full(&self) -> bool {
+        self.client.out.borrow().len() >= OUTPUT_PAUSE
     }
 
     /// Writes; true when nothing is left to write.
@@ -348,10 +358,13 @@ impl Future for Connection {
         }
         this.worker.begin_turn();
         for _ in 0..STEPS_PER_POLL {
-            let progress = this.client.doomed.get().is_none() && this.step(cx);
+            let mut progress = this.client.doomed.get().is_none() && this.step(cx);
             this.worker.publish_writes();
             this.show();
+            let was_full = this.is_full();
             let written = this.write(cx);
+            // Nobody else tells that there is room again.
+            progress |= was_full && !this.is_full();
             if let Some(reason) = this.client.doomed.get() {
                 if written || this.ended {
                     tracing::debug!(client = this.client.id, reason, "client closed");

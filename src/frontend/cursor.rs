@@ -6,7 +6,7 @@
 use bytes::BytesMut;
 
 use crate::backend::first_len;
-use crate::resp::{Limits, Request, RequestScanner, Scan, encode};
+use crate::resp::{Request, RequestScanner, encode};
 
 const SHIFT: u32 = 44;
 const MASK: u64 = 0xff << SHIFT;
@@ -43,7 +43,7 @@ pub(super) fn strip(given: &[u8], epoch: u64) -> Result<Vec<u8>, u64> {
     Err(if of == 0 { low } else { of })
 }
 
-/// Copies the reply of a SCAN command with its cursor stamped; anything of another shape is copied unchanged.
+/// Copies the reply of a SCAN command, or its beginning, with the cursor stamped; anything of another shape is copied unchanged.
 pub(super) fn stamp_reply(frame: &[u8], epoch: u64, out: &mut BytesMut) {
     match split(frame) {
         Some((cursor, rest)) if cursor != 0 => {
@@ -69,6 +69,17 @@ pub(super) fn strip_request(request: &Request<'_>, epoch: u64) -> Result<BytesMu
     let bare = strip(request.arg(at), epoch)?;
     replace(request, &bare, &mut out);
     Ok(out)
+}
+
+/// The request as the client gave it, from what was sent under `epoch`. `None` where they are the same.
+pub(super) fn restore_request(sent: &[u8], epoch: u64) -> Option<BytesMut> {
+    let scanner = RequestScanner::of_kept(sent)?;
+    let request = scanner.request(sent);
+    let at = position(request.name());
+    let cursor = parse(request.arg(at)).filter(|cursor| *cursor != 0)?;
+    let mut out = BytesMut::new();
+    replace(&request, (cursor ^ stamp(epoch)).to_string().as_bytes(), &mut out);
+    Some(out)
 }
 
 /// Appends the request with this cursor in place of its own.
@@ -99,9 +110,7 @@ pub(super) fn stamp_elements(array: &[u8], which: &[usize], epoch: u64) -> Vec<u
 
 /// Word `index` of a request in multibulk form.
 pub(super) fn nth_word(request: &[u8], index: usize) -> Option<Vec<u8>> {
-    let mut scanner = RequestScanner::default();
-    let limits = Limits { authenticated: true, ..Limits::default() };
-    let Ok(Scan::Complete { .. }) = scanner.scan(request, &limits) else { return None };
+    let scanner = RequestScanner::of_kept(request)?;
     let request = scanner.request(request);
     (request.len() > index).then(|| request.arg(index).to_vec())
 }

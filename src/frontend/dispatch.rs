@@ -197,17 +197,13 @@ impl Connection {
 
     fn send_scan(&mut self, dispatched: &Dispatched<'_>) -> Step {
         let epoch = self.worker.epoch();
-        let at = cursor::position(dispatched.request.name());
-        if cursor::stamp(epoch) == 0 || dispatched.request.len() <= at {
-            return self.send_shared(dispatched);
-        }
         match cursor::strip_request(&dispatched.request, epoch) {
+            // Nothing to take off, and nothing to put on.
+            Ok(_) if cursor::stamp(epoch) == 0 => self.send_shared(dispatched),
             Ok(bytes) => {
-                let mut scanner = RequestScanner::default();
-                let limits = self.limits.clone();
-                if scanner.scan(&bytes, &limits).is_err() {
-                    return Step::Taken;
-                }
+                let Some(scanner) = RequestScanner::of_kept(&bytes) else {
+                    return self.answer_failure(&Failure::Unreadable);
+                };
                 let request = scanner.request(&bytes);
                 self.send_special(&Dispatched { request, ..*dispatched }, Special::Cursor(epoch))
             }

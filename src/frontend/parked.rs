@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::command::RowId;
-use crate::resp::{Limits, RequestScanner, Scan, encode};
+use crate::resp::{RequestScanner, encode};
 
 /// The unit of a command's timeout.
 #[derive(Clone, Copy)]
@@ -17,9 +17,7 @@ enum Unit {
 /// `request` with its timeout lessened by `waited`. A timeout of 0 waits for ever and stays; one that has run out
 /// becomes the least that is not 0. What has no timeout that could be read is left as it is.
 pub(super) fn remaining(request: &[u8], row: RowId, waited: Duration) -> Vec<u8> {
-    let mut scanner = RequestScanner::default();
-    let limits = Limits { authenticated: true, ..Limits::default() };
-    let Ok(Scan::Complete { .. }) = scanner.scan(request, &limits) else { return request.to_vec() };
+    let Some(scanner) = RequestScanner::of_kept(request) else { return request.to_vec() };
     let parsed = scanner.request(request);
     let words: Vec<&[u8]> = parsed.args().collect();
     let Some((at, unit)) = timeout_at(row.spec().name, &words) else { return request.to_vec() };
@@ -59,8 +57,7 @@ mod tests {
         crate::resp::encode::command(&mut request, &words);
         let row = find(words[0]).unwrap();
         let left = remaining(&request, row, Duration::from_millis(waited_ms));
-        let mut scanner = crate::resp::RequestScanner::default();
-        scanner.scan(&left, &crate::resp::Limits { authenticated: true, ..Default::default() }).unwrap();
+        let scanner = crate::resp::RequestScanner::of_kept(&left).unwrap();
         let parsed = scanner.request(&left);
         parsed.args().map(|word| String::from_utf8_lossy(word).into_owned()).collect::<Vec<_>>().join(" ")
     }

@@ -6,12 +6,12 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::backend::{DialError, Piece, Pinned, Target};
 use crate::command::{Effect, Lane};
 use crate::error::Failure;
-use crate::resp::{self, Value, encode};
+use crate::resp::{self, Request, Value, encode};
 use crate::routing::Choice;
 use crate::topology::NodeId;
 
@@ -182,7 +182,9 @@ impl Connection {
         let asked = asked.or_else(|| self.pubsub_asked(dispatched).filter(|_| !queueing));
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let mut bytes = BytesMut::new();
-        if class.lane == Lane::Scan && cursor::stamp(lane.target.epoch) != 0 {
+        let mut given = None;
+        if class.lane == Lane::Scan {
+            given = Some(multibulk(request));
             match cursor::strip_request(request, lane.target.epoch) {
                 Ok(stripped) => bytes = stripped,
                 // Refused by the server in its place among the replies, EXEC's too: it is no number.
@@ -208,6 +210,11 @@ impl Connection {
             Some(answered) => {
                 if answered {
                     lane.owe(&bytes, class.row, *resent);
+                    if let (Some(given), Some(sent)) = (given, lane.sent.back_mut())
+                        && !sent.request.is_empty()
+                    {
+                        sent.request = given;
+                    }
                     if let (Some(local), Some(sent)) = (local, lane.sent.back_mut()) {
                         sent.request = original.unwrap_or_default();
                         sent.local = Some(local);
@@ -355,7 +362,10 @@ impl Connection {
                 }
             }
             Verdict::Reply => {
-                out.extend_from_slice(bytes);
+                match lane.sent.front().map(|sent| sent.row.spec().lane) {
+                    Some(Lane::Scan) => cursor::stamp_reply(bytes, epoch, &mut out),
+                    _ => out.extend_from_slice(bytes),
+                }
                 drop(out);
                 if last {
                     self.replied(lane, bytes);
@@ -476,6 +486,12 @@ impl Connection {
             }
         }
     }
+}
+
+fn multibulk(request: &Request<'_>) -> Bytes {
+    let mut bytes = BytesMut::new();
+    request.write_multibulk(&mut bytes);
+    bytes.freeze()
 }
 
 /// Whether the proxy does something in the server's place, whose reply begins with `kind`.

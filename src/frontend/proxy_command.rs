@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::command::classify;
-use crate::resp::{Limits, Request, RequestScanner, Scan, encode};
+use crate::resp::{Request, RequestScanner, encode};
 use crate::topology::{NodeId, Order};
 
 use super::client::Special;
@@ -86,9 +86,7 @@ impl Connection {
         let words: Vec<&[u8]> = request.args().skip(2).collect();
         let mut bytes = BytesMut::new();
         encode::command(&mut bytes, &words);
-        let mut scanner = RequestScanner::default();
-        let limits = Limits { authenticated: true, ..Limits::default() };
-        let Ok(Scan::Complete { .. }) = scanner.scan(&bytes, &limits) else {
+        let Some(scanner) = RequestScanner::of_kept(&bytes) else {
             return "nowhere: it is no request".to_owned();
         };
         let class = classify(&scanner.request(&bytes));

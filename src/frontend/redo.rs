@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::command::{Effect, Retry, classify};
 use crate::error::Failure;
-use crate::resp::{Limits, RequestScanner, Scan};
+use crate::resp::RequestScanner;
 use crate::topology::Address;
 
 /// What a client's task does before it takes anything new, in this order.
@@ -116,10 +116,7 @@ pub(super) enum Fate {
 
 /// The fate of a request that was wholly written and not answered.
 pub(super) fn fate_of(request: &[u8], rules: &RetryRules, resent: bool, waited: Duration) -> Fate {
-    let mut scanner = RequestScanner::default();
-    let Ok(Scan::Complete { .. }) = scanner.scan(request, &Limits::default()) else {
-        return Fate::Unknown;
-    };
+    let Some(scanner) = RequestScanner::of_kept(request) else { return Fate::Unknown };
     let class = classify(&scanner.request(request));
     let spent = resent || waited >= rules.poison_after;
     match class.retry {

@@ -10,7 +10,8 @@ use bytes::BytesMut;
 use zeroize::Zeroizing;
 
 use crate::backend::{Identity, Login};
-use crate::resp::{Limits, RequestScanner, encode};
+use crate::error::Failure;
+use crate::resp::{RequestScanner, encode};
 use crate::session::{self, Greeting, Hello};
 
 use super::client::Special;
@@ -174,11 +175,9 @@ impl Connection {
 
     /// Sends `bytes` on a pipeline of the identity asked for and sets its reply apart.
     fn ask_with(&mut self, bytes: &[u8], dispatched: &Dispatched<'_>, pending: Pending) -> Step {
-        let mut scanner = RequestScanner::default();
-        let limits = Limits { authenticated: true, ..Limits::default() };
-        if scanner.scan(bytes, &limits).is_err() {
-            return Step::Taken;
-        }
+        let Some(scanner) = RequestScanner::of_kept(bytes) else {
+            return self.answer_failure(&Failure::Unreadable);
+        };
         let asked = Dispatched { request: scanner.request(bytes), ..*dispatched };
         let mut original = BytesMut::new();
         dispatched.request.write_multibulk(&mut original);

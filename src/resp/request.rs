@@ -75,6 +75,16 @@ enum Line {
 }
 
 impl RequestScanner {
+    /// Of a request that was whole and within the client's limits when it came, and was kept since. `None` when it is
+    /// neither.
+    pub fn of_kept(bytes: &[u8]) -> Option<Self> {
+        let mut scanner = Self::default();
+        match scanner.scan(bytes, &Limits::default()) {
+            Ok(Scan::Complete { .. }) => Some(scanner),
+            Ok(Scan::Incomplete { .. } | Scan::Empty { .. }) | Err(_) => None,
+        }
+    }
+
     /// Looks on for the end of the request whose first byte is `buf[0]`, in every call the same request with
     /// at least as many bytes as in the call before. Bytes of later requests may follow.
     pub fn scan(&mut self, buf: &[u8], limits: &Limits) -> Result<Scan, ProtocolError> {

@@ -45,6 +45,8 @@ pub enum ErrorKind {
     TransactionLost,
     /// [`Failure::LargeCut`]
     LargeCut,
+    /// [`Failure::Unreadable`]
+    Unreadable,
     /// The client broke the protocol and was closed as Redis would.
     Protocol,
     /// One client too many.
@@ -55,7 +57,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them, with their label.
-    pub(super) const ALL: [(Self, &'static str); 12] = [
+    pub(super) const ALL: [(Self, &'static str); 13] = [
         (Self::HoldExpired, "hold_expired"),
         (Self::Ambiguous, "ambiguous"),
         (Self::InFlightAtDeath, "in_flight_at_death"),
@@ -65,6 +67,7 @@ impl ErrorKind {
         (Self::Cursor, "cursor"),
         (Self::TransactionLost, "transaction_lost"),
         (Self::LargeCut, "large_cut"),
+        (Self::Unreadable, "unreadable"),
         (Self::Protocol, "protocol"),
         (Self::MaxClients, "max_clients"),
         (Self::ClientOutput, "client_output"),
@@ -86,6 +89,7 @@ impl From<&Failure> for ErrorKind {
             Failure::Cursor { .. } => Self::Cursor,
             Failure::TransactionLost { .. } => Self::TransactionLost,
             Failure::LargeCut => Self::LargeCut,
+            Failure::Unreadable => Self::Unreadable,
         }
     }
 }

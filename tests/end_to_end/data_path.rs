@@ -206,3 +206,30 @@ fn a_half_closed_client_gets_what_it_is_owed(way: Way) {
     assert!(b"+OK\r\n$1\r\nv\r\n".starts_with(&got[..]), "{}", got.escape_ascii());
     assert_eq!(target.client().call("GET k"), Value::bulk("v"));
 }
+
+/// More replies than are kept for a slow reader at once: they come as fast as it reads, and all of them come.
+fn a_pipeline_of_large_replies_comes_whole(ends: bool) {
+    let target = Target::new(Way::Proxied, 0);
+    let mut client = target.client();
+    let value = vec![b'v'; 700_000];
+    assert_eq!(client.cmd(&[b"SET", &b"big"[..], &value]), Value::ok());
+    let length = 200 * [&b"$700000\r\n"[..], &value, b"\r\n"].concat().len();
+    client.send_raw(&encode(&["GET", "big"]).repeat(200));
+    if ends {
+        client.finish_sending();
+        assert_eq!(client.read_to_close().len(), length);
+    } else {
+        assert_eq!(client.read_raw(length).len(), length);
+        assert_eq!(client.call("PING"), Value::Simple("PONG".to_owned()));
+    }
+}
+
+#[test]
+fn a_half_closed_client_gets_all_that_it_asked_for() {
+    a_pipeline_of_large_replies_comes_whole(true);
+}
+
+#[test]
+fn a_client_that_waits_for_large_replies_gets_them_without_asking_for_more() {
+    a_pipeline_of_large_replies_comes_whole(false);
+}

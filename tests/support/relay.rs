@@ -1,4 +1,5 @@
-//! A TCP relay with faults, between the proxy and a node: stalls, cuts and refusals without touching the node.
+//! A TCP relay with faults, between the proxy and a node: stalls, cuts and refusals without touching the node, and
+//! requests that do not reach it.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -26,6 +27,25 @@ struct Shared {
     connections: AtomicUsize,
     bytes: AtomicU64,
     streams: Mutex<Vec<TcpStream>>,
+    ambush: Mutex<Option<Ambush>>,
+    delay_ms: AtomicU64,
+    met: AtomicUsize,
+}
+
+/// What lies in wait for requests in which some bytes occur. Whatever else comes with them in one read shares their fate,
+/// so such a request is best sent alone or among its like.
+#[derive(Clone, Debug)]
+struct Ambush {
+    marker: Vec<u8>,
+    deed: Deed,
+}
+
+#[derive(Clone, Debug)]
+enum Deed {
+    /// The connection ends, so many times.
+    Cut(usize),
+    /// Each gets this reply, and the node does not see it.
+    Answer(Vec<u8>),
 }
 
 impl Relay {
@@ -43,12 +63,40 @@ impl Relay {
             connections: AtomicUsize::new(0),
             bytes: AtomicU64::new(0),
             streams: Mutex::new(Vec::new()),
+            ambush: Mutex::new(None),
+            delay_ms: AtomicU64::new(0),
+            met: AtomicUsize::new(0),
         });
         let acceptor = {
             let shared = shared.clone();
             std::thread::spawn(move || shared.accept(&listener))
         };
         Self { address, shared, acceptor: Some(acceptor) }
+    }
+
+    /// The next `times` requests with `marker` in them end their connection, and the node does not see them.
+    pub fn cut_at(&self, marker: &str, times: usize) {
+        self.lie_in_wait(marker, Deed::Cut(times));
+    }
+
+    /// Requests with `marker` in them get `reply`, and the node does not see them.
+    pub fn answer_at(&self, marker: &str, reply: &str) {
+        self.lie_in_wait(marker, Deed::Answer(reply.as_bytes().to_vec()));
+    }
+
+    /// Requests reach the node again.
+    pub fn answer_none(&self) {
+        *self.shared.ambush.lock().expect("no holder panics") = None;
+    }
+
+    /// How many requests were kept from the node by `cut_at` and `answer_at`.
+    pub fn met(&self) -> usize {
+        self.shared.met.load(Ordering::SeqCst)
+    }
+
+    fn lie_in_wait(&self, marker: &str, deed: Deed) {
+        let ambush = Ambush { marker: marker.as_bytes().to_vec(), deed };
+        *self.shared.ambush.lock().expect("no holder panics") = Some(ambush);
     }
 
     /// Where it listens.
@@ -74,6 +122,11 @@ impl Relay {
     /// Things pass again, those that waited included.
     pub fn resume(&self) {
         self.shared.stalled.store(false, Ordering::SeqCst);
+    }
+
+    /// Whatever passes takes so much longer, in each direction.
+    pub fn delay(&self, delay: Duration) {
+        self.shared.delay_ms.store(delay.as_millis() as u64, Ordering::SeqCst);
     }
 
     /// Ends every connection at once; new ones are accepted.
@@ -120,13 +173,33 @@ impl Shared {
         }
         let clone = |stream: &TcpStream| stream.try_clone().expect("descriptors are left");
         self.streams.lock().expect("no holder panics").extend([clone(&near), clone(&far)]);
-        for (from, to) in [(clone(&near), clone(&far)), (far, near)] {
+        for (from, to, asks) in [(clone(&near), clone(&far), true), (far, near, false)] {
             let shared = self.clone();
-            std::thread::spawn(move || shared.pass(from, to));
+            std::thread::spawn(move || shared.pass(from, to, asks));
         }
     }
 
-    fn pass(&self, mut from: TcpStream, mut to: TcpStream) {
+    /// What becomes of these bytes of the proxy's: `None`, they pass; else the answers that they get, or an end.
+    fn spring(&self, bytes: &[u8]) -> Option<std::io::Result<Vec<u8>>> {
+        let mut ambush = self.ambush.lock().expect("no holder panics");
+        let Ambush { marker, deed } = ambush.as_mut()?;
+        let count = bytes.windows(marker.len()).filter(|window| window == marker).count();
+        if count == 0 {
+            return None;
+        }
+        let springs = match deed {
+            Deed::Cut(0) => return None,
+            Deed::Cut(times) => {
+                *times -= 1;
+                Err(std::io::ErrorKind::ConnectionReset.into())
+            }
+            Deed::Answer(reply) => Ok(reply.repeat(count)),
+        };
+        self.met.fetch_add(count, Ordering::SeqCst);
+        Some(springs)
+    }
+
+    fn pass(&self, mut from: TcpStream, mut to: TcpStream, asks: bool) {
         let mut buffer = [0; 64 << 10];
         while !self.stop.load(Ordering::SeqCst) {
             if self.stalled.load(Ordering::SeqCst) {
@@ -148,6 +221,12 @@ impl Shared {
             };
             while self.stalled.load(Ordering::SeqCst) && !self.stop.load(Ordering::SeqCst) {
                 std::thread::sleep(POLL);
+            }
+            std::thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::SeqCst)));
+            match if asks { self.spring(&buffer[..read]) } else { None } {
+                Some(Ok(answers)) if from.write_all(&answers).is_ok() => continue,
+                Some(_) => break,
+                None => {}
             }
             self.bytes.fetch_add(read as u64, Ordering::SeqCst);
             if to.write_all(&buffer[..read]).is_err() {

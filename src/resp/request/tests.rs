@@ -246,3 +246,13 @@ proptest! {
         prop_assert_eq!(pieces, whole);
     }
 }
+
+#[test]
+fn a_kept_request_is_read_again_only_when_it_is_whole() {
+    let kept = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
+    let scanner = RequestScanner::of_kept(kept).unwrap();
+    assert_eq!(scanner.request(kept).arg(1), b"k");
+    for broken in [&kept[..kept.len() - 1], b"*0\r\n", b"", b"*1\r\n+PING\r\n"] {
+        assert!(RequestScanner::of_kept(broken).is_none(), "{}", broken.escape_ascii());
+    }
+}

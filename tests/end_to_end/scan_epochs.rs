@@ -1,0 +1,113 @@
+//! Cursors of the SCAN family carry the epoch that they belong to, whatever the size of the reply and whatever becomes of
+//! the connection.
+
+use std::collections::BTreeSet;
+
+use crate::support::{Client, LONG, Proxy, ProxyOptions, Relay, Server, Value, eventually};
+
+/// A lone server behind a relay, and a proxy that has come to epoch 2 by the server's restart.
+fn second_epoch() -> (Server, Relay, Proxy) {
+    let mut server = Server::start();
+    let relay = Relay::to(server.address());
+    let proxy = ProxyOptions::new(&[relay.address()])
+        .set("health.timeout", "\"10s\"")
+        .set("health.busy_timeout", "\"20s\"")
+        .set("proxy.workers", "1")
+        .start();
+    server.restart();
+    eventually(LONG, "the epoch is 2", || {
+        let status = proxy.status();
+        status["epoch"] == 2 && status["writable"] == true
+    });
+    (server, relay, proxy)
+}
+
+fn fill(client: &mut Client, keys: usize) {
+    let script = "for i = 1, ARGV[1] do redis.call('SET', 'a key of some length ' .. i, i) end";
+    assert_eq!(client.cmd(&["EVAL", script, "0", &keys.to_string()]), Value::Nil);
+    let script = "for i = 1, ARGV[1] do redis.call('HSET', KEYS[1], 'a field of some length ' .. i, i) end";
+    assert_eq!(client.cmd(&["EVAL", script, "1", "h", &keys.to_string()]), Value::Nil);
+}
+
+/// Goes over everything; each reply's cursor is what the next call is given.
+#[track_caller]
+fn walk(client: &mut Client, words: &[&str], count: &str) -> BTreeSet<String> {
+    let mut seen = BTreeSet::new();
+    let mut cursor = "0".to_owned();
+    for _ in 0..100_000 {
+        let reply = client.cmd(&[words, &[&cursor, "COUNT", count]].concat());
+        assert_eq!(reply.error(), None, "{words:?} {cursor}");
+        seen.extend(reply.items()[1].items().iter().filter_map(Value::text));
+        cursor = reply.items()[0].text().expect("a cursor");
+        if cursor == "0" {
+            return seen;
+        }
+    }
+    panic!("{words:?} has no end");
+}
+
+#[test]
+fn the_cursor_of_a_large_reply_is_as_good_as_any() {
+    let (server, _relay, proxy) = second_epoch();
+    fill(&mut server.client(), 20_000);
+    let mut client = proxy.client();
+    assert_eq!(walk(&mut client, &["SCAN"], "5000").len(), 20_001);
+    assert_eq!(walk(&mut client, &["HSCAN", "h"], "5000").len(), 40_000);
+    assert_eq!(client.call("GET none"), Value::Nil, "replies are still in step");
+}
+
+#[test]
+fn a_scan_goes_on_over_a_connection_of_the_clients_own() {
+    let (server, _relay, proxy) = second_epoch();
+    fill(&mut server.client(), 20_000);
+    let mut client = Client::connect_resp3(proxy.address());
+    assert_eq!(client.call("CLIENT TRACKING ON"), Value::ok());
+    assert_eq!(walk(&mut client, &["SCAN"], "500").len(), 20_001);
+    assert_eq!(walk(&mut client, &["SCAN"], "5000").len(), 20_001);
+}
+
+#[test]
+fn a_lost_scan_is_sent_again_with_the_cursor_that_the_client_gave() {
+    let (server, relay, proxy) = second_epoch();
+    fill(&mut server.client(), 1_000);
+    let mut client = proxy.client();
+    let first = client.call("SCAN 0 COUNT 10");
+    let cursor = first.items()[0].text().expect("a cursor");
+    assert_ne!(cursor, "0");
+    let expected = client.cmd(&["SCAN", &cursor, "COUNT", "10"]);
+    relay.cut_at("SCAN", 1);
+    assert_eq!(client.cmd(&["SCAN", &cursor, "COUNT", "10"]), expected);
+    assert_eq!(relay.met(), 1);
+    assert_eq!(proxy.status()["epoch"], 2);
+}
+
+#[test]
+fn a_scan_that_ends_its_connection_twice_is_not_sent_a_third_time() {
+    let (_server, relay, proxy) = second_epoch();
+    let mut client = proxy.client();
+    relay.cut_at("HSCAN", usize::MAX);
+    let reply = client.call("HSCAN h 0");
+    let text = reply.error().expect("an error");
+    assert!(text.starts_with("TRYAGAIN request was in flight when node"), "{text}");
+    assert_eq!(relay.met(), 2);
+}
+
+#[test]
+fn a_cursor_of_another_epoch_is_refused_in_the_first_epoch_too() {
+    let server = Server::start();
+    fill(&mut server.client(), 1_000);
+    let proxy = Proxy::start(&[server.address()]);
+    assert_eq!(proxy.status()["epoch"], 1);
+    let mut client = proxy.client();
+    // Given out in epoch 42, before the record of epochs was lost.
+    let cursor = (7_u64 ^ (41 << 44)).to_string();
+    let text = "ERR cursor belongs to epoch 42 (now 1): start again from 0";
+    for words in [&["SCAN"][..], &["HSCAN", "h"]] {
+        let reply = client.cmd(&[words, &[&cursor]].concat());
+        assert_eq!(reply, Value::Error(text.to_owned()));
+    }
+    let replies = client.pipeline(&["MULTI", &format!("SCAN {cursor}"), "EXEC"]);
+    let refused = replies[2].items()[0].error().expect("an error");
+    assert!(refused.starts_with("ERR invalid cursor"), "{refused}");
+    assert_eq!(walk(&mut client, &["SCAN"], "100").len(), 1_001);
+}
