@@ -128,7 +128,8 @@ mod tests {
 
         net::moving::name_leads_to("data.test", [127, 0, 0, 2]);
         let accept = async {
-            let (mut stream, _) = new.accept().await.unwrap();
+            let accepted = timeout(std::time::Duration::from_secs(10), new.accept()).await;
+            let (mut stream, _) = accepted.expect("the new address is dialled").unwrap();
             stream.write_all(b"+OK\r\n").await.unwrap();
             stream
         };

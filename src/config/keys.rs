@@ -349,7 +349,7 @@ const READS: &[Key] = &[
             }),
         ),
         r#""session""#,
-        "session: a connection's reads see its own writes, at the primary until a replica has them; off: only while replies are owed. key, global: *Not yet.*",
+        "session: a connection's reads see its own writes, at the primary until a replica has them; off: only while replies are owed. key and global: not yet.",
     ),
     key(
         "max_staleness",

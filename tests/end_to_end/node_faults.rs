@@ -35,6 +35,9 @@ fn a_large_request_that_is_refused_is_not_executed_by_its_rest() {
     let proxy = ProxyOptions::new(&[server.address()]).set("failover.hold", "\"300ms\"").start();
     let mut client = proxy.client();
     server.kill9();
+    eventually(LONG, "requests are held", || {
+        proxy.http("GET", "/readyz").is_some_and(|(status, _)| status == 503)
+    });
     client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2097152\r\n");
     assert_eq!(client.read(), Value::Error(NOT_EXECUTED.to_owned()));
     client.send_raw(&vec![b'x'; 1 << 20]);

@@ -160,7 +160,8 @@ fn a_strict_policy_waits_for_a_replica_as_long_as_for_a_primary() {
     let start = Instant::now();
     let told = "TRYAGAIN no eligible replica for 1000 ms; command was not executed";
     assert_eq!(client.call("GET k"), Value::Error(told.to_owned()));
-    assert!(start.elapsed() >= Duration::from_millis(990), "{:?}", start.elapsed());
+    let waited = start.elapsed();
+    assert!(waited >= Duration::from_millis(990) && waited < Duration::from_secs(20), "{waited:?}");
     assert_eq!(client.call("SET k w"), Value::ok(), "writes go on");
     client.send(&["GET", "k"]);
     group.node(1).restart();

@@ -34,6 +34,25 @@ fn scan_in_steps(bytes: &[u8], cuts: &[usize], limits: &Limits) -> Found {
     Ok((Scan::Incomplete { at_least: wanted }, vec![]))
 }
 
+#[test]
+fn a_request_that_will_be_too_long_is_refused_by_the_header_that_says_so() {
+    let request = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$12\r\nhello, world\r\n";
+    let last_header = request.len() - b"hello, world\r\n".len();
+    let refused = |seen: &[u8], most: usize| {
+        let limits = Limits { max_request: most as u64, ..Limits::default() };
+        let cuts: Vec<usize> = (1..seen.len()).collect();
+        let found = scan_in_steps(seen, &cuts, &limits);
+        assert_eq!(found.is_err(), scan_in_steps(seen, &[], &limits).is_err(), "whole as in pieces");
+        found.is_err_and(|error| error == ProtocolError::RequestSize(most as u64))
+    };
+    assert!(!refused(request, request.len()));
+    assert!(refused(request, request.len() - 1));
+    assert!(refused(&request[..last_header], request.len() - 1), "before its last argument comes");
+    assert!(!refused(&request[..last_header - 1], request.len() - 1));
+    assert!(refused(b"*1000\r\n", 5_000) && !refused(b"*1000\r\n", 7_000), "by the number of its arguments");
+    assert!(refused(b"PING hello\r\n", 11) && !refused(b"PING hello\r\n", 12));
+}
+
 fn encoded(args: &[Vec<u8>]) -> Vec<u8> {
     let mut out = BytesMut::new();
     encode::command(&mut out, &args.iter().map(Vec::as_slice).collect::<Vec<_>>());
