@@ -44,6 +44,8 @@ pub(super) enum Local {
     Owned(Failure),
     /// CONFIG SET of a setting that Redhold owns, to this value: granted when it is the present one.
     Settings(Vec<u8>, Box<Failure>),
+    /// The session awaits this reply, an error too.
+    Session,
     /// The server would do it, which shared connections do not allow: it is unknown here.
     Unknown(Vec<u8>),
 }
@@ -59,7 +61,7 @@ pub(super) struct Asked {
 impl Local {
     /// Whether it stands in the place of an error as well.
     pub(super) fn replaces_errors(&self) -> bool {
-        matches!(self, Self::Owned(_))
+        matches!(self, Self::Owned(_) | Self::Session)
     }
 }
 
@@ -166,6 +168,10 @@ impl Connection {
                 drop(out);
                 self.session.said = *said;
                 self.register();
+            }
+            Local::Session => {
+                drop(out);
+                self.session_replied(reply);
             }
             Local::Refuse(refusal) => refusal.write(&mut out),
             Local::Say(said) => out.extend_from_slice(&said),

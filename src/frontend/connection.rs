@@ -75,7 +75,7 @@ impl Connection {
             reader,
             unread: BytesMut::new(),
             scanner: RequestScanner::default(),
-            limits: Limits::default(),
+            limits: Limits { authenticated: false, ..Limits::default() },
             ended: false,
             waits: false,
             primary: None,
@@ -118,6 +118,7 @@ impl Connection {
                     Step::Taken => Ok(len),
                     Step::Wait => Err(Step::Wait),
                 },
+                Err(error) if error.is_of_strangers() => Err(self.ask_admission(error)),
                 Err(error) => {
                     self.protocol_error(error);
                     Err(Step::Wait)
@@ -136,7 +137,7 @@ impl Connection {
     }
 
     /// Redis answers and closes; what it owes before that comes first.
-    fn protocol_error(&self, error: ProtocolError) {
+    pub(super) fn protocol_error(&self, error: ProtocolError) {
         if self.is_owed_nothing() {
             self.worker.metrics.error(ErrorKind::Protocol);
             error.write(&mut self.client.out.borrow_mut());

@@ -5,7 +5,7 @@ use std::time::Instant;
 use crate::backend::Pipeline;
 use crate::command::{Class, Effect, Lane, classify};
 use crate::error::Failure;
-use crate::resp::{Request, RequestScanner};
+use crate::resp::{Limits, Request, RequestScanner};
 use crate::routing::{Choice, Gate};
 use crate::topology::NodeId;
 
@@ -80,8 +80,19 @@ impl Connection {
         // What is sent again goes to the primary: the replica that lost it may be chosen until it is found dead.
         let first = dispatched.since.is_none();
         let spreadable = first && class.effect == Effect::Read && !class.row.spec().primary_only;
-        let pipeline =
+        let mut pipeline =
             if spreadable && self.may_spread() { self.read_pipeline() } else { self.primary_pipeline() };
+        if let Ok(Some(found)) = &pipeline
+            && let Some(error) = self.beyond_admission(found, &dispatched.request)
+        {
+            // A replica that wants a password does not answer for the primary.
+            pipeline = self.primary_pipeline();
+            if let Ok(Some(found)) = &pipeline
+                && self.beyond_admission(found, &dispatched.request).is_some()
+            {
+                return self.ask_first(dispatched, error);
+            }
+        }
         match pipeline {
             Ok(Some(pipeline)) => self.send_on(&pipeline, dispatched),
             Ok(None) => self.pin(dispatched),
@@ -205,7 +216,7 @@ impl Connection {
         match cursor::strip_request(&dispatched.request, epoch) {
             Ok(bytes) => {
                 let mut scanner = RequestScanner::default();
-                let limits = self.limits.clone();
+                let limits = Limits { authenticated: true, ..self.limits.clone() };
                 if scanner.scan(&bytes, &limits).is_err() {
                     return Step::Taken;
                 }

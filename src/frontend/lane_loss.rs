@@ -40,7 +40,10 @@ impl Connection {
                 redos.extend(taken.iter().map(|sent| parked_again(sent, waited, refused)));
             }
             Purpose::One { .. } | Purpose::Standing(_) => {
-                redos.extend(taken.iter().enumerate().map(|(at, sent)| self.fate(&lane, sent, at < written)));
+                // The proxy's own question is asked again when it matters.
+                let asked = |sent: &Sent| !(sent.is_of_session() && sent.request.is_empty());
+                let owed = taken.iter().enumerate().filter(|(_, sent)| asked(sent));
+                redos.extend(owed.map(|(at, sent)| self.fate(&lane, sent, at < written)));
             }
             Purpose::Silent(_) => {}
             Purpose::Transaction { transaction, clean } => {

@@ -219,8 +219,12 @@ impl Connection {
             }
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(DialError::Refused(error))) => {
-                for _ in 0..lane.sent.len() {
-                    self.client.out.borrow_mut().extend_from_slice(&error);
+                for sent in &lane.sent {
+                    if sent.is_of_session() {
+                        self.session_replied(&error);
+                    } else {
+                        self.client.out.borrow_mut().extend_from_slice(&error);
+                    }
                 }
                 return true;
             }

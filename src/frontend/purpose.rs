@@ -320,6 +320,13 @@ pub(super) struct Sent {
     pub(super) local: Option<Box<Local>>,
 }
 
+impl Sent {
+    /// Its reply decides who the client is.
+    pub(super) fn is_of_session(&self) -> bool {
+        matches!(self.local.as_deref(), Some(Local::Session))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::BARRIER;

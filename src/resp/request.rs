@@ -311,6 +311,19 @@ impl<'a> Request<'a> {
         self.inline
     }
 
+    /// What a server would say to it as a multibulk request of a client that has yet to authenticate, before it looks
+    /// at the command.
+    #[inline]
+    pub fn beyond_unauthenticated(&self) -> Option<ProtocolError> {
+        if self.args.len() as u64 > Limits::UNAUTHENTICATED_ARGS {
+            return Some(ProtocolError::UnauthenticatedMultibulk);
+        }
+        let most = Limits::UNAUTHENTICATED_BULK as usize;
+        // Only a request that is longer than an argument may be can have such an argument.
+        let long = self.bytes.len() > most && self.args.iter().any(|span| span.end - span.start > most);
+        long.then_some(ProtocolError::UnauthenticatedBulk)
+    }
+
     /// `raw()` is a multibulk request that any server reads alike: it may go on a shared connection as it is.
     /// Otherwise [`Request::write_multibulk`] makes it so.
     pub fn is_strict(&self) -> bool {

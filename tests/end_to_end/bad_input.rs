@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Group, LONG, ProxyOptions, ServerOptions, Value, eventually};
-use crate::target::{Target, Way, both_ways, direct_only};
+use crate::support::{Client, Group, LONG, ProxyOptions, Value, eventually};
+use crate::target::{Target, Way, both_ways};
 use crate::witness::Witness;
 
 both_ways!(
@@ -14,8 +14,6 @@ both_ways!(
     a_script_of_two_seconds,
     a_pause_that_a_client_ordered,
 );
-
-direct_only!(strangers_may_send_only_small_requests,);
 
 fn malformed_frames_are_refused_in_redis_words(way: Way) {
     let target = Target::new(way, 0);
@@ -41,19 +39,6 @@ fn malformed_frames_are_refused_in_redis_words(way: Way) {
         assert_eq!(answer, format!("-ERR Protocol error: {words}\r\n"), "{:.40}", bytes);
     }
     witness.finish();
-}
-
-fn strangers_may_send_only_small_requests(way: Way) {
-    let target = Target::with_password(way, &ServerOptions::default().set("requirepass", "sesame"), "sesame");
-    for (bytes, words) in [
-        ("*100\r\n", "unauthenticated multibulk length"),
-        ("*2\r\n$4\r\nAUTH\r\n$20000\r\n", "unauthenticated bulk length"),
-    ] {
-        let mut client = target.client();
-        client.send_raw(bytes.as_bytes());
-        let answer = String::from_utf8_lossy(&client.read_to_close()).into_owned();
-        assert_eq!(answer, format!("-ERR Protocol error: {words}\r\n"));
-    }
 }
 
 fn http_is_turned_away(way: Way) {

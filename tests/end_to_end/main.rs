@@ -19,6 +19,7 @@ mod primary_only;
 mod proxy_command;
 mod pubsub;
 mod shared_connection;
+mod strangers;
 mod target;
 mod transactions;
 mod witness;

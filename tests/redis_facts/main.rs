@@ -13,4 +13,5 @@ mod pause;
 mod replication;
 mod scan;
 mod sessions;
+mod strangers;
 mod transactions;
