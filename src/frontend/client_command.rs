@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::error::Failure;
 use crate::resp::{self, Request, encode};
-use crate::session::{Greeting, Kill, ListFilter, Refusal, Unblock};
+use crate::session::{Kill, ListFilter, Names, Refusal, Unblock};
 
 use super::connection::Connection;
 
@@ -35,7 +35,7 @@ pub(super) enum Local {
     /// CLIENT GETNAME.
     Name,
     /// CLIENT SETNAME, SETINFO: this is what the client has said from now on. The server's reply is handed on.
-    Says(Box<Greeting>),
+    Says(Box<Names>),
     /// The arguments are wrong.
     Refuse(Refusal),
     /// PROXY: nothing changes, this is the answer.
@@ -90,7 +90,7 @@ impl Connection {
             local,
         };
         let said = &self.session.said;
-        let judged = |said: Greeting, judgement: Result<(), Refusal>| {
+        let judged = |said: Names, judgement: Result<(), Refusal>| {
             Some(judgement.map_or_else(Local::Refuse, |()| Local::Says(Box::new(said))))
         };
         match word.to_ascii_lowercase().as_slice() {

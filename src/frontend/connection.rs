@@ -309,7 +309,7 @@ impl Connection {
         client.live.buffers(self.unread.len(), client.out.borrow().len());
         if self.pinned.is_some() || self.shown {
             self.shown = self.pinned.is_some();
-            client.live.hold(self.pinned.as_ref().map_or_else(Held::default, |lane| lane.purpose.shown()));
+            client.live.hold(self.pinned.as_ref().map_or_else(Held::default, |lane| lane.shown()));
         }
     }
 

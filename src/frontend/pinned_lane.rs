@@ -13,13 +13,14 @@ use crate::command::{Effect, Lane};
 use crate::error::Failure;
 use crate::resp::{self, Value, encode};
 use crate::routing::Choice;
+use crate::session::Names;
 
 use super::connection::{Connection, Step};
 use super::cursor;
 use super::dispatch::{Dispatched, Held};
-use super::lane::{Counted, Line, PinnedLane};
+use super::lane::{Counted, Line, PinnedLane, Swallowed};
 use super::monitor_line;
-use super::purpose::{After, BARRIER, Purpose, Verdict};
+use super::purpose::{After, BARRIER, Purpose, Sent, Verdict};
 
 /// With this much unwritten output of the client its pinned connection is not read: the node feels the slow reader.
 const OUTPUT_PAUSE: usize = 256 << 10;
@@ -79,7 +80,7 @@ impl Connection {
                 pinned.server_id().inspect(|id| self.client.live.park(*id));
             }
             _ => {
-                lane.asks_id = true;
+                lane.asks_id = Some(lane.swallow);
                 lane.swallow += 1;
                 lane.write(ASK_ID);
             }
@@ -97,14 +98,17 @@ impl Connection {
         let Some(counted) = Counted::take(&worker.shared, pinned_max) else {
             return Err(self.answer_failure(&Failure::NoConnection { pinned_max }));
         };
-        let line = match worker.take_idle(&target) {
-            Some(pinned) => Line::Open(Box::new(pinned)),
-            None => self.dial(&target, Vec::new()),
+        let names = &self.session.said;
+        let (line, told) = match worker.take_idle(&target, names) {
+            Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
+            None => (self.dial(&target, Vec::new()), Names::default()),
         };
         worker.watch(&self.client);
         worker.unhold(&self.client);
         let since = since.unwrap_or_else(|| worker.now());
-        Ok(Box::new(PinnedLane::new(line, target, purpose, since, counted)))
+        let mut lane = PinnedLane::new(line, target, purpose, since, counted).known_as(told);
+        lane.introduce(names);
+        Ok(Box::new(lane))
     }
 
     /// Where a connection of this client's own would lead now; `None` while writes are held.
@@ -139,7 +143,30 @@ impl Connection {
             self.pinned = None;
             return self.session_command(dispatched);
         }
+        if !self.may_change_purpose(dispatched) {
+            return Step::Wait;
+        }
         self.send_pinned(dispatched)
+    }
+
+    /// On a connection that the client keeps for what stands there, what it does next may have a purpose of its own. False
+    /// while replies to what came before are owed.
+    fn may_change_purpose(&mut self, dispatched: &Dispatched<'_>) -> bool {
+        let Some(mut lane) = self.pinned.take() else { return true };
+        let lanes = [Lane::Transaction, Lane::Blocking, Lane::Subscribe];
+        let changes = matches!(lane.purpose, Purpose::Standing)
+            && lane.modes.is_loud()
+            && lanes.contains(&dispatched.class.lane);
+        let may = !changes || lane.is_owed_nothing();
+        if changes && may {
+            lane.purpose = Purpose::of(&dispatched.class, &dispatched.request);
+            lane.since = dispatched.since.unwrap_or_else(|| self.worker.now());
+            if matches!(lane.purpose, Purpose::Blocking) {
+                self.park(&mut lane);
+            }
+        }
+        self.pinned = Some(lane);
+        may
     }
 
     fn send_pinned(&mut self, dispatched: &Dispatched<'_>) -> Step {
@@ -174,8 +201,16 @@ impl Connection {
         {
             return Step::Wait;
         }
+        let spec = class.row.spec();
+        let answered = match lane.purpose {
+            Purpose::Standing => lane.modes.on_request(spec, request),
+            _ => {
+                lane.modes.touch(spec);
+                true
+            }
+        };
         match lane.purpose.on_request(class, request, &bytes) {
-            Some(answered) => {
+            Some(()) => {
                 if answered {
                     lane.owe(&bytes, class.row, *resent);
                     if let (Some(local), Some(sent)) = (local, lane.sent.back_mut()) {
@@ -236,7 +271,7 @@ impl Connection {
         match self.relay(&mut lane, cx) {
             Err(Ended::Lost) => self.lane_lost(lane, false),
             Err(Ended::Refused) => self.lane_lost(lane, true),
-            Err(Ended::Doomed) => self.client.doom("a subscription could not be moved to the new primary"),
+            Err(Ended::Doomed) => self.client.doom("what it held could not be set up on the new primary"),
             Ok(moved) => {
                 self.settle_lane(lane);
                 return moved;
@@ -288,19 +323,19 @@ impl Connection {
             return Ok(());
         }
         if lane.swallow > 0 && kind != b'>' {
-            lane.swallow -= u32::from(last);
-            if last && std::mem::take(&mut lane.asks_id) {
-                self.id_answered(lane, bytes);
-            }
-            return Ok(());
+            return if last { self.take_own(lane, kind, bytes) } else { Ok(()) };
         }
         let (proto, epoch) = (self.session.identity.proto, lane.target.epoch);
         if self.is_refused_parked(lane, bytes) {
             return Err(Ended::Refused);
         }
-        let mut verdict = lane.purpose.on_frame(kind, bytes, last, proto, epoch);
+        let mut verdict = if lane.modes.watches() && monitor_line::is_line(bytes) {
+            Verdict::Extra
+        } else {
+            lane.purpose.on_frame(kind, bytes, last, proto, epoch)
+        };
         if verdict == Verdict::Extra
-            && lane.purpose.watches()
+            && lane.modes.watches()
             && monitor_line::is_redholds(bytes, |address| self.worker.shared.marks.is_own(address))
         {
             verdict = Verdict::Drop;
@@ -345,6 +380,16 @@ impl Connection {
         Ok(())
     }
 
+    /// A whole reply to a request of the proxy's own.
+    fn take_own(&self, lane: &mut PinnedLane, kind: u8, reply: &[u8]) -> Result<(), Ended> {
+        match lane.swallowed(kind == b'-') {
+            Swallowed::Id => self.id_answered(lane, reply),
+            Swallowed::Refusal => return Err(Ended::Doomed),
+            Swallowed::Other => {}
+        }
+        Ok(())
+    }
+
     /// The server said how it calls the connection, or refused to.
     fn id_answered(&self, lane: &mut PinnedLane, reply: &[u8]) {
         let Ok(Some((Value::Integer(id), _))) = resp::decode(reply) else { return };
@@ -368,10 +413,15 @@ impl Connection {
     /// Strikes the oldest request off; a SELECT that was executed beside a transaction moves the session.
     fn replied(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
         let Some(sent) = lane.sent.pop_front() else { return };
-        if reply == b"+OK\r\n" {
-            self.worker.note_pause(lane.target.node, &sent);
+        if reply != b"+OK\r\n" {
+            return;
         }
-        if sent.row.spec().name == "select" && reply == b"+OK\r\n" {
+        self.worker.note_pause(lane.target.node, &sent);
+        lane.modes.on_accepted(sent.row.spec(), &sent.request);
+        if matches!(sent.row.spec().name, "client|setname" | "client|setinfo") {
+            self.named(lane, &sent);
+        }
+        if sent.row.spec().name == "select" {
             let word = cursor::nth_word(&sent.request, 1);
             if let Some(db) = word.as_deref().and_then(crate::session::parse_db) {
                 self.database_changed(db);
@@ -379,6 +429,20 @@ impl Connection {
                     *clean = false;
                 }
             }
+        }
+    }
+
+    /// The client has said on the connection who it is, and the server has agreed.
+    fn named(&mut self, lane: &mut PinnedLane, sent: &Sent) {
+        let said = &mut self.session.said;
+        let word = |index: usize| cursor::nth_word(&sent.request, index).unwrap_or_default();
+        let judged = match sent.row.spec().name {
+            "client|setname" => said.set_name(&word(2)),
+            _ => said.set_info(&word(2), &word(3)),
+        };
+        if judged.is_ok() {
+            lane.note_names(said);
+            self.register();
         }
     }
 
@@ -423,8 +487,13 @@ impl Connection {
             self.pinned = Some(lane);
             return;
         }
-        match lane.purpose.after() {
-            After::Stays => self.pinned = Some(lane),
+        match lane.after() {
+            After::Stays => {
+                if lane.purpose.after() != After::Stays {
+                    lane.purpose = Purpose::Standing;
+                }
+                self.pinned = Some(lane);
+            }
             After::Closes => {}
             After::Returns => {
                 if let Line::Open(mut pinned) = lane.take_line()
@@ -432,7 +501,7 @@ impl Connection {
                     && !told
                 {
                     lane.server_id.into_iter().for_each(|id| pinned.note_server_id(id));
-                    self.worker.give_idle(*pinned);
+                    self.worker.give_idle(*pinned, lane.names().clone());
                 }
             }
         }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::backend::{Identity, Login};
 use crate::resp::{Limits, RequestScanner, encode};
-use crate::session::{self, Greeting, Hello};
+use crate::session::{self, Hello, Names};
 
 use super::admission::Admission;
 use super::client::Special;
@@ -24,7 +24,7 @@ use super::registry::Said;
 pub(super) struct Session {
     pub(super) identity: Identity,
     /// Name and library. User, dialect and database are those of `identity`.
-    pub(super) said: Greeting,
+    pub(super) said: Names,
     /// Epoch under which its last write was sent; 0: it wrote nothing.
     pub(super) wrote_in: u64,
     /// The server has answered this identity with something else than `-NOAUTH`.
@@ -54,7 +54,7 @@ impl Session {
     pub(super) fn new() -> Self {
         Self {
             identity: Identity::fresh(),
-            said: Greeting::default(),
+            said: Names::default(),
             wrote_in: 0,
             admitted: false,
             pending: None,
@@ -131,7 +131,7 @@ impl Connection {
         let mut identity = self.session.identity.clone();
         identity.proto = hello.proto.unwrap_or(identity.proto);
         if let Some(given) = &hello.login {
-            identity.login = login(Some(given.user_name()), given.secret.expose());
+            identity.login = login(Some(&given.user), &given.secret);
         }
         let name = hello.name.take();
         let mut bytes = BytesMut::new();

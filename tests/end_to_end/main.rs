@@ -14,6 +14,7 @@ mod identity;
 mod kit;
 mod monitor;
 mod node_faults;
+mod own_connection;
 mod owned;
 mod primary_only;
 mod proxy_command;
