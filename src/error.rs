@@ -46,6 +46,11 @@ pub enum Failure {
     },
     /// A request of a mebibyte or more, which is not kept, was cut before its last byte was sent. Not executed.
     LargeCut,
+    /// A request of a mebibyte or more of a kind that Redhold answers itself or has to keep. Not executed.
+    TooLarge {
+        /// Upper case name.
+        command: String,
+    },
     /// A transaction lost before EXEC was sent. Nothing of it was executed.
     TransactionLost {
         /// Why it could not be played again.
@@ -93,6 +98,9 @@ impl std::fmt::Display for Failure {
             Self::LargeCut => f.write_str(
                 "TRYAGAIN connection to the primary lost while a large request was sent; it was not executed",
             ),
+            Self::TooLarge { command } => {
+                write!(f, "ERR {command} is not taken by Redhold in a request of 1 MiB or more; not executed")
+            }
             Self::TransactionLost { reason } => {
                 write!(f, "EXECABORT Transaction discarded: {reason}; not executed")
             }

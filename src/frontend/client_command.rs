@@ -14,6 +14,7 @@ use crate::resp::{self, Request, encode};
 use crate::session::{Kill, ListFilter, Names, Refusal, Unblock};
 
 use super::connection::Connection;
+use super::cursor;
 
 /// An id that no client of a server has.
 const NOBODY: &[u8] = b"9223372036854775807";
@@ -44,6 +45,8 @@ pub(super) enum Local {
     Owned(Failure),
     /// CONFIG SET of a setting that Redhold owns, to this value: granted when it is the present one.
     Settings(Vec<u8>, Box<Failure>),
+    /// A cursor of another epoch, sent so that the server refuses it. Said in place of that refusal.
+    Stale(Failure),
     /// The session awaits this reply, an error too.
     Session,
     /// The server would do it, which shared connections do not allow: it is unknown here.
@@ -61,7 +64,7 @@ pub(super) struct Asked {
 impl Local {
     /// Whether it stands in the place of an error as well.
     pub(super) fn replaces_errors(&self) -> bool {
-        matches!(self, Self::Owned(_) | Self::Session)
+        matches!(self, Self::Owned(_) | Self::Stale(_) | Self::Session)
     }
 }
 
@@ -169,6 +172,11 @@ impl Connection {
                 self.session.said = *said;
                 self.register();
             }
+            Local::Stale(failure) if cursor::is_refused(reply) => {
+                drop(out);
+                self.client.fail(&failure);
+            }
+            Local::Stale(_) => out.extend_from_slice(reply),
             Local::Session => {
                 drop(out);
                 self.session_replied(reply);

@@ -14,7 +14,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 
 use crate::backend::Pipeline;
-use crate::resp::{Limits, ProtocolError, RequestScanner, Scan};
+use crate::resp::{Limits, ProtocolError, RequestScanner, RequestTail, Scan};
 use crate::telemetry::{Direction, ErrorKind, Side};
 
 use super::client::{Client, ClientRef};
@@ -45,6 +45,8 @@ pub(super) struct Connection {
     unread: BytesMut,
     pub(super) scanner: RequestScanner,
     pub(super) limits: Limits,
+    /// The rest of a large request that was refused: read and dropped.
+    pub(super) dropping: Option<RequestTail>,
     /// The client sends no more.
     ended: bool,
     /// The next request can not be served yet.
@@ -76,6 +78,7 @@ impl Connection {
             unread: BytesMut::new(),
             scanner: RequestScanner::default(),
             limits: Limits { authenticated: false, ..Limits::default() },
+            dropping: None,
             ended: false,
             waits: false,
             primary: None,
@@ -107,7 +110,7 @@ impl Connection {
             let step = match scanner.scan(rest, &self.limits) {
                 Ok(Scan::Incomplete { .. }) => {
                     let step = self.dispatch_partial(&scanner, rest);
-                    if self.is_streaming() {
+                    if self.is_streaming() || self.dropping.is_some() {
                         return (bytes.len(), step);
                     }
                     self.scanner = scanner;

@@ -12,6 +12,7 @@ use crate::topology::NodeId;
 use super::client::{ClientRef, Special};
 use super::connection::{Connection, Step};
 use super::cursor;
+use super::large::Way;
 
 /// Requests from this size on are streamed on a connection of their own.
 pub(super) const LARGE: u64 = 1 << 20;
@@ -40,7 +41,12 @@ impl Connection {
             return self.dispatch_pinned(&dispatched);
         }
         if request.raw().len() as u64 >= LARGE {
-            return self.pin(&dispatched);
+            match Way::of(&class, request, true) {
+                Way::Streams => return self.pin(&dispatched),
+                Way::Refused(failure) => return self.answer_failure(&failure),
+                // As it would be were it small.
+                Way::Owned(_) | Way::Quits | Way::Web => {}
+            }
         }
         match class.lane {
             Lane::Shared => self.send_shared(&dispatched),
@@ -66,12 +72,12 @@ impl Connection {
         }
     }
 
-    /// A request whose end has not arrived: one that will be large is streamed from here on.
+    /// A request whose end has not arrived: one that will be large is judged and streamed from here on.
     pub(super) fn dispatch_partial(&mut self, scanner: &RequestScanner, bytes: &[u8]) -> Step {
         if scanner.known_len() < LARGE || self.pinned.is_some() {
             return Step::Taken;
         }
-        self.stream_large(scanner, bytes)
+        self.dispatch_large(scanner, bytes)
     }
 
     /// Sends on a shared pipeline.
@@ -267,7 +273,7 @@ impl Connection {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held;
 
-fn is_http(request: &Request<'_>) -> bool {
+pub(super) fn is_http(request: &Request<'_>) -> bool {
     let name = request.name();
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }

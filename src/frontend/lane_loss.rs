@@ -10,6 +10,7 @@ use crate::routing::Gate;
 use crate::session;
 
 use super::connection::Connection;
+use super::cursor;
 use super::lane::{Line, PinnedLane};
 use super::parked;
 use super::pinned_lane::nobody;
@@ -130,7 +131,14 @@ impl Connection {
         let target = self.primary_target();
         let reopened = match target {
             Some(target) if !(paused && target.epoch == lane.target.epoch) => {
-                if let Line::Waiting(waiting) = lane.take_line() {
+                if let Line::Waiting(mut waiting) = lane.take_line() {
+                    let of = lane.target.epoch;
+                    if let Purpose::Transaction { transaction, .. } = &mut lane.purpose
+                        && target.epoch != of
+                    {
+                        transaction.spoil(of, |requests| cursor::spoil(requests, of));
+                        waiting = cursor::spoil(&waiting, of);
+                    }
                     lane.line = self.dial(&target, waiting);
                 }
                 lane.target = target;

@@ -38,7 +38,7 @@ impl Connection {
     }
 }
 
-fn refusal(request: &Request<'_>) -> Failure {
+pub(super) fn refusal(request: &Request<'_>) -> Failure {
     let upper = |index: usize| String::from_utf8_lossy(request.arg(index)).to_ascii_uppercase();
     let name = upper(0);
     if name != "CONFIG" {

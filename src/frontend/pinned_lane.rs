@@ -15,6 +15,7 @@ use crate::resp::{self, Value, encode};
 use crate::routing::Choice;
 use crate::session::Names;
 
+use super::client_command::Local;
 use super::connection::{Connection, Step};
 use super::cursor;
 use super::dispatch::{Dispatched, Held};
@@ -178,12 +179,15 @@ impl Connection {
         let asked = (class.lane == Lane::Clients && !queueing).then(|| self.client_asked(request));
         let asked = asked.or_else(|| self.owned_asked(dispatched));
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
-        let mut bytes = BytesMut::new();
+        let (mut bytes, mut stale) = (BytesMut::new(), None);
         if class.lane == Lane::Scan && cursor::stamp(lane.target.epoch) != 0 {
             match cursor::strip_request(request, lane.target.epoch) {
                 Ok(stripped) => bytes = stripped,
                 // Refused by the server in its place among the replies, EXEC's too: it is no number.
-                Err(of) => cursor::replace(request, format!("cursor-of-epoch-{of}").as_bytes(), &mut bytes),
+                Err(of) => {
+                    cursor::refuse(request, of, &mut bytes);
+                    stale = Some(of);
+                }
             }
         } else {
             request.write_multibulk(&mut bytes);
@@ -195,6 +199,10 @@ impl Connection {
             local = asked.local.map(Box::new);
         }
         let bytes = bytes.freeze();
+        if let Some(of) = stale.filter(|_| !queueing) {
+            original = Some(bytes.clone());
+            local = Some(Box::new(Local::Stale(Failure::Cursor { of, now: lane.target.epoch })));
+        }
         // Behind EXEC and DISCARD nothing is sent before their reply: what follows may belong elsewhere.
         if let (Purpose::Transaction { .. }, Some(last)) = (&lane.purpose, lane.sent.back())
             && matches!(last.row.spec().name, "exec" | "discard")
@@ -209,7 +217,7 @@ impl Connection {
                 true
             }
         };
-        match lane.purpose.on_request(class, request, &bytes) {
+        match lane.purpose.on_request(class, request, &bytes, stale) {
             Some(()) => {
                 if answered {
                     lane.owe(&bytes, class.row, *resent);
@@ -364,8 +372,8 @@ impl Connection {
                 out.extend_from_slice(&instead);
                 lane.sent.pop_front();
             }
-            Verdict::Executed(database) => {
-                out.extend_from_slice(bytes);
+            Verdict::Executed(database, instead) => {
+                out.extend_from_slice(instead.as_deref().unwrap_or(bytes));
                 drop(out);
                 if last {
                     lane.sent.pop_front();

@@ -52,8 +52,8 @@ pub(super) enum Verdict {
     Drop,
     /// The client gets these bytes in place of the reply.
     Instead(Vec<u8>),
-    /// EXEC's reply, after which the session's database is this one.
-    Executed(Option<u32>),
+    /// EXEC's reply, after which the session's database is this one; with what the client gets in its place.
+    Executed(Option<u32>, Option<Vec<u8>>),
     /// The node refused what it would have to execute as primary: the connection is given up.
     PlayAgain,
     /// What the client held can not be held here.
@@ -96,12 +96,19 @@ impl Purpose {
     }
 
     /// Notes a request that is about to be sent. `None`: it must not be sent, and [`Self::unsent_answer`] has its reply
-    /// once nothing is owed.
-    pub(super) fn on_request(&mut self, class: &Class, request: &Request<'_>, bytes: &[u8]) -> Option<()> {
+    /// once nothing is owed. `stale`: the epoch of its cursor, which is not the present one.
+    pub(super) fn on_request(
+        &mut self,
+        class: &Class,
+        request: &Request<'_>,
+        bytes: &[u8],
+        stale: Option<u64>,
+    ) -> Option<()> {
         match self {
             Self::One { .. } | Self::Blocking | Self::Wait { .. } | Self::Large | Self::Standing => Some(()),
             Self::Transaction { transaction, clean } => {
                 let word = Word::of(class.row.spec(), (request.len() > 1).then(|| request.arg(1)));
+                let word = stale.map_or(word, Word::Stale);
                 *clean &= word != Word::Stateful || transaction.is_queueing();
                 match transaction.on_request(word, bytes) {
                     session::Send::Forward => Some(()),
@@ -154,10 +161,11 @@ impl Purpose {
                 }
                 session::Step::Executed(executed) => {
                     *clean &= !executed.stateful && executed.database.is_none();
-                    if whole && !executed.scans.is_empty() && cursor::stamp(epoch) != 0 {
-                        return Verdict::Instead(cursor::stamp_elements(frame, &executed.scans, epoch));
-                    }
-                    Verdict::Executed(executed.database)
+                    let (scans, stale) = (&executed.scans, &executed.stale);
+                    let scanned = !stale.is_empty() || (!scans.is_empty() && cursor::stamp(epoch) != 0);
+                    let instead =
+                        (whole && scanned).then(|| cursor::stamp_elements(frame, scans, stale, epoch));
+                    Verdict::Executed(executed.database, instead)
                 }
             },
             _ => Verdict::Reply,

@@ -97,6 +97,11 @@ impl RequestScanner {
         self.request(buf)
     }
 
+    /// While `Incomplete`: the announced length of the first argument that is not whole, once its header has been read.
+    pub fn next_len(&self) -> Option<u64> {
+        self.body
+    }
+
     /// Least length of the whole request in bytes, by what its headers have announced so far.
     pub fn known_len(&self) -> u64 {
         let body = self.body.map_or(0, |len| len + 2);

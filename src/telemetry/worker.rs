@@ -75,7 +75,9 @@ impl From<&Failure> for ErrorKind {
             Failure::Ambiguous { .. } => Self::Ambiguous,
             Failure::InFlightAtDeath { .. } => Self::InFlightAtDeath,
             Failure::NoConnection { .. } => Self::NoConnection,
-            Failure::Managed { .. } | Failure::ManagedSetting { .. } => Self::Managed,
+            Failure::TooLarge { .. } | Failure::Managed { .. } | Failure::ManagedSetting { .. } => {
+                Self::Managed
+            }
             Failure::Cursor { .. } => Self::Cursor,
             Failure::TransactionLost { .. } => Self::TransactionLost,
             Failure::LargeCut => Self::LargeCut,

@@ -12,6 +12,7 @@ mod failover;
 mod failover_sessions;
 mod identity;
 mod kit;
+mod large_requests;
 mod monitor;
 mod node_faults;
 mod own_connection;
