@@ -139,7 +139,8 @@ fn all_that_stands_is_set_up_again_on_the_next_primary() {
     let flags =
         info.get("flags").map(|flags| flags.items().iter().filter_map(Value::text).collect::<Vec<_>>());
     let mut flags = flags.expect("flags");
-    (flags.sort(), expected.sort_unstable());
+    flags.sort();
+    expected.sort_unstable();
     assert_eq!(flags, expected);
     assert_eq!(client.call("CLIENT GETREDIR"), Value::Int(0));
     client.pipeline(&["CLIENT CACHING YES", "GET k"]);
