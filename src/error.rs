@@ -64,6 +64,11 @@ pub enum Failure {
     /// A request that was kept to be sent can not be read any more: a fault of the proxy. It stands in the place of a
     /// reply, because without one every later reply would be taken for another request's.
     Unreadable,
+    /// A request of a mebibyte or more of a kind that Redhold answers itself or has to keep. Not executed.
+    TooLarge {
+        /// Upper case name.
+        command: String,
+    },
     /// A transaction lost before EXEC was sent. Nothing of it was executed.
     TransactionLost {
         /// Why it could not be played again.
@@ -127,6 +132,9 @@ impl std::fmt::Display for Failure {
                 "TRYAGAIN connection to the primary lost while a large request was sent; it was not executed",
             ),
             Self::Unreadable => f.write_str("ERR the proxy can not read a request that it kept, not sent"),
+            Self::TooLarge { command } => {
+                write!(f, "ERR {command} is not taken by Redhold in a request of 1 MiB or more; not executed")
+            }
             Self::TransactionLost { reason } => {
                 write!(f, "EXECABORT Transaction discarded: {reason}; not executed")
             }

@@ -28,29 +28,36 @@ impl From<io::Error> for DialError {
     }
 }
 
-/// Connects to `address`, performs the greeting of `identity`, and returns the stream at a reply boundary.
+/// A connection at a reply boundary.
+#[derive(Debug)]
+pub struct Dialled {
+    /// Its socket.
+    pub stream: TcpStream,
+    /// False: the node answers it with `-NOAUTH`. What a server once admitted it admits for life.
+    pub admitted: bool,
+}
+
+/// Connects to `address` and performs the greeting of `identity`.
 ///
 /// # Errors
 /// See [`DialError`]; both within twice `settings.connect_timeout`.
-pub async fn dial(
-    address: &Address,
-    identity: &Identity,
-    settings: &Settings,
-) -> Result<TcpStream, DialError> {
+pub async fn dial(address: &Address, identity: &Identity, settings: &Settings) -> Result<Dialled, DialError> {
     let mut stream =
         net::connect(&address.host, address.port, settings.connect_timeout, &settings.sockets()).await?;
     let greeting = greet(&mut stream, identity);
     match timeout(settings.connect_timeout, greeting).await {
-        Ok(Ok(())) => Ok(stream),
+        Ok(Ok(admitted)) => Ok(Dialled { stream, admitted }),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no reply to the greeting").into()),
     }
 }
 
-async fn greet(stream: &mut TcpStream, identity: &Identity) -> Result<(), DialError> {
+/// Whether the node serves this identity.
+async fn greet(stream: &mut TcpStream, identity: &Identity) -> Result<bool, DialError> {
     let (request, required) = identity.greeting();
     stream.write_all(&request).await?;
     let mut buffer = BytesMut::with_capacity(1024);
+    let mut admitted = true;
     for must in required {
         let reply = next_reply(stream, &mut buffer).await?;
         if is_no_judgement(&reply) {
@@ -60,8 +67,9 @@ async fn greet(stream: &mut TcpStream, identity: &Identity) -> Result<(), DialEr
         if must && reply.first() == Some(&b'-') {
             return Err(DialError::Refused(reply));
         }
+        admitted &= !reply.starts_with(b"-NOAUTH ");
     }
-    if buffer.is_empty() { Ok(()) } else { Err(garbage().into()) }
+    if buffer.is_empty() { Ok(admitted) } else { Err(garbage().into()) }
 }
 
 /// The node's state, not the identity, is why nothing can be opened now: another attempt may succeed.
@@ -120,7 +128,7 @@ mod tests {
         let identity = Identity { login: None, proto: Proto::Resp2, db: 0 };
         let settings = Settings { timeout: std::time::Duration::from_secs(3), ..Settings::default() };
         net::moving::name_leads_to("data.test", [127, 0, 0, 1]);
-        let stream = dial(&address, &identity, &settings).await.unwrap();
+        let stream = dial(&address, &identity, &settings).await.unwrap().stream;
         let socket = socket2::SockRef::from(&stream);
         assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), settings.timeout);
@@ -134,18 +142,23 @@ mod tests {
             stream
         };
         let (dialled, _accepted) = tokio::join!(dial(&address, &identity, &settings), accept);
-        assert_eq!(dialled.unwrap().peer_addr().unwrap(), new.local_addr().unwrap());
+        assert_eq!(dialled.unwrap().stream.peer_addr().unwrap(), new.local_addr().unwrap());
     }
 
-    async fn outcome(says: &'static [u8], db: u32) -> Result<TcpStream, DialError> {
+    async fn outcome(says: &'static [u8], db: u32) -> Result<Dialled, DialError> {
         let identity = Identity { login: None, proto: Proto::Resp2, db };
         dial(&node(says).await, &identity, &Settings::default()).await
     }
 
     #[tokio::test]
     async fn a_refusal_of_what_is_optional_opens_all_the_same() {
-        outcome(b"-ERR unknown subcommand\r\n", 0).await.unwrap();
+        assert!(outcome(b"-ERR unknown subcommand\r\n", 0).await.unwrap().admitted);
         outcome(b"+OK\r\n-ERR unknown subcommand\r\n", 3).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_has_to_authenticate_is_connected_and_known() {
+        assert!(!outcome(b"-NOAUTH Authentication required.\r\n", 0).await.unwrap().admitted);
     }
 
     #[tokio::test]

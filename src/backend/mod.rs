@@ -15,7 +15,7 @@ mod settings;
 mod task;
 
 pub use caller::{Caller, Unanswered};
-pub use dial::{DialError, dial};
+pub use dial::{DialError, Dialled, dial};
 pub use identity::{Identity, Login};
 pub use pinned::{Piece, Pinned};
 pub use pipeline::{Pipeline, Surroundings, Target, first_len};

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::resp::{Fed, ReplyScanner};
 
-use super::{DialError, Surroundings, Target, dial};
+use super::{DialError, Dialled, Surroundings, Target, dial};
 
 /// A reply longer than this is handed on in pieces.
 const GATHER_MAX: usize = 64 << 10;
@@ -41,6 +41,7 @@ pub enum Piece<'a> {
 pub struct Pinned {
     target: Target,
     stream: TcpStream,
+    admitted: bool,
     out: BytesMut,
     scanner: ReplyScanner,
     partial: BytesMut,
@@ -56,10 +57,11 @@ impl Pinned {
     /// # Errors
     /// As [`dial()`].
     pub async fn open(target: Target, around: Surroundings) -> Result<Self, DialError> {
-        let stream = dial(&target.address, &target.identity, &around.settings).await?;
+        let Dialled { stream, admitted } = dial(&target.address, &target.identity, &around.settings).await?;
         Ok(Self {
             target,
             stream,
+            admitted,
             out: BytesMut::new(),
             scanner: ReplyScanner::default(),
             partial: BytesMut::new(),
@@ -68,6 +70,12 @@ impl Pinned {
             server_id: None,
             barrier: None,
         })
+    }
+
+    /// The node serves it; false: it answers `-NOAUTH`.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.admitted
     }
 
     /// How the server calls this connection, once somebody has asked and noted it.

@@ -18,6 +18,11 @@ use super::owed::OwedQueue;
 use super::send_log::SendLog;
 use super::{Caller, Identity, Settings, Unanswered};
 
+/// Requests without a reply on a connection that is not known to be admitted. Servers close a connection that has to
+/// authenticate when its replies outgrow the 16 KiB that every connection has; the longest that they give to strangers
+/// have some 300 bytes.
+const STRANGERS_MAX: usize = 32;
+
 /// Where a pipeline leads and who it is; never changes.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -59,6 +64,8 @@ pub(super) struct Inner<C> {
     pub(super) target: Target,
     pub(super) around: Surroundings,
     pub(super) phase: Cell<Phase>,
+    /// The node is known to serve this identity.
+    pub(super) admitted: Cell<bool>,
     pub(super) log: RefCell<SendLog>,
     pub(super) owed: RefCell<OwedQueue<C>>,
     /// Callers that found no room and want to hear when there is some.
@@ -84,6 +91,7 @@ impl<C: Caller> Pipeline<C> {
             target,
             around,
             phase: Cell::new(Phase::Opening),
+            admitted: Cell::new(false),
             log: RefCell::default(),
             owed: RefCell::default(),
             waiting: RefCell::default(),
@@ -103,6 +111,17 @@ impl<C: Caller> Pipeline<C> {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.0.phase.get() == Phase::Closed
+    }
+
+    /// True once the node is known to serve this identity: it has answered with something else than `-NOAUTH`.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        self.0.admitted.get()
+    }
+
+    /// Notes that the node serves this identity.
+    pub fn note_admitted(&self) {
+        self.0.admitted.set(true);
     }
 
     /// Requests without a reply.
@@ -126,7 +145,8 @@ impl<C: Caller> Pipeline<C> {
     /// [`settle`](Caller::settle) as soon as half of the memory is free again. One request always fits.
     pub fn has_room(&self, len: usize, caller: &C) -> bool {
         let around = &self.0.around;
-        if self.0.log.borrow().len() == 0 || around.kept.get() + len <= around.kept_max {
+        let crowded = !self.is_admitted() && self.outstanding() >= STRANGERS_MAX;
+        if !crowded && (self.0.log.borrow().len() == 0 || around.kept.get() + len <= around.kept_max) {
             return true;
         }
         let mut waiting = self.0.waiting.borrow_mut();

@@ -14,7 +14,7 @@ use crate::resp::{Fed, ReplyScanner};
 use crate::telemetry::{Direction, Side};
 
 use super::Caller;
-use super::dial::{DialError, dial};
+use super::dial::{DialError, Dialled, dial};
 use super::pipeline::{Phase, Pipeline, first_len};
 
 /// A reply longer than this is passed on in pieces as it comes, instead of being gathered first. A loss in the
@@ -38,7 +38,8 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, delay: Duration) -> Re
         return Ok(());
     }
     match opened {
-        Ok(stream) => {
+        Ok(Dialled { stream, admitted }) => {
+            inner.admitted.set(admitted);
             inner.phase.set(Phase::Open);
             let mut reader = Reader {
                 stream,

@@ -50,7 +50,7 @@ pub(super) fn subcommand(parent: RowId, sub: &[u8]) -> Option<RowId> {
 
 /// Whether a command has subcommands with rows of their own.
 #[inline]
-pub(super) fn is_container(row: RowId) -> bool {
+pub fn is_container(row: RowId) -> bool {
     INDEX.containers[usize::from(row.0)]
 }
 

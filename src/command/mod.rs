@@ -13,5 +13,5 @@ mod table;
 pub use args::Args;
 pub use classify::{Class, classify, classify_partial, is_reserved};
 pub use keys::keys;
-pub use lookup::{RowId, find, rows};
+pub use lookup::{RowId, find, is_container, rows};
 pub use spec::{Compare, Effect, Keys, Lane, Releases, Retry, Rule, Servers, Spec};

@@ -33,7 +33,7 @@ pub(super) const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(super) enum Special {
     /// A session command: the connection looks at the reply before the client gets it. With the request as the
-    /// client sent it, since something else was sent in its place.
+    /// client sent it, since something else was sent in its place; empty when the proxy asks of its own accord.
     Session(Bytes),
     /// An order of PROXY, on which others work meanwhile.
     Order,
@@ -318,6 +318,10 @@ impl Caller for ClientRef {
                 continue;
             }
             if let Some(Special::Session(original)) = special {
+                if original.is_empty() {
+                    // The proxy's own question, which is asked again when it matters.
+                    continue;
+                }
                 self.redo.borrow_mut().lost(Redo::again(&original, lost.resent, lost.since));
                 continue;
             }

@@ -11,9 +11,10 @@ use bytes::{Bytes, BytesMut};
 
 use crate::error::Failure;
 use crate::resp::{self, Request, encode};
-use crate::session::{Greeting, Kill, ListFilter, Listing, Refusal, Unblock};
+use crate::session::{Kill, ListFilter, Listing, Names, Refusal, Unblock};
 
 use super::connection::Connection;
+use super::cursor;
 use super::hidden;
 
 /// An id that no client of a server has.
@@ -36,7 +37,7 @@ pub(super) enum Local {
     /// CLIENT GETNAME.
     Name,
     /// CLIENT SETNAME, SETINFO: this is what the client has said from now on. The server's reply is handed on.
-    Says(Box<Greeting>),
+    Says(Box<Names>),
     /// The arguments are wrong.
     Refuse(Refusal),
     /// PROXY: nothing changes, this is the answer.
@@ -49,6 +50,10 @@ pub(super) enum Local {
     Owned(Failure),
     /// CONFIG SET of a setting that Redhold owns, to this value: granted when it is the present one.
     Settings(Vec<u8>, Box<Failure>),
+    /// A cursor of another epoch, sent so that the server refuses it. Said in place of that refusal.
+    Stale(Failure),
+    /// The session awaits this reply, an error too.
+    Session,
     /// The server would do it, which shared connections do not allow: it is unknown here.
     Unknown(Vec<u8>),
 }
@@ -64,7 +69,7 @@ pub(super) struct Asked {
 impl Local {
     /// Whether it stands in the place of an error as well.
     pub(super) fn replaces_errors(&self) -> bool {
-        matches!(self, Self::Owned(_))
+        matches!(self, Self::Owned(_) | Self::Stale(_) | Self::Session)
     }
 }
 
@@ -93,7 +98,7 @@ impl Connection {
             local,
         };
         let said = &self.session.said;
-        let judged = |said: Greeting, judgement: Result<(), Refusal>| {
+        let judged = |said: Names, judgement: Result<(), Refusal>| {
             Some(judgement.map_or_else(Local::Refuse, |()| Local::Says(Box::new(said))))
         };
         match word.to_ascii_lowercase().as_slice() {
@@ -171,6 +176,15 @@ impl Connection {
                 drop(out);
                 self.session.said = *said;
                 self.register();
+            }
+            Local::Stale(failure) if cursor::is_refused(reply) => {
+                drop(out);
+                self.client.fail(&failure);
+            }
+            Local::Stale(_) => out.extend_from_slice(reply),
+            Local::Session => {
+                drop(out);
+                self.session_replied(reply);
             }
             Local::Refuse(refusal) => refusal.write(&mut out),
             Local::Hidden => hidden::copy_hidden(reply, &mut out),

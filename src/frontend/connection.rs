@@ -15,7 +15,7 @@ use tokio::io::ReadBuf;
 
 use crate::backend::Pipeline;
 use crate::error::Failure;
-use crate::resp::{Limits, ProtocolError, RequestScanner, Scan};
+use crate::resp::{Limits, ProtocolError, RequestScanner, RequestTail, Scan};
 use crate::telemetry::{Direction, ErrorKind, Side};
 
 use super::client::{Client, ClientRef};
@@ -46,6 +46,8 @@ pub(super) struct Connection {
     unread: BytesMut,
     pub(super) scanner: RequestScanner,
     pub(super) limits: Limits,
+    /// The rest of a large request that was refused: read and dropped.
+    pub(super) dropping: Option<RequestTail>,
     /// The client sends no more.
     ended: bool,
     /// The next request can not be served yet.
@@ -78,6 +80,7 @@ impl Connection {
             unread: BytesMut::new(),
             scanner: RequestScanner::default(),
             limits,
+            dropping: None,
             ended: false,
             waits: false,
             primary: None,
@@ -109,7 +112,7 @@ impl Connection {
             let step = match scanner.scan(rest, &self.limits) {
                 Ok(Scan::Incomplete { .. }) => {
                     let step = self.dispatch_partial(&scanner, rest);
-                    if self.is_streaming() {
+                    if self.is_streaming() || self.dropping.is_some() {
                         return (bytes.len(), step);
                     }
                     self.scanner = scanner;
@@ -120,6 +123,7 @@ impl Connection {
                     Step::Taken => Ok(len),
                     Step::Wait => Err(Step::Wait),
                 },
+                Err(error) if error.is_of_strangers() => Err(self.ask_admission(error)),
                 Err(error) => {
                     self.protocol_error(error);
                     Err(Step::Wait)
@@ -138,7 +142,7 @@ impl Connection {
     }
 
     /// Redis answers and closes; what it owes before that comes first.
-    fn protocol_error(&self, error: ProtocolError) {
+    pub(super) fn protocol_error(&self, error: ProtocolError) {
         if self.is_owed_nothing() {
             self.worker.metrics.error(ErrorKind::Protocol);
             error.write(&mut self.client.out.borrow_mut());
@@ -310,7 +314,7 @@ impl Connection {
         client.live.buffers(self.unread.len(), client.out.borrow().len());
         if self.pinned.is_some() || self.shown {
             self.shown = self.pinned.is_some();
-            client.live.hold(self.pinned.as_ref().map_or_else(Held::default, |lane| lane.purpose.shown()));
+            client.live.hold(self.pinned.as_ref().map_or_else(Held::default, |lane| lane.shown()));
         }
     }
 

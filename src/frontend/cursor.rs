@@ -6,7 +6,9 @@
 use bytes::BytesMut;
 
 use crate::backend::first_len;
-use crate::resp::{Request, RequestScanner, encode};
+use crate::command::{Lane, classify};
+use crate::error::Failure;
+use crate::resp::{Limits, Request, RequestScanner, Scan, encode};
 
 const SHIFT: u32 = 44;
 const MASK: u64 = 0xff << SHIFT;
@@ -90,15 +92,51 @@ pub(super) fn replace(request: &Request<'_>, cursor: &[u8], out: &mut BytesMut) 
     encode::command(out, &words);
 }
 
-/// An array's copy in which these elements, replies of the SCAN family, have their cursor stamped.
-pub(super) fn stamp_elements(array: &[u8], which: &[usize], epoch: u64) -> Vec<u8> {
+/// Appends the request with a cursor that every server refuses, since its own is of the epoch `of`.
+pub(super) fn refuse(request: &Request<'_>, of: u64, out: &mut BytesMut) {
+    replace(request, format!("cursor-of-epoch-{of}").as_bytes(), out);
+}
+
+/// Whether a server has refused a cursor that is none.
+pub(super) fn is_refused(reply: &[u8]) -> bool {
+    reply == b"-ERR invalid cursor\r\n"
+}
+
+/// Requests in multibulk form, those of the SCAN family that go on from a cursor written as [`refuse`] does.
+pub(super) fn spoil(requests: &[u8], of: u64) -> Vec<u8> {
+    let limits = Limits { authenticated: true, ..Limits::default() };
+    let mut out = BytesMut::with_capacity(requests.len());
+    let mut rest = requests;
+    while !rest.is_empty() {
+        let (bytes, after) = rest.split_at(first_len(rest));
+        rest = after;
+        let mut scanner = RequestScanner::default();
+        if let Ok(Scan::Complete { .. }) = scanner.scan(bytes, &limits) {
+            let request = scanner.request(bytes);
+            let goes_on = parse(request.arg(position(request.name()))).is_some_and(|cursor| cursor != 0);
+            if goes_on && classify(&request).lane == Lane::Scan {
+                refuse(&request, of, &mut out);
+                continue;
+            }
+        }
+        out.extend_from_slice(bytes);
+    }
+    out.to_vec()
+}
+
+/// An array's copy in which these elements, replies of the SCAN family, have their cursor stamped. `stale`: elements
+/// that belong to cursors of other epochs.
+pub(super) fn stamp_elements(array: &[u8], which: &[usize], stale: &[(usize, u64)], epoch: u64) -> Vec<u8> {
     let header = array.iter().position(|byte| *byte == b'\n').map_or(array.len(), |at| at + 1);
     let mut out = BytesMut::from(&array[..header]);
     let mut rest = &array[header..];
     let mut index = 0;
     while !rest.is_empty() {
         let (element, after) = rest.split_at(first_len(rest));
-        if which.contains(&index) {
+        let of = stale.iter().find(|(at, _)| *at == index).map(|(_, of)| *of);
+        if let Some(of) = of.filter(|_| is_refused(element)) {
+            encode::error(&mut out, &Failure::Cursor { of, now: epoch }.to_string());
+        } else if of.is_some() || which.contains(&index) {
             stamp_reply(element, epoch, &mut out);
         } else {
             out.extend_from_slice(element);
@@ -144,6 +182,29 @@ mod tests {
             assert_eq!(strip(given.as_bytes(), epoch), Ok(b"1234".to_vec()));
             assert_eq!(strip(given.as_bytes(), epoch + 1), Err(epoch));
         }
+    }
+
+    #[test]
+    fn what_goes_on_from_a_cursor_is_spoilt_and_nothing_else() {
+        let write = |lines: &[&str]| {
+            let mut out = BytesMut::new();
+            for line in lines {
+                encode::command(&mut out, &line.split(' ').map(str::as_bytes).collect::<Vec<_>>());
+            }
+            out.to_vec()
+        };
+        let given = ["MULTI", "SCAN 7 COUNT 1", "SCAN 0", "SET k 7", "SSCAN k 9"];
+        let spoilt =
+            ["MULTI", "SCAN cursor-of-epoch-41 COUNT 1", "SCAN 0", "SET k 7", "SSCAN k cursor-of-epoch-41"];
+        assert_eq!(spoil(&write(&given), 41), write(&spoilt));
+    }
+
+    #[test]
+    fn a_stale_cursor_is_named_among_the_elements_and_a_good_one_stamped() {
+        let array = b"*3\r\n-ERR invalid cursor\r\n-ERR invalid cursor\r\n*2\r\n$1\r\n7\r\n*0\r\n";
+        let text = String::from_utf8(stamp_elements(array, &[1], &[(0, 41), (2, 41)], 42)).unwrap();
+        let error = "-ERR cursor belongs to epoch 41 (now 42): start again from 0\r\n-ERR invalid cursor\r\n";
+        assert!(text.starts_with(&format!("*3\r\n{error}*2\r\n")) && !text.contains("$1\r\n7"), "{text}");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::topology::NodeId;
 use super::client::{ClientRef, Special};
 use super::connection::{Connection, Step};
 use super::cursor;
+use super::large::Way;
 use super::worker::wake_at;
 
 /// Requests from this size on are streamed on a connection of their own.
@@ -41,7 +42,12 @@ impl Connection {
             return self.dispatch_pinned(&dispatched);
         }
         if request.raw().len() as u64 >= LARGE {
-            return self.pin(&dispatched);
+            match Way::of(&class, request, true) {
+                Way::Streams => return self.pin(&dispatched),
+                Way::Refused(failure) => return self.answer_failure(&failure),
+                // As it would be were it small.
+                Way::Owned(_) | Way::Quits | Way::Web => {}
+            }
         }
         match class.lane {
             Lane::Shared if self.hides(&class) => self.hidden_command(&dispatched),
@@ -69,12 +75,12 @@ impl Connection {
         }
     }
 
-    /// A request whose end has not arrived: one that will be large is streamed from here on.
+    /// A request whose end has not arrived: one that will be large is judged and streamed from here on.
     pub(super) fn dispatch_partial(&mut self, scanner: &RequestScanner, bytes: &[u8]) -> Step {
         if scanner.known_len() < LARGE || self.pinned.is_some() {
             return Step::Taken;
         }
-        self.stream_large(scanner, bytes)
+        self.dispatch_large(scanner, bytes)
     }
 
     /// Sends on a shared pipeline.
@@ -86,7 +92,18 @@ impl Connection {
         // What is sent again goes to the primary: the replica that lost it may be chosen until it is found dead.
         let first = dispatched.since.is_none();
         let spreadable = first && class.effect == Effect::Read && !class.row.spec().primary_only;
-        let pipeline = if spreadable { self.read_pipeline() } else { self.primary_pipeline() };
+        let mut pipeline = if spreadable { self.read_pipeline() } else { self.primary_pipeline() };
+        if let Ok(Some(found)) = &pipeline
+            && let Some(error) = self.beyond_admission(found, &dispatched.request)
+        {
+            // A replica that wants a password does not answer for the primary.
+            pipeline = self.primary_pipeline();
+            if let Ok(Some(found)) = &pipeline
+                && self.beyond_admission(found, &dispatched.request).is_some()
+            {
+                return self.ask_first(dispatched, error);
+            }
+        }
         match pipeline {
             Ok(Some(pipeline)) => self.send_on(&pipeline, dispatched),
             Ok(None) => self.pin(dispatched),
@@ -259,7 +276,7 @@ impl Connection {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held;
 
-fn is_http(request: &Request<'_>) -> bool {
+pub(super) fn is_http(request: &Request<'_>) -> bool {
     let name = request.name();
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
 }

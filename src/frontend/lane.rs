@@ -6,14 +6,16 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::backend::{DialError, Pinned, Target};
 use crate::command::RowId;
 use crate::resp::RequestTail;
+use crate::session::{Modes, Names};
 
 use super::lent::Counted;
-use super::purpose::{Purpose, Sent};
+use super::purpose::{After, Purpose, Sent};
+use super::registry::Held;
 
 /// Requests longer than this are not kept for sending again.
 const COPY_MAX: usize = 64 << 10;
@@ -39,16 +41,33 @@ pub(super) struct PinnedLane {
     pub(super) sent: VecDeque<Sent>,
     /// Replies to come to requests of the proxy's own, before any of the client's.
     pub(super) swallow: u32,
-    /// The first of those is the reply to CLIENT ID.
-    pub(super) asks_id: bool,
+    /// That many of the last of them must be no errors: what the client holds depends on them.
+    pub(super) vital: u32,
+    /// The reply to CLIENT ID is among them, behind so many others.
+    pub(super) asks_id: Option<u32>,
     /// That reply.
     pub(super) server_id: Option<i64>,
+    /// What the client has asked of the connection beside its purpose.
+    pub(super) modes: Modes,
+    /// What the connection was told about the client.
+    names: Names,
     pub(super) since: Instant,
     /// The rest of a large request that is still to come from the client.
     pub(super) tail: Option<RequestTail>,
     /// The reply at hand is large, and this is what becomes of its further pieces: handed on or dropped.
     pub(super) middle: Option<bool>,
     _counted: Counted,
+}
+
+/// What a reply to a request of the proxy's own was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Swallowed {
+    /// The reply to CLIENT ID.
+    Id,
+    /// Something that the client holds is refused here.
+    Refusal,
+    /// Nothing that matters.
+    Other,
 }
 
 impl PinnedLane {
@@ -65,8 +84,11 @@ impl PinnedLane {
             purpose,
             sent: VecDeque::new(),
             swallow: 0,
-            asks_id: false,
+            vital: 0,
+            asks_id: None,
             server_id: None,
+            modes: Modes::default(),
+            names: Names::default(),
             since,
             tail: None,
             middle: None,
@@ -80,7 +102,88 @@ impl PinnedLane {
 
     /// Parked is not in flight: a client that leaves takes its connection along.
     pub(super) fn is_parked(&self) -> bool {
-        matches!(self.purpose, Purpose::Blocking | Purpose::Subscribed(_) | Purpose::Standing(_))
+        matches!(self.purpose, Purpose::Blocking | Purpose::Subscribed(_) | Purpose::Standing)
+    }
+
+    /// With a connection that was told `told`.
+    pub(super) fn known_as(self, told: Names) -> Self {
+        Self { names: told, ..self }
+    }
+
+    /// What the connection was told about the client.
+    pub(super) fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The client itself has said on the connection who it is.
+    pub(super) fn note_names(&mut self, names: &Names) {
+        self.names = names.clone();
+    }
+
+    /// Tells the connection who the client is, unless it knows.
+    pub(super) fn introduce(&mut self, names: &Names) {
+        if *names == self.names {
+            return;
+        }
+        let mut requests = BytesMut::new();
+        self.swallow += names.tell(&self.names, &mut requests);
+        self.names = names.clone();
+        self.write(&requests);
+    }
+
+    /// The connection is lost: the next one is told first who the client is and what stands. False when that can not be
+    /// said again.
+    pub(super) fn begin_anew(&mut self, names: &Names) -> bool {
+        self.take_line();
+        (self.swallow, self.vital, self.asks_id, self.server_id) = (0, 0, None, None);
+        self.names = Names::default();
+        self.introduce(names);
+        let mut requests = BytesMut::new();
+        let Some(confirmations) = self.modes.replay(&mut requests) else { return false };
+        self.write(&requests);
+        self.swallow += confirmations;
+        self.vital = confirmations;
+        true
+    }
+
+    /// One reply is not the client's.
+    pub(super) fn swallowed(&mut self, is_error: bool) -> Swallowed {
+        let vital = self.swallow <= self.vital;
+        self.swallow -= 1;
+        self.vital = self.vital.min(self.swallow);
+        if vital && is_error {
+            return Swallowed::Refusal;
+        }
+        match self.asks_id {
+            Some(0) => {
+                self.asks_id = None;
+                Swallowed::Id
+            }
+            behind => {
+                self.asks_id = behind.map(|behind| behind - 1);
+                Swallowed::Other
+            }
+        }
+    }
+
+    /// What becomes of the connection when nothing is owed.
+    pub(super) fn after(&self) -> After {
+        match self.purpose.after() {
+            After::Stays => After::Stays,
+            _ if self.modes.stand() => After::Stays,
+            After::Returns if self.modes.is_touched() => After::Closes,
+            after => after,
+        }
+    }
+
+    /// What the client table shows of it.
+    pub(super) fn shown(&self) -> Held {
+        let mut held = self.purpose.shown();
+        held.flags.monitor = self.modes.watches();
+        held.flags.tracking = self.modes.tracks();
+        held.flags.no_evict = self.modes.is_set("client|no-evict");
+        held.flags.no_touch = self.modes.is_set("client|no-touch");
+        held
     }
 
     /// Appends bytes to what goes to the node.

@@ -10,10 +10,11 @@ use crate::routing::Gate;
 use crate::session;
 
 use super::connection::Connection;
+use super::cursor;
 use super::lane::{Line, PinnedLane};
 use super::lost_request::LostRequest;
 use super::parked;
-use super::purpose::{Purpose, Sent, Silence};
+use super::purpose::{Purpose, Sent};
 use super::redo::{self, Redo, fate_of};
 
 impl Connection {
@@ -30,6 +31,8 @@ impl Connection {
         let taken = std::mem::take(&mut lane.sent);
         let written = taken.len() - unwritten;
         let mut redos = Vec::new();
+        let said = self.session.said.clone();
+        let sayable = lane.begin_anew(&said);
         match &mut lane.purpose {
             Purpose::Large => return self.large_lost(&lane, !taken.is_empty() && unwritten == 0),
             Purpose::Wait(wait) => {
@@ -40,14 +43,15 @@ impl Connection {
                 let waited = Instant::now().duration_since(lane.since);
                 redos.extend(taken.iter().map(|sent| parked_again(sent, waited, refused)));
             }
-            Purpose::One { .. } | Purpose::Standing(_) => {
-                redos.extend(taken.iter().enumerate().map(|(at, sent)| self.fate(&lane, sent, at < written)));
+            Purpose::One { .. } | Purpose::Standing => {
+                // The proxy's own question is asked again when it matters.
+                let asked = |sent: &Sent| !(sent.is_of_session() && sent.request.is_empty());
+                let owed = taken.iter().enumerate().filter(|(_, sent)| asked(sent));
+                redos.extend(owed.map(|(at, sent)| self.fate(&lane, sent, at < written)));
             }
-            Purpose::Silent(_) => {}
             Purpose::Transaction { transaction, clean } => {
                 let recovery = transaction.recover(unwritten);
                 *clean = false;
-                lane.take_line();
                 lane.write(&recovery.replay);
                 for (at, (fate, sent)) in recovery.fates.into_iter().zip(&taken).enumerate() {
                     redos.push(match fate {
@@ -62,7 +66,6 @@ impl Connection {
             }
             Purpose::Subscribed(subscriptions) => {
                 let again = subscriptions.recover();
-                lane.take_line();
                 lane.write(&again.resubscribe);
                 for (at, (bytes, sent)) in again.owed.iter().zip(&taken).enumerate() {
                     if let Some(bytes) = bytes {
@@ -82,39 +85,31 @@ impl Connection {
         for redo in redos {
             self.client.redo.borrow_mut().lost(redo);
         }
+        if !sayable {
+            self.client.doom("what it has set on its connection was too much to be kept");
+            return;
+        }
         self.stand_again(lane, refused);
     }
 
     /// What the client held on the connection is asked for on the next one.
     fn stand_again(&mut self, mut lane: Box<PinnedLane>, refused: bool) {
-        let stands = match &mut lane.purpose {
+        let purpose_stands = match &lane.purpose {
             Purpose::Transaction { transaction, .. } => transaction.is_pinned(),
             Purpose::Subscribed(subscriptions) => subscriptions.is_active(),
-            Purpose::Standing(standing) if !standing.over && !standing.setup.is_empty() => {
-                let setup = std::mem::take(&mut standing.setup);
-                if standing.tracks {
-                    invalidate_all(self.session.identity.proto, &mut self.client.out.borrow_mut());
-                }
-                lane.take_line();
-                lane.write(&setup);
-                lane.swallow = 1;
-                if let Purpose::Standing(standing) = &mut lane.purpose {
-                    standing.setup = setup;
-                }
-                true
-            }
-            Purpose::Silent(Silence::Off) => {
-                lane.take_line();
-                lane.write(b"*3\r\n$6\r\nCLIENt\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n");
-                true
-            }
             Purpose::One { .. }
             | Purpose::Blocking
             | Purpose::Wait(_)
             | Purpose::Large
-            | Purpose::Standing(_)
-            | Purpose::Silent(_) => false,
+            | Purpose::Standing => false,
         };
+        let stands = purpose_stands || lane.modes.stand();
+        if !purpose_stands {
+            lane.purpose = Purpose::Standing;
+        }
+        if lane.modes.tracks() {
+            invalidate_all(self.session.identity.proto, &mut self.client.out.borrow_mut());
+        }
         if !stands {
             return;
         }
@@ -137,7 +132,14 @@ impl Connection {
         let target = self.primary_target();
         let reopened = match target {
             Some(target) if !(paused && target.epoch == lane.target.epoch) => {
-                if let Line::Waiting(waiting) = lane.take_line() {
+                if let Line::Waiting(mut waiting) = lane.take_line() {
+                    let of = lane.target.epoch;
+                    if let Purpose::Transaction { transaction, .. } = &mut lane.purpose
+                        && target.epoch != of
+                    {
+                        transaction.spoil(of, |requests| cursor::spoil(requests, of));
+                        waiting = cursor::spoil(&waiting, of);
+                    }
                     lane.line = self.dial(&target, waiting);
                 }
                 lane.target = target;

@@ -1,5 +1,6 @@
 //! Sockets that face clients. [`Frontend`] is the whole of it to the outside; inside, start at `connection.rs`.
 
+mod admission;
 mod client;
 mod client_command;
 mod connection;

@@ -1,7 +1,8 @@
 //! What Redhold owns: commands and settings that would change the group behind its back.
 
-use crate::command::{Lane, Rule};
+use crate::command::{Class, Lane, Rule};
 use crate::error::Failure;
+use crate::resp::Request;
 
 use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
@@ -11,13 +12,13 @@ impl Connection {
     /// What would change the group behind Redhold's back is refused, or passed on a connection of its own where the
     /// configuration says so.
     pub(super) fn owned_command(&mut self, dispatched: &Dispatched<'_>) -> Step {
-        if self.passes_owned(dispatched) {
+        if self.passes_owned(&dispatched.class) {
             return self.pin(dispatched);
         }
         if !self.is_owed_nothing() {
             return Step::Wait;
         }
-        let refusal = refusal(dispatched);
+        let refusal = refusal(&dispatched.class, &dispatched.request);
         match asked_settings(dispatched) {
             Some(words) => {
                 let local = Local::Settings(dispatched.request.arg(3).to_vec(), Box::new(refusal));
@@ -30,18 +31,18 @@ impl Connection {
     /// In place of a command that Redhold owns, on a connection of the client's own: a request that every server
     /// refuses, so that a transaction that it stands in is refused too.
     pub(super) fn owned_asked(&self, dispatched: &Dispatched<'_>) -> Option<Asked> {
-        let refused = dispatched.class.lane == Lane::Owned && !self.passes_owned(dispatched);
-        refused.then(|| Asked::new(vec![b"REPLICAOF".to_vec()], Some(Local::Owned(refusal(dispatched)))))
+        let Dispatched { request, class, .. } = dispatched;
+        let refused = class.lane == Lane::Owned && !self.passes_owned(class);
+        refused.then(|| Asked::new(vec![b"REPLICAOF".to_vec()], Some(Local::Owned(refusal(class, request)))))
     }
 
     /// What reaches into Redhold's own channels passes in no case.
-    fn passes_owned(&self, dispatched: &Dispatched<'_>) -> bool {
-        self.worker.settings.pass_owned_commands && dispatched.class.row.spec().rule != Rule::Reserved
+    pub(super) fn passes_owned(&self, class: &Class) -> bool {
+        self.worker.settings.pass_owned_commands && class.row.spec().rule != Rule::Reserved
     }
 }
 
-fn refusal(dispatched: &Dispatched<'_>) -> Failure {
-    let Dispatched { request, class, .. } = dispatched;
+pub(super) fn refusal(class: &Class, request: &Request<'_>) -> Failure {
     let upper = |index: usize| String::from_utf8_lossy(request.arg(index)).to_ascii_uppercase();
     let name = upper(0);
     if class.row.spec().rule == Rule::Reserved {

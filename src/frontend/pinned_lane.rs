@@ -13,15 +13,17 @@ use crate::command::{Effect, Lane};
 use crate::error::Failure;
 use crate::resp::{self, Request, Value, encode};
 use crate::routing::Choice;
+use crate::session::Names;
 use crate::topology::NodeId;
 
+use super::client_command::Local;
 use super::connection::{Connection, Step};
 use super::cursor;
 use super::dispatch::{Dispatched, Held};
-use super::lane::{Line, PinnedLane};
+use super::lane::{Line, PinnedLane, Swallowed};
 use super::lent::Counted;
 use super::monitor_line;
-use super::purpose::{After, Purpose, Verdict};
+use super::purpose::{After, Purpose, Sent, Verdict};
 use super::worker::wake_at;
 
 /// With this much unwritten output of the client its pinned connection is not read: the node feels the slow reader.
@@ -81,7 +83,7 @@ impl Connection {
                 pinned.server_id().inspect(|id| self.client.live.park(*id));
             }
             _ => {
-                lane.asks_id = true;
+                lane.asks_id = Some(lane.swallow);
                 lane.swallow += 1;
                 lane.write(ASK_ID);
             }
@@ -99,14 +101,17 @@ impl Connection {
             return Err(self.hold(Held, since));
         };
         let counted = self.await_turn(target.node)?;
-        let line = match worker.take_idle(&target) {
-            Some(pinned) => Line::Open(Box::new(pinned)),
-            None => self.dial(&target, Vec::new()),
+        let names = &self.session.said;
+        let (line, told) = match worker.take_idle(&target, names) {
+            Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
+            None => (self.dial(&target, Vec::new()), Names::default()),
         };
         worker.watch(&self.client);
         worker.unhold(&self.client);
         let since = since.unwrap_or_else(|| worker.now());
-        Ok(Box::new(PinnedLane::new(line, target, purpose, since, counted)))
+        let mut lane = PinnedLane::new(line, target, purpose, since, counted).known_as(told);
+        lane.introduce(names);
+        Ok(Box::new(lane))
     }
 
     /// The right to one of the connections that are lent, or the wait for it.
@@ -167,7 +172,30 @@ impl Connection {
                 self.pinned = Some(lane);
             }
         }
+        if !self.may_change_purpose(dispatched) {
+            return Step::Wait;
+        }
         self.send_pinned(dispatched)
+    }
+
+    /// On a connection that the client keeps for what stands there, what it does next may have a purpose of its own. False
+    /// while replies to what came before are owed.
+    fn may_change_purpose(&mut self, dispatched: &Dispatched<'_>) -> bool {
+        let Some(mut lane) = self.pinned.take() else { return true };
+        let lanes = [Lane::Transaction, Lane::Blocking, Lane::Subscribe];
+        let changes = matches!(lane.purpose, Purpose::Standing)
+            && lane.modes.is_loud()
+            && lanes.contains(&dispatched.class.lane);
+        let may = !changes || lane.is_owed_nothing();
+        if changes && may {
+            lane.purpose = Purpose::of(&dispatched.class, &dispatched.request);
+            lane.since = dispatched.since.unwrap_or_else(|| self.worker.now());
+            if matches!(lane.purpose, Purpose::Blocking) {
+                self.park(&mut lane);
+            }
+        }
+        self.pinned = Some(lane);
+        may
     }
 
     fn send_pinned(&mut self, dispatched: &Dispatched<'_>) -> Step {
@@ -181,14 +209,17 @@ impl Connection {
         let asked = asked.or_else(|| self.hidden_asked(dispatched, queueing));
         let asked = asked.or_else(|| self.pubsub_asked(dispatched).filter(|_| !queueing));
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
-        let mut bytes = BytesMut::new();
+        let (mut bytes, mut stale) = (BytesMut::new(), None);
         let mut given = None;
         if class.lane == Lane::Scan {
             given = Some(multibulk(request));
             match cursor::strip_request(request, lane.target.epoch) {
                 Ok(stripped) => bytes = stripped,
                 // Refused by the server in its place among the replies, EXEC's too: it is no number.
-                Err(of) => cursor::replace(request, format!("cursor-of-epoch-{of}").as_bytes(), &mut bytes),
+                Err(of) => {
+                    cursor::refuse(request, of, &mut bytes);
+                    stale = Some(of);
+                }
             }
         } else {
             request.write_multibulk(&mut bytes);
@@ -200,14 +231,26 @@ impl Connection {
             local = asked.local.map(Box::new);
         }
         let bytes = bytes.freeze();
+        if let Some(of) = stale.filter(|_| !queueing) {
+            original = Some(bytes.clone());
+            local = Some(Box::new(Local::Stale(Failure::Cursor { of, now: lane.target.epoch })));
+        }
         // Behind EXEC and DISCARD nothing is sent before their reply: what follows may belong elsewhere.
         if let (Purpose::Transaction { .. }, Some(last)) = (&lane.purpose, lane.sent.back())
             && matches!(last.row.spec().name, "exec" | "discard")
         {
             return Step::Wait;
         }
-        match lane.purpose.on_request(class, request, &bytes) {
-            Some(answered) => {
+        let spec = class.row.spec();
+        let answered = match lane.purpose {
+            Purpose::Standing => lane.modes.on_request(spec, request),
+            _ => {
+                lane.modes.touch(spec);
+                true
+            }
+        };
+        match lane.purpose.on_request(class, request, &bytes, stale) {
+            Some(()) => {
                 if answered {
                     lane.owe(&bytes, class.row, *resent);
                     if let (Some(given), Some(sent)) = (given, lane.sent.back_mut())
@@ -260,8 +303,12 @@ impl Connection {
                     Purpose::Wait(wait) => wait.unopened_answer().unwrap_or(&error),
                     _ => &error,
                 };
-                for _ in 0..lane.sent.len() {
-                    self.client.out.borrow_mut().extend_from_slice(answer);
+                for sent in &lane.sent {
+                    if sent.is_of_session() {
+                        self.session_replied(&error);
+                    } else {
+                        self.client.out.borrow_mut().extend_from_slice(answer);
+                    }
                 }
                 return true;
             }
@@ -273,7 +320,7 @@ impl Connection {
         match self.relay(&mut lane, cx) {
             Err(Ended::Lost) => self.lane_lost(lane, false),
             Err(Ended::Refused) => self.lane_lost(lane, true),
-            Err(Ended::Doomed) => self.client.doom("a subscription could not be moved to the new primary"),
+            Err(Ended::Doomed) => self.client.doom("what it held could not be set up on the new primary"),
             Ok(moved) => {
                 self.settle_lane(lane);
                 return moved;
@@ -329,11 +376,7 @@ impl Connection {
             return Ok(());
         }
         if lane.swallow > 0 && kind != b'>' {
-            lane.swallow -= u32::from(last);
-            if last && std::mem::take(&mut lane.asks_id) {
-                self.id_answered(lane, bytes);
-            }
-            return Ok(());
+            return if last { self.take_own(lane, kind, bytes) } else { Ok(()) };
         }
         if matches!(lane.purpose, Purpose::Wait(_)) && kind != b'>' && last {
             self.take_wait_reply(lane, bytes);
@@ -346,8 +389,12 @@ impl Connection {
         if self.is_refused_parked(lane, bytes) {
             return Err(Ended::Refused);
         }
-        let mut verdict = lane.purpose.on_frame(kind, bytes, last, proto, epoch);
-        if verdict == Verdict::Extra && lane.purpose.watches() && monitor_line::is_redholds(bytes) {
+        let mut verdict = if lane.modes.watches() && monitor_line::is_line(bytes) {
+            Verdict::Extra
+        } else {
+            lane.purpose.on_frame(kind, bytes, last, proto, epoch)
+        };
+        if verdict == Verdict::Extra && lane.modes.watches() && monitor_line::is_redholds(bytes) {
             verdict = Verdict::Drop;
         }
         if !last {
@@ -377,8 +424,8 @@ impl Connection {
                 out.extend_from_slice(&instead);
                 lane.sent.pop_front();
             }
-            Verdict::Executed(database) => {
-                out.extend_from_slice(bytes);
+            Verdict::Executed(database, instead) => {
+                out.extend_from_slice(instead.as_deref().unwrap_or(bytes));
                 drop(out);
                 if last {
                     lane.sent.pop_front();
@@ -389,6 +436,16 @@ impl Connection {
             }
             Verdict::PlayAgain => return Err(Ended::Refused),
             Verdict::Refused => return Err(Ended::Doomed),
+        }
+        Ok(())
+    }
+
+    /// A whole reply to a request of the proxy's own.
+    fn take_own(&self, lane: &mut PinnedLane, kind: u8, reply: &[u8]) -> Result<(), Ended> {
+        match lane.swallowed(kind == b'-') {
+            Swallowed::Id => self.id_answered(lane, reply),
+            Swallowed::Refusal => return Err(Ended::Doomed),
+            Swallowed::Other => {}
         }
         Ok(())
     }
@@ -416,10 +473,15 @@ impl Connection {
     /// Strikes the oldest request off; a SELECT that was executed beside a transaction moves the session.
     fn replied(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
         let Some(sent) = lane.sent.pop_front() else { return };
-        if reply == b"+OK\r\n" {
-            self.worker.note_pause(lane.target.node, &sent);
+        if reply != b"+OK\r\n" {
+            return;
         }
-        if sent.row.spec().name == "select" && reply == b"+OK\r\n" {
+        self.worker.note_pause(lane.target.node, &sent);
+        lane.modes.on_accepted(sent.row.spec(), &sent.request);
+        if matches!(sent.row.spec().name, "client|setname" | "client|setinfo") {
+            self.named(lane, &sent);
+        }
+        if sent.row.spec().name == "select" {
             let word = cursor::nth_word(&sent.request, 1);
             if let Some(db) = word.as_deref().and_then(crate::session::parse_db) {
                 self.database_changed(db);
@@ -427,6 +489,20 @@ impl Connection {
                     *clean = false;
                 }
             }
+        }
+    }
+
+    /// The client has said on the connection who it is, and the server has agreed.
+    fn named(&mut self, lane: &mut PinnedLane, sent: &Sent) {
+        let said = &mut self.session.said;
+        let word = |index: usize| cursor::nth_word(&sent.request, index).unwrap_or_default();
+        let judged = match sent.row.spec().name {
+            "client|setname" => said.set_name(&word(2)),
+            _ => said.set_info(&word(2), &word(3)),
+        };
+        if judged.is_ok() {
+            lane.note_names(said);
+            self.register();
         }
     }
 
@@ -472,8 +548,13 @@ impl Connection {
             self.pinned = Some(lane);
             return;
         }
-        match lane.purpose.after() {
-            After::Stays => self.pinned = Some(lane),
+        match lane.after() {
+            After::Stays => {
+                if lane.purpose.after() != After::Stays {
+                    lane.purpose = Purpose::Standing;
+                }
+                self.pinned = Some(lane);
+            }
             After::Closes => {}
             After::Returns => {
                 if let Line::Open(mut pinned) = lane.take_line()
@@ -481,7 +562,7 @@ impl Connection {
                     && !told
                 {
                     lane.server_id.into_iter().for_each(|id| pinned.note_server_id(id));
-                    self.worker.give_idle(*pinned);
+                    self.worker.give_idle(*pinned, lane.names().clone());
                 }
             }
         }

@@ -6,7 +6,6 @@ use crate::session::{self, Subscriptions, Transaction, Verb, Word};
 
 use super::client_command::Local;
 use super::cursor;
-use super::monitor_line;
 use super::registry::Held;
 use super::wait_lane::{self, Wait};
 
@@ -32,36 +31,8 @@ pub(super) enum Purpose {
     },
     /// While anything is subscribed.
     Subscribed(Box<Subscriptions>),
-    /// MONITOR, TRACKING, NO-EVICT, NO-TOUCH: what was said to the connection stands until it is taken back.
-    Standing(Standing),
-    /// CLIENT REPLY OFF or SKIP.
-    Silent(Silence),
-}
-
-/// A mode of the connection, and how to ask for it again.
-#[derive(Debug, Default)]
-pub(super) struct Standing {
-    /// The request that set it.
-    pub(super) setup: Vec<u8>,
-    /// What kind of request that is.
-    row: Option<RowId>,
-    /// It was taken back: the connection goes when nothing is owed.
-    pub(super) over: bool,
-    /// CLIENT TRACKING: keys may have changed unseen while no connection stood.
-    pub(super) tracks: bool,
-    /// MONITOR: lines come without being owed.
-    pub(super) watches: bool,
-}
-
-/// Which replies a client does not want.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Silence {
-    /// All, until REPLY ON.
-    Off,
-    /// The next request's.
-    Skip,
-    /// None any more.
-    Over,
+    /// What the client has asked of the connection stands there; see [`session::Modes`].
+    Standing,
 }
 
 /// What a frame of the connection is to the client.
@@ -75,8 +46,8 @@ pub(super) enum Verdict {
     Drop,
     /// The client gets these bytes in place of the reply.
     Instead(Vec<u8>),
-    /// EXEC's reply, after which the session's database is this one.
-    Executed(Option<u32>),
+    /// EXEC's reply, after which the session's database is this one; with what the client gets in its place.
+    Executed(Option<u32>, Option<Vec<u8>>),
     /// The node refused what it would have to execute as primary: the connection is given up.
     PlayAgain,
     /// What the client held can not be held here.
@@ -103,10 +74,7 @@ impl Purpose {
             Lane::Wait => Self::Wait(Wait::new(request.name().len() > 4)),
             Lane::Transaction => Self::Transaction { transaction: Box::default(), clean: true },
             Lane::Subscribe => Self::Subscribed(Box::default()),
-            Lane::Monitor => Self::Standing(Standing { watches: true, ..Standing::default() }),
-            Lane::Tracking => Self::Standing(Standing { tracks: true, ..Standing::default() }),
-            Lane::ReplyMode if is_word(request, 1, "reply") => Self::Silent(Silence::Over),
-            Lane::ReplyMode => Self::Standing(Standing::default()),
+            Lane::Monitor | Lane::Tracking | Lane::ReplyMode => Self::Standing,
             Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Threaded => Self::One { clean: true },
             Lane::Session | Lane::Clients | Lane::Own | Lane::Owned | Lane::Proxy => {
                 Self::One { clean: false }
@@ -118,32 +86,34 @@ impl Purpose {
     pub(super) fn takes_more(&self) -> bool {
         match self {
             Self::One { .. } | Self::Blocking | Self::Wait(_) | Self::Large => false,
-            Self::Transaction { .. } | Self::Subscribed(_) | Self::Standing(_) | Self::Silent(_) => true,
+            Self::Transaction { .. } | Self::Subscribed(_) | Self::Standing => true,
         }
     }
 
-    /// Notes a request that is about to be sent; returns whether a reply will come to it. `None`: it must not be
-    /// sent, and [`Self::unsent_answer`] has its reply once nothing is owed.
-    pub(super) fn on_request(&mut self, class: &Class, request: &Request<'_>, bytes: &[u8]) -> Option<bool> {
+    /// Notes a request that is about to be sent. `None`: it must not be sent, and [`Self::unsent_answer`] has its reply
+    /// once nothing is owed. `stale`: the epoch of its cursor, which is not the present one.
+    pub(super) fn on_request(
+        &mut self,
+        class: &Class,
+        request: &Request<'_>,
+        bytes: &[u8],
+        stale: Option<u64>,
+    ) -> Option<()> {
         match self {
-            Self::One { .. } | Self::Blocking | Self::Wait(_) | Self::Large => Some(true),
+            Self::One { .. } | Self::Blocking | Self::Wait(_) | Self::Large | Self::Standing => Some(()),
             Self::Transaction { transaction, clean } => {
                 let word = Word::of(class.row.spec(), (request.len() > 1).then(|| request.arg(1)));
+                let word = stale.map_or(word, Word::Stale);
                 *clean &= word != Word::Stateful || transaction.is_queueing();
                 match transaction.on_request(word, bytes) {
-                    session::Send::Forward => Some(true),
+                    session::Send::Forward => Some(()),
                     session::Send::Answer => None,
                 }
             }
             Self::Subscribed(subscriptions) => {
                 subscriptions.on_request(Verb::of(request.name()), request.args().skip(1));
-                Some(true)
+                Some(())
             }
-            Self::Standing(standing) => {
-                standing.on_request(class, request, bytes);
-                Some(true)
-            }
-            Self::Silent(silence) => Some(silence.on_request(class, request)),
         }
     }
 
@@ -186,13 +156,13 @@ impl Purpose {
                 }
                 session::Step::Executed(executed) => {
                     *clean &= !executed.stateful && executed.database.is_none();
-                    if whole && !executed.scans.is_empty() && cursor::stamp(epoch) != 0 {
-                        return Verdict::Instead(cursor::stamp_elements(frame, &executed.scans, epoch));
-                    }
-                    Verdict::Executed(executed.database)
+                    let (scans, stale) = (&executed.scans, &executed.stale);
+                    let scanned = !stale.is_empty() || (!scans.is_empty() && cursor::stamp(epoch) != 0);
+                    let instead =
+                        (whole && scanned).then(|| cursor::stamp_elements(frame, scans, stale, epoch));
+                    Verdict::Executed(executed.database, instead)
                 }
             },
-            Self::Standing(Standing { watches: true, .. }) if monitor_line::is_line(frame) => Verdict::Extra,
             _ => Verdict::Reply,
         }
     }
@@ -200,11 +170,6 @@ impl Purpose {
     /// The server takes requests to queue them.
     pub(super) fn is_queueing(&self) -> bool {
         matches!(self, Self::Transaction { transaction, .. } if transaction.is_queueing())
-    }
-
-    /// Lines of MONITOR come.
-    pub(super) fn watches(&self) -> bool {
-        matches!(self, Self::Standing(Standing { watches: true, .. }))
     }
 
     /// What the client table shows of it.
@@ -219,13 +184,7 @@ impl Purpose {
                 held.subscribed = subscriptions.counts();
                 held.flags.pubsub = subscriptions.holds_any();
             }
-            Self::Standing(standing) => {
-                held.flags.monitor = standing.watches;
-                held.flags.tracking = standing.tracks && !standing.over;
-                held.flags.no_evict = standing.is_set_by("client|no-evict");
-                held.flags.no_touch = standing.is_set_by("client|no-touch");
-            }
-            Self::One { .. } | Self::Blocking | Self::Wait(_) | Self::Large | Self::Silent(_) => {}
+            Self::One { .. } | Self::Blocking | Self::Wait(_) | Self::Large | Self::Standing => {}
         }
         held
     }
@@ -244,62 +203,9 @@ impl Purpose {
                 }
             }
             Self::Subscribed(subscriptions) if subscriptions.is_active() => After::Stays,
-            Self::Standing(standing) if !standing.over => After::Stays,
-            Self::Silent(silence) if *silence != Silence::Over => After::Stays,
-            Self::Subscribed(_) | Self::Standing(_) | Self::Silent(_) => After::Closes,
+            Self::Subscribed(_) | Self::Standing => After::Closes,
         }
     }
-}
-
-impl Standing {
-    /// Whether it was set by this command and not taken back.
-    fn is_set_by(&self, name: &str) -> bool {
-        !self.over && self.row.is_some_and(|row| row.spec().name == name)
-    }
-
-    fn on_request(&mut self, class: &Class, request: &Request<'_>, bytes: &[u8]) {
-        if !matches!(class.lane, Lane::Tracking | Lane::ReplyMode | Lane::Monitor) {
-            return;
-        }
-        if is_word(request, 2, "off") {
-            self.over = true;
-        } else if class.lane == Lane::Monitor || is_word(request, 2, "on") {
-            self.setup = bytes.to_vec();
-            self.row = Some(class.row);
-            self.over = false;
-        } else if self.setup.is_empty() {
-            // CLIENT CACHING without tracking: the server refuses it.
-            self.over = true;
-        }
-    }
-}
-
-impl Silence {
-    /// Whether the request will be answered, which is also what Redis decides before it executes.
-    fn on_request(&mut self, class: &Class, request: &Request<'_>) -> bool {
-        if class.lane == Lane::ReplyMode && is_word(request, 1, "reply") {
-            *self = match request.arg(2).to_ascii_lowercase().as_slice() {
-                b"off" => Self::Off,
-                b"skip" if *self != Self::Off => Self::Skip,
-                b"on" => Self::Over,
-                _ => return *self == Self::Over,
-            };
-            return *self == Self::Over;
-        }
-        match self {
-            Self::Off => false,
-            Self::Skip => {
-                *self = Self::Over;
-                false
-            }
-            Self::Over => true,
-        }
-    }
-}
-
-/// Rows whose request sits on a lane of its own are named by it in what the proxy keeps of them.
-pub(super) fn is_word(request: &Request<'_>, index: usize, word: &str) -> bool {
-    request.len() > index && request.arg(index).eq_ignore_ascii_case(word.as_bytes())
 }
 
 /// A request on a lane that was not answered yet.
@@ -313,4 +219,11 @@ pub(super) struct Sent {
     pub(super) resent: bool,
     /// Unless the reply is an error, the proxy does this in place of the server.
     pub(super) local: Option<Box<Local>>,
+}
+
+impl Sent {
+    /// Its reply decides who the client is.
+    pub(super) fn is_of_session(&self) -> bool {
+        matches!(self.local.as_deref(), Some(Local::Session))
+    }
 }

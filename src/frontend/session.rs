@@ -12,8 +12,9 @@ use zeroize::Zeroizing;
 use crate::backend::{Identity, Login};
 use crate::error::Failure;
 use crate::resp::{RequestScanner, encode};
-use crate::session::{self, Greeting, Hello};
+use crate::session::{self, Hello, Names};
 
+use super::admission::Admission;
 use super::client::Special;
 use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
@@ -24,35 +25,37 @@ use super::registry::Said;
 pub(super) struct Session {
     pub(super) identity: Identity,
     /// Name and library. User, dialect and database are those of `identity`.
-    pub(super) said: Greeting,
+    pub(super) said: Names,
     /// Epoch under which its last write was sent; 0: it wrote nothing.
     pub(super) wrote_in: u64,
     /// The server has answered this identity with something else than `-NOAUTH`.
-    admitted: bool,
-    pending: Option<Pending>,
+    pub(super) admitted: bool,
+    pub(super) pending: Option<Pending>,
 }
 
 /// What the one reply that is awaited decides about.
-struct Pending {
+pub(super) struct Pending {
     /// Who the client is from then on.
-    identity: Identity,
-    effect: Effect,
+    pub(super) identity: Identity,
+    pub(super) effect: Effect,
 }
 
-enum Effect {
+pub(super) enum Effect {
     /// The reply is handed on.
     Become,
     /// As `Become`; the reply is HELLO's and speaks of the proxy's connection where it should of the client's.
     Hello { name: Option<bytes::Bytes> },
     /// Unless it is an error, the proxy does this in place of the server.
     Local(Local),
+    /// The question was the proxy's own: see `admission.rs`.
+    Admission(Admission),
 }
 
 impl Session {
     pub(super) fn new() -> Self {
         Self {
             identity: Identity::fresh(),
-            said: Greeting::default(),
+            said: Names::default(),
             wrote_in: 0,
             admitted: false,
             pending: None,
@@ -129,7 +132,7 @@ impl Connection {
         let mut identity = self.session.identity.clone();
         identity.proto = hello.proto.unwrap_or(identity.proto);
         if let Some(given) = &hello.login {
-            identity.login = login(Some(given.user_name()), given.secret.expose());
+            identity.login = login(Some(&given.user), &given.secret);
         }
         let name = hello.name.take();
         let mut bytes = BytesMut::new();
@@ -183,24 +186,41 @@ impl Connection {
         dispatched.request.write_multibulk(&mut original);
         let present = std::mem::replace(&mut self.session.identity, pending.identity.clone());
         let primary = self.primary.take();
-        let step = self.send_special(&asked, Special::Session(original.freeze()));
+        let original = original.freeze();
+        let step = self.send_special(&asked, Special::Session(original.clone()));
         self.session.identity = present;
         self.primary = primary;
-        if step == Step::Taken && self.client.special.borrow().is_some() {
-            self.session.pending = Some(pending);
+        if step == Step::Taken {
+            self.await_reply(pending, original);
         }
         step
+    }
+
+    /// A session command was taken: its one reply decides about `pending`, on whichever connection it comes. False when
+    /// nothing was sent.
+    pub(super) fn await_reply(&mut self, pending: Pending, original: bytes::Bytes) -> bool {
+        if self.client.special.borrow().is_none() {
+            // No pipeline was free, so that it went on a connection of its own.
+            let Some(sent) = self.pinned.as_mut().and_then(|lane| lane.sent.back_mut()) else { return false };
+            sent.request = original;
+            sent.local = Some(Box::new(Local::Session));
+        }
+        self.session.pending = Some(pending);
+        true
     }
 
     /// The awaited reply came.
     pub(super) fn session_replied(&mut self, reply: &[u8]) {
         let Some(Pending { identity, effect }) = self.session.pending.take() else { return };
+        if let Effect::Admission(admission) = effect {
+            return self.admission_replied(admission, reply);
+        }
         let refused = reply.first() == Some(&b'-');
         if refused {
             self.client.out.borrow_mut().extend_from_slice(reply);
             return;
         }
-        self.session.admitted = true;
+        self.admitted();
         if identity != self.session.identity {
             self.session.identity = identity;
             self.identity_changed();
@@ -217,6 +237,7 @@ impl Connection {
                 self.client.out.borrow_mut().extend_from_slice(rewritten.as_deref().unwrap_or(reply));
             }
             Effect::Local(local) => self.carry_out(local, reply),
+            Effect::Admission(_) => {}
         }
     }
 
@@ -227,7 +248,7 @@ impl Connection {
 
     fn identity_changed(&mut self) {
         self.primary = None;
-        self.limits.authenticated = true;
+        self.limits.authenticated = self.session.admitted || self.session.identity.login.is_some();
         self.register();
     }
 
@@ -235,8 +256,7 @@ impl Connection {
     pub(super) fn identity_was_refused(&mut self) {
         self.session.identity.login = None;
         self.session.admitted = false;
-        self.primary = None;
-        self.register();
+        self.identity_changed();
     }
 }
 

@@ -8,6 +8,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::backend::Target;
+use crate::session::Names;
 
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
@@ -162,7 +163,7 @@ impl Connection {
         let pushes = self.session.identity.proto == crate::resp::Proto::Resp3;
         let may = match &lane.purpose {
             Purpose::Subscribed(_) => pushes,
-            Purpose::Standing(standing) => !standing.watches,
+            Purpose::Standing => lane.modes.is_loud() && !lane.modes.watches(),
             _ => false,
         };
         if may {
@@ -236,13 +237,20 @@ impl Connection {
             && pinned.is_quiet()
         {
             lane.server_id.inspect(|id| pinned.note_server_id(*id));
-            self.worker.give_idle(*pinned);
+            self.worker.give_idle(*pinned, lane.names().clone());
         }
         lane.server_id = None;
-        let idle = clean.then(|| self.worker.take_idle(&target)).flatten();
-        lane.line =
-            idle.map_or_else(|| self.dial(&target, Vec::new()), |pinned| Line::Open(Box::new(pinned)));
+        // The proxy's own user works for many: its connections are called after nobody.
+        let own = target.identity != self.session.identity;
+        let names = if own { Names::default() } else { self.session.said.clone() };
+        let (line, told) = match clean.then(|| self.worker.take_idle(&target, &names)).flatten() {
+            Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
+            None => (self.dial(&target, Vec::new()), Names::default()),
+        };
+        lane.line = line;
         lane.target = target;
+        lane.note_names(&told);
+        lane.introduce(&names);
         self.begin_barrier(lane);
     }
 }

@@ -11,6 +11,7 @@ use crate::backend::{self, Pinned, Pools, Surroundings, Target};
 use crate::command::RowId;
 use crate::error::Failure;
 use crate::routing::{self, Cached, Gate, OwnWrites, Routes, RoutingTable};
+use crate::session::Names;
 use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId};
 
@@ -64,7 +65,8 @@ pub(super) struct Worker {
     /// All clients of this thread.
     clients: RefCell<BTreeMap<u64, ClientRef>>,
     /// Lent connections that came back clean.
-    idle: RefCell<Vec<Pinned>>,
+    /// With what each was told about the client that had it last.
+    idle: RefCell<Vec<(Pinned, Names)>>,
     /// Requests of the long-running class on connections of single clients.
     long: RefCell<BTreeMap<u64, (NodeId, Instant)>>,
     /// Nodes whose mark of a long request is this worker's.
@@ -347,21 +349,23 @@ impl Worker {
         }
     }
 
-    /// A clean connection of exactly this identity, epoch and node, if one is idle.
-    pub(super) fn take_idle(&self, target: &Target) -> Option<Pinned> {
+    /// A clean connection of exactly this identity, epoch and node, if one is idle; rather one that knows these names.
+    pub(super) fn take_idle(&self, target: &Target, names: &Names) -> Option<(Pinned, Names)> {
         let mut idle = self.idle.borrow_mut();
-        let at = idle.iter().rposition(|pinned| {
+        let fits = |(pinned, _): &(Pinned, Names)| {
             let other = pinned.target();
             other.node == target.node && other.epoch == target.epoch && other.identity == target.identity
-        })?;
+        };
+        let known = idle.iter().rposition(|idle| idle.1 == *names && fits(idle));
+        let at = known.or_else(|| idle.iter().rposition(fits))?;
         Some(idle.swap_remove(at))
     }
 
     /// Takes a clean connection back; beyond [`IDLE_MAX`] it is closed.
-    pub(super) fn give_idle(&self, pinned: Pinned) {
+    pub(super) fn give_idle(&self, pinned: Pinned, told: Names) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < IDLE_MAX && pinned.target().epoch == self.epoch() {
-            idle.push(pinned);
+            idle.push((pinned, told));
         }
     }
 

@@ -33,8 +33,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    const UNAUTHENTICATED_ARGS: u64 = 10;
-    const UNAUTHENTICATED_BULK: u64 = 16_384;
+    pub(super) const UNAUTHENTICATED_ARGS: u64 = 10;
+    pub(super) const UNAUTHENTICATED_BULK: u64 = 16_384;
 
     /// The number of arguments announced by a header's text; 0 for what Redis passes over in silence.
     pub(super) fn args(&self, text: &[u8]) -> Result<u64, ProtocolError> {
@@ -104,6 +104,11 @@ pub enum ProtocolError {
 }
 
 impl ProtocolError {
+    /// Only those are told so who have yet to authenticate.
+    pub fn is_of_strangers(self) -> bool {
+        matches!(self, Self::UnauthenticatedMultibulk | Self::UnauthenticatedBulk)
+    }
+
     /// Appends the whole error reply, byte for byte Redis's own where Redis has one.
     pub fn write(self, out: &mut BytesMut) {
         match self {

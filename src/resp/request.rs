@@ -107,6 +107,11 @@ impl RequestScanner {
         self.request(buf)
     }
 
+    /// While `Incomplete`: the announced length of the first argument that is not whole, once its header has been read.
+    pub fn next_len(&self) -> Option<u64> {
+        self.body
+    }
+
     /// Least length of the whole request in bytes, by what its headers have announced so far.
     pub fn known_len(&self) -> u64 {
         let body = self.body.map_or(0, |len| len + 2);
@@ -328,6 +333,19 @@ impl<'a> Request<'a> {
     /// Came as a line of words.
     pub fn is_inline(&self) -> bool {
         self.inline
+    }
+
+    /// What a server would say to it as a multibulk request of a client that has yet to authenticate, before it looks
+    /// at the command.
+    #[inline]
+    pub fn beyond_unauthenticated(&self) -> Option<ProtocolError> {
+        if self.args.len() as u64 > Limits::UNAUTHENTICATED_ARGS {
+            return Some(ProtocolError::UnauthenticatedMultibulk);
+        }
+        let most = Limits::UNAUTHENTICATED_BULK as usize;
+        // Only a request that is longer than an argument may be can have such an argument.
+        let long = self.bytes.len() > most && self.args.iter().any(|span| span.end - span.start > most);
+        long.then_some(ProtocolError::UnauthenticatedBulk)
     }
 
     /// `raw()` is a multibulk request that any server reads alike: it may go on a shared connection as it is.

@@ -63,6 +63,8 @@ pub struct Executed {
     pub stateful: bool,
     /// Which elements of the array are replies of the SCAN family, cursors to be translated.
     pub scans: Vec<usize>,
+    /// Which of its elements belong to cursors of an earlier epoch, and to which.
+    pub stale: Vec<(usize, u64)>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -112,7 +114,7 @@ enum Refusal {
 
 impl Queue {
     fn push(&mut self, sent: &Sent) {
-        if matches!(sent.word, Word::Select(_) | Word::Scan | Word::Stateful) {
+        if matches!(sent.word, Word::Select(_) | Word::Scan | Word::Stale(_) | Word::Stateful) {
             self.notes.push((self.count, sent.word));
         }
         self.count += 1;
@@ -176,7 +178,8 @@ impl Transaction {
         if word == Word::Exec && self.is_doomed() {
             return Send::Answer;
         }
-        let ordinary = matches!(word, Word::Other | Word::Scan | Word::Stateful | Word::Select(_));
+        let ordinary =
+            matches!(word, Word::Other | Word::Scan | Word::Stale(_) | Word::Stateful | Word::Select(_));
         let request = if ordinary && !self.is_queueing() { Vec::new() } else { self.keep(request) };
         self.owed.push_back(Sent { word, request });
         Send::Forward
@@ -339,7 +342,7 @@ fn executed(notes: &[(usize, Word)], reply: &[u8], whole: bool) -> Executed {
     }
     if !whole {
         // What a SELECT within answered may lie in bytes that have passed already.
-        executed.stateful = notes.iter().any(|(_, word)| *word != Word::Scan);
+        executed.stateful = notes.iter().any(|(_, word)| !matches!(word, Word::Scan | Word::Stale(_)));
     }
     let mut notes = notes.iter().copied().peekable();
     for (index, element) in elements(reply).enumerate() {
@@ -348,6 +351,7 @@ fn executed(notes: &[(usize, Word)], reply: &[u8], whole: bool) -> Executed {
             Word::Select(Some(number)) if element == OK => executed.database = Some(number),
             Word::Stateful => executed.stateful = true,
             Word::Scan => executed.scans.push(index),
+            Word::Stale(of) => executed.stale.push((index, of)),
             _ => {}
         }
     }

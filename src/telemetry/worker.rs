@@ -85,6 +85,7 @@ impl From<&Failure> for ErrorKind {
             Failure::Managed { .. }
             | Failure::ManagedSetting { .. }
             | Failure::Reserved { .. }
+            | Failure::TooLarge { .. }
             | Failure::Hidden { .. } => Self::Managed,
             Failure::Cursor { .. } => Self::Cursor,
             Failure::TransactionLost { .. } => Self::TransactionLost,

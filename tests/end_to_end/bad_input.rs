@@ -1,9 +1,7 @@
 //! Input that no good client sends: bytes on the wire, the words of the refusal, and a second client unharmed.
 
-use crate::support::{
-    Bystander, Client, Group, LONG, Memory, Proxy, ProxyOptions, ServerOptions, Value, eventually,
-};
-use crate::target::{Target, Way, both_ways, direct_only};
+use crate::support::{Bystander, Client, Group, LONG, Memory, Proxy, ProxyOptions, Value, eventually};
+use crate::target::{Target, Way, both_ways};
 
 /// Ample for what small requests leave behind in buffers.
 const LITTLE: u64 = 16 << 20;
@@ -15,8 +13,6 @@ both_ways!(
     a_broken_request_costs_the_good_ones_before_it_nothing,
     a_pause_that_a_client_ordered,
 );
-
-direct_only!(strangers_may_send_only_small_requests,);
 
 #[test]
 fn a_request_beyond_the_bound_is_refused_before_the_node_sees_any_of_it() {
@@ -92,19 +88,6 @@ fn malformed_frames_are_refused_in_redis_words(way: Way) {
         assert_eq!(answer, format!("-ERR Protocol error: {words}\r\n"), "{:.40}", bytes);
     }
     unharmed(watched);
-}
-
-fn strangers_may_send_only_small_requests(way: Way) {
-    let target = Target::with_password(way, &ServerOptions::default().set("requirepass", "sesame"), "sesame");
-    for (bytes, words) in [
-        ("*100\r\n", "unauthenticated multibulk length"),
-        ("*2\r\n$4\r\nAUTH\r\n$20000\r\n", "unauthenticated bulk length"),
-    ] {
-        let mut client = target.client();
-        client.send_raw(bytes.as_bytes());
-        let answer = String::from_utf8_lossy(&client.read_to_close()).into_owned();
-        assert_eq!(answer, format!("-ERR Protocol error: {words}\r\n"));
-    }
 }
 
 fn empty_arrays_have_no_answer_and_cost_nothing(way: Way) {

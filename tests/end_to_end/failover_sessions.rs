@@ -174,12 +174,28 @@ fn a_cursor_of_the_old_primary_is_refused() {
     eventually(LONG, "the replica has all", || Client::connect(replica).call("SCARD s") == Value::Int(500));
     let cursor = client.call("SSCAN s 0 COUNT 50").items()[0].text().expect("a cursor");
     assert_ne!(cursor, "0");
+    let mut open = scene.client();
+    open.pipeline(&["MULTI", &format!("SSCAN s {cursor}"), "SET k 1"]);
     scene.kill();
     let text = "ERR cursor belongs to epoch 1 (now 2): start again from 0";
     assert_eq!(client.call(&format!("SSCAN s {cursor}")), Value::Error(text.to_owned()));
-    // Within a transaction it is refused when it is executed, and not taken for another place.
-    let replies = client.pipeline(&["MULTI", &format!("SSCAN s {cursor}"), "EXEC"]);
-    assert!(replies[2].items()[0].error().is_some(), "{replies:?}");
+    // Within a transaction it is refused when it is executed, as Redis refuses a bad cursor, and the rest is done.
+    let inside = format!("SSCAN s {cursor}");
+    let replies = client.pipeline(&["MULTI", &inside, "SET k v", "SSCAN s 0", "SSCAN s x", "EXEC"]);
+    let items = replies[5].items();
+    assert_eq!(items[..2], [Value::Error(text.to_owned()), Value::ok()], "{replies:?}");
+    assert!(items[2].error().is_none(), "{replies:?}");
+    assert_eq!(items[3], Value::Error("ERR invalid cursor".to_owned()));
+    client.call("WATCH k");
+    assert_eq!(client.call(&inside), Value::Error(text.to_owned()), "beside a transaction too");
+    assert_eq!(client.call("UNWATCH"), Value::ok());
+    let played = open.pipeline(&["SELECT 3", "EXEC"]);
+    assert_eq!(played[1].items()[..2], [Value::Error(text.to_owned()), Value::ok()], "{played:?}");
+    assert_eq!(
+        open.pipeline(&["SET in 3", "SELECT 3", "GET in"])[2],
+        Value::bulk("3"),
+        "it is in database 3"
+    );
     let mut seen = 0;
     let mut cursor = "0".to_owned();
     loop {

@@ -14,4 +14,5 @@ mod pause;
 mod replication;
 mod scan;
 mod sessions;
+mod strangers;
 mod transactions;

@@ -62,6 +62,16 @@ impl Transaction {
         if ended { self.recover_ended() } else { self.recover_open() }
     }
 
+    /// What is played again goes to a primary of another epoch than `of`: cursors mean nothing there. `spoil` writes
+    /// requests so that the server refuses theirs.
+    pub fn spoil(&mut self, of: u64, spoil: impl Fn(&[u8]) -> Vec<u8>) {
+        if let State::Queueing(queue) = &mut self.state {
+            queue.copy = spoil(&queue.copy);
+            let scans = queue.notes.iter_mut().filter(|(_, word)| *word == Word::Scan);
+            scans.for_each(|(_, word)| *word = Word::Stale(of));
+        }
+    }
+
     /// EXEC was written, so its outcome is unknown, or DISCARD was sent, so nothing of it is executed.
     fn recover_ended(&mut self) -> Recovery {
         let refused = matches!(self.state, State::Queueing(Queue { refused: true, .. }));

@@ -89,7 +89,7 @@ fn exec_leaves_the_database_of_the_last_select_that_succeeded() {
     play(&mut transaction, &[("SELECT x", "+QUEUED"), ("SCAN 0", "+QUEUED")]);
     send(&mut transaction, "EXEC");
     let array = "*5\r\n+OK\r\n-ERR DB index is out of range\r\n*1\r\n$3\r\n+OK\r\n-ERR value is not an integer or out of range\r\n*2\r\n$1\r\n0\r\n*0";
-    let expected = Executed { database: Some(7), stateful: false, scans: vec![4] };
+    let expected = Executed { database: Some(7), stateful: false, scans: vec![4], stale: vec![] };
     assert_eq!(reply(&mut transaction, array), Step::Executed(expected));
 }
 

@@ -21,6 +21,8 @@ pub enum Word {
     Select(Option<u32>),
     /// One of the SCAN family: its reply carries a cursor.
     Scan,
+    /// As `Scan`; its cursor is of this earlier epoch, and it is sent so that the server refuses the cursor.
+    Stale(u64),
     /// Leaves some other state on the connection that executes it.
     Stateful,
     /// Anything else.

@@ -1,10 +1,27 @@
-//! HELLO: what it asks for and what is answered.
+//! What HELLO and SELECT ask for, and what HELLO is answered.
 
-use super::super::frame::{bulk, elements};
-use super::super::refusal::Refusal;
-use super::{Login, check_name};
+use super::frame::{bulk, elements};
+use super::names::check_name;
+use super::refusal::Refusal;
 use crate::resp::{Fed, Proto, ReplyScanner, encode, parse_integer};
 use bytes::{BufMut, Bytes, BytesMut};
+use std::fmt;
+use zeroize::Zeroizing;
+
+/// A user's name and password, the latter overwritten when dropped and never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Proof {
+    /// The user.
+    pub user: Bytes,
+    /// The password.
+    pub secret: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proof({}:***)", String::from_utf8_lossy(&self.user))
+    }
+}
 
 /// `HELLO [2|3 [AUTH user password] [SETNAME name]]`
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,7 +29,7 @@ pub struct Hello {
     /// `None`: the client only asks who is there.
     pub proto: Option<Proto>,
     /// AUTH
-    pub login: Option<Login>,
+    pub login: Option<Proof>,
     /// SETNAME; an empty name takes the name away.
     pub name: Option<Bytes>,
 }
@@ -35,7 +52,8 @@ impl Hello {
                 let (Some(user), Some(secret)) = (args.next(), args.next()) else {
                     return Err(syntax(option));
                 };
-                hello.login = Some(Login::named(user, secret));
+                let secret = Zeroizing::new(secret.to_vec());
+                hello.login = Some(Proof { user: Bytes::copy_from_slice(user), secret });
             } else if option.eq_ignore_ascii_case(b"SETNAME") {
                 let name = args.next().ok_or_else(|| syntax(option))?;
                 check_name(name)?;
@@ -56,7 +74,7 @@ impl Hello {
             None => {}
         }
         if let Some(login) = &self.login {
-            args.extend([b"AUTH", login.user_name(), login.secret.expose()]);
+            args.extend([&b"AUTH"[..], &login.user[..], &login.secret[..]]);
         }
         if let Some(name) = &self.name {
             args.extend([b"SETNAME", &name[..]]);
@@ -95,3 +113,11 @@ pub fn rewrite_hello(reply: &[u8], id: u64) -> Option<Bytes> {
 fn syntax(option: &[u8]) -> Refusal {
     Refusal::quoting("ERR Syntax error in HELLO option '", option, "'")
 }
+
+/// The database that SELECT names; `None`: not one that any server has, so that the server may say it in its words.
+pub fn parse_db(arg: &[u8]) -> Option<u32> {
+    parse_integer(arg).and_then(|db| i32::try_from(db).ok()).and_then(|db| u32::try_from(db).ok())
+}
+
+#[cfg(test)]
+mod tests;

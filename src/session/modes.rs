@@ -1,0 +1,167 @@
+//! What a client has asked of its connection and what stands until it is taken back: CLIENT TRACKING, NO-EVICT, NO-TOUCH,
+//! IMPORT-SOURCE, MONITOR, and which replies it does not want. Pure.
+//!
+//! They add up. Each that the server has accepted is kept as it was said, so that another connection can be told the
+//! same.
+
+use bytes::BytesMut;
+
+use crate::command::{Lane, Spec};
+use crate::resp::{Limits, Request, RequestScanner, Scan};
+
+/// Most bytes of requests that are kept. Beyond them nothing can be said again: a client that loses its connection then
+/// is closed, since a mode that silently stays away would be worse.
+pub const KEPT_MAX: usize = 64 << 10;
+
+/// Which replies a client does not want.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Silence {
+    /// It wants all.
+    #[default]
+    Over,
+    /// Not the next request's.
+    Skip,
+    /// None, until REPLY ON.
+    Off,
+}
+
+/// One mode and the request that set it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mode {
+    /// Of its row.
+    name: &'static str,
+    request: Vec<u8>,
+}
+
+/// See the module's text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Modes {
+    /// In the order in which they were set.
+    standing: Vec<Mode>,
+    silence: Silence,
+    /// Some mode was asked for at some time: the connection is not as a new one.
+    touched: bool,
+    too_large: bool,
+}
+
+impl Modes {
+    /// Notes a request that is about to be sent; false when no reply will come to it.
+    pub fn on_request(&mut self, spec: &Spec, request: &Request<'_>) -> bool {
+        self.touch(spec);
+        if spec.name == "client|reply" {
+            self.silence = match request.arg(2).to_ascii_lowercase().as_slice() {
+                b"off" => Silence::Off,
+                b"skip" if self.silence != Silence::Off => Silence::Skip,
+                b"on" => Silence::Over,
+                _ => self.silence,
+            };
+            return self.silence == Silence::Over;
+        }
+        match self.silence {
+            Silence::Over => true,
+            Silence::Off | Silence::Skip => {
+                // Nobody will tell whether it was accepted.
+                let mut bytes = BytesMut::new();
+                request.write_multibulk(&mut bytes);
+                self.on_accepted(spec, &bytes);
+                if self.silence == Silence::Skip {
+                    self.silence = Silence::Over;
+                }
+                false
+            }
+        }
+    }
+
+    /// A request is sent that may set a mode, on a connection that does something else as well.
+    pub fn touch(&mut self, spec: &Spec) {
+        self.touched |= matches!(spec.lane, Lane::Tracking | Lane::ReplyMode | Lane::Monitor);
+    }
+
+    /// The server has accepted `request`, which is empty when it was too large to be kept.
+    pub fn on_accepted(&mut self, spec: &Spec, request: &[u8]) {
+        let name = spec.name;
+        let is_mode = matches!(
+            name,
+            "client|tracking" | "client|no-evict" | "client|no-touch" | "client|import-source" | "monitor"
+        );
+        if !is_mode {
+            return;
+        }
+        let mut scanner = RequestScanner::default();
+        let whole = matches!(scanner.scan(request, &Limits::default()), Ok(Scan::Complete { .. }));
+        let words = scanner.request(if whole { request } else { &[] });
+        let is = |index: usize, word: &[u8]| words.arg(index).eq_ignore_ascii_case(word);
+        // Prefixes of a broadcasting client add up; any other request says all there is to say.
+        let adds = name == "client|tracking" && (3..words.len()).any(|index| is(index, b"bcast"));
+        self.standing.retain(|mode| mode.name != name || (adds && mode.request != request));
+        if !is(2, b"off") {
+            self.standing.push(Mode { name, request: request.to_vec() });
+        }
+        let kept: usize = self.standing.iter().map(|mode| mode.request.len()).sum();
+        self.too_large |= !whole || kept > KEPT_MAX;
+        if self.standing.is_empty() {
+            self.too_large = false;
+        } else if self.too_large {
+            self.standing.iter_mut().for_each(|mode| mode.request = Vec::new());
+        }
+    }
+
+    /// Whether the client needs the connection for what stands.
+    #[must_use]
+    pub fn stand(&self) -> bool {
+        !self.standing.is_empty() || self.silence != Silence::Over
+    }
+
+    /// Whether the connection may be unlike a new one.
+    #[must_use]
+    pub fn is_touched(&self) -> bool {
+        self.touched
+    }
+
+    /// Every request is answered.
+    #[must_use]
+    pub fn is_loud(&self) -> bool {
+        self.silence == Silence::Over
+    }
+
+    /// Keys may change unseen while no connection stands.
+    #[must_use]
+    pub fn tracks(&self) -> bool {
+        self.is_set("client|tracking")
+    }
+
+    /// Lines of MONITOR come.
+    #[must_use]
+    pub fn watches(&self) -> bool {
+        self.is_set("monitor")
+    }
+
+    /// Whether the command of this name set something that stands.
+    #[must_use]
+    pub fn is_set(&self, name: &str) -> bool {
+        self.standing.iter().any(|mode| mode.name == name)
+    }
+
+    /// Appends what brings a new connection here; returns how many confirmations will come. `None`: it was too much to
+    /// be kept.
+    pub fn replay(&self, out: &mut BytesMut) -> Option<u32> {
+        if self.too_large {
+            return None;
+        }
+        // Behind MONITOR lines come between the replies.
+        let last = |mode: &&Mode| mode.name == "monitor";
+        let standing = &self.standing;
+        for mode in standing.iter().filter(|mode| !last(mode)).chain(standing.iter().filter(last)) {
+            out.extend_from_slice(&mode.request);
+        }
+        match self.silence {
+            Silence::Over => {}
+            Silence::Skip => out.extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n"),
+            Silence::Off => out.extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n"),
+        }
+        u32::try_from(self.standing.len()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests;

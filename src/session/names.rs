@@ -1,0 +1,147 @@
+//! What a client has said about itself with CLIENT SETNAME, SETINFO and HELLO SETNAME, and how a connection of its own is
+//! told the same.
+
+use super::refusal::Refusal;
+use crate::resp::encode;
+use bytes::{Bytes, BytesMut};
+
+/// A client's name and library, each empty when it did not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    name: Bytes,
+    lib_name: Bytes,
+    lib_ver: Bytes,
+}
+
+impl Names {
+    /// As CLIENT SETNAME does; an empty name takes the name away.
+    pub fn set_name(&mut self, name: &[u8]) -> Result<(), Refusal> {
+        check_name(name)?;
+        self.name = Bytes::copy_from_slice(name);
+        Ok(())
+    }
+
+    /// Empty when there is none.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// As CLIENT SETINFO does since Redis 7.2, for servers that do not know it as well.
+    pub fn set_info(&mut self, option: &[u8], value: &[u8]) -> Result<(), Refusal> {
+        let field = if option.eq_ignore_ascii_case(b"lib-name") {
+            &mut self.lib_name
+        } else if option.eq_ignore_ascii_case(b"lib-ver") {
+            &mut self.lib_ver
+        } else {
+            return Err(Refusal::quoting("ERR Unrecognized option '", option, "'"));
+        };
+        if !is_plain(value) {
+            return Err(Refusal::quoting(
+                "ERR ",
+                option,
+                " cannot contain spaces, newlines or special characters.",
+            ));
+        }
+        *field = Bytes::copy_from_slice(value);
+        Ok(())
+    }
+
+    /// The client's library, empty when it did not say.
+    pub fn lib_name(&self) -> &[u8] {
+        &self.lib_name
+    }
+
+    /// The library's version, empty when it did not say.
+    pub fn lib_ver(&self) -> &[u8] {
+        &self.lib_ver
+    }
+
+    /// As RESET does: the library is still the same one.
+    pub fn reset(&mut self) {
+        self.name = Bytes::new();
+    }
+
+    /// Appends the requests that make a connection which was told `told` show these names; returns their number. A
+    /// server that knows SETINFO not (before 7.2) refuses it, which changes nothing.
+    pub fn tell(&self, told: &Self, out: &mut BytesMut) -> u32 {
+        let mut count = 0;
+        if self.name != told.name {
+            encode::command(out, &[b"CLIENT", b"SETNAME", &self.name]);
+            count += 1;
+        }
+        for (option, value, told) in
+            [(&b"lib-name"[..], &self.lib_name, &told.lib_name), (b"lib-ver", &self.lib_ver, &told.lib_ver)]
+        {
+            if value != told {
+                encode::command(out, &[b"CLIENT", b"SETINFO", option, value]);
+                count += 1;
+            }
+        }
+        count
+    }
+}
+
+pub(super) fn check_name(name: &[u8]) -> Result<(), Refusal> {
+    if is_plain(name) {
+        Ok(())
+    } else {
+        Err(Refusal::new("ERR Client names cannot contain spaces, newlines or special characters."))
+    }
+}
+
+/// Nothing in it breaks the format of CLIENT LIST.
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(|byte| (b'!'..=b'~').contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(from: &Names, to: &Names) -> (u32, String) {
+        let mut out = BytesMut::new();
+        let count = to.tell(from, &mut out);
+        let text = String::from_utf8(out.to_vec()).unwrap();
+        let words: Vec<&str> = text.split("\r\n").filter(|word| !word.starts_with(['*', '$'])).collect();
+        (count, words.join(" ").trim_end().to_owned())
+    }
+
+    fn complete() -> Names {
+        let mut names = Names::default();
+        names.set_name(b"app").unwrap();
+        names.set_info(b"LIB-NAME", b"redis-py").unwrap();
+        names.set_info(b"lib-ver", b"8.0").unwrap();
+        names
+    }
+
+    #[test]
+    fn a_connection_is_told_what_it_does_not_know() {
+        let (none, all) = (Names::default(), complete());
+        assert_eq!(told(&none, &none), (0, String::new()));
+        assert_eq!(told(&all, &all), (0, String::new()));
+        let everything =
+            "CLIENT SETNAME app CLIENT SETINFO lib-name redis-py CLIENT SETINFO lib-ver 8.0".to_owned();
+        assert_eq!(told(&none, &all), (3, everything));
+        assert_eq!(told(&all, &none).0, 3);
+        let mut renamed = all.clone();
+        renamed.set_name(b"other").unwrap();
+        assert_eq!(told(&all, &renamed), (1, "CLIENT SETNAME other".to_owned()));
+    }
+
+    #[test]
+    fn a_reset_leaves_the_library_only() {
+        let mut names = complete();
+        names.reset();
+        assert_eq!(names.name(), b"");
+        assert_eq!((names.lib_name(), names.lib_ver()), (&b"redis-py"[..], &b"8.0"[..]));
+    }
+
+    #[test]
+    fn a_name_that_breaks_the_list_is_refused() {
+        let mut names = complete();
+        names.set_name(b"a b").unwrap_err();
+        names.set_info(b"lib-name", b"a\nb").unwrap_err();
+        names.set_info(b"other", b"x").unwrap_err();
+        assert_eq!(names, complete());
+    }
+}
