@@ -23,6 +23,8 @@ pub struct NodeMarks {
     /// Milliseconds (same origin) until when a client's CLIENT PAUSE of all commands silences the node; 0 or past:
     /// not at all.
     pub paused_until_ms: AtomicU64,
+    /// Name of that request's command.
+    long_request: Mutex<&'static str>,
     /// What it owed when connections were last lost. No request that is answered comes near this lock.
     lost: Mutex<LostRequests>,
 }
@@ -117,6 +119,27 @@ impl Marks {
     #[must_use]
     pub fn millis(&self, now: std::time::Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.origin).as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Notes that the oldest unanswered long request to `node`, a `command`, waits since `since`.
+    pub fn works_on(&self, node: NodeId, since: std::time::Instant, command: &'static str) {
+        let marks = self.of(node);
+        *marks.long_request.lock().unwrap_or_else(PoisonError::into_inner) = command;
+        marks.long_request_since_ms.store(self.millis(since), Ordering::Relaxed);
+    }
+
+    /// Notes that no long request to `node` waits.
+    pub fn works_on_nothing_long(&self, node: NodeId) {
+        self.of(node).long_request_since_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// The command that `node` may be working on, and for how long at `now`, milliseconds.
+    #[must_use]
+    pub fn long_request(&self, node: NodeId, now: std::time::Instant) -> Option<(&'static str, u64)> {
+        let marks = self.of(node);
+        let since = marks.long_request_since_ms.load(Ordering::Relaxed);
+        let command = *marks.long_request.lock().unwrap_or_else(PoisonError::into_inner);
+        (since != 0).then(|| (command, self.millis(now).saturating_sub(since)))
     }
 
     /// Notes that bytes came from `node` at `now`.
