@@ -79,7 +79,7 @@ fn headline(page: &mut String, status: &StatusBody) {
 fn row(page: &mut String, node: &NodeBody, is_primary: bool) {
     let number = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
     let (class, state) = if node.up { ("ok", "up") } else { ("bad", "down") };
-    let remarks = [&node.remark, &node.error, &node.ineligible];
+    let remarks = [&node.works_on, &node.remark, &node.error, &node.ineligible];
     let remarks: Vec<_> = remarks.into_iter().flatten().map(String::as_str).collect();
     let role = match (node.up, is_primary) {
         (false, _) => format!("was {}", node.role),

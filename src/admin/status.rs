@@ -95,6 +95,9 @@ pub struct NodeBody {
     pub ineligible: Option<String>,
     /// What is wrong with it, or being done to it.
     pub remark: Option<String>,
+    /// The long request that it was sent and has not answered, by the name of its command, and for how long.
+    #[serde(default)]
+    pub works_on: Option<String>,
     /// Why the last look failed.
     pub error: Option<String>,
 }
@@ -220,7 +223,7 @@ pub(super) fn status_of(doors: &Doors) -> StatusBody {
         failovers_left: machine.tokens,
         record_unwritten: doors.status.record_unwritten(),
         other_brains: status.other_brains.clone(),
-        nodes: nodes(&status),
+        nodes: nodes(doors, &status),
         settings_changed: settings_changed.collect(),
         lost: lost(doors, &status),
         episodes: machine.episodes.iter().map(|episode| episode_body(episode, now, &wall, &name)).collect(),
@@ -245,7 +248,15 @@ fn lost(doors: &Doors, status: &crate::control::Status) -> Vec<LostBody> {
     status.nodes.iter().filter_map(of).collect()
 }
 
-fn nodes(status: &crate::control::Status) -> Vec<NodeBody> {
+/// A long request is worth a word when it has been under way for this long, milliseconds.
+const LONG_TOLD: u64 = 500;
+
+fn nodes(doors: &Doors, status: &crate::control::Status) -> Vec<NodeBody> {
+    let now = Instant::now();
+    let works_on = |id: NodeId| {
+        let (command, ms) = doors.marks.long_request(id, now).filter(|(_, ms)| *ms >= LONG_TOLD)?;
+        Some(format!("works on {} for {ms} ms", command.replace('|', " ").to_uppercase()))
+    };
     let both = status.nodes.iter().zip(&status.machine.nodes);
     let body = both.map(|(seen, judged)| NodeBody {
         address: seen.address.to_string(),
@@ -263,6 +274,7 @@ fn nodes(status: &crate::control::Status) -> Vec<NodeBody> {
         keys: seen.facts.as_ref().map(|facts| facts.keys),
         ineligible: judged.ineligible.clone(),
         remark: judged.remark.clone(),
+        works_on: works_on(seen.id),
         error: seen.error.clone(),
     });
     body.collect()

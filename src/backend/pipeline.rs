@@ -130,9 +130,9 @@ impl<C: Caller> Pipeline<C> {
         self.0.owed.borrow().requests()
     }
 
-    /// Since when the oldest unanswered request whose tag `matches` waits.
-    pub(super) fn oldest(&self, matches: impl Fn(u16) -> bool) -> Option<Instant> {
-        self.0.owed.borrow().iter().find(|run| matches(run.tag)).map(|run| run.since)
+    /// Since when the oldest unanswered request whose tag `matches` waits, and its tag.
+    pub(super) fn oldest(&self, matches: impl Fn(u16) -> bool) -> Option<(Instant, u16)> {
+        self.0.owed.borrow().iter().find(|run| matches(run.tag)).map(|run| (run.since, run.tag))
     }
 
     /// When a request was last handed over.

@@ -90,10 +90,10 @@ impl<C: Caller> Pools<C> {
         self.nodes[node.index()].pipelines.borrow().iter().map(Pipeline::outstanding).sum()
     }
 
-    /// Since when the oldest unanswered request to the node whose tag `matches` waits. Not only the one that is
+    /// Since when the oldest unanswered request to the node whose tag `matches` waits, and its tag. Not only the one that is
     /// answered next counts: a server writes the replies of a whole batch after the last request of it.
     #[must_use]
-    pub fn oldest(&self, node: NodeId, matches: impl Fn(u16) -> bool) -> Option<Instant> {
+    pub fn oldest(&self, node: NodeId, matches: impl Fn(u16) -> bool) -> Option<(Instant, u16)> {
         let pipelines = self.nodes[node.index()].pipelines.borrow();
         pipelines.iter().filter_map(|pipeline| pipeline.oldest(&matches)).min()
     }

@@ -112,7 +112,7 @@ fn nodes(text: &mut String, status: &StatusBody) {
 
 fn row(node: &NodeBody, is_primary: bool) -> [String; 9] {
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-    let remarks = [&node.remark, &node.error, &node.ineligible];
+    let remarks = [&node.works_on, &node.remark, &node.error, &node.ineligible];
     let remarks: Vec<_> = remarks.into_iter().flatten().map(String::as_str).collect();
     [
         node.address.clone(),
@@ -199,6 +199,7 @@ mod tests {
             keys: Some(7),
             ineligible: None,
             remark: None,
+            works_on: None,
             error: None,
         }
     }
@@ -273,6 +274,7 @@ Last failovers, newest first
         status.other_brains.push("sentinel-1".to_owned());
         status.nodes[0].up = false;
         status.nodes[0].error = Some("no answer".to_owned());
+        status.nodes[0].works_on = Some("works on EVAL for 900 ms".to_owned());
         let setting = ["b:22", "repl-timeout", "10", "60"].map(str::to_owned);
         let [node, name, value, before] = setting;
         status.settings_changed.push(SettingBody { node, name, value, before });
@@ -297,7 +299,7 @@ Last failovers, newest first
             "proxy     0.1.0 steady, draining, as of T",
             "RECORD    the record of epoch 2 was not written: full; without it a restart of this proxy may not know who leads",
             "OBSERVING only: another brain was heard: sentinel-1",
-            "a:1   was primary*  DOWN 1 h  -     -      1.23 ms  7.0.15   7     no answer",
+            "a:1   was primary*  DOWN 1 h  -     -      1.23 ms  7.0.15   7     works on EVAL for 900 ms; no answer",
             "  b:22  repl-timeout = 10 (was 60)",
             "  L  a:1  5 in all: DEBUG (after 3 ms); GET k (after 3 ms, sent twice)",
             "  B  false alarm, a:1 leads, epoch 40 -> 41, going on for 500 ms, writes held 400 ms",

@@ -276,7 +276,7 @@ impl Connection {
             self.session.wrote_in = lane.target.epoch;
         }
         if class.row.spec().long {
-            self.worker.long_begun(self.client.id, node);
+            self.worker.long_begun(self.client.id, node, class.row);
         }
         self.worker.count_command(class.row, node);
         Step::Taken

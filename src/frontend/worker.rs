@@ -68,7 +68,7 @@ pub(super) struct Worker {
     /// With what each was told about the client that had it last.
     idle: RefCell<Vec<(Pinned, Names)>>,
     /// Requests of the long-running class on connections of single clients.
-    long: RefCell<BTreeMap<u64, (NodeId, Instant)>>,
+    long: RefCell<BTreeMap<u64, (NodeId, Instant, RowId)>>,
     /// Nodes whose mark of a long request is this worker's.
     marked_long: RefCell<Vec<bool>>,
     /// Writes on their way to a node: change since its mark was last written.
@@ -282,8 +282,8 @@ impl Worker {
     }
 
     /// A client's own connection carries a request that may take long.
-    pub(super) fn long_begun(&self, client: u64, node: NodeId) {
-        self.long.borrow_mut().entry(client).or_insert((node, self.now()));
+    pub(super) fn long_begun(&self, client: u64, node: NodeId, row: RowId) {
+        self.long.borrow_mut().entry(client).or_insert((node, self.now(), row));
     }
 
     pub(super) fn long_ended(&self, client: u64) {
@@ -330,16 +330,16 @@ impl Worker {
         let is_long = |tag: u16| RowId(tag).spec().long;
         for (index, marked) in self.marked_long.borrow_mut().iter_mut().enumerate() {
             let node = NodeId(u16::try_from(index).unwrap_or(u16::MAX));
+            let long = self.long.borrow();
             let lent =
-                self.long.borrow().values().filter(|(at, _)| *at == node).map(|(_, since)| *since).min();
+                long.values().filter(|(at, ..)| *at == node).map(|(_, since, row)| (*since, row.0)).min();
             let oldest = lent.into_iter().chain(self.pools.oldest(node, is_long)).min();
-            let mark = &self.marks.of(node).long_requests;
-            match (oldest.is_some(), *marked) {
-                (true, false) => mark.fetch_add(1, Ordering::Relaxed),
-                (false, true) => mark.fetch_sub(1, Ordering::Relaxed),
-                (true, true) | (false, false) => continue,
-            };
-            *marked = !*marked;
+            match oldest {
+                Some((since, tag)) => self.marks.works_on(node, since, RowId(tag).spec().name, !*marked),
+                None if *marked => self.marks.worked_long(node),
+                None => {}
+            }
+            *marked = oldest.is_some();
         }
     }
 

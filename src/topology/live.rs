@@ -29,6 +29,8 @@ pub struct NodeMarks {
     pub max_clients: AtomicU64,
     /// The control thread has subscribed to a pattern on the node, as all proxies do to the same one.
     pub pattern_stands: AtomicBool,
+    /// One of those requests: since when it waits, in the same milliseconds, and the name of its command.
+    long_request: Mutex<(u64, &'static str)>,
     /// What it owed when connections were last lost. No request that is answered comes near this lock.
     lost: Mutex<LostRequests>,
 }
@@ -92,6 +94,28 @@ impl Marks {
     #[must_use]
     pub fn millis(&self, now: std::time::Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.origin).as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// A worker's oldest unanswered long request to `node` is a `command` that waits since `since`; `begins`: it had none
+    /// before. To be said again as long as it holds.
+    pub fn works_on(&self, node: NodeId, since: std::time::Instant, command: &'static str, begins: bool) {
+        let marks = self.of(node);
+        *marks.long_request.lock().unwrap_or_else(PoisonError::into_inner) = (self.millis(since), command);
+        marks.long_requests.fetch_add(u64::from(begins), Ordering::Relaxed);
+    }
+
+    /// A worker's long requests to `node` have ended.
+    pub fn worked_long(&self, node: NodeId) {
+        self.of(node).long_requests.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The command that `node` may be working on, and for how long at `now`, milliseconds.
+    #[must_use]
+    pub fn long_request(&self, node: NodeId, now: std::time::Instant) -> Option<(&'static str, u64)> {
+        let marks = self.of(node);
+        let (since, command) = *marks.long_request.lock().unwrap_or_else(PoisonError::into_inner);
+        let works = marks.long_requests.load(Ordering::Relaxed) != 0;
+        works.then(|| (command, self.millis(now).saturating_sub(since)))
     }
 
     /// Notes that bytes came from `node` at `now`.

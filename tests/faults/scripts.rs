@@ -24,11 +24,16 @@ fn a_script_of_three_seconds_is_waited_for() {
     let memory = Memory::watch(proxy.pid());
     let mut client = proxy.client();
     client.send_raw(BUSY.as_bytes());
+    eventually(LONG, "status names what the node works on", || {
+        let told = proxy.status()["nodes"][0]["works_on"].as_str().unwrap_or_default().to_owned();
+        told.starts_with("works on EVAL for ") && told.ends_with(" ms")
+    });
     assert_eq!(client.read_raw(21), b"$14\r\ndone after 3 s\r\n");
     bystander.wait_for(10);
     let seen = bystander.finish_undisturbed();
     assert!(seen.worst > Duration::from_secs(2), "the script was in the way of everybody: {:?}", seen.worst);
     assert_eq!(proxy.status()["epoch"], 1, "a silence that a request explains is no failure");
+    eventually(LONG, "the status forgets it", || proxy.status()["nodes"][0]["works_on"].is_null());
     memory.assert_grown_less(16 << 20, "ample for a handful of small requests");
 }
 
