@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::resp::{Proto, encode};
 
-/// A user's proof, kept to open further connections of that user.
+/// A user's proof, kept to open further connections of that user. What HELLO says is `session::Proof`: neither folder may
+/// name the other, and only here the user may be unnamed.
 #[derive(PartialEq, Eq)]
 pub struct Login {
     /// `None`: the one-argument form of AUTH.

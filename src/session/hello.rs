@@ -8,7 +8,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// A user's name and password, the latter overwritten when dropped and never printed.
+/// A user's name and password as HELLO gives them, the latter overwritten when dropped and never printed. The frontend makes
+/// a `backend::Login` of it, which this folder can not name.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proof {
     /// The user.

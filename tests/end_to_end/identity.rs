@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{LONG, ServerOptions, Value, eventually};
+use crate::support::{Group, LONG, ProxyOptions, ServerOptions, Value, eventually};
 use crate::target::{Target, Way, both_ways, direct_only};
 
 both_ways!(
@@ -221,6 +221,33 @@ fn replies_can_be_switched_off_and_skipped(way: Way) {
     assert_eq!(other.call("ECHO mine"), Value::bulk("mine"));
     assert_eq!(quiet.call("CLIENT REPLY ON"), Value::ok());
     assert_eq!(quiet.call("GET k"), Value::bulk("2"));
+}
+
+#[test]
+fn a_session_command_that_finds_no_pipeline_free_changes_the_session_all_the_same() {
+    let group = Group::plain(0);
+    let options = ProxyOptions::new(&group.addresses()).set("proxy.workers", "1");
+    let proxy = options.set("backend.pipelines_max", "1").start();
+    let (mut busy, mut client) = (proxy.client(), proxy.client());
+    assert_eq!(busy.call("SET k zero"), Value::ok());
+    let node = &group.nodes()[0];
+    let bytes = |side: &str, direction: &str| {
+        let series = format!("redhold_bytes_total{{side=\"{side}\",direction=\"{direction}\"}}");
+        proxy.metric(&series).unwrap_or_default()
+    };
+    node.sigstop();
+    let written = bytes("backend", "out");
+    busy.send(&["GET", "k"]);
+    eventually(LONG, "the one pipeline is owed a reply", || bytes("backend", "out") > written);
+    let read = bytes("client", "in");
+    client.send(&["HELLO", "3"]);
+    eventually(LONG, "the request is read", || bytes("client", "in") > read);
+    node.sigcont();
+    assert_eq!(busy.read(), Value::bulk("zero"));
+    let hello = client.read();
+    assert_eq!(hello.get("id"), Some(&client.call("CLIENT ID")), "of the client, not of the connection");
+    assert_eq!(client.call("HGETALL none"), Value::Map(vec![]), "it speaks RESP3 from then on");
+    assert!(matches!(busy.call("HGETALL none"), Value::Array(_)));
 }
 
 fn secured(way: Way) -> Target {

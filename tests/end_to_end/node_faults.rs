@@ -40,7 +40,8 @@ fn a_large_request_that_is_refused_is_not_executed_by_its_rest() {
     });
     client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2097152\r\n");
     assert_eq!(client.read(), Value::Error(NOT_EXECUTED.to_owned()));
-    client.send_raw(&vec![b'x'; 1 << 20]);
+    // The close may come before the last byte was sent.
+    client.try_send_raw(&vec![b'x'; 1 << 20]).ok();
     assert_eq!(client.read_to_close(), b"", "one error for one request");
     server.restart();
     proxy.wait_ready();

@@ -243,3 +243,32 @@ fn a_primary_that_is_told_to_end_says_so_while_it_waits_for_its_replicas() {
         group.node(0).reap();
     }
 }
+
+#[test]
+fn whoever_has_the_offset_found_after_a_reply_has_the_write() {
+    for version in installed() {
+        let group = quiet(version, 1);
+        let [primary, replica] = group.nodes() else { panic!("two nodes") };
+        let (mut writer, mut reader) = (primary.client(), replica.client());
+        for round in 0..60 {
+            let value = round.to_string();
+            match round % 3 {
+                0 => drop(writer.call(&format!("SET k {value}"))),
+                1 => drop(writer.pipeline(&["MULTI", &format!("SET k {value}"), "EXEC"])),
+                _ => drop(writer.cmd(&["EVAL", "redis.call('SET', KEYS[1], ARGV[1])", "1", "k", &value])),
+            }
+            let offset = number(primary, "master_repl_offset");
+            eventually(LONG, "the replica has the offset", || number(replica, "slave_repl_offset") >= offset);
+            assert_eq!(reader.call("GET k"), Value::bulk(&value), "{}", version.name);
+        }
+    }
+}
+
+#[test]
+fn info_tells_how_many_clients_a_node_allows() {
+    for version in installed() {
+        let server = version.options().set("maxclients", "123").start();
+        let clients = server.call("INFO clients").text().unwrap_or_default();
+        assert!(clients.contains("\r\nmaxclients:123\r\n"), "{}: {clients}", version.name);
+    }
+}

@@ -38,3 +38,21 @@ fn largest_cursor(client: &mut Client, request: &[&str]) -> u64 {
         }
     }
 }
+
+#[test]
+fn a_cursor_is_judged_when_it_is_executed() {
+    for_each_server(|version, client| {
+        let refused = Value::Error("ERR invalid cursor".to_owned());
+        for request in ["SCAN x-1", "HSCAN k x-1", "SSCAN k x-1", "ZSCAN k x-1"] {
+            assert_eq!(client.call(request), refused, "{}: {request}", version.name);
+            let replies = client.pipeline(&["MULTI", request, "SET other v", "EXEC"]);
+            assert_eq!(replies[1], Value::Simple("QUEUED".to_owned()), "{}: {request}", version.name);
+            assert_eq!(
+                replies[3],
+                Value::Array(vec![refused.clone(), Value::ok()]),
+                "{}: {request}",
+                version.name
+            );
+        }
+    });
+}

@@ -106,3 +106,33 @@ fn which_version_has_what_the_proxy_asks_for() {
         }
     });
 }
+
+#[test]
+fn a_tracking_request_says_all_there_is_to_say_but_prefixes_add_up() {
+    for version in installed() {
+        let server = version.start();
+        let mut client = Client::connect_resp3(server.address());
+        let flags = |client: &mut Client| {
+            let info = client.call("CLIENT TRACKINGINFO");
+            let mut words = info.get("flags").map(|flags| {
+                flags
+                    .items()
+                    .iter()
+                    .chain(info.get("prefixes").map_or(&[][..], Value::items))
+                    .filter_map(Value::text)
+                    .collect::<Vec<_>>()
+            });
+            words.iter_mut().for_each(|words| words.sort());
+            words.unwrap_or_default().join(" ")
+        };
+        client.call("CLIENT TRACKING ON NOLOOP");
+        assert_eq!(client.call("CLIENT TRACKING ON"), Value::ok());
+        assert_eq!(flags(&mut client), "on", "{}", version.name);
+        client.call("CLIENT TRACKING OFF");
+        client.call("CLIENT TRACKING ON BCAST PREFIX a NOLOOP");
+        assert_eq!(client.call("CLIENT TRACKING ON BCAST PREFIX b"), Value::ok(), "{}", version.name);
+        assert_eq!(flags(&mut client), "a b bcast on", "{}", version.name);
+        assert!(client.call("CLIENT TRACKING ON").error().is_some(), "{}", version.name);
+        assert_eq!(client.call("CLIENT TRACKING OFF"), Value::ok());
+    }
+}
