@@ -15,6 +15,7 @@ use crate::telemetry::{Direction, Side};
 
 use super::Caller;
 use super::dial::{DialError, dial};
+use super::owed::Owed;
 use super::pipeline::{Phase, Pipeline, first_len};
 
 /// A reply longer than this is passed on in pieces as it comes, instead of being gathered first. A loss in the
@@ -269,10 +270,11 @@ fn hand_over<C: Caller>(
     touched: &mut Vec<C>,
     now: Instant,
 ) -> Option<()> {
-    let (caller, tag) = pipeline.0.owed.borrow().front().map(|run| (run.caller.clone(), run.tag))?;
+    let front = |run: &Owed<C>| (run.caller.clone(), run.tag, run.resent);
+    let (caller, tag, resent) = pipeline.0.owed.borrow().front().map(front)?;
     touch(touched, &caller);
     if errors {
-        return one_by_one(pipeline, &caller, tag, frames, now);
+        return one_by_one(pipeline, &caller, (tag, resent), frames, now);
     }
     answer(pipeline, count, now)?;
     caller.replies(tag, frames, count);
@@ -283,7 +285,7 @@ fn hand_over<C: Caller>(
 fn one_by_one<C: Caller>(
     pipeline: &Pipeline<C>,
     caller: &C,
-    tag: u16,
+    (tag, resent): (u16, bool),
     frames: &[u8],
     now: Instant,
 ) -> Option<()> {
@@ -293,7 +295,7 @@ fn one_by_one<C: Caller>(
         if frame[0] == b'-' {
             let request = pipeline.front_request()?;
             answer(pipeline, 1, now)?;
-            caller.error(tag, frame, &request);
+            caller.error(tag, frame, &request, resent);
         } else {
             answer(pipeline, 1, now)?;
             caller.replies(tag, frame, 1);

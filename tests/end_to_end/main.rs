@@ -18,6 +18,7 @@ mod owned;
 mod primary_only;
 mod proxy_command;
 mod pubsub;
+mod refusals;
 mod scan_epochs;
 mod shared_connection;
 mod streams;

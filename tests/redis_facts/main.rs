@@ -10,6 +10,7 @@ mod busy;
 mod durability;
 mod framing;
 mod pause;
+mod refusals;
 mod replication;
 mod scan;
 mod sessions;
