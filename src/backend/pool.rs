@@ -1,24 +1,20 @@
 //! The pipelines of one worker: opened on demand, one identity each for life, bounded, retired by epoch.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::pipeline::{Pipeline, Surroundings, Target};
+use super::trouble::Trouble;
 use super::{Caller, Identity, task};
 use crate::topology::{Address, NodeId};
 
 /// A pipeline that was not used for this long is closed.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// After a failed attempt the next one waits this long, doubling up to [`DELAY_MAX`].
-const DELAY_MIN: Duration = Duration::from_millis(2);
-const DELAY_MAX: Duration = Duration::from_millis(128);
-
 struct NodePool<C> {
     pipelines: RefCell<Vec<Pipeline<C>>>,
-    /// Attempts to connect that failed in a row.
-    failures: Rc<Cell<u32>>,
+    trouble: Rc<Trouble>,
 }
 
 /// See the module's text.
@@ -32,7 +28,7 @@ impl<C: Caller> Pools<C> {
     #[must_use]
     pub fn new(nodes: usize, around: Surroundings) -> Self {
         let nodes =
-            (0..nodes).map(|_| NodePool { pipelines: RefCell::default(), failures: Rc::default() }).collect();
+            (0..nodes).map(|_| NodePool { pipelines: RefCell::default(), trouble: Rc::default() }).collect();
         Self { nodes, around }
     }
 
@@ -72,16 +68,20 @@ impl<C: Caller> Pools<C> {
         let target = Target { node, address: address.clone(), epoch, identity: identity.clone() };
         let opened = Pipeline::new(target, self.around.clone(), now);
         pipelines.push(opened.clone());
-        let failures = pool.failures.clone();
-        let delay = delay_after(failures.get());
+        let trouble = pool.trouble.clone();
         let running = opened.clone();
         tokio::task::spawn_local(async move {
-            match task::run(running, delay).await {
-                Ok(()) => failures.set(0),
-                Err(()) => failures.set(failures.get().saturating_add(1)),
+            if let Err(error) = task::run(running, &trouble).await {
+                trouble.note(Some(&error), Instant::now());
             }
         });
         Some(opened)
+    }
+
+    /// How hard it is to open connections to the node.
+    #[must_use]
+    pub fn trouble(&self, node: NodeId) -> &Rc<Trouble> {
+        &self.nodes[node.index()].trouble
     }
 
     /// Requests that the node owes this worker.
@@ -107,7 +107,7 @@ impl<C: Caller> Pools<C> {
             *pipelines = kept;
             retired
         };
-        pool.failures.set(0);
+        pool.trouble.hurry();
         for pipeline in retired {
             pipeline.close();
         }
@@ -128,25 +128,5 @@ impl<C: Caller> Pools<C> {
                 pipeline.close();
             }
         }
-    }
-}
-
-fn delay_after(failures: u32) -> Duration {
-    match failures {
-        0 => Duration::ZERO,
-        n => (DELAY_MIN * 2_u32.saturating_pow(n.min(16) - 1)).min(DELAY_MAX),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{DELAY_MAX, DELAY_MIN, delay_after};
-
-    #[test]
-    fn the_delay_grows_from_nothing_to_its_bound() {
-        assert!(delay_after(0).is_zero());
-        assert_eq!(delay_after(1), DELAY_MIN);
-        assert_eq!(delay_after(2), 2 * DELAY_MIN);
-        assert_eq!(delay_after(u32::MAX), DELAY_MAX);
     }
 }

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -17,6 +17,7 @@ use super::Caller;
 use super::dial::{DialError, dial};
 use super::owed::Owed;
 use super::pipeline::{Phase, Pipeline, first_len};
+use super::trouble::Trouble;
 
 /// A reply longer than this is passed on in pieces as it comes, instead of being gathered first. A loss in the
 /// middle of such a reply can not be repaired: the caller is told that it is broken.
@@ -25,8 +26,10 @@ const GATHER_MAX: usize = 64 << 10;
 /// Reads in one turn, after which the other tasks of the thread get theirs.
 const READS_PER_TURN: usize = 8;
 
-/// Runs until the connection ends. `delay` is waited first: a node that just refused is not asked at full speed.
-pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, delay: Duration) -> Result<(), ()> {
+/// Runs until the connection ends; the error is why it could not be opened. A node that just refused is not asked at full
+/// speed.
+pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> io::Result<()> {
+    let delay = trouble.delay();
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
@@ -41,6 +44,7 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, delay: Duration) -> Re
     match opened {
         Ok(stream) => {
             inner.phase.set(Phase::Open);
+            trouble.note(None, Instant::now());
             let mut reader = Reader {
                 stream,
                 touched: Vec::new(),
@@ -64,6 +68,7 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, delay: Duration) -> Re
             Ok(())
         }
         Err(DialError::Refused(error)) => {
+            trouble.note(None, Instant::now());
             inner.phase.set(Phase::Closed);
             pipeline.hand_back(Some(&error));
             Ok(())
@@ -73,7 +78,7 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, delay: Duration) -> Re
             inner.phase.set(Phase::Closed);
             pipeline.note_loss();
             pipeline.hand_back(None);
-            Err(())
+            Err(error)
         }
     }
 }

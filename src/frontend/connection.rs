@@ -212,6 +212,9 @@ impl Connection {
             Some(_) if *probe && !self.is_owed_nothing() => Step::Wait,
             Some(scanner) => {
                 let request = scanner.request(request);
+                if let Some(failure) = self.out_of_reach(&request, *resent) {
+                    return self.answer_failure(&failure);
+                }
                 let step = self.dispatch(&request, *resent, Some(*since));
                 if *probe && self.client.owed.get() > 0 {
                     self.client.special.borrow_mut().get_or_insert(Special::Probe);
