@@ -1,4 +1,5 @@
-//! The pipelines of one worker: opened on demand, one identity each for life, bounded, retired by epoch.
+//! The pipelines of one worker: opened on demand, one identity each for life, bounded, closed when a new table
+//! does not let them stay.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -38,7 +39,7 @@ impl<C: Caller> Pools<C> {
         &self.around
     }
 
-    /// The pipeline of `identity` to `node` under `epoch`, opened when there is none. `None` when
+    /// The pipeline of `identity` to `node`, opened under `epoch` when there is none. `None` when
     /// `pipelines_max` connections are open and none of them is idle: the caller needs a connection of its own.
     #[must_use]
     pub fn pipeline(
@@ -52,10 +53,8 @@ impl<C: Caller> Pools<C> {
         let pool = &self.nodes[node.index()];
         let mut pipelines = pool.pipelines.borrow_mut();
         pipelines.retain(|pipeline| !pipeline.is_closed());
-        let fits = |pipeline: &&Pipeline<C>| {
-            let target = pipeline.target();
-            target.epoch == epoch && target.identity == *identity
-        };
+        // Of an earlier epoch are only those that `refresh` let stay.
+        let fits = |pipeline: &&Pipeline<C>| pipeline.target().identity == *identity;
         if let Some(found) = pipelines.iter().find(fits) {
             return Some(found.clone());
         }
@@ -98,18 +97,15 @@ impl<C: Caller> Pools<C> {
         pipelines.iter().filter_map(|pipeline| pipeline.oldest(&matches)).min()
     }
 
-    /// Closes every pipeline to `node` that `keep` does not speak for; what they owe is handed back.
-    pub fn retire(&self, node: NodeId, keep: impl Fn(&Target) -> bool) {
+    /// A new routing table is in force. Unless they may `stay` under it, all pipelines to `node` are closed, and what they
+    /// owe is handed back.
+    pub fn refresh(&self, node: NodeId, stay: bool) {
         let pool = &self.nodes[node.index()];
-        let retired: Vec<_> = {
-            let mut pipelines = pool.pipelines.borrow_mut();
-            let (kept, retired) = pipelines.drain(..).partition(|pipeline| keep(pipeline.target()));
-            *pipelines = kept;
-            retired
-        };
         pool.trouble.hurry();
-        for pipeline in retired {
-            pipeline.close();
+        if !stay {
+            for pipeline in pool.pipelines.take() {
+                pipeline.close();
+            }
         }
     }
 
