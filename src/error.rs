@@ -15,6 +15,13 @@ pub enum Failure {
         /// `failover.hold`
         hold: Duration,
     },
+    /// The primary is there, and no connection to it could be opened. Not executed; trying again is safe.
+    OutOfReach {
+        /// `failover.hold`
+        hold: Duration,
+        /// Why the last attempt failed, in the words of the node or of the system.
+        said: String,
+    },
     /// The connection was lost after the request was sent. Unknown; trying again may execute it twice.
     Ambiguous {
         /// Epoch under which it was sent.
@@ -94,6 +101,11 @@ impl std::fmt::Display for Failure {
                     hold.as_millis()
                 )
             }
+            Self::OutOfReach { hold, said } => write!(
+                f,
+                "TRYAGAIN no connection to the primary could be opened for {} ms ({said}); command was not executed",
+                hold.as_millis()
+            ),
             Self::Ambiguous { from, to } if from == to => write!(
                 f,
                 "AMBIGUOUS write may have been executed: connection to the primary lost (epoch {from}), not retried"

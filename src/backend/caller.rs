@@ -32,8 +32,8 @@ pub trait Caller: Clone + PartialEq + 'static {
     /// `count` whole replies to requests with this tag, back to back in `frames`, none of them an error.
     fn replies(&self, tag: u16, frames: &[u8], count: u32);
 
-    /// One error reply, and the request that it answers.
-    fn error(&self, tag: u16, frame: &[u8], request: &[u8]);
+    /// One error reply, and the request that it answers; `resent` when that was sent again after an earlier loss.
+    fn error(&self, tag: u16, frame: &[u8], request: &[u8], resent: bool);
 
     /// A piece of one large reply, passed on as it comes; `last` ends it.
     fn part(&self, tag: u16, piece: &[u8], last: bool);

@@ -61,7 +61,7 @@ async fn greet(stream: &mut TcpStream, identity: &Identity) -> Result<bool, Dial
     for must in required {
         let reply = next_reply(stream, &mut buffer).await?;
         if is_no_judgement(&reply) {
-            let said = String::from_utf8_lossy(&reply).trim_end().to_owned();
+            let said = String::from_utf8_lossy(&reply).trim_start_matches('-').trim_end().to_owned();
             return Err(io::Error::new(io::ErrorKind::WouldBlock, said).into());
         }
         if must && reply.first() == Some(&b'-') {

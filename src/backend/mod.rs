@@ -13,6 +13,7 @@ mod pool;
 mod send_log;
 mod settings;
 mod task;
+mod trouble;
 
 pub use caller::{Caller, Unanswered};
 pub use dial::{DialError, Dialled, dial};
@@ -21,3 +22,4 @@ pub use pinned::{Piece, Pinned};
 pub use pipeline::{Pipeline, Surroundings, Target, first_len};
 pub use pool::Pools;
 pub use settings::Settings;
+pub use trouble::Trouble;

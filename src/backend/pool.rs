@@ -1,24 +1,21 @@
-//! The pipelines of one worker: opened on demand, one identity each for life, bounded, retired by epoch.
+//! The pipelines of one worker: opened on demand, one identity each for life, bounded, closed when a new table
+//! does not let them stay.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::pipeline::{Pipeline, Surroundings, Target};
+use super::trouble::Trouble;
 use super::{Caller, Identity, task};
 use crate::topology::{Address, NodeId};
 
 /// A pipeline that was not used for this long is closed.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// After a failed attempt the next one waits this long, doubling up to [`DELAY_MAX`].
-const DELAY_MIN: Duration = Duration::from_millis(2);
-const DELAY_MAX: Duration = Duration::from_millis(128);
-
 struct NodePool<C> {
     pipelines: RefCell<Vec<Pipeline<C>>>,
-    /// Attempts to connect that failed in a row.
-    failures: Rc<Cell<u32>>,
+    trouble: Rc<Trouble>,
 }
 
 /// See the module's text.
@@ -32,7 +29,7 @@ impl<C: Caller> Pools<C> {
     #[must_use]
     pub fn new(nodes: usize, around: Surroundings) -> Self {
         let nodes =
-            (0..nodes).map(|_| NodePool { pipelines: RefCell::default(), failures: Rc::default() }).collect();
+            (0..nodes).map(|_| NodePool { pipelines: RefCell::default(), trouble: Rc::default() }).collect();
         Self { nodes, around }
     }
 
@@ -42,7 +39,7 @@ impl<C: Caller> Pools<C> {
         &self.around
     }
 
-    /// The pipeline of `identity` to `node` under `epoch`, opened when there is none. `None` when
+    /// The pipeline of `identity` to `node`, opened under `epoch` when there is none. `None` when
     /// `pipelines_max` connections are open and none of them is idle: the caller needs a connection of its own.
     #[must_use]
     pub fn pipeline(
@@ -56,10 +53,8 @@ impl<C: Caller> Pools<C> {
         let pool = &self.nodes[node.index()];
         let mut pipelines = pool.pipelines.borrow_mut();
         pipelines.retain(|pipeline| !pipeline.is_closed());
-        let fits = |pipeline: &&Pipeline<C>| {
-            let target = pipeline.target();
-            target.epoch == epoch && target.identity == *identity
-        };
+        // Of an earlier epoch are only those that `refresh` let stay.
+        let fits = |pipeline: &&Pipeline<C>| pipeline.target().identity == *identity;
         if let Some(found) = pipelines.iter().find(fits) {
             return Some(found.clone());
         }
@@ -72,16 +67,20 @@ impl<C: Caller> Pools<C> {
         let target = Target { node, address: address.clone(), epoch, identity: identity.clone() };
         let opened = Pipeline::new(target, self.around.clone(), now);
         pipelines.push(opened.clone());
-        let failures = pool.failures.clone();
-        let delay = delay_after(failures.get());
+        let trouble = pool.trouble.clone();
         let running = opened.clone();
         tokio::task::spawn_local(async move {
-            match task::run(running, delay).await {
-                Ok(()) => failures.set(0),
-                Err(()) => failures.set(failures.get().saturating_add(1)),
+            if let Err(error) = task::run(running, &trouble).await {
+                trouble.note(Some(&error), Instant::now());
             }
         });
         Some(opened)
+    }
+
+    /// How hard it is to open connections to the node.
+    #[must_use]
+    pub fn trouble(&self, node: NodeId) -> &Rc<Trouble> {
+        &self.nodes[node.index()].trouble
     }
 
     /// Requests that the node owes this worker.
@@ -98,18 +97,15 @@ impl<C: Caller> Pools<C> {
         pipelines.iter().filter_map(|pipeline| pipeline.oldest(&matches)).min()
     }
 
-    /// Closes every pipeline to `node` that `keep` does not speak for; what they owe is handed back.
-    pub fn retire(&self, node: NodeId, keep: impl Fn(&Target) -> bool) {
+    /// A new routing table is in force. Unless they may `stay` under it, all pipelines to `node` are closed, and what they
+    /// owe is handed back.
+    pub fn refresh(&self, node: NodeId, stay: bool) {
         let pool = &self.nodes[node.index()];
-        let retired: Vec<_> = {
-            let mut pipelines = pool.pipelines.borrow_mut();
-            let (kept, retired) = pipelines.drain(..).partition(|pipeline| keep(pipeline.target()));
-            *pipelines = kept;
-            retired
-        };
-        pool.failures.set(0);
-        for pipeline in retired {
-            pipeline.close();
+        pool.trouble.hurry();
+        if !stay {
+            for pipeline in pool.pipelines.take() {
+                pipeline.close();
+            }
         }
     }
 
@@ -128,25 +124,5 @@ impl<C: Caller> Pools<C> {
                 pipeline.close();
             }
         }
-    }
-}
-
-fn delay_after(failures: u32) -> Duration {
-    match failures {
-        0 => Duration::ZERO,
-        n => (DELAY_MIN * 2_u32.saturating_pow(n.min(16) - 1)).min(DELAY_MAX),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{DELAY_MAX, DELAY_MIN, delay_after};
-
-    #[test]
-    fn the_delay_grows_from_nothing_to_its_bound() {
-        assert!(delay_after(0).is_zero());
-        assert_eq!(delay_after(1), DELAY_MIN);
-        assert_eq!(delay_after(2), 2 * DELAY_MIN);
-        assert_eq!(delay_after(u32::MAX), DELAY_MAX);
     }
 }

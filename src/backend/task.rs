@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,7 +15,9 @@ use crate::telemetry::{Direction, Side};
 
 use super::Caller;
 use super::dial::{DialError, Dialled, dial};
+use super::owed::Owed;
 use super::pipeline::{Phase, Pipeline, first_len};
+use super::trouble::Trouble;
 
 /// A reply longer than this is passed on in pieces as it comes, instead of being gathered first. A loss in the
 /// middle of such a reply can not be repaired: the caller is told that it is broken.
@@ -24,8 +26,10 @@ const GATHER_MAX: usize = 64 << 10;
 /// Reads in one turn, after which the other tasks of the thread get theirs.
 const READS_PER_TURN: usize = 8;
 
-/// Runs until the connection ends. `delay` is waited first: a node that just refused is not asked at full speed.
-pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, delay: Duration) -> Result<(), ()> {
+/// Runs until the connection ends; the error is why it could not be opened. A node that just refused is not asked at full
+/// speed.
+pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> io::Result<()> {
+    let delay = trouble.delay();
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
@@ -41,6 +45,7 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, delay: Duration) -> Re
         Ok(Dialled { stream, admitted }) => {
             inner.admitted.set(admitted);
             inner.phase.set(Phase::Open);
+            trouble.note(None, Instant::now());
             let mut reader = Reader {
                 stream,
                 touched: Vec::new(),
@@ -64,6 +69,7 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, delay: Duration) -> Re
             Ok(())
         }
         Err(DialError::Refused(error)) => {
+            trouble.note(None, Instant::now());
             inner.phase.set(Phase::Closed);
             pipeline.hand_back(Some(&error));
             Ok(())
@@ -73,7 +79,7 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, delay: Duration) -> Re
             inner.phase.set(Phase::Closed);
             pipeline.note_loss();
             pipeline.hand_back(None);
-            Err(())
+            Err(error)
         }
     }
 }
@@ -270,10 +276,11 @@ fn hand_over<C: Caller>(
     touched: &mut Vec<C>,
     now: Instant,
 ) -> Option<()> {
-    let (caller, tag) = pipeline.0.owed.borrow().front().map(|run| (run.caller.clone(), run.tag))?;
+    let front = |run: &Owed<C>| (run.caller.clone(), run.tag, run.resent);
+    let (caller, tag, resent) = pipeline.0.owed.borrow().front().map(front)?;
     touch(touched, &caller);
     if errors {
-        return one_by_one(pipeline, &caller, tag, frames, now);
+        return one_by_one(pipeline, &caller, (tag, resent), frames, now);
     }
     answer(pipeline, count, now)?;
     caller.replies(tag, frames, count);
@@ -284,7 +291,7 @@ fn hand_over<C: Caller>(
 fn one_by_one<C: Caller>(
     pipeline: &Pipeline<C>,
     caller: &C,
-    tag: u16,
+    (tag, resent): (u16, bool),
     frames: &[u8],
     now: Instant,
 ) -> Option<()> {
@@ -294,7 +301,7 @@ fn one_by_one<C: Caller>(
         if frame[0] == b'-' {
             let request = pipeline.front_request()?;
             answer(pipeline, 1, now)?;
-            caller.error(tag, frame, &request);
+            caller.error(tag, frame, &request, resent);
         } else {
             answer(pipeline, 1, now)?;
             caller.replies(tag, frame, 1);

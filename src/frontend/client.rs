@@ -41,6 +41,11 @@ pub(super) enum Special {
     Cursor(u64),
     /// A reply to PUBSUB, from which something is left out, and what came of it so far.
     Pubsub(Listing, Vec<u8>),
+    /// The last requests that were answered were all refused, and more replies are owed: whether they may be sent again
+    /// depends on what becomes of the later ones. Nothing new is sent meanwhile.
+    Refused(Vec<Redo>),
+    /// A refused request that was sent again alone.
+    Probe,
 }
 
 /// See the module's text.
@@ -77,6 +82,8 @@ pub(super) struct Client {
     pub(super) wrote_by_look: Cell<u64>,
     /// Since when its next request is held.
     pub(super) held_since: Cell<Option<Instant>>,
+    /// Since when requests that are still to be answered were refused.
+    pub(super) refused_since: Cell<Option<Instant>>,
 }
 
 /// A counted reference, compared by identity.
@@ -120,6 +127,7 @@ impl Client {
             closed: Cell::new(false),
             wrote_by_look: Cell::new(0),
             held_since: Cell::new(None),
+            refused_since: Cell::new(None),
         }))
     }
 
@@ -205,7 +213,11 @@ impl Client {
     fn take_special(&self, frame: &[u8]) -> bool {
         match self.special.take() {
             // Nothing is sent while an order is worked on.
-            None | Some(Special::Order) => false,
+            None | Some(Special::Order | Special::Probe) => false,
+            Some(Special::Refused(kept)) => {
+                self.hand_on(&kept);
+                false
+            }
             Some(Special::Session(_)) => {
                 self.session_reply.replace(Some(Bytes::copy_from_slice(frame)));
                 true
@@ -234,10 +246,43 @@ impl Client {
         true
     }
 
-    /// True when nothing more comes for this client on its lane after the reply at hand, so that sending the
-    /// request again can not overtake a later one.
-    fn may_resend_refused(&self, frame: &[u8]) -> bool {
-        self.owed.get() == 0 && redo::is_refusal(frame) && self.special.borrow().is_none()
+    /// Refusals come to the client as the node gave them, in their place before the reply at hand.
+    fn hand_on(&self, kept: &[Redo]) {
+        let mut out = self.out.borrow_mut();
+        kept.iter().filter_map(Redo::refusal).for_each(|refusal| out.extend_from_slice(refusal));
+    }
+
+    /// Keeps a refusal back. Its request is sent again once all that this client is owed was refused too: a later request
+    /// that was executed must not be followed by an earlier one.
+    fn keep_back(&self, frame: &[u8], request: &[u8], resent: bool) {
+        let now = Instant::now();
+        let since = self.refused_since.get().unwrap_or(now);
+        self.refused_since.set(Some(since));
+        let again = |request: &[u8]| Redo::refused(request, frame, resent, since, now);
+        let mut kept = Vec::new();
+        match self.special.take() {
+            Some(Special::Refused(before)) => {
+                kept = before;
+                kept.push(again(request));
+            }
+            Some(Special::Session(original)) => kept.push(again(&original)),
+            Some(Special::Cursor(epoch)) => {
+                kept.push(again(cursor::restore_request(request, epoch).as_deref().unwrap_or(request)));
+            }
+            None | Some(Special::Order | Special::Probe | Special::Pubsub(..)) => kept.push(again(request)),
+        }
+        if self.owed.get() > 0 {
+            self.special.replace(Some(Special::Refused(kept)));
+        } else {
+            self.redo_refused(kept);
+        }
+    }
+
+    fn redo_refused(&self, kept: Vec<Redo>) {
+        let mut redo = self.redo.borrow_mut();
+        for (index, again) in kept.into_iter().enumerate() {
+            redo.lost(if index == 0 { again.alone() } else { again });
+        }
     }
 }
 
@@ -251,16 +296,15 @@ impl Caller for ClientRef {
         self.out.borrow_mut().extend_from_slice(frames);
     }
 
-    fn error(&self, tag: u16, frame: &[u8], request: &[u8]) {
+    fn error(&self, tag: u16, frame: &[u8], request: &[u8], resent: bool) {
         if redo::is_of_state(frame)
             && let Some(lane) = self.lane.borrow().as_ref()
         {
             self.worker.note_refusal(lane.target().node, frame);
         }
         self.struck(tag, 1);
-        if self.may_resend_refused(frame) {
-            let again = Redo::refused(request, frame, Instant::now());
-            self.redo.borrow_mut().lost(again);
+        if redo::is_proof(RowId(tag), frame) {
+            self.keep_back(frame, request, resent);
             return;
         }
         if self.special.borrow().is_some() && self.take_special(frame) {
@@ -284,6 +328,10 @@ impl Caller for ClientRef {
         match self.special.take() {
             // It stands at the beginning of the first piece, which is never a small one.
             Some(Special::Cursor(epoch)) => cursor::stamp_reply(piece, epoch, &mut self.out.borrow_mut()),
+            Some(Special::Refused(kept)) => {
+                self.hand_on(&kept);
+                self.out.borrow_mut().extend_from_slice(piece);
+            }
             other => {
                 self.special.replace(other.filter(|_| !last));
                 self.out.borrow_mut().extend_from_slice(piece);
@@ -306,6 +354,15 @@ impl Caller for ClientRef {
     fn lost(&self, lost: &Unanswered<'_>, broken: bool) {
         let now = Instant::now();
         let epochs = (lost.epoch, self.worker.epoch());
+        let refused = self.special.borrow_mut().take_if(|special| matches!(special, Special::Refused(_)));
+        if let Some(Special::Refused(kept)) = refused {
+            // What was not written was not executed, and nothing behind it was.
+            if lost.written == 0 {
+                self.redo_refused(kept);
+            } else {
+                self.hand_on(&kept);
+            }
+        }
         let mut start = 0;
         for index in 0..lost.count {
             let len = first_len(&lost.requests[start..]);

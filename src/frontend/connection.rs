@@ -18,7 +18,7 @@ use crate::error::Failure;
 use crate::resp::{Limits, ProtocolError, RequestScanner, RequestTail, Scan};
 use crate::telemetry::{Direction, ErrorKind, Side};
 
-use super::client::{Client, ClientRef};
+use super::client::{Client, ClientRef, Special};
 use super::lane::PinnedLane;
 use super::redo::Redo;
 use super::registry::Held;
@@ -160,7 +160,12 @@ impl Connection {
         loop {
             let next = self.client.redo.borrow_mut().next();
             let step = match &next {
-                None => return Step::Taken,
+                None => {
+                    if self.client.special.borrow().is_none() {
+                        self.client.refused_since.set(None);
+                    }
+                    return Step::Taken;
+                }
                 Some(Redo::Answer(failure)) => {
                     if self.is_owed_nothing() {
                         self.client.fail(failure);
@@ -187,7 +192,7 @@ impl Connection {
     }
 
     fn send_again(&mut self, redo: Option<&Redo>) -> Step {
-        let Some(Redo::Send { request, resent, since, after, refusal }) = redo else {
+        let Some(Redo::Send { request, resent, since, after, refusal, probe }) = redo else {
             return Step::Taken;
         };
         let now = Instant::now();
@@ -205,7 +210,18 @@ impl Connection {
             return Step::Wait;
         }
         match RequestScanner::of_kept(request) {
-            Some(scanner) => self.dispatch(&scanner.request(request), *resent, Some(*since)),
+            Some(_) if *probe && !self.is_owed_nothing() => Step::Wait,
+            Some(scanner) => {
+                let request = scanner.request(request);
+                if let Some(failure) = self.out_of_reach(&request, *resent) {
+                    return self.answer_failure(&failure);
+                }
+                let step = self.dispatch(&request, *resent, Some(*since));
+                if *probe && self.client.owed.get() > 0 {
+                    self.client.special.borrow_mut().get_or_insert(Special::Probe);
+                }
+                step
+            }
             None => self.answer_failure(&Failure::Unreadable),
         }
     }

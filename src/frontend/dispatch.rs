@@ -253,6 +253,20 @@ impl Connection {
         Step::Wait
     }
 
+    /// What a request is told that waits for a connection to the primary, when none could be opened for as long as a hold
+    /// lasts. Attempts go on: who asks later may get one.
+    pub(super) fn out_of_reach(&self, request: &Request<'_>, resent: bool) -> Option<Failure> {
+        let worker = &self.worker;
+        let Choice::Node(node) = worker.current().for_primary() else { return None };
+        let hold = worker.settings.hold;
+        let said = worker.pools.trouble(node).lasted(hold, worker.now())?;
+        let epoch = worker.epoch();
+        Some(match classify(request).effect {
+            Effect::Write if resent => Failure::Ambiguous { from: epoch, to: epoch },
+            Effect::Read | Effect::Write | Effect::Neutral => Failure::OutOfReach { hold, said },
+        })
+    }
+
     /// Answers with an error of the proxy's own, in its turn.
     pub(super) fn answer_failure(&mut self, failure: &Failure) -> Step {
         if !self.is_owed_nothing() {

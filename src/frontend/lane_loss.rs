@@ -199,7 +199,7 @@ fn parked_again(sent: &Sent, waited: std::time::Duration, refused: bool) -> Redo
     let left = parked::remaining(&sent.request, sent.row, waited);
     let now = Instant::now();
     if refused {
-        Redo::refused(&left, b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n", now)
+        Redo::refused(&left, b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n", sent.resent, now, now)
     } else {
         Redo::again(&left, false, now)
     }

@@ -140,7 +140,19 @@ impl Connection {
     }
 
     pub(super) fn dial(&self, target: &Target, waiting: Vec<u8>) -> Line {
-        let opening = Pinned::open(target.clone(), self.worker.pools.around().clone());
+        let pools = &self.worker.pools;
+        let (trouble, opening) =
+            (pools.trouble(target.node).clone(), Pinned::open(target.clone(), pools.around().clone()));
+        let opening = async move {
+            let delay = trouble.delay();
+            if !delay.is_zero() {
+                tokio::time::sleep(delay).await;
+            }
+            let opened = opening.await;
+            let failed = if let Err(DialError::Io(error)) = &opened { Some(error) } else { None };
+            trouble.note(failed, Instant::now());
+            opened
+        };
         Line::Opening(Box::pin(opening), waiting)
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::command::{Effect, Retry, classify};
+use crate::command::{Effect, Retry, RowId, classify};
 use crate::error::Failure;
 use crate::resp::RequestScanner;
 use crate::topology::Address;
@@ -19,12 +19,14 @@ pub(super) enum Redo {
         request: Bytes,
         /// It may have been executed before: it is not sent a third time.
         resent: bool,
-        /// When the client's wait for it began.
+        /// When the client's wait for it began; of a refused one, when it was first refused.
         since: Instant,
         /// Not before this moment: the node just refused it.
         after: Option<Instant>,
         /// The refusal, handed on when the hold has passed.
         refusal: Option<Bytes>,
+        /// It goes alone: what was refused with it follows when the node has taken this one.
+        probe: bool,
     },
     /// The client is told.
     Answer(Failure),
@@ -35,17 +37,36 @@ pub(super) enum Redo {
 impl Redo {
     /// Sends `request` again.
     pub(super) fn again(request: &[u8], resent: bool, since: Instant) -> Self {
-        Self::Send { request: Bytes::copy_from_slice(request), resent, since, after: None, refusal: None }
+        let request = Bytes::copy_from_slice(request);
+        Self::Send { request, resent, since, after: None, refusal: None, probe: false }
     }
 
-    /// Sends `request` again after a pause; the node refused it with `frame` and did not execute it.
-    pub(super) fn refused(request: &[u8], frame: &[u8], now: Instant) -> Self {
+    /// Sends `request` again after a pause; the node refused it with `frame` and did not execute it. It, or what it was
+    /// refused with, was first refused at `since`.
+    pub(super) fn refused(request: &[u8], frame: &[u8], resent: bool, since: Instant, now: Instant) -> Self {
         Self::Send {
             request: Bytes::copy_from_slice(request),
-            resent: false,
-            since: now,
+            resent,
+            since,
             after: Some(now + super::client::REFUSED_PAUSE),
             refusal: Some(Bytes::copy_from_slice(frame)),
+            probe: false,
+        }
+    }
+
+    /// Lets it go alone.
+    pub(super) fn alone(mut self) -> Self {
+        if let Self::Send { probe, .. } = &mut self {
+            *probe = true;
+        }
+        self
+    }
+
+    /// The refusal that the client has not seen.
+    pub(super) fn refusal(&self) -> Option<&Bytes> {
+        match self {
+            Self::Send { refusal, .. } => refusal.as_ref(),
+            Self::Answer(_) | Self::Say(_) => None,
         }
     }
 }
@@ -145,6 +166,22 @@ pub(super) fn after_loss(
     }
 }
 
+/// What servers themselves say before they execute anything, word for word: the same code from a script or a module is an
+/// answer. A fact about every installed server.
+const REFUSALS: [&[u8]; 4] = [
+    b"-READONLY You can't write against a read only replica.\r\n",
+    b"-LOADING Redis is loading the dataset in memory\r\n",
+    b"-LOADING Valkey is loading the dataset in memory\r\n",
+    b"-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.\r\n",
+];
+
+/// Whether this error reply to a request of this row proves that nothing was executed. A script may say whatever it
+/// likes after it has written.
+pub(super) fn is_proof(row: RowId, frame: &[u8]) -> bool {
+    let name = row.spec().name;
+    REFUSALS.contains(&frame) && !name.starts_with("eval") && !name.starts_with("fcall")
+}
+
 /// Whether this error reply says that the node, in its present role or state, executes nothing of the kind.
 pub(super) fn is_refusal(frame: &[u8]) -> bool {
     [b"-READONLY ".as_slice(), b"-LOADING ", b"-MASTERDOWN "].iter().any(|start| frame.starts_with(start))
@@ -157,7 +194,7 @@ pub(super) fn is_of_state(frame: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fate, Redo, Redos, RetryRules, fate_of, is_refusal};
+    use super::{Fate, Redo, Redos, RetryRules, fate_of, is_proof, is_refusal};
     use bytes::Bytes;
     use std::time::Duration;
 
@@ -203,6 +240,17 @@ mod tests {
         let order: Vec<Redo> = std::iter::from_fn(|| redos.next()).collect();
         let words = order.iter().map(|redo| if let Redo::Say(bytes) = redo { &bytes[..] } else { b"" });
         assert_eq!(words.collect::<Vec<_>>(), [b"1", b"2", b"3", b"4"]);
+    }
+
+    #[test]
+    fn only_the_servers_own_words_prove_that_nothing_was_executed() {
+        let row = |name: &str| crate::command::find(name.as_bytes()).unwrap();
+        let readonly = b"-READONLY You can't write against a read only replica.\r\n";
+        assert!(is_proof(row("set"), readonly));
+        assert!(!is_proof(row("set"), b"-READONLY for another reason\r\n"));
+        for script in ["eval", "evalsha", "eval_ro", "evalsha_ro", "fcall", "fcall_ro"] {
+            assert!(!is_proof(row(script), readonly), "{script}");
+        }
     }
 
     #[test]

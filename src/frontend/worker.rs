@@ -128,8 +128,8 @@ impl Worker {
         })
     }
 
-    /// The routing table as of now. When it is a new one, its consequences are drawn first: connections of
-    /// another epoch or generation are given up and waiting clients look again.
+    /// The routing table as of now. When it is a new one, its consequences are drawn first: connections that
+    /// may not go on under it are given up and waiting clients look again.
     pub(super) fn table(&self) -> Arc<RoutingTable> {
         let latest = self.latest.borrow_mut().load().clone();
         if !Arc::ptr_eq(&latest, &self.table.borrow()) {
@@ -140,9 +140,8 @@ impl Worker {
     }
 
     fn draw_consequences(&self, old: &RoutingTable, new: &RoutingTable) {
-        for (was, is) in old.nodes.iter().zip(&new.nodes) {
-            let moved = was.generation != is.generation || was.address != is.address;
-            self.pools.retire(is.id, |target| !moved && target.epoch == new.epoch);
+        for node in &new.nodes {
+            self.pools.refresh(node.id, old.carries_over(new, node.id));
         }
         if old.epoch != new.epoch {
             self.idle.borrow_mut().clear();

@@ -45,6 +45,17 @@ pub struct RoutingTable {
 }
 
 impl RoutingTable {
+    /// Whether a connection to this node that was open under `self` may stay open under `next`: within an epoch, or
+    /// where the node is no primary in either and lives on. An epoch fences writes, and nobody sends any to a replica;
+    /// one that led in between has changed its generation.
+    #[must_use]
+    pub fn carries_over(&self, next: &Self, node: NodeId) -> bool {
+        let (was, is) = (&self.nodes[node.index()], &next.nodes[node.index()]);
+        let lives_on = was.generation == is.generation && was.address == is.address;
+        let only_reads = self.primary != Some(node) && next.primary != Some(node);
+        lives_on && (self.epoch == next.epoch || only_reads)
+    }
+
     /// The primary, when writes may go to it.
     #[must_use]
     pub fn writable(&self) -> Option<&NodeRoute> {
@@ -52,5 +63,49 @@ impl RoutingTable {
             Gate::Open => self.primary.map(|id| &self.nodes[id.index()]),
             Gate::Hold { .. } => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEADS: NodeId = NodeId(0);
+    const FOLLOWS: NodeId = NodeId(1);
+    const NEXT: NodeId = NodeId(2);
+
+    fn table(epoch: u64, primary: NodeId, generations: [u64; 3]) -> RoutingTable {
+        let nodes = [LEADS, FOLLOWS, NEXT].map(|id| NodeRoute {
+            id,
+            address: Address { host: "h".into(), port: id.0 },
+            zone: String::new(),
+            readable: true,
+            generation: generations[id.index()],
+        });
+        RoutingTable { epoch, primary: Some(primary), gate: Gate::Open, nodes: nodes.into() }
+    }
+
+    fn carried(before: &RoutingTable, after: &RoutingTable) -> Vec<NodeId> {
+        let all = [LEADS, FOLLOWS, NEXT];
+        all.into_iter().filter(|node| before.carries_over(after, *node)).collect()
+    }
+
+    #[test]
+    fn a_new_epoch_ends_the_connections_that_may_carry_writes_and_no_other() {
+        let before = table(1, LEADS, [0; 3]);
+        assert_eq!(carried(&before, &table(2, NEXT, [0; 3])), [FOLLOWS]);
+        assert_eq!(
+            carried(&before, &table(2, LEADS, [0; 3])),
+            [FOLLOWS, NEXT],
+            "the same node in a new epoch"
+        );
+        assert_eq!(carried(&before, &before), [LEADS, FOLLOWS, NEXT]);
+    }
+
+    #[test]
+    fn a_node_that_lives_another_life_is_connected_to_anew() {
+        let before = table(1, LEADS, [0; 3]);
+        assert_eq!(carried(&before, &table(1, LEADS, [0, 1, 0])), [LEADS, NEXT]);
+        assert_eq!(carried(&before, &table(2, NEXT, [0, 1, 0])), Vec::new());
     }
 }

@@ -29,6 +29,8 @@ pub enum Direction {
 pub enum ErrorKind {
     /// [`Failure::HoldExpired`]
     HoldExpired,
+    /// [`Failure::OutOfReach`]
+    OutOfReach,
     /// [`Failure::Ambiguous`]
     Ambiguous,
     /// [`Failure::InFlightAtDeath`]
@@ -57,8 +59,9 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them, with their label.
-    pub(super) const ALL: [(Self, &'static str); 13] = [
+    pub(super) const ALL: [(Self, &'static str); 14] = [
         (Self::HoldExpired, "hold_expired"),
+        (Self::OutOfReach, "out_of_reach"),
         (Self::Ambiguous, "ambiguous"),
         (Self::InFlightAtDeath, "in_flight_at_death"),
         (Self::NoReplica, "no_replica"),
@@ -78,6 +81,7 @@ impl From<&Failure> for ErrorKind {
     fn from(failure: &Failure) -> Self {
         match failure {
             Failure::HoldExpired { .. } => Self::HoldExpired,
+            Failure::OutOfReach { .. } => Self::OutOfReach,
             Failure::Ambiguous { .. } => Self::Ambiguous,
             Failure::InFlightAtDeath { .. } => Self::InFlightAtDeath,
             Failure::NoReplica { .. } => Self::NoReplica,

@@ -294,3 +294,36 @@ fn a_refused_write_has_the_node_looked_at_before_the_next_beat() {
     assert_eq!(new.call("GET k"), Value::bulk("2"));
     assert_eq!(proxy.status()["primary"], new.address().to_string());
 }
+
+/// The replica that stays one is frozen with a read of a client's under way: the change of primary is not its end.
+#[test]
+fn a_read_on_a_replica_that_stays_one_outlives_the_change_of_primary() {
+    let group = Group::plain(2);
+    let proxy = ProxyOptions::new(&group.addresses())
+        .set("proxy.workers", "1")
+        .set("reads.policy", "\"prefer_replica\"")
+        .set("health.timeout", "\"60s\"")
+        .set("health.busy_timeout", "\"120s\"")
+        .start();
+    assert_eq!(proxy.client().call("SET k v"), Value::ok());
+    group.wait_in_sync(0);
+    let mut client = proxy.client();
+    eventually(LONG, "a replica answers", || {
+        client.call("GET k");
+        proxy.metric("redhold_commands_total{command=\"get\",node_role=\"replica\"}") > Some(0.0)
+    });
+    let (stays, leads_next) = (&group.nodes()[1], group.addresses()[2]);
+    let written = || proxy.metric("redhold_bytes_total{side=\"backend\",direction=\"out\"}");
+    let before = written();
+    stays.sigstop();
+    client.send(&["GET", "k"]);
+    eventually(LONG, "it is under way", || written() > before);
+    let (status, body) =
+        proxy.http_with_body("POST", &format!("/api/switchover?to={leads_next}"), "").expect("an answer");
+    assert_eq!(status, 200, "{body}");
+    eventually(LONG, "the worker has the new table", || proxy.client().call("SET k w") == Value::ok());
+    assert!(client.is_silent_for(Duration::from_millis(50)), "nobody else was asked");
+    assert_eq!(proxy.metric("redhold_reissued_total"), Some(0.0));
+    stays.sigcont();
+    assert_eq!(client.read(), Value::bulk("v"));
+}

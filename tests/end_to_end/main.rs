@@ -26,6 +26,7 @@ mod primary_only;
 mod proxy_command;
 mod pubsub;
 mod reads;
+mod refusals;
 mod scan_epochs;
 mod shared_connection;
 mod strangers;

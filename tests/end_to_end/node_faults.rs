@@ -198,3 +198,32 @@ fn a_server_that_closes_idle_connections_is_not_failing() {
     assert_eq!(proxy.status()["epoch"], 1);
     assert_eq!(proxy.metric("redhold_ambiguous_writes_total"), Some(0.0));
 }
+
+/// The node lives and answers on the connections that it has, and takes no other.
+#[test]
+fn a_node_that_takes_no_more_connections_holds_nobody_up_for_ever() {
+    let server = Server::start();
+    let proxy = ProxyOptions::new(&[server.address()])
+        .set("failover.hold", "\"500ms\"")
+        .set("proxy.workers", "1")
+        .start();
+    let mut node = server.client();
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET k v"), Value::ok());
+    assert_eq!(node.call("CONFIG SET maxclients 1"), Value::ok());
+    let text = "TRYAGAIN no connection to the primary could be opened for 500 ms (ERR max number of clients reached); \
+                command was not executed";
+    // A connection of another identity, for what is shared and for what is not.
+    let mut other = proxy.client();
+    assert_eq!(other.call("SELECT 3"), Value::Error(text.to_owned()));
+    assert_eq!(other.call("BLPOP none 1"), Value::Error(text.to_owned()));
+    let start = std::time::Instant::now();
+    for _ in 0..10 {
+        assert_eq!(other.call("SELECT 3"), Value::Error(text.to_owned()));
+    }
+    assert!(start.elapsed() < Duration::from_secs(4), "the wait belongs to the node, not to each request");
+    assert_eq!(client.call("GET k"), Value::bulk("v"), "who has a connection goes on");
+    assert_eq!(node.call("CONFIG SET maxclients 1000"), Value::ok());
+    eventually(LONG, "connections are opened again", || other.call("SELECT 3") == Value::ok());
+    assert_eq!(other.call("BLPOP none 0.01"), Value::Nil);
+}

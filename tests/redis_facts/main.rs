@@ -11,6 +11,7 @@ mod durability;
 mod framing;
 mod own_traffic;
 mod pause;
+mod refusals;
 mod replication;
 mod scan;
 mod sessions;
