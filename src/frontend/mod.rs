@@ -6,6 +6,7 @@ mod connection;
 mod control_doors;
 mod cursor;
 mod dispatch;
+mod idle;
 mod lane;
 mod lane_loss;
 mod large;

@@ -97,7 +97,7 @@ impl Connection {
         let Some(counted) = Counted::take(&worker.shared, pinned_max) else {
             return Err(self.answer_failure(&Failure::NoConnection { pinned_max }));
         };
-        let line = match worker.take_idle(&target) {
+        let line = match worker.idle.take(&target) {
             Some(pinned) => Line::Open(Box::new(pinned)),
             None => self.dial(&target, Vec::new()),
         };

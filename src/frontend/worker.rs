@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::backend::{self, Pinned, Pools, Surroundings, Target};
+use crate::backend::{self, Pinned, Pools, Surroundings};
 use crate::command::RowId;
 use crate::error::Failure;
 use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
@@ -16,6 +16,7 @@ use crate::topology::{Marks, NodeId};
 
 use super::client::ClientRef;
 use super::cursor;
+use super::idle::Idle;
 use super::purpose::Sent;
 use super::redo::{self, RetryRules};
 use super::shared::Shared;
@@ -23,9 +24,6 @@ use super::{Control, Settings};
 
 /// Bytes that one read of a socket takes at most.
 pub(super) const READ_SIZE: usize = 64 << 10;
-
-/// Clean lent connections that a worker keeps for the next one who needs one.
-const IDLE_MAX: usize = 32;
 
 /// Lent connections when the configuration names no number: Redis's default `maxclients`, less 200.
 const PINNED_DEFAULT: usize = 9_800;
@@ -60,8 +58,7 @@ pub(super) struct Worker {
     watching: RefCell<BTreeMap<u64, ClientRef>>,
     /// All clients of this thread.
     clients: RefCell<BTreeMap<u64, ClientRef>>,
-    /// Lent connections that came back clean.
-    idle: RefCell<Vec<Pinned>>,
+    pub(super) idle: Idle,
     /// Requests of the long-running class on connections of single clients.
     long: RefCell<BTreeMap<u64, (NodeId, Instant)>>,
     /// Nodes whose mark of a long request is this worker's.
@@ -111,7 +108,7 @@ impl Worker {
             held: RefCell::default(),
             watching: RefCell::default(),
             clients: RefCell::default(),
-            idle: RefCell::default(),
+            idle: Idle::default(),
             long: RefCell::default(),
             marked_long: RefCell::new(vec![false; nodes]),
             writes: Cell::new(0),
@@ -140,7 +137,7 @@ impl Worker {
             self.publish_writes_of(old.primary);
         }
         if old.epoch != new.epoch {
-            self.idle.borrow_mut().clear();
+            self.idle.clear();
             for client in self.watching.borrow().values() {
                 client.wake();
             }
@@ -311,21 +308,10 @@ impl Worker {
         }
     }
 
-    /// A clean connection of exactly this identity, epoch and node, if one is idle.
-    pub(super) fn take_idle(&self, target: &Target) -> Option<Pinned> {
-        let mut idle = self.idle.borrow_mut();
-        let at = idle.iter().rposition(|pinned| {
-            let other = pinned.target();
-            other.node == target.node && other.epoch == target.epoch && other.identity == target.identity
-        })?;
-        Some(idle.swap_remove(at))
-    }
-
-    /// Takes a clean connection back; beyond [`IDLE_MAX`] it is closed.
+    /// Takes a clean connection back, unless its epoch is over.
     pub(super) fn give_idle(&self, pinned: Pinned) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < IDLE_MAX && pinned.target().epoch == self.epoch() {
-            idle.push(pinned);
+        if pinned.target().epoch == self.epoch() {
+            self.idle.give(pinned, self.now());
         }
     }
 
@@ -369,7 +355,10 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
             alive = routes.changed() => if !alive { return },
             () = until(expiry) => worker.wake_held(),
             _ = beat.tick() => worker.mark_long(),
-            _ = sweep.tick() => worker.pools.sweep(Instant::now()),
+            _ = sweep.tick() => {
+                worker.pools.sweep(Instant::now());
+                worker.idle.sweep(Instant::now());
+            }
         }
     }
 }

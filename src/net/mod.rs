@@ -5,4 +5,4 @@ mod dial;
 mod sockets;
 
 pub use dial::connect;
-pub use sockets::SocketOptions;
+pub use sockets::{SocketOptions, is_silent};

@@ -11,6 +11,7 @@ mod data_path;
 mod failover;
 mod failover_sessions;
 mod identity;
+mod idle_connections;
 mod kit;
 mod monitor;
 mod node_faults;
