@@ -351,10 +351,13 @@ impl Future for Connection {
         }
         this.worker.begin_turn();
         for _ in 0..STEPS_PER_POLL {
-            let progress = this.client.doomed.get().is_none() && this.step(cx);
+            let mut progress = this.client.doomed.get().is_none() && this.step(cx);
             this.worker.publish_writes();
             this.show();
+            let full = this.client.out.borrow().len() >= OUTPUT_PAUSE;
             let written = this.write(cx);
+            // What paused before a full buffer is woken by nothing else.
+            progress |= full && this.client.out.borrow().len() < OUTPUT_PAUSE;
             if let Some(reason) = this.client.doomed.get() {
                 if written || this.ended {
                     tracing::debug!(client = this.client.id, reason, "client closed");
