@@ -241,10 +241,15 @@ impl Caller for ClientRef {
         self.window.set(self.window.get().noted(piece.len(), u32::from(last)));
         if last {
             self.struck(tag, 1);
-            // Only SCAN's replies can be both special and large; their cursor comes first, in small replies.
-            self.special.replace(None);
         }
-        self.out.borrow_mut().extend_from_slice(piece);
+        match self.special.take() {
+            // It stands at the beginning of the first piece, which is never a small one.
+            Some(Special::Cursor(epoch)) => cursor::stamp_reply(piece, epoch, &mut self.out.borrow_mut()),
+            other => {
+                self.special.replace(other.filter(|_| !last));
+                self.out.borrow_mut().extend_from_slice(piece);
+            }
+        }
     }
 
     fn refused(&self, tag: u16, error: &[u8], count: u32) {

@@ -5,8 +5,7 @@
 
 use bytes::BytesMut;
 
-use crate::backend::first_len;
-use crate::resp::{Limits, Request, RequestScanner, Scan, encode};
+use crate::resp::{Fed, Limits, ReplyScanner, Request, RequestScanner, Scan, encode};
 
 const SHIFT: u32 = 44;
 const MASK: u64 = 0xff << SHIFT;
@@ -79,22 +78,58 @@ pub(super) fn replace(request: &Request<'_>, cursor: &[u8], out: &mut BytesMut) 
     encode::command(out, &words);
 }
 
-/// An array's copy in which these elements, replies of the SCAN family, have their cursor stamped.
-pub(super) fn stamp_elements(array: &[u8], which: &[usize], epoch: u64) -> Vec<u8> {
-    let header = array.iter().position(|byte| *byte == b'\n').map_or(array.len(), |at| at + 1);
-    let mut out = BytesMut::from(&array[..header]);
-    let mut rest = &array[header..];
-    let mut index = 0;
-    while !rest.is_empty() {
-        let (element, after) = rest.split_at(first_len(rest));
-        if which.contains(&index) {
-            stamp_reply(element, epoch, &mut out);
-        } else {
-            out.extend_from_slice(element);
-        }
-        (rest, index) = (after, index + 1);
+/// A reply of the SCAN family has its cursor within this many of its first bytes.
+const HEAD: usize = 64;
+
+/// Stamps the cursors in an array that may come in pieces, the first of which holds the array's header.
+#[derive(Debug)]
+pub(super) struct Stamper {
+    /// The elements that are replies of the SCAN family.
+    which: Vec<usize>,
+    epoch: u64,
+    /// `None` before the header.
+    index: Option<usize>,
+    scanner: ReplyScanner,
+    /// The beginning of the present element, as long as its cursor may not be whole.
+    head: BytesMut,
+    /// The cursor of the present element has passed.
+    passed: bool,
+}
+
+impl Stamper {
+    pub(super) fn new(which: Vec<usize>, epoch: u64) -> Self {
+        let (scanner, head) = (ReplyScanner::default(), BytesMut::new());
+        Self { which, epoch, index: None, scanner, head, passed: false }
     }
-    out.to_vec()
+
+    /// Appends `piece`, stamped, to `out`.
+    pub(super) fn feed(&mut self, mut piece: &[u8], out: &mut BytesMut) {
+        if self.index.is_none() {
+            let end = piece.iter().position(|byte| *byte == b'\n').map_or(piece.len(), |at| at + 1);
+            out.extend_from_slice(&piece[..end]);
+            (piece, self.index) = (&piece[end..], Some(0));
+        }
+        while let (Some(index), false) = (self.index, piece.is_empty()) {
+            let (end, whole) = match self.scanner.feed(piece) {
+                Ok(Fed::Frame { end }) => (end, true),
+                Ok(Fed::More) | Err(_) => (piece.len(), false),
+            };
+            let (element, rest) = piece.split_at(end);
+            if self.passed || !self.which.contains(&index) {
+                out.extend_from_slice(element);
+            } else {
+                self.head.extend_from_slice(element);
+                if whole || self.head.len() >= HEAD {
+                    stamp_reply(&self.head.split(), self.epoch, out);
+                    self.passed = true;
+                }
+            }
+            if whole {
+                (self.index, self.passed) = (Some(index + 1), false);
+            }
+            piece = rest;
+        }
+    }
 }
 
 /// Word `index` of a request in multibulk form.
@@ -134,6 +169,25 @@ mod tests {
             let given = cursor.to_string();
             assert_eq!(strip(given.as_bytes(), epoch), Ok(b"1234".to_vec()));
             assert_eq!(strip(given.as_bytes(), epoch + 1), Err(epoch));
+        }
+    }
+
+    #[test]
+    fn cursors_in_an_array_are_stamped_however_it_is_cut() {
+        let array = b"*4\r\n+OK\r\n*2\r\n$4\r\n1234\r\n*1\r\n$1\r\nx\r\n*2\r\n$1\r\n7\r\n*0\r\n-ERR no\r\n";
+        let mut whole = BytesMut::new();
+        Stamper::new(vec![1, 3], 42).feed(array, &mut whole);
+        let stamped = (1234 ^ stamp(42)).to_string();
+        let expected = format!(
+            "*4\r\n+OK\r\n*2\r\n${}\r\n{stamped}\r\n*1\r\n$1\r\nx\r\n*2\r\n$1\r\n7\r\n*0\r\n-ERR no\r\n",
+            stamped.len()
+        );
+        assert_eq!(whole, expected.as_bytes());
+        for cut in 4..array.len() {
+            let (mut stamper, mut out) = (Stamper::new(vec![1, 3], 42), BytesMut::new());
+            stamper.feed(&array[..cut], &mut out);
+            stamper.feed(&array[cut..], &mut out);
+            assert_eq!(out, whole, "cut at {cut}");
         }
     }
 

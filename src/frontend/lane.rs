@@ -14,6 +14,7 @@ use crate::backend::{DialError, Pinned, Target};
 use crate::command::RowId;
 use crate::resp::RequestTail;
 
+use super::cursor::Stamper;
 use super::purpose::{Purpose, Sent};
 use super::shared::Shared;
 
@@ -48,9 +49,22 @@ pub(super) struct PinnedLane {
     pub(super) since: Instant,
     /// The rest of a large request that is still to come from the client.
     pub(super) tail: Option<RequestTail>,
-    /// The reply at hand is large, and this is what becomes of its further pieces: handed on or dropped.
-    pub(super) middle: Option<bool>,
+    /// The frame at hand is large: what becomes of its further pieces.
+    pub(super) middle: Option<Rest>,
+    /// The reply at hand is EXEC's and has cursors in it.
+    pub(super) stamper: Option<Stamper>,
     _counted: Counted,
+}
+
+/// What becomes of the further pieces of a large frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// They are not for the client.
+    Dropped,
+    /// They are, and answer nothing.
+    Extra,
+    /// They are, and the oldest request is answered when they end.
+    Reply,
 }
 
 /// Keeps the count of pinned connections true whatever way the lane ends.
@@ -92,6 +106,7 @@ impl PinnedLane {
             since,
             tail: None,
             middle: None,
+            stamper: None,
             _counted: counted,
         }
     }

@@ -10,7 +10,7 @@ use crate::routing::Gate;
 use crate::session;
 
 use super::connection::Connection;
-use super::lane::{Line, PinnedLane};
+use super::lane::{Line, PinnedLane, Rest};
 use super::parked;
 use super::pinned_lane::nobody;
 use super::purpose::{Purpose, Sent, Silence};
@@ -21,7 +21,7 @@ impl Connection {
     pub(super) fn lane_lost(&mut self, mut lane: Box<PinnedLane>, refused: bool) {
         self.worker.long_ended(self.client.id);
         self.client.live.unpark();
-        if lane.middle == Some(true) {
+        if matches!(lane.middle, Some(Rest::Extra | Rest::Reply)) {
             self.client.doom("a reply was cut off in its middle");
             return;
         }
@@ -117,7 +117,7 @@ impl Connection {
         if !stands {
             return;
         }
-        lane.tail = None;
+        (lane.tail, lane.middle, lane.stamper) = (None, None, None);
         lane.since = Instant::now();
         // A node that refused is not asked again at full speed.
         if refused || lane.target.epoch == self.worker.epoch() {

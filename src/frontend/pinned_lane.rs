@@ -11,13 +11,13 @@ use bytes::BytesMut;
 use crate::backend::{DialError, Piece, Pinned, Target};
 use crate::command::{Effect, Lane};
 use crate::error::Failure;
-use crate::resp::{self, Value, encode};
+use crate::resp::{self, Request, Value, encode};
 use crate::routing::Choice;
 
 use super::connection::{Connection, Step};
-use super::cursor;
+use super::cursor::{self, Stamper};
 use super::dispatch::{Dispatched, Held};
-use super::lane::{Counted, Line, PinnedLane};
+use super::lane::{Counted, Line, PinnedLane, Rest};
 use super::monitor_line;
 use super::purpose::{After, BARRIER, Purpose, Verdict};
 
@@ -152,19 +152,13 @@ impl Connection {
         let asked = asked.or_else(|| self.owned_asked(dispatched));
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let mut bytes = BytesMut::new();
-        if class.lane == Lane::Scan && cursor::stamp(lane.target.epoch) != 0 {
-            match cursor::strip_request(request, lane.target.epoch) {
-                Ok(stripped) => bytes = stripped,
-                // Refused by the server in its place among the replies, EXEC's too: it is no number.
-                Err(of) => cursor::replace(request, format!("cursor-of-epoch-{of}").as_bytes(), &mut bytes),
-            }
-        } else {
-            request.write_multibulk(&mut bytes);
-        }
+        request.write_multibulk(&mut bytes);
         let (mut local, mut original) = (None, None);
-        if let Some(asked) = asked {
-            original = Some(std::mem::take(&mut bytes).freeze());
-            bytes = asked.bytes();
+        if class.lane == Lane::Scan {
+            let stripped = strip_scan(request, lane.target.epoch);
+            original = Some(std::mem::replace(&mut bytes, stripped).freeze());
+        } else if let Some(asked) = asked {
+            original = Some(std::mem::replace(&mut bytes, asked.bytes()).freeze());
             local = asked.local.map(Box::new);
         }
         let bytes = bytes.freeze();
@@ -178,9 +172,9 @@ impl Connection {
             Some(answered) => {
                 if answered {
                     lane.owe(&bytes, class.row, *resent);
-                    if let (Some(local), Some(sent)) = (local, lane.sent.back_mut()) {
-                        sent.request = original.unwrap_or_default();
-                        sent.local = Some(local);
+                    if let (Some(original), Some(sent)) = (original, lane.sent.back_mut()) {
+                        // What is sent again is what the client sent.
+                        (sent.request, sent.local) = (original, local);
                     }
                 }
                 lane.write(&bytes);
@@ -275,12 +269,9 @@ impl Connection {
     }
 
     fn take_piece(&mut self, lane: &mut PinnedLane, piece: &Piece<'_>) -> Result<(), Ended> {
-        let (kind, bytes, last) = match *piece {
-            Piece::Frame { kind, bytes } => (kind, bytes, true),
-            Piece::Part { kind, bytes, last } => (kind, bytes, last),
-        };
-        if let Some(mine) = lane.middle {
-            self.take_further(lane, mine, bytes, last);
+        let (kind, bytes, last) = parts(piece);
+        if let Some(rest) = lane.middle {
+            self.take_further(lane, rest, bytes, last);
             return Ok(());
         }
         if lane.swallow > 0 && kind != b'>' {
@@ -305,8 +296,19 @@ impl Connection {
             verdict = Verdict::Drop;
         }
         if !last {
-            lane.middle = Some(verdict != Verdict::Drop);
+            lane.middle = Some(match verdict {
+                Verdict::Drop => Rest::Dropped,
+                Verdict::Extra => Rest::Extra,
+                _ => Rest::Reply,
+            });
         }
+        self.hand_on(lane, verdict, piece)
+    }
+
+    /// Gives the client what it gets of a frame, or of the first piece of a large one.
+    fn hand_on(&mut self, lane: &mut PinnedLane, verdict: Verdict, piece: &Piece<'_>) -> Result<(), Ended> {
+        let (kind, bytes, last) = parts(piece);
+        let epoch = lane.target.epoch;
         let mut out = self.client.out.borrow_mut();
         match verdict {
             Verdict::Reply if last && answered_here(lane, kind) => {
@@ -316,7 +318,10 @@ impl Connection {
                 }
             }
             Verdict::Reply => {
-                out.extend_from_slice(bytes);
+                match lane.sent.front().map(|sent| sent.row.spec().lane) {
+                    Some(Lane::Scan) => cursor::stamp_reply(bytes, epoch, &mut out),
+                    _ => out.extend_from_slice(bytes),
+                }
                 drop(out);
                 if last {
                     self.replied(lane, bytes);
@@ -328,10 +333,17 @@ impl Connection {
                 out.extend_from_slice(&instead);
                 lane.sent.pop_front();
             }
-            Verdict::Executed(database) => {
-                out.extend_from_slice(bytes);
+            Verdict::Executed(database, scans) => {
+                if scans.is_empty() {
+                    out.extend_from_slice(bytes);
+                } else {
+                    let mut stamper = Stamper::new(scans, epoch);
+                    stamper.feed(bytes, &mut out);
+                    lane.stamper = Some(stamper);
+                }
                 drop(out);
                 if last {
+                    lane.stamper = None;
                     lane.sent.pop_front();
                 }
                 if let Some(db) = database {
@@ -352,13 +364,17 @@ impl Connection {
     }
 
     /// A further piece of a large reply goes where its first one went.
-    fn take_further(&mut self, lane: &mut PinnedLane, mine: bool, bytes: &[u8], last: bool) {
-        if mine {
-            self.client.out.borrow_mut().extend_from_slice(bytes);
+    fn take_further(&mut self, lane: &mut PinnedLane, rest: Rest, bytes: &[u8], last: bool) {
+        if rest != Rest::Dropped {
+            let mut out = self.client.out.borrow_mut();
+            match &mut lane.stamper {
+                Some(stamper) => stamper.feed(bytes, &mut out),
+                None => out.extend_from_slice(bytes),
+            }
         }
         if last {
-            lane.middle = None;
-            if mine {
+            (lane.middle, lane.stamper) = (None, None);
+            if rest == Rest::Reply {
                 lane.sent.pop_front();
             }
         }
@@ -436,6 +452,24 @@ impl Connection {
             }
         }
     }
+}
+
+/// First byte of the reply, what came of it, whether it ends here.
+fn parts<'a>(piece: &Piece<'a>) -> (u8, &'a [u8], bool) {
+    match *piece {
+        Piece::Frame { kind, bytes } => (kind, bytes, true),
+        Piece::Part { kind, bytes, last } => (kind, bytes, last),
+    }
+}
+
+/// A request of the SCAN family with the server's own cursor in it.
+fn strip_scan(request: &Request<'_>, epoch: u64) -> BytesMut {
+    cursor::strip_request(request, epoch).unwrap_or_else(|of| {
+        // Refused by the server in its place among the replies, EXEC's too: it is no number.
+        let mut bytes = BytesMut::new();
+        cursor::replace(request, format!("cursor-of-epoch-{of}").as_bytes(), &mut bytes);
+        bytes
+    })
 }
 
 /// Whether the proxy does something in the server's place, whose reply begins with `kind`.

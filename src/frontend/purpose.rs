@@ -81,8 +81,8 @@ pub(super) enum Verdict {
     Drop,
     /// The client gets these bytes in place of the reply.
     Instead(Vec<u8>),
-    /// EXEC's reply, after which the session's database is this one.
-    Executed(Option<u32>),
+    /// EXEC's reply, after which the session's database is this one; in these elements are cursors.
+    Executed(Option<u32>, Vec<usize>),
     /// The node refused what it would have to execute as primary: the connection is given up.
     PlayAgain,
     /// What the client held can not be held here.
@@ -174,7 +174,8 @@ impl Purpose {
     ) -> Verdict {
         let push = kind == b'>';
         match self {
-            Self::Subscribed(subscriptions) if whole => match subscriptions.on_frame(frame) {
+            // The words by which a frame is known stand in the first piece of a large one.
+            Self::Subscribed(subscriptions) => match subscriptions.on_frame(frame) {
                 session::Frame::Message | session::Frame::Confirmation => Verdict::Extra,
                 session::Frame::Settled | session::Frame::Reply => Verdict::Reply,
                 session::Frame::Swallow => Verdict::Drop,
@@ -191,10 +192,8 @@ impl Purpose {
                 }
                 session::Step::Executed(executed) => {
                     *clean &= !executed.stateful && executed.database.is_none();
-                    if whole && !executed.scans.is_empty() && cursor::stamp(epoch) != 0 {
-                        return Verdict::Instead(cursor::stamp_elements(frame, &executed.scans, epoch));
-                    }
-                    Verdict::Executed(executed.database)
+                    let scans = if cursor::stamp(epoch) == 0 { Vec::new() } else { executed.scans };
+                    Verdict::Executed(executed.database, scans)
                 }
             },
             Self::Standing(Standing { watches: true, .. }) if monitor_line::is_line(frame) => Verdict::Extra,

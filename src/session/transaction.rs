@@ -337,6 +337,8 @@ fn executed(notes: &[(usize, Word)], reply: &[u8], whole: bool) -> Executed {
     if notes.is_empty() {
         return executed;
     }
+    let scans = notes.iter().filter(|(_, word)| *word == Word::Scan);
+    executed.scans = scans.map(|(at, _)| *at).collect();
     if !whole {
         // What a SELECT within answered may lie in bytes that have passed already.
         executed.stateful = notes.iter().any(|(_, word)| *word != Word::Scan);
@@ -347,7 +349,6 @@ fn executed(notes: &[(usize, Word)], reply: &[u8], whole: bool) -> Executed {
         match word {
             Word::Select(Some(number)) if element == OK => executed.database = Some(number),
             Word::Stateful => executed.stateful = true,
-            Word::Scan => executed.scans.push(index),
             _ => {}
         }
     }

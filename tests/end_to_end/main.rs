@@ -16,6 +16,7 @@ mod kit;
 mod monitor;
 mod node_faults;
 mod owned;
+mod pinned_lanes;
 mod primary_only;
 mod proxy_command;
 mod pubsub;
