@@ -1,10 +1,11 @@
 //! Requests of a mebibyte and more: they pass through to a connection of their own and are never kept.
 
+use crate::command::Effect;
 use crate::resp::{Fed, RequestScanner};
 
 use super::connection::{Connection, Step};
 use super::pinned_lane::SEND_PAUSE;
-use super::purpose::Purpose;
+use super::purpose::{Purpose, Sent};
 
 impl Connection {
     /// The beginning of a large request: its bytes pass through from here on.
@@ -16,12 +17,15 @@ impl Connection {
         if !matches!(tail.feed(&bytes[from..], &self.limits), Ok(Fed::More)) {
             return Step::Taken;
         }
-        let row = crate::command::classify_partial(&scanner.partial(bytes)).row;
+        let class = crate::command::classify_partial(&scanner.partial(bytes));
         match self.take_lane(Purpose::Large, None) {
             Err(step) => step,
             Ok(mut lane) => {
                 lane.write(bytes);
-                lane.owe(&bytes::Bytes::new(), row, false);
+                // Counted from its beginning: a switch that cut it would be an error to its client.
+                let writes = class.effect == Effect::Write;
+                let sent = Sent::new(bytes::Bytes::new(), class.row, self.worker.now());
+                lane.owe(Sent { writes, ..sent }, 0);
                 lane.tail = Some(tail);
                 self.pinned = Some(lane);
                 Step::Taken

@@ -14,6 +14,7 @@ mod listener;
 mod monitor_line;
 mod own;
 mod parked;
+mod pinned_hold;
 mod pinned_lane;
 mod proxy_command;
 mod proxy_read;

@@ -18,8 +18,9 @@ use super::connection::{Connection, Step};
 use super::cursor::{self, Stamper};
 use super::dispatch::{Dispatched, Held};
 use super::lane::{Counted, Line, PinnedLane, Rest};
+use super::lane_loss::Loss;
 use super::monitor_line;
-use super::purpose::{After, BARRIER, Purpose, Verdict};
+use super::purpose::{After, BARRIER, Purpose, Sent, Verdict};
 
 /// With this much unwritten output of the client its pinned connection is not read: the node feels the slow reader.
 const OUTPUT_PAUSE: usize = 256 << 10;
@@ -31,7 +32,7 @@ pub(super) const SEND_PAUSE: usize = 256 << 10;
 const OWED_MAX: usize = 1024;
 
 /// Asks under which id the server knows the connection.
-const ASK_ID: &[u8] = b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
+pub(super) const ASK_ID: &[u8] = b"*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n";
 
 /// Why a lane can go no further.
 enum Ended {
@@ -97,12 +98,16 @@ impl Connection {
         let Some(counted) = Counted::take(&worker.shared, pinned_max) else {
             return Err(self.answer_failure(&Failure::NoConnection { pinned_max }));
         };
+        if worker.unhold(&self.client) && self.client.writer.peer_closed() {
+            // As on a shared connection: who gave up has sent it again elsewhere.
+            self.client.doom("gone while its request was held");
+            return Err(Step::Wait);
+        }
         let line = match worker.idle.take(&target) {
             Some(pinned) => Line::Open(Box::new(pinned)),
             None => self.dial(&target, Vec::new()),
         };
         worker.watch(&self.client);
-        worker.unhold(&self.client);
         let since = since.unwrap_or_else(|| worker.now());
         Ok(Box::new(PinnedLane::new(line, target, purpose, since, counted)))
     }
@@ -123,11 +128,7 @@ impl Connection {
     /// A request of a client that has a connection of its own.
     pub(super) fn dispatch_pinned(&mut self, dispatched: &Dispatched<'_>) -> Step {
         let Some(lane) = self.pinned.as_ref() else { return Step::Wait };
-        if !lane.purpose.takes_more()
-            || lane.unwritten() > SEND_PAUSE
-            || lane.sent.len() >= OWED_MAX
-            || matches!(lane.line, Line::Waiting(_))
-        {
+        if !lane.purpose.takes_more() || lane.unwritten() > SEND_PAUSE || lane.sent.len() >= OWED_MAX {
             return Step::Wait;
         }
         let name = dispatched.request.name();
@@ -139,7 +140,7 @@ impl Connection {
             self.pinned = None;
             return self.session_command(dispatched);
         }
-        self.send_pinned(dispatched)
+        self.hold_pinned(dispatched).unwrap_or_else(|| self.send_pinned(dispatched))
     }
 
     fn send_pinned(&mut self, dispatched: &Dispatched<'_>) -> Step {
@@ -162,6 +163,7 @@ impl Connection {
             local = asked.local.map(Box::new);
         }
         let bytes = bytes.freeze();
+        let writes = class.effect == Effect::Write && lane.executes(class.row);
         // Behind EXEC and DISCARD nothing is sent before their reply: what follows may belong elsewhere.
         if let (Purpose::Transaction { .. }, Some(last)) = (&lane.purpose, lane.sent.back())
             && matches!(last.row.spec().name, "exec" | "discard")
@@ -171,11 +173,10 @@ impl Connection {
         match lane.purpose.on_request(class, request, &bytes) {
             Some(answered) => {
                 if answered {
-                    lane.owe(&bytes, class.row, *resent);
-                    if let (Some(original), Some(sent)) = (original, lane.sent.back_mut()) {
-                        // What is sent again is what the client sent.
-                        (sent.request, sent.local) = (original, local);
-                    }
+                    // What is sent again is what the client sent.
+                    let copy = original.unwrap_or_else(|| bytes.clone());
+                    let sent = Sent::new(copy, class.row, self.worker.now());
+                    lane.owe(Sent { resent: *resent, writes, local, ..sent }, bytes.len());
                 }
                 lane.write(&bytes);
             }
@@ -203,7 +204,7 @@ impl Connection {
             return self.reopen(lane);
         }
         if lane.target.epoch != self.worker.epoch() {
-            self.lane_lost(lane, false);
+            self.lane_lost(lane, Loss::Gone);
             return true;
         }
         match lane.poll_open(cx) {
@@ -211,21 +212,27 @@ impl Connection {
                 self.pinned = Some(lane);
                 return false;
             }
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(DialError::Refused(error))) => {
-                for _ in 0..lane.sent.len() {
-                    self.client.out.borrow_mut().extend_from_slice(&error);
+            Poll::Ready(Ok(false)) => {}
+            Poll::Ready(Ok(true)) => {
+                if !self.lane_opened(&mut lane) {
+                    return true;
                 }
+            }
+            Poll::Ready(Err(DialError::Refused(error))) => {
+                self.lane_refused(lane, &error);
                 return true;
             }
             Poll::Ready(Err(DialError::Io(_))) => {
-                self.lane_lost(lane, false);
+                self.lane_unopened(lane);
                 return true;
             }
         }
         match self.relay(&mut lane, cx) {
-            Err(Ended::Lost) => self.lane_lost(lane, false),
-            Err(Ended::Refused) => self.lane_lost(lane, true),
+            Err(Ended::Lost) => {
+                lane.ended_in = Some((lane.target.epoch, self.worker.generation(lane.target.node)));
+                self.lane_lost(lane, Loss::Gone);
+            }
+            Err(Ended::Refused) => self.lane_lost(lane, Loss::Refused),
             Err(Ended::Doomed) => self.client.doom("a subscription could not be moved to the new primary"),
             Ok(moved) => {
                 self.settle_lane(lane);
@@ -302,6 +309,10 @@ impl Connection {
                 _ => Rest::Reply,
             });
         }
+        if lane.resubscribes && !lane.purpose.resubscribes() {
+            lane.resubscribes = false;
+            self.worker.resubscribed();
+        }
         self.hand_on(lane, verdict, piece)
     }
 
@@ -313,7 +324,7 @@ impl Connection {
         match verdict {
             Verdict::Reply if last && answered_here(lane, kind) => {
                 drop(out);
-                if let Some(local) = lane.sent.pop_front().and_then(|sent| sent.local) {
+                if let Some(local) = lane.strike().and_then(|sent| sent.local) {
                     self.carry_out(*local, bytes);
                 }
             }
@@ -331,7 +342,7 @@ impl Connection {
             Verdict::Drop => {}
             Verdict::Instead(instead) => {
                 out.extend_from_slice(&instead);
-                lane.sent.pop_front();
+                lane.strike();
             }
             Verdict::Executed(database, scans) => {
                 if scans.is_empty() {
@@ -344,7 +355,7 @@ impl Connection {
                 drop(out);
                 if last {
                     lane.stamper = None;
-                    lane.sent.pop_front();
+                    lane.strike();
                 }
                 if let Some(db) = database {
                     self.database_changed(db);
@@ -375,14 +386,14 @@ impl Connection {
         if last {
             (lane.middle, lane.stamper) = (None, None);
             if rest == Rest::Reply {
-                lane.sent.pop_front();
+                lane.strike();
             }
         }
     }
 
     /// Strikes the oldest request off; a SELECT that was executed beside a transaction moves the session.
     fn replied(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
-        let Some(sent) = lane.sent.pop_front() else { return };
+        let Some(sent) = lane.strike() else { return };
         if reply == b"+OK\r\n" {
             self.worker.note_pause(lane.target.node, &sent);
         }

@@ -1,5 +1,9 @@
 //! Why a client has a connection of its own, and what that makes of each request and reply. Pure.
 
+use std::time::Instant;
+
+use bytes::Bytes;
+
 use crate::command::{Class, Lane, RowId};
 use crate::resp::{Proto, Request};
 use crate::session::{self, Subscriptions, Transaction, Verb, Word};
@@ -201,6 +205,11 @@ impl Purpose {
         }
     }
 
+    /// What was subscribed to on a connection that was lost is not yet confirmed on this one.
+    pub(super) fn resubscribes(&self) -> bool {
+        matches!(self, Self::Subscribed(subscriptions) if subscriptions.resubscribes())
+    }
+
     /// The server takes requests to queue them.
     pub(super) fn is_queueing(&self) -> bool {
         matches!(self, Self::Transaction { transaction, .. } if transaction.is_queueing())
@@ -279,8 +288,17 @@ impl Standing {
 }
 
 impl Silence {
+    /// The request that asks for it, unless none is needed.
+    pub(super) fn request(self) -> Option<&'static [u8]> {
+        match self {
+            Self::Off => Some(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n"),
+            Self::Skip => Some(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n"),
+            Self::Over => None,
+        }
+    }
+
     /// Whether the request will be answered, which is also what Redis decides before it executes.
-    fn on_request(&mut self, class: &Class, request: &Request<'_>) -> bool {
+    pub(super) fn on_request(&mut self, class: &Class, request: &Request<'_>) -> bool {
         if class.lane == Lane::ReplyMode && is_word(request, 1, "reply") {
             *self = match request.arg(2).to_ascii_lowercase().as_slice() {
                 b"off" => Self::Off,
@@ -310,13 +328,22 @@ pub(super) fn is_word(request: &Request<'_>, index: usize, word: &str) -> bool {
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     /// In multibulk form; empty when it was too large to be kept.
-    pub(super) request: bytes::Bytes,
-    /// Its length on the wire.
-    pub(super) len: usize,
+    pub(super) request: Bytes,
+    /// How many bytes were to be written on the lane with it and before it.
+    pub(super) end: u64,
+    pub(super) since: Instant,
     pub(super) row: RowId,
     pub(super) resent: bool,
+    /// It counts as a write in flight.
+    pub(super) writes: bool,
     /// Unless the reply is an error, the proxy does this in place of the server.
     pub(super) local: Option<Box<Local>>,
+}
+
+impl Sent {
+    pub(super) fn new(request: Bytes, row: RowId, since: Instant) -> Self {
+        Self { request, end: 0, since, row, resent: false, writes: false, local: None }
+    }
 }
 
 #[cfg(test)]

@@ -67,6 +67,8 @@ pub(super) struct Worker {
     writes: Cell<i64>,
     /// The last refusal that the control thread was told of.
     refusal_told: Cell<Option<(NodeId, Instant)>>,
+    /// Clients subscribed again that the log was not told of.
+    resubscribed: Cell<u64>,
     now: Cell<Instant>,
 }
 
@@ -109,6 +111,7 @@ impl Worker {
             watching: RefCell::default(),
             clients: RefCell::default(),
             idle: Idle::default(),
+            resubscribed: Cell::new(0),
             long: RefCell::default(),
             marked_long: RefCell::new(vec![false; nodes]),
             writes: Cell::new(0),
@@ -165,12 +168,17 @@ impl Worker {
         self.table.borrow().epoch
     }
 
-    /// Registers a client that waits for a change of the table or the end of the hold.
+    /// Registers a client whose request waits for a change of the table or the end of the hold.
     pub(super) fn hold(&self, client: &ClientRef) {
         if client.held_since.get().is_none() {
             client.held_since.set(Some(self.now()));
             self.metrics.held(1);
         }
+        self.wake_with_table(client);
+    }
+
+    /// The client is woken when the table changes or the hold ends.
+    pub(super) fn wake_with_table(&self, client: &ClientRef) {
         let mut held = self.held.borrow_mut();
         if !held.contains(client) {
             held.push(client.clone());
@@ -315,6 +323,25 @@ impl Worker {
         }
     }
 
+    /// What a client was subscribed to, it is subscribed to again.
+    pub(super) fn resubscribed(&self) {
+        self.metrics.resubscribed(1);
+        self.resubscribed.set(self.resubscribed.get() + 1);
+    }
+
+    /// One line for all of a beat: a node may have had thousands.
+    fn tell_resubscribed(&self) {
+        let clients = self.resubscribed.take();
+        if clients > 0 {
+            tracing::info!(clients, "subscribed again after a loss of their connections");
+        }
+    }
+
+    /// Grows whenever connections to the node have to be given up.
+    pub(super) fn generation(&self, node: NodeId) -> u64 {
+        self.table.borrow().nodes[node.index()].generation
+    }
+
     /// Most connections lent to single clients at once, over all workers.
     pub(super) fn pinned_max(&self) -> usize {
         match self.pools.around().settings.pinned_max {
@@ -354,7 +381,10 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
         tokio::select! {
             alive = routes.changed() => if !alive { return },
             () = until(expiry) => worker.wake_held(),
-            _ = beat.tick() => worker.mark_long(),
+            _ = beat.tick() => {
+                worker.mark_long();
+                worker.tell_resubscribed();
+            }
             _ = sweep.tick() => {
                 worker.pools.sweep(Instant::now());
                 worker.idle.sweep(Instant::now());

@@ -217,6 +217,15 @@ impl Transaction {
         answer
     }
 
+    /// Something of it was answered with an error of the proxy's own: EXEC will be refused, as Redis does after an
+    /// error while it queues.
+    pub fn abandon(&mut self) {
+        if matches!(self.state, State::Queueing(_)) {
+            self.refuse();
+            self.lost = true;
+        }
+    }
+
     /// RESET ended everything, or the client is gone.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -240,7 +249,8 @@ impl Transaction {
     }
 
     /// EXEC can not be sent: it would not execute what the client queued, or not under the client's condition.
-    fn is_doomed(&self) -> bool {
+    #[must_use]
+    pub fn is_doomed(&self) -> bool {
         let (inside, watch) = self.standing();
         inside && (watch == Watch::Lost || self.lost)
     }

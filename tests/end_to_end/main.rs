@@ -21,6 +21,7 @@ mod primary_only;
 mod proxy_command;
 mod pubsub;
 mod shared_connection;
+mod switchover_pinned;
 mod target;
 mod transactions;
 mod witness;
