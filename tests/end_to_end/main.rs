@@ -9,6 +9,7 @@ mod blocking;
 mod client_table;
 mod data_path;
 mod failover;
+mod failover_rows;
 mod failover_sessions;
 mod identity;
 mod idle_connections;
