@@ -8,6 +8,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::net;
 use crate::resp::{Fed, ReplyScanner};
 
 use super::{DialError, Dialled, Surroundings, Target, dial};
@@ -121,6 +122,12 @@ impl Pinned {
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         self.out.is_empty() && self.scanner.is_idle() && self.partial.is_empty()
+    }
+
+    /// True when it is quiet and the node has neither spoken nor closed since.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.is_quiet() && net::is_silent(&self.stream)
     }
 
     /// Writes what it can.

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use crate::backend::first_len;
 use crate::command::{Lane, classify};
 use crate::error::Failure;
-use crate::resp::{Limits, Request, RequestScanner, Scan, encode};
+use crate::resp::{Fed, Limits, ReplyScanner, Request, RequestScanner, Scan, encode};
 
 const SHIFT: u32 = 44;
 const MASK: u64 = 0xff << SHIFT;
@@ -124,26 +124,65 @@ pub(super) fn spoil(requests: &[u8], of: u64) -> Vec<u8> {
     out.to_vec()
 }
 
-/// An array's copy in which these elements, replies of the SCAN family, have their cursor stamped. `stale`: elements
-/// that belong to cursors of other epochs.
-pub(super) fn stamp_elements(array: &[u8], which: &[usize], stale: &[(usize, u64)], epoch: u64) -> Vec<u8> {
-    let header = array.iter().position(|byte| *byte == b'\n').map_or(array.len(), |at| at + 1);
-    let mut out = BytesMut::from(&array[..header]);
-    let mut rest = &array[header..];
-    let mut index = 0;
-    while !rest.is_empty() {
-        let (element, after) = rest.split_at(first_len(rest));
-        let of = stale.iter().find(|(at, _)| *at == index).map(|(_, of)| *of);
-        if let Some(of) = of.filter(|_| is_refused(element)) {
-            encode::error(&mut out, &Failure::Cursor { of, now: epoch }.to_string());
-        } else if of.is_some() || which.contains(&index) {
-            stamp_reply(element, epoch, &mut out);
-        } else {
-            out.extend_from_slice(element);
-        }
-        (rest, index) = (after, index + 1);
+/// A reply of the SCAN family has its cursor within this many of its first bytes.
+const HEAD: usize = 64;
+
+/// Stamps the cursors in an array that may come in pieces, the first of which holds the array's header.
+#[derive(Debug)]
+pub(super) struct Stamper {
+    /// The elements that are replies of the SCAN family.
+    which: Vec<usize>,
+    /// Those of them whose cursor was of another epoch, and that epoch: refused by the server, in words of its own.
+    stale: Vec<(usize, u64)>,
+    epoch: u64,
+    /// `None` before the header.
+    index: Option<usize>,
+    scanner: ReplyScanner,
+    /// The beginning of the present element, as long as its cursor may not be whole.
+    head: BytesMut,
+    /// The cursor of the present element has passed.
+    passed: bool,
+}
+
+impl Stamper {
+    pub(super) fn new(which: Vec<usize>, stale: Vec<(usize, u64)>, epoch: u64) -> Self {
+        let (scanner, head) = (ReplyScanner::default(), BytesMut::new());
+        Self { which, stale, epoch, index: None, scanner, head, passed: false }
     }
-    out.to_vec()
+
+    /// Appends `piece`, stamped, to `out`.
+    pub(super) fn feed(&mut self, mut piece: &[u8], out: &mut BytesMut) {
+        if self.index.is_none() {
+            let end = piece.iter().position(|byte| *byte == b'\n').map_or(piece.len(), |at| at + 1);
+            out.extend_from_slice(&piece[..end]);
+            (piece, self.index) = (&piece[end..], Some(0));
+        }
+        while let (Some(index), false) = (self.index, piece.is_empty()) {
+            let (end, whole) = match self.scanner.feed(piece) {
+                Ok(Fed::Frame { end }) => (end, true),
+                Ok(Fed::More) | Err(_) => (piece.len(), false),
+            };
+            let (element, rest) = piece.split_at(end);
+            let of = self.stale.iter().find(|(at, _)| *at == index).map(|(_, of)| *of);
+            if self.passed || !(of.is_some() || self.which.contains(&index)) {
+                out.extend_from_slice(element);
+            } else {
+                self.head.extend_from_slice(element);
+                if whole || self.head.len() >= HEAD {
+                    let head = self.head.split();
+                    match of.filter(|_| is_refused(&head)) {
+                        Some(of) => encode::error(out, &Failure::Cursor { of, now: self.epoch }.to_string()),
+                        None => stamp_reply(&head, self.epoch, out),
+                    }
+                    self.passed = true;
+                }
+            }
+            if whole {
+                (self.index, self.passed) = (Some(index + 1), false);
+            }
+            piece = rest;
+        }
+    }
 }
 
 /// Word `index` of a request in multibulk form.
@@ -202,9 +241,30 @@ mod tests {
     #[test]
     fn a_stale_cursor_is_named_among_the_elements_and_a_good_one_stamped() {
         let array = b"*3\r\n-ERR invalid cursor\r\n-ERR invalid cursor\r\n*2\r\n$1\r\n7\r\n*0\r\n";
-        let text = String::from_utf8(stamp_elements(array, &[1], &[(0, 41), (2, 41)], 42)).unwrap();
+        let mut out = BytesMut::new();
+        Stamper::new(vec![1], vec![(0, 41), (2, 41)], 42).feed(array, &mut out);
+        let text = String::from_utf8(out.to_vec()).unwrap();
         let error = "-ERR cursor belongs to epoch 41 (now 42): start again from 0\r\n-ERR invalid cursor\r\n";
         assert!(text.starts_with(&format!("*3\r\n{error}*2\r\n")) && !text.contains("$1\r\n7"), "{text}");
+    }
+
+    #[test]
+    fn cursors_in_an_array_are_stamped_however_it_is_cut() {
+        let array = b"*4\r\n+OK\r\n*2\r\n$4\r\n1234\r\n*1\r\n$1\r\nx\r\n*2\r\n$1\r\n7\r\n*0\r\n-ERR no\r\n";
+        let mut whole = BytesMut::new();
+        Stamper::new(vec![1, 3], Vec::new(), 42).feed(array, &mut whole);
+        let stamped = (1234 ^ stamp(42)).to_string();
+        let expected = format!(
+            "*4\r\n+OK\r\n*2\r\n${}\r\n{stamped}\r\n*1\r\n$1\r\nx\r\n*2\r\n$1\r\n7\r\n*0\r\n-ERR no\r\n",
+            stamped.len()
+        );
+        assert_eq!(whole, expected.as_bytes());
+        for cut in 4..array.len() {
+            let (mut stamper, mut out) = (Stamper::new(vec![1, 3], Vec::new(), 42), BytesMut::new());
+            stamper.feed(&array[..cut], &mut out);
+            stamper.feed(&array[cut..], &mut out);
+            assert_eq!(out, whole, "cut at {cut}");
+        }
     }
 
     #[test]

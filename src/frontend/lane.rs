@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -12,13 +14,19 @@ use crate::backend::{DialError, Pinned, Target};
 use crate::command::RowId;
 use crate::resp::RequestTail;
 use crate::session::{Modes, Names};
+use crate::topology::NodeId;
 
+use super::cursor::Stamper;
 use super::lent::Counted;
 use super::purpose::{After, Purpose, Sent};
 use super::registry::Held;
+use super::shared::Shared;
 
 /// Requests longer than this are not kept for sending again.
 const COPY_MAX: usize = 64 << 10;
+
+/// Asks under which id the server knows the connection.
+const ASK_ID: &[u8] = b"*2\r\n$6\r\nCLIENt\r\n$2\r\nID\r\n";
 
 type Opening = Pin<Box<dyn Future<Output = Result<Pinned, DialError>>>>;
 
@@ -28,7 +36,7 @@ pub(super) enum Line {
     Opening(Opening, Vec<u8>),
     /// Open.
     Open(Box<Pinned>),
-    /// Lost, and no primary to open another to; these bytes wait.
+    /// None, until there is a primary to open one to and a pause is over; these bytes wait.
     Waiting(Vec<u8>),
 }
 
@@ -54,8 +62,23 @@ pub(super) struct PinnedLane {
     pub(super) since: Instant,
     /// The rest of a large request that is still to come from the client.
     pub(super) tail: Option<RequestTail>,
-    /// The reply at hand is large, and this is what becomes of its further pieces: handed on or dropped.
-    pub(super) middle: Option<bool>,
+    /// The frame at hand is large: what becomes of its further pieces.
+    pub(super) middle: Option<Rest>,
+    /// The reply at hand is EXEC's and has cursors in it.
+    pub(super) stamper: Option<Stamper>,
+    /// What the client held was carried over from a connection that was lost.
+    pub(super) stood: bool,
+    /// Its subscriptions are being made again.
+    pub(super) resubscribes: bool,
+    /// Epoch and generation of the node under which an open connection ended, if the node may live.
+    pub(super) ended_in: Option<(u64, u64)>,
+    /// There is no connection although there is a primary.
+    pub(super) unopened: Option<Unopened>,
+    /// No attempt is made before this moment, except in another epoch.
+    pub(super) retry_at: Option<Instant>,
+    /// Bytes that were to be written so far.
+    pub(super) bytes: u64,
+    writes: Writes,
     _counted: Counted,
 }
 
@@ -70,6 +93,52 @@ pub(super) enum Swallowed {
     Other,
 }
 
+/// What becomes of the further pieces of a large frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// They are not for the client.
+    Dropped,
+    /// They are, and answer nothing.
+    Extra,
+    /// They are, and the oldest request is answered when they end.
+    Reply,
+}
+
+/// Attempts to connect that failed, one after the other.
+#[derive(Clone, Debug)]
+pub(super) struct Unopened {
+    pub(super) since: Instant,
+    pub(super) tries: u32,
+    /// Why the last one did, in the words of the node or of the system.
+    pub(super) said: String,
+}
+
+/// Keeps the node's mark of writes in flight true whatever way they end. Written at once, since the change of primary
+/// that waits for them ends the epoch that they belong to.
+struct Writes {
+    shared: Arc<Shared>,
+    node: NodeId,
+    count: u64,
+}
+
+impl Writes {
+    fn set(&mut self, node: NodeId, count: u64) {
+        if (node, count) == (self.node, self.count) {
+            return;
+        }
+        let mark = |node| &self.shared.marks.of(node).writes_in_flight;
+        mark(node).fetch_add(count, Ordering::Relaxed);
+        mark(self.node).fetch_sub(self.count, Ordering::Relaxed);
+        (self.node, self.count) = (node, count);
+    }
+}
+
+impl Drop for Writes {
+    fn drop(&mut self) {
+        self.set(self.node, 0);
+    }
+}
+
 impl PinnedLane {
     pub(super) fn new(
         line: Line,
@@ -78,6 +147,7 @@ impl PinnedLane {
         since: Instant,
         counted: Counted,
     ) -> Self {
+        let writes = Writes { shared: counted.0.clone(), node: target.node, count: 0 };
         Self {
             line,
             target,
@@ -92,12 +162,26 @@ impl PinnedLane {
             since,
             tail: None,
             middle: None,
+            stamper: None,
+            stood: false,
+            resubscribes: false,
+            ended_in: None,
+            unopened: None,
+            retry_at: None,
+            bytes: 0,
+            writes,
             _counted: counted,
         }
     }
 
     pub(super) fn is_owed_nothing(&self) -> bool {
         self.sent.is_empty() && self.tail.is_none()
+    }
+
+    /// Whether the server would execute a request of this row, and neither queue nor park it.
+    pub(super) fn executes(&self, row: RowId) -> bool {
+        let waits = matches!(self.purpose, Purpose::Blocking | Purpose::Wait(_));
+        !waits && (!self.purpose.is_queueing() || row.spec().name == "exec")
     }
 
     /// Parked is not in flight: a client that leaves takes its connection along.
@@ -118,6 +202,13 @@ impl PinnedLane {
     /// The client itself has said on the connection who it is.
     pub(super) fn note_names(&mut self, names: &Names) {
         self.names = names.clone();
+    }
+
+    /// Asks under which id the server knows the connection.
+    pub(super) fn ask_id(&mut self) {
+        self.asks_id = Some(self.swallow);
+        self.swallow += 1;
+        self.write(ASK_ID);
     }
 
     /// Tells the connection who the client is, unless it knows.
@@ -188,16 +279,40 @@ impl PinnedLane {
 
     /// Appends bytes to what goes to the node.
     pub(super) fn write(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
         match &mut self.line {
             Line::Opening(_, waiting) | Line::Waiting(waiting) => waiting.extend_from_slice(bytes),
             Line::Open(pinned) => pinned.send(bytes),
         }
     }
 
-    /// Notes a request whose reply the client is owed.
-    pub(super) fn owe(&mut self, request: &Bytes, row: RowId, resent: bool) {
-        let kept = if request.len() <= COPY_MAX { request.clone() } else { Bytes::new() };
-        self.sent.push_back(Sent { request: kept, len: request.len(), row, resent, local: None });
+    /// Notes a request whose reply the client is owed and whose `len` bytes are written next.
+    pub(super) fn owe(&mut self, mut sent: Sent, len: usize) {
+        sent.end = self.bytes + len as u64;
+        if sent.request.len() > COPY_MAX {
+            sent.request = Bytes::new();
+        }
+        self.writes.set(self.target.node, self.writes.count + u64::from(sent.writes));
+        self.sent.push_back(sent);
+    }
+
+    /// Strikes the oldest request off: it was answered.
+    pub(super) fn strike(&mut self) -> Option<Sent> {
+        let sent = self.sent.pop_front()?;
+        self.writes.set(self.target.node, self.writes.count - u64::from(sent.writes));
+        Some(sent)
+    }
+
+    /// Gives all up that is owed.
+    pub(super) fn take_sent(&mut self) -> VecDeque<Sent> {
+        self.writes.set(self.target.node, 0);
+        std::mem::take(&mut self.sent)
+    }
+
+    /// Counts the owed writes as in flight from now on, or no more: without a connection nothing is.
+    pub(super) fn count_writes(&mut self, in_flight: bool) {
+        let count = self.sent.iter().filter(|sent| sent.writes && in_flight).count();
+        self.writes.set(self.target.node, count as u64);
     }
 
     /// Bytes that the node has not been sent yet.
@@ -210,16 +325,8 @@ impl PinnedLane {
 
     /// Of how many owed requests, counted from the newest, the last byte was never written.
     pub(super) fn unwritten_requests(&self) -> usize {
-        let mut left = self.unwritten();
-        let mut count = 0;
-        for sent in self.sent.iter().rev() {
-            if left == 0 {
-                break;
-            }
-            left = left.saturating_sub(sent.len);
-            count += 1;
-        }
-        count
+        let written = self.bytes - self.unwritten() as u64;
+        self.sent.iter().rev().take_while(|sent| sent.end > written).count()
     }
 
     /// Gives the line up, leaving nothing in its place.
@@ -227,15 +334,15 @@ impl PinnedLane {
         std::mem::replace(&mut self.line, Line::Waiting(Vec::new()))
     }
 
-    /// Opens; true when something happened.
-    pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), DialError>> {
-        let Line::Opening(opening, waiting) = &mut self.line else { return Poll::Ready(Ok(())) };
+    /// Opens; true when it did so just now.
+    pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, DialError>> {
+        let Line::Opening(opening, waiting) = &mut self.line else { return Poll::Ready(Ok(false)) };
         match opening.as_mut().poll(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(mut pinned)) => {
                 pinned.send(waiting);
                 self.line = Line::Open(Box::new(pinned));
-                Poll::Ready(Ok(()))
+                Poll::Ready(Ok(true))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         }

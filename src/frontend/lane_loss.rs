@@ -1,46 +1,60 @@
 //! What a client's own connection leaves behind when it is lost, or when its epoch is over.
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use bytes::BytesMut;
 
 use crate::error::Failure;
 use crate::resp::{Proto, encode};
-use crate::routing::Gate;
 use crate::session;
 
 use super::connection::Connection;
-use super::cursor;
-use super::lane::{Line, PinnedLane};
+use super::lane::{PinnedLane, Rest};
 use super::lost_request::LostRequest;
 use super::parked;
+use super::pinned_hold::TOO_LATE;
 use super::purpose::{Purpose, Sent};
 use super::redo::{self, Redo, fate_of};
 
+/// How a connection was lost.
+#[derive(Debug)]
+pub(super) enum Loss {
+    /// It ended, or its epoch did.
+    Gone,
+    /// The node gave the work back because it is no primary.
+    Refused,
+    /// It was not to be had in time: what is owed is answered so, and was not executed.
+    Never(Failure),
+}
+
 impl Connection {
-    /// The connection is gone. `refused`: the node gave the work back because it is no primary.
-    pub(super) fn lane_lost(&mut self, mut lane: Box<PinnedLane>, refused: bool) {
+    /// The connection is gone.
+    pub(super) fn lane_lost(&mut self, mut lane: Box<PinnedLane>, loss: Loss) {
         self.client.note_write();
         self.worker.long_ended(self.client.id);
         self.client.live.unpark();
-        if lane.middle == Some(true) {
+        if matches!(lane.middle, Some(Rest::Extra | Rest::Reply)) {
             self.client.doom("a reply was cut off in its middle");
             return;
         }
-        let unwritten = lane.unwritten_requests();
-        let taken = std::mem::take(&mut lane.sent);
+        let (unwritten, all_written) = (lane.unwritten_requests(), lane.unwritten() == 0);
+        let taken = lane.take_sent();
         let written = taken.len() - unwritten;
-        let mut redos = Vec::new();
+        // What is owed was sent while replies were wanted: that they are no more comes behind it.
+        let silence = if taken.is_empty() { None } else { lane.modes.lift_silence() };
         let said = self.session.said.clone();
         let sayable = lane.begin_anew(&said);
+        let mut redos = Vec::new();
         match &mut lane.purpose {
-            Purpose::Large => return self.large_lost(&lane, !taken.is_empty() && unwritten == 0),
+            Purpose::Large => return self.large_lost(&lane, !taken.is_empty() && all_written, loss),
             Purpose::Wait(wait) => {
                 self.client.out.borrow_mut().extend_from_slice(wait.nobody());
                 return;
             }
             Purpose::Blocking => {
                 let waited = Instant::now().duration_since(lane.since);
+                let refused = matches!(loss, Loss::Refused);
                 redos.extend(taken.iter().map(|sent| parked_again(sent, waited, refused)));
             }
             Purpose::One { .. } | Purpose::Standing => {
@@ -49,51 +63,100 @@ impl Connection {
                 let owed = taken.iter().enumerate().filter(|(_, sent)| asked(sent));
                 redos.extend(owed.map(|(at, sent)| self.fate(&lane, sent, at < written)));
             }
-            Purpose::Transaction { transaction, clean } => {
-                let recovery = transaction.recover(unwritten);
-                *clean = false;
-                lane.write(&recovery.replay);
-                for (at, (fate, sent)) in recovery.fates.into_iter().zip(&taken).enumerate() {
-                    redos.push(match fate {
-                        session::Fate::SendAgain { request, .. } => {
-                            Redo::again(&request, sent.resent, lane.since)
-                        }
-                        session::Fate::Answer(bytes) => Redo::Say(bytes.into()),
-                        session::Fate::ByRetryClass => self.fate(&lane, sent, at < written),
-                        session::Fate::Ambiguous => Redo::Answer(self.ambiguous(&lane)),
-                    });
-                }
+            Purpose::Transaction { .. } => {
+                self.transaction_lost(&mut lane, &taken, unwritten, &loss, &mut redos)
             }
-            Purpose::Subscribed(subscriptions) => {
-                let again = subscriptions.recover();
-                lane.write(&again.resubscribe);
-                for (at, (bytes, sent)) in again.owed.iter().zip(&taken).enumerate() {
-                    if let Some(bytes) = bytes {
-                        lane.write(bytes);
-                        lane.sent.push_back(sent.clone());
-                    } else {
-                        redos.push(self.fate(&lane, sent, at < written));
-                    }
-                }
-                for _ in 0..redos.len() {
-                    if let Purpose::Subscribed(subscriptions) = &mut lane.purpose {
-                        subscriptions.drop_reply();
-                    }
-                }
-            }
+            Purpose::Subscribed(_) => self.subscriptions_lost(&mut lane, &taken, written, &loss, &mut redos),
         }
-        for redo in redos {
+        for (at, mut redo) in redos.into_iter().enumerate() {
+            if let (Redo::Send { .. }, Loss::Never(failure)) = (&redo, &loss) {
+                redo = Redo::Answer(failure.clone());
+            }
+            if matches!(redo, Redo::Send { .. }) && at < written {
+                self.worker.metrics.reissued(1);
+            }
             self.client.redo.borrow_mut().lost(redo);
+        }
+        if let Some(request) = silence {
+            self.client.redo.borrow_mut().lost(Redo::again(request, false, lane.since));
         }
         if !sayable {
             self.client.doom("what it has set on its connection was too much to be kept");
             return;
         }
-        self.stand_again(lane, refused);
+        self.stand_again(lane, &loss, silence.is_some());
     }
 
-    /// What the client held on the connection is asked for on the next one.
-    fn stand_again(&mut self, mut lane: Box<PinnedLane>, refused: bool) {
+    /// What was subscribed to is asked for again, and what was to be when the connection was lost.
+    fn subscriptions_lost(
+        &self,
+        lane: &mut PinnedLane,
+        taken: &VecDeque<Sent>,
+        written: usize,
+        loss: &Loss,
+        redos: &mut Vec<Redo>,
+    ) {
+        let Purpose::Subscribed(subscriptions) = &mut lane.purpose else { return };
+        let again = subscriptions.recover();
+        if let Loss::Never(failure) = loss {
+            subscriptions.abandon();
+            redos.extend(taken.iter().map(|_| Redo::Answer(failure.clone())));
+        }
+        lane.write(&again.resubscribe);
+        if let Loss::Never(_) = loss {
+            return;
+        }
+        for (at, (bytes, sent)) in again.owed.iter().zip(taken).enumerate() {
+            if let Some(bytes) = bytes {
+                lane.owe(sent.clone(), bytes.len());
+                lane.write(bytes);
+            } else {
+                redos.push(self.fate(lane, sent, at < written));
+            }
+        }
+        if let Purpose::Subscribed(subscriptions) = &mut lane.purpose {
+            redos.iter().for_each(|_| subscriptions.drop_reply());
+        }
+    }
+
+    /// What becomes of a transaction whose connection is lost.
+    fn transaction_lost(
+        &self,
+        lane: &mut PinnedLane,
+        taken: &VecDeque<Sent>,
+        unwritten: usize,
+        loss: &Loss,
+        redos: &mut Vec<Redo>,
+    ) {
+        let Purpose::Transaction { transaction, clean } = &mut lane.purpose else { return };
+        let recovery = transaction.recover(unwritten);
+        *clean = false;
+        let mut ended = false;
+        if let Loss::Never(_) = loss {
+            ended = taken.iter().any(|sent| sent.row.spec().name == "exec");
+            if ended {
+                transaction.clear();
+            } else {
+                transaction.abandon();
+            }
+        }
+        lane.write(&recovery.replay);
+        let written = taken.len() - unwritten;
+        for (at, (fate, sent)) in recovery.fates.into_iter().zip(taken).enumerate() {
+            redos.push(match fate {
+                session::Fate::SendAgain { .. } if ended && sent.row.spec().name == "exec" => {
+                    Redo::Answer(Failure::TransactionLost { reason: TOO_LATE })
+                }
+                session::Fate::SendAgain { request, .. } => Redo::again(&request, sent.resent, lane.since),
+                session::Fate::Answer(bytes) => Redo::Say(bytes.into()),
+                session::Fate::ByRetryClass => self.fate(lane, sent, at < written),
+                session::Fate::Ambiguous => Redo::Answer(self.ambiguous(lane)),
+            });
+        }
+    }
+
+    /// What the client held on the connection is asked for on the next one. `mode`: what stands there is still to be said.
+    fn stand_again(&mut self, mut lane: Box<PinnedLane>, loss: &Loss, mode: bool) {
         let purpose_stands = match &lane.purpose {
             Purpose::Transaction { transaction, .. } => transaction.is_pinned(),
             Purpose::Subscribed(subscriptions) => subscriptions.is_active(),
@@ -103,76 +166,41 @@ impl Connection {
             | Purpose::Large
             | Purpose::Standing => false,
         };
-        let stands = purpose_stands || lane.modes.stand();
         if !purpose_stands {
             lane.purpose = Purpose::Standing;
         }
         if lane.modes.tracks() {
             invalidate_all(self.session.identity.proto, &mut self.client.out.borrow_mut());
         }
-        if !stands {
+        if !(purpose_stands || lane.modes.stand() || mode) {
             return;
         }
+        lane.resubscribes = lane.purpose.resubscribes();
         lane.tail = None;
-        lane.since = Instant::now();
+        (lane.stood, lane.unopened, lane.stamper, lane.middle) = (true, None, None, None);
         // A node that refused is not asked again at full speed.
-        if refused || lane.target.epoch == self.worker.epoch() {
-            let client = self.client.clone();
-            tokio::task::spawn_local(async move {
-                tokio::time::sleep(super::client::REFUSED_PAUSE).await;
-                client.wake();
-            });
+        if matches!(loss, Loss::Refused) || lane.target.epoch == self.worker.epoch() {
+            self.retry_lane(&mut lane, super::client::REFUSED_PAUSE);
         }
         self.pinned = Some(lane);
-    }
-
-    /// Opens the next connection of a lane that stands without one; true when it could.
-    pub(super) fn reopen(&mut self, mut lane: Box<PinnedLane>) -> bool {
-        let paused = self.worker.now().duration_since(lane.since) < super::client::REFUSED_PAUSE;
-        let target = self.primary_target();
-        let reopened = match target {
-            Some(target) if !(paused && target.epoch == lane.target.epoch) => {
-                if let Line::Waiting(mut waiting) = lane.take_line() {
-                    let of = lane.target.epoch;
-                    if let Purpose::Transaction { transaction, .. } = &mut lane.purpose
-                        && target.epoch != of
-                    {
-                        transaction.spoil(of, |requests| cursor::spoil(requests, of));
-                        waiting = cursor::spoil(&waiting, of);
-                    }
-                    lane.line = self.dial(&target, waiting);
-                }
-                lane.target = target;
-                self.worker.watch(&self.client);
-                true
-            }
-            _ => {
-                if let Gate::Hold { .. } = self.worker.current().gate {
-                    self.worker.hold(&self.client);
-                }
-                false
-            }
-        };
-        self.pinned = Some(lane);
-        reopened
     }
 
     /// A large request passes through and is not kept: cut before its last byte it was not executed.
-    fn large_lost(&mut self, lane: &PinnedLane, wholly_written: bool) {
+    fn large_lost(&mut self, lane: &PinnedLane, wholly_written: bool, loss: Loss) {
+        let failure = match loss {
+            Loss::Never(failure) => failure,
+            Loss::Gone | Loss::Refused if wholly_written && lane.tail.is_none() => self.ambiguous(lane),
+            Loss::Gone | Loss::Refused => Failure::LargeCut,
+        };
+        self.client.fail(&failure);
         if lane.tail.is_some() {
             // The rest still comes in and belongs to nobody: only closing ends it.
-            self.client.fail(&Failure::LargeCut);
             self.client.doom("a large request was cut off");
-        } else if wholly_written {
-            let ambiguous = self.ambiguous(lane);
-            self.client.fail(&ambiguous);
-        } else {
-            self.client.fail(&Failure::LargeCut);
         }
     }
 
     fn fate(&self, lane: &PinnedLane, sent: &Sent, written: bool) -> Redo {
-        let waited = Instant::now().duration_since(lane.since);
+        let waited = Instant::now().duration_since(sent.since);
         if written {
             let (node, epoch) = (&lane.target.address, lane.target.epoch);
             let (row, request, resent) = (sent.row, &sent.request, sent.resent);

@@ -3,7 +3,7 @@
 //! What such a request is stands in its first bytes. What would be refused were it small is refused, and so is what the
 //! proxy answers itself or has to keep a copy of; the rest of it is read and dropped.
 
-use crate::command::{Class, Lane, classify_partial, is_container};
+use crate::command::{Class, Effect, Lane, classify_partial, is_container};
 use crate::error::Failure;
 use crate::resp::{Fed, Request, RequestScanner, encode};
 
@@ -11,7 +11,7 @@ use super::connection::{Connection, Step};
 use super::dispatch::is_http;
 use super::own;
 use super::pinned_lane::SEND_PAUSE;
-use super::purpose::Purpose;
+use super::purpose::{Purpose, Sent};
 
 /// A longer word is no command's name, nor a subcommand's: nobody waits for its end.
 const NAME_MAX: u64 = 64;
@@ -136,7 +136,7 @@ impl Connection {
         if !matches!(tail.feed(&bytes[from..], &self.limits), Ok(Fed::More)) {
             return Step::Taken;
         }
-        let row = crate::command::classify_partial(&scanner.partial(bytes)).row;
+        let class = crate::command::classify_partial(&scanner.partial(bytes));
         match self.take_lane(Purpose::Large, None) {
             Err(Step::Wait) => Step::Wait,
             Err(Step::Taken) => {
@@ -146,7 +146,10 @@ impl Connection {
             }
             Ok(mut lane) => {
                 lane.write(bytes);
-                lane.owe(&bytes::Bytes::new(), row, false);
+                // Counted from its beginning: a switch that cut it would be an error to its client.
+                let writes = class.effect == Effect::Write;
+                let sent = Sent::new(bytes::Bytes::new(), class.row, self.worker.now());
+                lane.owe(Sent { writes, ..sent }, 0);
                 lane.tail = Some(tail);
                 self.pinned = Some(lane);
                 Step::Taken

@@ -30,7 +30,7 @@ struct Waiting {
 
 /// Keeps the count true whatever way a lent connection ends.
 #[derive(Debug)]
-pub(super) struct Counted(Arc<Shared>);
+pub(super) struct Counted(pub(super) Arc<Shared>);
 
 impl Counted {
     /// One more for client `id`, when less than `most` are lent and nobody has waited longer. Else since when the

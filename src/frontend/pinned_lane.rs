@@ -6,7 +6,7 @@
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use crate::backend::{DialError, Piece, Pinned, Target};
 use crate::command::{Effect, Lane};
@@ -18,9 +18,10 @@ use crate::topology::NodeId;
 
 use super::client_command::Local;
 use super::connection::{Connection, Step};
-use super::cursor;
+use super::cursor::{self, Stamper};
 use super::dispatch::{Dispatched, Held};
-use super::lane::{Line, PinnedLane, Swallowed};
+use super::lane::{Line, PinnedLane, Rest, Swallowed};
+use super::lane_loss::Loss;
 use super::lent::Counted;
 use super::monitor_line;
 use super::purpose::{After, Purpose, Sent, Verdict};
@@ -34,9 +35,6 @@ pub(super) const SEND_PAUSE: usize = 256 << 10;
 
 /// Requests without a reply on one pinned connection; the next one waits.
 const OWED_MAX: usize = 1024;
-
-/// Asks under which id the server knows the connection.
-const ASK_ID: &[u8] = b"*2\r\n$6\r\nCLIENt\r\n$2\r\nID\r\n";
 
 /// Why a lane can go no further.
 enum Ended {
@@ -83,9 +81,7 @@ impl Connection {
                 pinned.server_id().inspect(|id| self.client.live.park(*id));
             }
             _ => {
-                lane.asks_id = Some(lane.swallow);
-                lane.swallow += 1;
-                lane.write(ASK_ID);
+                lane.ask_id();
             }
         }
     }
@@ -101,13 +97,17 @@ impl Connection {
             return Err(self.hold(Held, since));
         };
         let counted = self.await_turn(target.node)?;
+        if worker.unhold(&self.client) && self.client.writer.peer_closed() {
+            // As on a shared connection: who gave up has sent it again elsewhere.
+            self.client.doom("gone while its request was held");
+            return Err(Step::Wait);
+        }
         let names = &self.session.said;
-        let (line, told) = match worker.take_idle(&target, names) {
+        let (line, told) = match worker.idle.take(&target, names) {
             Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
             None => (self.dial(&target, Vec::new()), Names::default()),
         };
         worker.watch(&self.client);
-        worker.unhold(&self.client);
         let since = since.unwrap_or_else(|| worker.now());
         let mut lane = PinnedLane::new(line, target, purpose, since, counted).known_as(told);
         lane.introduce(names);
@@ -159,11 +159,7 @@ impl Connection {
     /// A request of a client that has a connection of its own.
     pub(super) fn dispatch_pinned(&mut self, dispatched: &Dispatched<'_>) -> Step {
         let Some(lane) = self.pinned.as_ref() else { return Step::Wait };
-        if !lane.purpose.takes_more()
-            || lane.unwritten() > SEND_PAUSE
-            || lane.sent.len() >= OWED_MAX
-            || matches!(lane.line, Line::Waiting(_))
-        {
+        if !lane.purpose.takes_more() || lane.unwritten() > SEND_PAUSE || lane.sent.len() >= OWED_MAX {
             return Step::Wait;
         }
         let name = dispatched.request.name();
@@ -175,17 +171,23 @@ impl Connection {
             self.pinned = None;
             return self.session_command(dispatched);
         }
-        if dispatched.class.lane == Lane::Wait && !lane.purpose.is_queueing() {
-            if !lane.is_owed_nothing() {
-                return Step::Wait;
-            }
-            if let Some(mut lane) = self.pinned.take() {
-                self.barrier_on_kept(&mut lane);
-                self.pinned = Some(lane);
-            }
+        if let Some(step) = self.hold_pinned(dispatched) {
+            return step;
         }
         if !self.may_change_purpose(dispatched) {
             return Step::Wait;
+        }
+        if dispatched.class.lane == Lane::Wait
+            && let Some(mut lane) = self.pinned.take()
+        {
+            let owed = !lane.is_owed_nothing() && !lane.purpose.is_queueing();
+            if !owed && !lane.purpose.is_queueing() {
+                self.barrier_on_kept(&mut lane);
+            }
+            self.pinned = Some(lane);
+            if owed {
+                return Step::Wait;
+            }
         }
         self.send_pinned(dispatched)
     }
@@ -222,31 +224,21 @@ impl Connection {
         let asked = asked.or_else(|| self.pubsub_asked(dispatched).filter(|_| !queueing));
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let (mut bytes, mut stale) = (BytesMut::new(), None);
-        let mut given = None;
-        if class.lane == Lane::Scan {
-            given = Some(multibulk(request));
-            match cursor::strip_request(request, lane.target.epoch) {
-                Ok(stripped) => bytes = stripped,
-                // Refused by the server in its place among the replies, EXEC's too: it is no number.
-                Err(of) => {
-                    cursor::refuse(request, of, &mut bytes);
-                    stale = Some(of);
-                }
-            }
-        } else {
-            request.write_multibulk(&mut bytes);
-        }
+        request.write_multibulk(&mut bytes);
         let (mut local, mut original) = (None, None);
-        if let Some(asked) = asked {
-            original = Some(std::mem::take(&mut bytes).freeze());
-            bytes = asked.bytes();
+        if class.lane == Lane::Scan {
+            let (sent, of) = strip_scan(request, lane.target.epoch);
+            original = Some(std::mem::replace(&mut bytes, sent).freeze());
+            stale = of;
+        } else if let Some(asked) = asked {
+            original = Some(std::mem::replace(&mut bytes, asked.bytes()).freeze());
             local = asked.local.map(Box::new);
         }
         let bytes = bytes.freeze();
         if let Some(of) = stale.filter(|_| !queueing) {
-            original = Some(bytes.clone());
             local = Some(Box::new(Local::Stale(Failure::Cursor { of, now: lane.target.epoch })));
         }
+        let writes = class.effect == Effect::Write && lane.executes(class.row);
         // Behind EXEC and DISCARD nothing is sent before their reply: what follows may belong elsewhere.
         if let (Purpose::Transaction { .. }, Some(last)) = (&lane.purpose, lane.sent.back())
             && matches!(last.row.spec().name, "exec" | "discard")
@@ -264,16 +256,10 @@ impl Connection {
         match lane.purpose.on_request(class, request, &bytes, stale) {
             Some(()) => {
                 if answered {
-                    lane.owe(&bytes, class.row, *resent);
-                    if let (Some(given), Some(sent)) = (given, lane.sent.back_mut())
-                        && !sent.request.is_empty()
-                    {
-                        sent.request = given;
-                    }
-                    if let (Some(local), Some(sent)) = (local, lane.sent.back_mut()) {
-                        sent.request = original.unwrap_or_default();
-                        sent.local = Some(local);
-                    }
+                    // What is sent again is what the client sent.
+                    let copy = original.unwrap_or_else(|| bytes.clone());
+                    let sent = Sent::new(copy, class.row, self.worker.now());
+                    lane.owe(Sent { resent: *resent, writes, local, ..sent }, bytes.len());
                 }
                 lane.write(&bytes);
             }
@@ -301,7 +287,7 @@ impl Connection {
             return self.reopen(lane);
         }
         if lane.target.epoch != self.worker.epoch() {
-            self.lane_lost(lane, false);
+            self.lane_lost(lane, Loss::Gone);
             return true;
         }
         match lane.poll_open(cx) {
@@ -309,29 +295,27 @@ impl Connection {
                 self.pinned = Some(lane);
                 return false;
             }
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(DialError::Refused(error))) => {
-                let answer = match &lane.purpose {
-                    Purpose::Wait(wait) => wait.unopened_answer().unwrap_or(&error),
-                    _ => &error,
-                };
-                for sent in &lane.sent {
-                    if sent.is_of_session() {
-                        self.session_replied(&error);
-                    } else {
-                        self.client.out.borrow_mut().extend_from_slice(answer);
-                    }
+            Poll::Ready(Ok(false)) => {}
+            Poll::Ready(Ok(true)) => {
+                if !self.lane_opened(&mut lane) {
+                    return true;
                 }
+            }
+            Poll::Ready(Err(DialError::Refused(error))) => {
+                self.lane_refused(lane, &error);
                 return true;
             }
-            Poll::Ready(Err(DialError::Io(_))) => {
-                self.lane_lost(lane, false);
+            Poll::Ready(Err(DialError::Io(error))) => {
+                self.lane_unopened(lane, &error);
                 return true;
             }
         }
         match self.relay(&mut lane, cx) {
-            Err(Ended::Lost) => self.lane_lost(lane, false),
-            Err(Ended::Refused) => self.lane_lost(lane, true),
+            Err(Ended::Lost) => {
+                lane.ended_in = Some((lane.target.epoch, self.worker.generation(lane.target.node)));
+                self.lane_lost(lane, Loss::Gone);
+            }
+            Err(Ended::Refused) => self.lane_lost(lane, Loss::Refused),
             Err(Ended::Doomed) => self.client.doom("what it held could not be set up on the new primary"),
             Ok(moved) => {
                 self.settle_lane(lane);
@@ -379,12 +363,9 @@ impl Connection {
     }
 
     fn take_piece(&mut self, lane: &mut PinnedLane, piece: &Piece<'_>) -> Result<(), Ended> {
-        let (kind, bytes, last) = match *piece {
-            Piece::Frame { kind, bytes } => (kind, bytes, true),
-            Piece::Part { kind, bytes, last } => (kind, bytes, last),
-        };
-        if let Some(mine) = lane.middle {
-            self.take_further(lane, mine, bytes, last);
+        let (kind, bytes, last) = parts(piece);
+        if let Some(rest) = lane.middle {
+            self.take_further(lane, rest, bytes, last);
             return Ok(());
         }
         if lane.swallow > 0 && kind != b'>' {
@@ -410,13 +391,28 @@ impl Connection {
             verdict = Verdict::Drop;
         }
         if !last {
-            lane.middle = Some(verdict != Verdict::Drop);
+            lane.middle = Some(match verdict {
+                Verdict::Drop => Rest::Dropped,
+                Verdict::Extra => Rest::Extra,
+                _ => Rest::Reply,
+            });
         }
+        if lane.resubscribes && !lane.purpose.resubscribes() {
+            lane.resubscribes = false;
+            self.worker.resubscribed();
+        }
+        self.hand_on(lane, verdict, piece)
+    }
+
+    /// Gives the client what it gets of a frame, or of the first piece of a large one.
+    fn hand_on(&mut self, lane: &mut PinnedLane, verdict: Verdict, piece: &Piece<'_>) -> Result<(), Ended> {
+        let (kind, bytes, last) = parts(piece);
+        let epoch = lane.target.epoch;
         let mut out = self.client.out.borrow_mut();
         match verdict {
             Verdict::Reply if last && answered_here(lane, kind) => {
                 drop(out);
-                if let Some(local) = lane.sent.pop_front().and_then(|sent| sent.local) {
+                if let Some(local) = lane.strike().and_then(|sent| sent.local) {
                     self.carry_out(*local, bytes);
                 }
             }
@@ -434,13 +430,20 @@ impl Connection {
             Verdict::Drop => {}
             Verdict::Instead(instead) => {
                 out.extend_from_slice(&instead);
-                lane.sent.pop_front();
+                lane.strike();
             }
-            Verdict::Executed(database, instead) => {
-                out.extend_from_slice(instead.as_deref().unwrap_or(bytes));
+            Verdict::Executed(database, scans, stale) => {
+                if scans.is_empty() && stale.is_empty() {
+                    out.extend_from_slice(bytes);
+                } else {
+                    let mut stamper = Stamper::new(scans, stale, epoch);
+                    stamper.feed(bytes, &mut out);
+                    lane.stamper = Some(stamper);
+                }
                 drop(out);
                 if last {
-                    lane.sent.pop_front();
+                    lane.stamper = None;
+                    lane.strike();
                 }
                 if let Some(db) = database {
                     self.database_changed(db);
@@ -470,21 +473,25 @@ impl Connection {
     }
 
     /// A further piece of a large reply goes where its first one went.
-    fn take_further(&mut self, lane: &mut PinnedLane, mine: bool, bytes: &[u8], last: bool) {
-        if mine {
-            self.client.out.borrow_mut().extend_from_slice(bytes);
+    fn take_further(&mut self, lane: &mut PinnedLane, rest: Rest, bytes: &[u8], last: bool) {
+        if rest != Rest::Dropped {
+            let mut out = self.client.out.borrow_mut();
+            match &mut lane.stamper {
+                Some(stamper) => stamper.feed(bytes, &mut out),
+                None => out.extend_from_slice(bytes),
+            }
         }
         if last {
-            lane.middle = None;
-            if mine {
-                lane.sent.pop_front();
+            (lane.middle, lane.stamper) = (None, None);
+            if rest == Rest::Reply {
+                lane.strike();
             }
         }
     }
 
     /// Strikes the oldest request off; a SELECT that was executed beside a transaction moves the session.
     fn replied(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
-        let Some(sent) = lane.sent.pop_front() else { return };
+        let Some(sent) = lane.strike() else { return };
         if reply != b"+OK\r\n" {
             return;
         }
@@ -581,10 +588,25 @@ impl Connection {
     }
 }
 
-fn multibulk(request: &Request<'_>) -> Bytes {
-    let mut bytes = BytesMut::new();
-    request.write_multibulk(&mut bytes);
-    bytes.freeze()
+/// First byte of the reply, what came of it, whether it ends here.
+fn parts<'a>(piece: &Piece<'a>) -> (u8, &'a [u8], bool) {
+    match *piece {
+        Piece::Frame { kind, bytes } => (kind, bytes, true),
+        Piece::Part { kind, bytes, last } => (kind, bytes, last),
+    }
+}
+
+/// A request of the SCAN family with the server's own cursor in it; with the epoch of its cursor when that is another one.
+fn strip_scan(request: &Request<'_>, epoch: u64) -> (BytesMut, Option<u64>) {
+    match cursor::strip_request(request, epoch) {
+        Ok(stripped) => (stripped, None),
+        // Refused by the server in its place among the replies, EXEC's too: it is no number.
+        Err(of) => {
+            let mut bytes = BytesMut::new();
+            cursor::refuse(request, of, &mut bytes);
+            (bytes, Some(of))
+        }
+    }
 }
 
 /// Whether the proxy does something in the server's place, whose reply begins with `kind`.

@@ -1,5 +1,9 @@
 //! Why a client has a connection of its own, and what that makes of each request and reply. Pure.
 
+use std::time::Instant;
+
+use bytes::Bytes;
+
 use crate::command::{Class, Lane, RowId};
 use crate::resp::{Proto, Request};
 use crate::session::{self, Subscriptions, Transaction, Verb, Word};
@@ -46,8 +50,9 @@ pub(super) enum Verdict {
     Drop,
     /// The client gets these bytes in place of the reply.
     Instead(Vec<u8>),
-    /// EXEC's reply, after which the session's database is this one; with what the client gets in its place.
-    Executed(Option<u32>, Option<Vec<u8>>),
+    /// EXEC's reply, after which the session's database is this one; in these elements are cursors, and in those refusals
+    /// of cursors of other epochs.
+    Executed(Option<u32>, Vec<usize>, Vec<(usize, u64)>),
     /// The node refused what it would have to execute as primary: the connection is given up.
     PlayAgain,
     /// What the client held can not be held here.
@@ -139,7 +144,8 @@ impl Purpose {
     ) -> Verdict {
         let push = kind == b'>';
         match self {
-            Self::Subscribed(subscriptions) if whole => match subscriptions.on_frame(frame) {
+            // The words by which a frame is known stand in the first piece of a large one.
+            Self::Subscribed(subscriptions) => match subscriptions.on_frame(frame) {
                 session::Frame::Message | session::Frame::Confirmation => Verdict::Extra,
                 session::Frame::Settled | session::Frame::Reply => Verdict::Reply,
                 session::Frame::Swallow => Verdict::Drop,
@@ -156,15 +162,17 @@ impl Purpose {
                 }
                 session::Step::Executed(executed) => {
                     *clean &= !executed.stateful && executed.database.is_none();
-                    let (scans, stale) = (&executed.scans, &executed.stale);
-                    let scanned = !stale.is_empty() || (!scans.is_empty() && cursor::stamp(epoch) != 0);
-                    let instead =
-                        (whole && scanned).then(|| cursor::stamp_elements(frame, scans, stale, epoch));
-                    Verdict::Executed(executed.database, instead)
+                    let scans = if cursor::stamp(epoch) == 0 { Vec::new() } else { executed.scans };
+                    Verdict::Executed(executed.database, scans, executed.stale)
                 }
             },
             _ => Verdict::Reply,
         }
+    }
+
+    /// What was subscribed to on a connection that was lost is not yet confirmed on this one.
+    pub(super) fn resubscribes(&self) -> bool {
+        matches!(self, Self::Subscribed(subscriptions) if subscriptions.resubscribes())
     }
 
     /// The server takes requests to queue them.
@@ -212,16 +220,23 @@ impl Purpose {
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     /// In multibulk form; empty when it was too large to be kept.
-    pub(super) request: bytes::Bytes,
-    /// Its length on the wire.
-    pub(super) len: usize,
+    pub(super) request: Bytes,
+    /// How many bytes were to be written on the lane with it and before it.
+    pub(super) end: u64,
+    pub(super) since: Instant,
     pub(super) row: RowId,
     pub(super) resent: bool,
+    /// It counts as a write in flight.
+    pub(super) writes: bool,
     /// Unless the reply is an error, the proxy does this in place of the server.
     pub(super) local: Option<Box<Local>>,
 }
 
 impl Sent {
+    pub(super) fn new(request: Bytes, row: RowId, since: Instant) -> Self {
+        Self { request, end: 0, since, row, resent: false, writes: false, local: None }
+    }
+
     /// Its reply decides who the client is.
     pub(super) fn is_of_session(&self) -> bool {
         matches!(self.local.as_deref(), Some(Local::Session))

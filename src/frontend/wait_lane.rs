@@ -13,7 +13,7 @@ use crate::session::Names;
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
 use super::lane::{Line, PinnedLane};
-use super::purpose::Purpose;
+use super::purpose::{Purpose, Sent};
 
 /// The barrier as a sharded message, which pattern subscribers never see.
 pub(super) const SHARDED: &[u8] = b"*3\r\n$8\r\nSPUBLISh\r\n$17\r\n__redhold:barrier\r\n$0\r\n\r\n";
@@ -150,7 +150,9 @@ impl Connection {
         let Dispatched { request, class, resent, .. } = dispatched;
         let mut bytes = BytesMut::new();
         request.write_multibulk(&mut bytes);
-        lane.owe(&bytes.freeze(), class.row, *resent);
+        let len = bytes.len();
+        let sent = Sent::new(bytes.freeze(), class.row, self.worker.now());
+        lane.owe(Sent { resent: *resent, ..sent }, len);
         self.worker.count_command(class.row, lane.target.node);
         self.begin_barrier(&mut lane);
         self.pinned = Some(lane);
@@ -204,7 +206,7 @@ impl Connection {
                 return;
             }
         }
-        lane.sent.pop_front();
+        lane.strike();
     }
 
     /// Does what the last reply asked for; called with the connection in its place.
@@ -243,7 +245,7 @@ impl Connection {
         // The proxy's own user works for many: its connections are called after nobody.
         let own = target.identity != self.session.identity;
         let names = if own { Names::default() } else { self.session.said.clone() };
-        let (line, told) = match clean.then(|| self.worker.take_idle(&target, &names)).flatten() {
+        let (line, told) = match clean.then(|| self.worker.idle.take(&target, &names)).flatten() {
             Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
             None => (self.dial(&target, Vec::new()), Names::default()),
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::backend::{self, Pinned, Pools, Surroundings, Target};
+use crate::backend::{self, Pinned, Pools, Surroundings};
 use crate::command::RowId;
 use crate::error::Failure;
 use crate::routing::{self, Cached, Gate, OwnWrites, Routes, RoutingTable};
@@ -17,6 +17,7 @@ use crate::topology::{Marks, NodeId};
 
 use super::client::ClientRef;
 use super::cursor;
+use super::idle::Idle;
 use super::purpose::Sent;
 use super::redo::{self, RetryRules};
 use super::shared::Shared;
@@ -24,9 +25,6 @@ use super::{Control, Settings};
 
 /// Bytes that one read of a socket takes at most.
 pub(super) const READ_SIZE: usize = 64 << 10;
-
-/// Clean lent connections that a worker keeps for the next one who needs one.
-const IDLE_MAX: usize = 32;
 
 /// Connections of a node that are not lent: pipelines, the control thread, replicas, people.
 const NOT_LENT: u64 = 200;
@@ -64,9 +62,7 @@ pub(super) struct Worker {
     watching: RefCell<BTreeMap<u64, ClientRef>>,
     /// All clients of this thread.
     clients: RefCell<BTreeMap<u64, ClientRef>>,
-    /// Lent connections that came back clean.
-    /// With what each was told about the client that had it last.
-    idle: RefCell<Vec<(Pinned, Names)>>,
+    pub(super) idle: Idle,
     /// Requests of the long-running class on connections of single clients.
     long: RefCell<BTreeMap<u64, (NodeId, Instant, RowId)>>,
     /// Nodes whose mark of a long request is this worker's.
@@ -75,6 +71,8 @@ pub(super) struct Worker {
     writes: Cell<(NodeId, i64)>,
     /// The last refusal that the control thread was told of.
     refusal_told: Cell<Option<(NodeId, Instant)>>,
+    /// Clients subscribed again that the log was not told of.
+    resubscribed: Cell<u64>,
     now: Cell<Instant>,
     /// See [`Self::is_stalled`].
     stalled: Cell<bool>,
@@ -118,7 +116,8 @@ impl Worker {
             held: RefCell::default(),
             watching: RefCell::default(),
             clients: RefCell::default(),
-            idle: RefCell::default(),
+            idle: Idle::default(),
+            resubscribed: Cell::new(0),
             long: RefCell::default(),
             marked_long: RefCell::new(vec![false; nodes]),
             writes: Cell::new((NodeId(0), 0)),
@@ -144,7 +143,7 @@ impl Worker {
             self.pools.refresh(node.id, old.carries_over(new, node.id));
         }
         if old.epoch != new.epoch {
-            self.idle.borrow_mut().clear();
+            self.idle.clear();
             for client in self.watching.borrow().values() {
                 client.wake();
             }
@@ -180,12 +179,17 @@ impl Worker {
         self.table.borrow().epoch
     }
 
-    /// Registers a client that waits for a change of the table or the end of the hold.
+    /// Registers a client whose request waits for a change of the table or the end of the hold.
     pub(super) fn hold(&self, client: &ClientRef) {
         if client.held_since.get().is_none() {
             client.held_since.set(Some(self.now()));
             self.metrics.held(1);
         }
+        self.wake_with_table(client);
+    }
+
+    /// The client is woken when the table changes or the hold ends.
+    pub(super) fn wake_with_table(&self, client: &ClientRef) {
         let mut held = self.held.borrow_mut();
         if !held.contains(client) {
             held.push(client.clone());
@@ -348,24 +352,30 @@ impl Worker {
         }
     }
 
-    /// A clean connection of exactly this identity, epoch and node, if one is idle; rather one that knows these names.
-    pub(super) fn take_idle(&self, target: &Target, names: &Names) -> Option<(Pinned, Names)> {
-        let mut idle = self.idle.borrow_mut();
-        let fits = |(pinned, _): &(Pinned, Names)| {
-            let other = pinned.target();
-            other.node == target.node && other.epoch == target.epoch && other.identity == target.identity
-        };
-        let known = idle.iter().rposition(|idle| idle.1 == *names && fits(idle));
-        let at = known.or_else(|| idle.iter().rposition(fits))?;
-        Some(idle.swap_remove(at))
+    /// Takes a clean connection back, unless its epoch is over.
+    pub(super) fn give_idle(&self, pinned: Pinned, told: Names) {
+        if pinned.target().epoch == self.epoch() {
+            self.idle.give(pinned, told, self.now());
+        }
     }
 
-    /// Takes a clean connection back; beyond [`IDLE_MAX`] it is closed.
-    pub(super) fn give_idle(&self, pinned: Pinned, told: Names) {
-        let mut idle = self.idle.borrow_mut();
-        if idle.len() < IDLE_MAX && pinned.target().epoch == self.epoch() {
-            idle.push((pinned, told));
+    /// What a client was subscribed to, it is subscribed to again.
+    pub(super) fn resubscribed(&self) {
+        self.metrics.resubscribed(1);
+        self.resubscribed.set(self.resubscribed.get() + 1);
+    }
+
+    /// One line for all of a beat: a node may have had thousands.
+    fn tell_resubscribed(&self) {
+        let clients = self.resubscribed.take();
+        if clients > 0 {
+            tracing::info!(clients, "subscribed again after a loss of their connections");
         }
+    }
+
+    /// Grows whenever connections to the node have to be given up.
+    pub(super) fn generation(&self, node: NodeId) -> u64 {
+        self.table.borrow().nodes[node.index()].generation
     }
 
     /// Most connections to `node` lent to single clients at once, over all workers.
@@ -414,8 +424,14 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
         tokio::select! {
             alive = routes.changed() => if !alive { return },
             () = until(expiry) => worker.wake_held(),
-            _ = beat.tick() => worker.mark_long(),
-            _ = sweep.tick() => worker.pools.sweep(Instant::now()),
+            _ = beat.tick() => {
+                worker.mark_long();
+                worker.tell_resubscribed();
+            }
+            _ = sweep.tick() => {
+                worker.pools.sweep(Instant::now());
+                worker.idle.sweep(Instant::now());
+            }
         }
     }
 }

@@ -7,4 +7,4 @@ mod sockets;
 pub use dial::connect;
 #[cfg(test)]
 pub(crate) use dial::moving;
-pub use sockets::SocketOptions;
+pub use sockets::{SocketOptions, is_silent};

@@ -1,6 +1,7 @@
 //! Options of TCP sockets: nothing of ours waits for Nagle, and nothing stays half-open for long.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -52,6 +53,13 @@ impl SocketOptions {
         }
         Ok(())
     }
+}
+
+/// Whether the peer has neither written nor closed since the last read. The kernel is asked; nothing is taken.
+#[must_use]
+pub fn is_silent(stream: &TcpStream) -> bool {
+    let mut byte = [MaybeUninit::uninit()];
+    SockRef::from(stream).peek(&mut byte).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 impl Default for SocketOptions {

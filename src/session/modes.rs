@@ -25,6 +25,17 @@ enum Silence {
     Off,
 }
 
+impl Silence {
+    /// The request that asks for it, unless none is needed.
+    fn request(self) -> Option<&'static [u8]> {
+        match self {
+            Self::Over => None,
+            Self::Skip => Some(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n"),
+            Self::Off => Some(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n"),
+        }
+    }
+}
+
 /// One mode and the request that set it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mode {
@@ -154,12 +165,13 @@ impl Modes {
         for mode in standing.iter().filter(|mode| !last(mode)).chain(standing.iter().filter(last)) {
             out.extend_from_slice(&mode.request);
         }
-        match self.silence {
-            Silence::Over => {}
-            Silence::Skip => out.extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n"),
-            Silence::Off => out.extend_from_slice(b"*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n"),
-        }
+        out.extend_from_slice(self.silence.request().unwrap_or_default());
         u32::try_from(self.standing.len()).ok()
+    }
+
+    /// Every request is answered from now on; returns the request that takes that back.
+    pub fn lift_silence(&mut self) -> Option<&'static [u8]> {
+        std::mem::take(&mut self.silence).request()
     }
 }
 

@@ -117,6 +117,12 @@ impl Subscriptions {
         self.holds_any() || !self.owed.is_empty() || self.swallow > 0
     }
 
+    /// Whether confirmations of what is subscribed again are to come.
+    #[must_use]
+    pub fn resubscribes(&self) -> bool {
+        self.swallow > 0
+    }
+
     /// Whether anything is subscribed, as the server confirmed.
     #[must_use]
     pub fn holds_any(&self) -> bool {
@@ -219,6 +225,11 @@ impl Subscriptions {
         if let Some(at) = self.owed.iter().position(|owed| *owed == Owed::Reply) {
             self.owed.remove(at);
         }
+    }
+
+    /// All that is owed was answered with an error of the proxy's own.
+    pub fn abandon(&mut self) {
+        self.owed.clear();
     }
 
     /// RESET ended everything, or the client is gone.

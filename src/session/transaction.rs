@@ -220,6 +220,15 @@ impl Transaction {
         answer
     }
 
+    /// Something of it was answered with an error of the proxy's own: EXEC will be refused, as Redis does after an
+    /// error while it queues.
+    pub fn abandon(&mut self) {
+        if matches!(self.state, State::Queueing(_)) {
+            self.refuse();
+            self.lost = true;
+        }
+    }
+
     /// RESET ended everything, or the client is gone.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -243,7 +252,8 @@ impl Transaction {
     }
 
     /// EXEC can not be sent: it would not execute what the client queued, or not under the client's condition.
-    fn is_doomed(&self) -> bool {
+    #[must_use]
+    pub fn is_doomed(&self) -> bool {
         let (inside, watch) = self.standing();
         inside && (watch == Watch::Lost || self.lost)
     }
@@ -340,6 +350,13 @@ fn executed(notes: &[(usize, Word)], reply: &[u8], whole: bool) -> Executed {
     if notes.is_empty() {
         return executed;
     }
+    let scans = notes.iter().filter(|(_, word)| *word == Word::Scan);
+    executed.scans = scans.map(|(at, _)| *at).collect();
+    let stale = |(at, word): &(usize, Word)| match word {
+        Word::Stale(of) => Some((*at, *of)),
+        _ => None,
+    };
+    executed.stale = notes.iter().filter_map(stale).collect();
     if !whole {
         // What a SELECT within answered may lie in bytes that have passed already.
         executed.stateful = notes.iter().any(|(_, word)| !matches!(word, Word::Scan | Word::Stale(_)));
@@ -350,8 +367,6 @@ fn executed(notes: &[(usize, Word)], reply: &[u8], whole: bool) -> Executed {
         match word {
             Word::Select(Some(number)) if element == OK => executed.database = Some(number),
             Word::Stateful => executed.stateful = true,
-            Word::Scan => executed.scans.push(index),
-            Word::Stale(of) => executed.stale.push((index, of)),
             _ => {}
         }
     }

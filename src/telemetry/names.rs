@@ -69,7 +69,7 @@ metrics! {
     BACKEND_DURATION = "redhold_backend_duration_seconds", HISTOGRAM, "seconds", [NODE],
         "Time from a request's departure towards the node to its reply's arrival.";
     ERRORS = "redhold_errors_total", COUNTER, "replies",
-        [("kind", "hold_expired, out_of_reach, ambiguous, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, client_output")],
+        [("kind", "hold_expired, out_of_reach, ambiguous, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, client_output, node_refused, node_closed")],
         "Error replies of the proxy's own and clients closed by it, by kind.";
     HELD = "redhold_held_requests", GAUGE, "requests", [],
         "Requests that wait for a writable primary.";
@@ -86,7 +86,9 @@ metrics! {
     BYTES = "redhold_bytes_total", COUNTER, "bytes", [("side", "client, backend"), ("direction", "in, out")],
         "Bytes read (in) and written (out) by the proxy on the side of clients and of nodes.";
     REISSUED = "redhold_reissued_total", COUNTER, "requests", [],
-        "Requests sent a second time after their first connection was lost.";
+        "Requests sent a second time after their first connection was lost, parked ones included.";
+    RESUBSCRIPTIONS = "redhold_resubscriptions_total", COUNTER, "clients", [],
+        "Clients whose subscriptions were made again after their connection was lost.";
 }
 
 /// `docs/metrics.md`.

@@ -55,11 +55,15 @@ pub enum ErrorKind {
     MaxClients,
     /// A client that did not read its replies was closed.
     ClientOutput,
+    /// A client was closed because a node takes its user no more.
+    NodeRefused,
+    /// A subscriber was closed because its node had closed its connection.
+    NodeClosed,
 }
 
 impl ErrorKind {
     /// All of them, with their label.
-    pub(super) const ALL: [(Self, &'static str); 14] = [
+    pub(super) const ALL: [(Self, &'static str); 16] = [
         (Self::HoldExpired, "hold_expired"),
         (Self::OutOfReach, "out_of_reach"),
         (Self::Ambiguous, "ambiguous"),
@@ -74,6 +78,8 @@ impl ErrorKind {
         (Self::Protocol, "protocol"),
         (Self::MaxClients, "max_clients"),
         (Self::ClientOutput, "client_output"),
+        (Self::NodeRefused, "node_refused"),
+        (Self::NodeClosed, "node_closed"),
     ];
 }
 
@@ -117,6 +123,7 @@ pub struct WorkerMetrics {
     pub(super) connections: AtomicU64,
     pub(super) ambiguous: AtomicU64,
     pub(super) reissued: AtomicU64,
+    pub(super) resubscribed: AtomicU64,
     pub(super) bytes: [[AtomicU64; 2]; 2],
     pub(super) errors: [AtomicU64; ErrorKind::ALL.len()],
     pub(super) hold_duration: Histogram,
@@ -133,6 +140,7 @@ impl WorkerMetrics {
             connections: AtomicU64::new(0),
             ambiguous: AtomicU64::new(0),
             reissued: AtomicU64::new(0),
+            resubscribed: AtomicU64::new(0),
             bytes: Default::default(),
             errors: Default::default(),
             hold_duration: Histogram::default(),
@@ -184,6 +192,11 @@ impl WorkerMetrics {
     /// Counts requests sent a second time.
     pub fn reissued(&self, n: u64) {
         bump(&self.reissued, n);
+    }
+
+    /// Counts clients subscribed again.
+    pub fn resubscribed(&self, n: u64) {
+        bump(&self.resubscribed, n);
     }
 
     /// Counts bytes.

@@ -28,7 +28,7 @@ pub use memory::Memory;
 pub use process::{free_port, rss_bytes};
 pub use proxy::{Proxy, ProxyOptions};
 pub use relay::Relay;
-pub use server::{Server, ServerOptions, scratch_folder, server_binary};
+pub use server::{Server, ServerOptions, info_field, scratch_folder, server_binary};
 pub use value::Value;
 pub use versions::{V6_2, V7_0, V8_2, VALKEY, Version, for_each_server, installed};
 pub use wait::{LONG, eventually, eventually_some};

@@ -1,0 +1,60 @@
+//! Lent connections that came back clean and wait for the next client who needs one.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use crate::backend::{Pinned, Target};
+use crate::session::Names;
+
+/// Beyond this many per worker, one that comes back is closed.
+const IDLE_MAX: usize = 32;
+
+/// One that nobody took for this long is closed.
+const AGE_MAX: Duration = Duration::from_secs(60);
+
+/// See the module's text.
+#[derive(Default)]
+pub(super) struct Idle(RefCell<Vec<Waiting>>);
+
+/// Since when it waits, and what it was told about the client that had it last.
+type Waiting = (Instant, Pinned, Names);
+
+impl Idle {
+    /// One of exactly this identity, epoch and node, rather one that was told these names; with what it was told. A node may
+    /// have closed it meanwhile, or said something that would be taken for the next client's reply: such a one is dropped.
+    pub(super) fn take(&self, target: &Target, names: &Names) -> Option<(Pinned, Names)> {
+        let mut idle = self.0.borrow_mut();
+        let fits = |(_, pinned, _): &Waiting| {
+            let other = pinned.target();
+            other.node == target.node && other.epoch == target.epoch && other.identity == target.identity
+        };
+        loop {
+            let known = idle.iter().rposition(|waiting| waiting.2 == *names && fits(waiting));
+            let at = known.or_else(|| idle.iter().rposition(fits))?;
+            let (_, pinned, told) = idle.swap_remove(at);
+            if pinned.is_untouched() {
+                return Some((pinned, told));
+            }
+        }
+    }
+
+    /// Takes a clean one back.
+    pub(super) fn give(&self, pinned: Pinned, told: Names, now: Instant) {
+        let mut idle = self.0.borrow_mut();
+        if idle.len() < IDLE_MAX {
+            idle.push((now, pinned, told));
+        }
+    }
+
+    /// Closes what is old or dead.
+    pub(super) fn sweep(&self, now: Instant) {
+        let fits =
+            |(since, pinned, _): &Waiting| now.duration_since(*since) < AGE_MAX && pinned.is_untouched();
+        self.0.borrow_mut().retain(fits);
+    }
+
+    /// Closes all.
+    pub(super) fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+}
