@@ -71,7 +71,8 @@ pub(super) enum Step {
 impl Connection {
     pub(super) fn new(id: u64, worker: Rc<Worker>, reader: Reader, writer: Writer) -> Self {
         let client = Client::shared(id, worker.clone(), writer);
-        let limits = Limits { max_request: worker.settings.request_size, ..Limits::default() };
+        let max_request = worker.settings.request_size;
+        let limits = Limits { authenticated: false, max_request, ..Limits::default() };
         Self {
             client,
             session: Session::new(),

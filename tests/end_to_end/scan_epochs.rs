@@ -108,6 +108,6 @@ fn a_cursor_of_another_epoch_is_refused_in_the_first_epoch_too() {
     }
     let replies = client.pipeline(&["MULTI", &format!("SCAN {cursor}"), "EXEC"]);
     let refused = replies[2].items()[0].error().expect("an error");
-    assert!(refused.starts_with("ERR invalid cursor"), "{refused}");
+    assert_eq!(refused, text);
     assert_eq!(walk(&mut client, &["SCAN"], "100").len(), 1_001);
 }
