@@ -214,7 +214,8 @@ impl Connection {
             Some(_) if *probe && !self.is_owed_nothing() => Step::Wait,
             Some(scanner) => {
                 let request = scanner.request(request);
-                if let Some(failure) = self.out_of_reach(&request, *resent) {
+                if let Some(failure) = self.given_up(&request, *resent, *since) {
+                    self.worker.unhold(&self.client);
                     return self.answer_failure(&failure);
                 }
                 let step = self.dispatch(&request, *resent, Some(*since));

@@ -253,18 +253,31 @@ impl Connection {
         Step::Wait
     }
 
-    /// What a request is told that waits for a connection to the primary, when none could be opened for as long as a hold
-    /// lasts. Attempts go on: who asks later may get one.
-    pub(super) fn out_of_reach(&self, request: &Request<'_>, resent: bool) -> Option<Failure> {
+    fn is_hold_over(&self, since: Option<Instant>) -> bool {
+        let begun = match self.worker.current().gate {
+            Gate::Hold { since } => Some(since),
+            Gate::Open => since,
+        };
+        let hold = self.worker.settings.hold;
+        begun.is_some_and(|begun| self.worker.now().saturating_duration_since(begun) >= hold)
+    }
+
+    /// What a request that is to be sent again is told instead when it waited for as long as a hold lasts: for a connection
+    /// to the primary, though attempts go on and who asks later may get one, or for a primary. The latter is said by
+    /// [`Self::hold`], except to a write that may have been executed before.
+    pub(super) fn given_up(&self, request: &Request<'_>, resent: bool, since: Instant) -> Option<Failure> {
         let worker = &self.worker;
-        let Choice::Node(node) = worker.current().for_primary() else { return None };
-        let hold = worker.settings.hold;
-        let said = worker.pools.trouble(node).lasted(hold, worker.now())?;
-        let epoch = worker.epoch();
-        Some(match classify(request).effect {
-            Effect::Write if resent => Failure::Ambiguous { from: epoch, to: epoch },
-            Effect::Read | Effect::Write | Effect::Neutral => Failure::OutOfReach { hold, said },
-        })
+        let (hold, epoch) = (worker.settings.hold, worker.epoch());
+        let unknown = resent && classify(request).effect == Effect::Write;
+        let ambiguous = Failure::Ambiguous { from: epoch, to: epoch };
+        let chosen = worker.current().for_primary();
+        match chosen {
+            Choice::Hold => (unknown && self.is_hold_over(Some(since))).then_some(ambiguous),
+            Choice::Node(node) => {
+                let said = worker.pools.trouble(node).lasted(hold, worker.now())?;
+                Some(if unknown { ambiguous } else { Failure::OutOfReach { hold, said } })
+            }
+        }
     }
 
     /// Answers with an error of the proxy's own, in its turn.

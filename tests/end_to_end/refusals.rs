@@ -104,3 +104,22 @@ fn refusals_before_an_executed_request_are_handed_on_in_their_places() {
     assert_eq!(replies[3..], [Value::ok(), Value::Int(5)], "what nothing executed followed is sent again");
     assert_eq!(new.call("GET k"), Value::bulk("5"));
 }
+
+/// It may have been executed before its connection was lost, and nothing that comes later changes that.
+#[test]
+fn a_write_that_was_sent_and_can_not_be_sent_again_is_ambiguous() {
+    let (mut server, _relay, proxy) = behind_a_relay("\"500ms\"");
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET k 1"), Value::ok());
+    let written = || proxy.metric("redhold_bytes_total{side=\"backend\",direction=\"out\"}");
+    let before = written();
+    server.sigstop();
+    client.send(&["SET", "k", "2"]);
+    eventually(LONG, "it was sent", || written() > before);
+    server.kill9();
+    let reply = client.read();
+    let text = reply.error().expect("an error");
+    assert!(text.starts_with("AMBIGUOUS write may have been executed"), "{text}");
+    let text = "TRYAGAIN no writable primary for 500 ms; command was not executed";
+    assert_eq!(client.call("SET k 3"), Value::Error(text.to_owned()));
+}
