@@ -26,6 +26,8 @@ fn copies_kept_for_sending_again_are_bounded_by_their_memory() {
     let proxy = patient(&server).set("failover.hold_memory", "\"1MiB\"").start();
     let value = "x".repeat(200 << 10);
     let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
+    // Nobody sends as much before the node has admitted the connection that it goes on.
+    clients.iter_mut().for_each(|client| assert_eq!(client.call("GET k"), Value::Nil));
     server.sigstop();
     clients.iter_mut().for_each(|client| client.send(&["SET", "k", &value]));
     wait_sent(&proxy, "set", 5);

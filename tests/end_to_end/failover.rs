@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    Group, LONG, Load, Outcome, Proxy, ProxyOptions, ServerOptions, Value, eventually, server_binary,
+    Group, LONG, Load, Outcome, Proxy, ProxyOptions, ServerOptions, Value, eventually, eventually_some,
+    server_binary,
 };
 
 const CONNECTIONS: usize = 8;
@@ -213,7 +214,8 @@ fn requests_of_clients_that_gave_up_are_not_executed() {
     assert_eq!(patient.call("GET n"), Value::bulk("1"));
 }
 
-/// Waits until every node could lead, and moves the lead by an order to `path`; returns the answer.
+/// Waits until every node could lead, and moves the lead by an order to `path`; returns the answer. A node that was just made
+/// to follow may not be connected yet: it is asked for again.
 #[track_caller]
 fn order_when_all_are_well(proxy: &Proxy, path: &str) -> (u16, String) {
     eventually(LONG, "every replica could take over", || {
@@ -221,7 +223,10 @@ fn order_when_all_are_well(proxy: &Proxy, path: &str) -> (u16, String) {
         let nodes = status["nodes"].as_array().expect("a list of nodes");
         nodes.iter().all(|node| node["up"] == true && node["ineligible"].is_null())
     });
-    proxy.http_with_body("POST", path, "").expect("the admin page answers")
+    eventually_some(LONG, "every replica is connected", || {
+        let (code, body) = proxy.http_with_body("POST", path, "").expect("the admin page answers");
+        (!body.contains("is not connected")).then_some((code, body))
+    })
 }
 
 /// Writes that a live primary still owes when it is replaced are struck off it, and off nobody else.
