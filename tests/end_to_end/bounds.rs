@@ -26,16 +26,17 @@ fn copies_kept_for_sending_again_are_bounded_by_their_memory() {
     let proxy = patient(&server).set("failover.hold_memory", "\"1MiB\"").start();
     let value = "x".repeat(200 << 10);
     let mut clients: Vec<_> = (0..8).map(|_| proxy.client()).collect();
-    // Nobody sends as much before the node has admitted the connection that it goes on.
-    clients.iter_mut().for_each(|client| assert_eq!(client.call("GET k"), Value::Nil));
+    // Nobody sends as much before the node has admitted him.
+    let admitted = "x".repeat(20 << 10);
+    clients.iter_mut().for_each(|client| assert_eq!(client.cmd(&["SET", "k", &admitted]), Value::ok()));
     server.sigstop();
     clients.iter_mut().for_each(|client| client.send(&["SET", "k", &value]));
-    wait_sent(&proxy, "set", 5);
+    wait_sent(&proxy, "set", 8 + 5);
     assert!(clients.iter_mut().all(|client| client.is_silent_for(Duration::from_millis(20))));
-    wait_sent(&proxy, "set", 5);
+    wait_sent(&proxy, "set", 8 + 5);
     server.sigcont();
     clients.iter_mut().for_each(|client| assert_eq!(client.read(), Value::ok()));
-    wait_sent(&proxy, "set", 8);
+    wait_sent(&proxy, "set", 8 + 8);
 }
 
 #[test]
