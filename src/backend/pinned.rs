@@ -11,10 +11,8 @@ use tokio::net::TcpStream;
 use crate::net;
 use crate::resp::{Fed, ReplyScanner};
 
+use super::task::GATHER_MAX;
 use super::{DialError, Dialled, Surroundings, Target, dial};
-
-/// A reply longer than this is handed on in pieces.
-const GATHER_MAX: usize = 64 << 10;
 
 /// What came.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use super::trouble::Trouble;
 
 /// A reply longer than this is passed on in pieces as it comes, instead of being gathered first. A loss in the
 /// middle of such a reply can not be repaired: the caller is told that it is broken.
-const GATHER_MAX: usize = 64 << 10;
+pub(super) const GATHER_MAX: usize = 64 << 10;
 
 /// Reads in one turn, after which the other tasks of the thread get theirs.
 const READS_PER_TURN: usize = 8;

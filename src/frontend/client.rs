@@ -353,7 +353,7 @@ impl Caller for ClientRef {
 
     fn lost(&self, lost: &Unanswered<'_>, broken: bool) {
         let now = Instant::now();
-        let epochs = (lost.epoch, self.worker.epoch());
+        let ambiguous = Failure::Ambiguous { from: lost.epoch, to: self.worker.epoch().max(lost.epoch) };
         let refused = self.special.borrow_mut().take_if(|special| matches!(special, Special::Refused(_)));
         if let Some(Special::Refused(kept)) = refused {
             // What was not written was not executed, and nothing behind it was.
@@ -388,25 +388,19 @@ impl Caller for ClientRef {
             };
             let request = restored.as_deref().unwrap_or(request);
             let row = RowId(lost.tag);
-            let fate = if start > lost.written || row.spec().lane == Lane::Session {
-                Fate::NotSent
+            let redo = if start > lost.written || row.spec().lane == Lane::Session {
+                // Not executed: its last byte was not written, or it concerns a connection that is gone.
+                Redo::again(request, lost.resent, lost.since)
             } else {
                 let waited = now.duration_since(lost.since);
                 let (node, epoch, resent) = (lost.node, lost.epoch, lost.resent);
                 self.worker.note_lost(&LostRequest { node, epoch, row, request, resent, waited });
-                redo::fate_of(request, &self.worker.rules_after(lost.node, epoch, row), resent, waited)
+                let rules = self.worker.rules_after(lost.node, epoch, row);
+                let fate = redo::fate_of(request, &rules, resent, waited);
+                self.worker.metrics.reissued(u64::from(fate == Fate::Again));
+                redo::after_loss(fate, request, lost.since, &ambiguous, lost.node)
             };
-            self.redo.borrow_mut().lost(match fate {
-                Fate::NotSent => Redo::again(request, lost.resent, lost.since),
-                Fate::Again => {
-                    self.worker.metrics.reissued(1);
-                    Redo::again(request, true, lost.since)
-                }
-                Fate::Unknown => {
-                    Redo::Answer(Failure::Ambiguous { from: epochs.0, to: epochs.1.max(epochs.0) })
-                }
-                Fate::DiedWith => Redo::Answer(Failure::InFlightAtDeath { node: lost.node.to_string() }),
-            });
+            self.redo.borrow_mut().lost(redo);
         }
     }
 

@@ -337,7 +337,7 @@ impl Connection {
     }
 
     /// So much waits to be read by the client that it gets nothing more to wait for.
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.client.out.borrow().len() >= OUTPUT_PAUSE
     }
 

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use crate::backend::first_len;
 use crate::command::{Lane, classify};
 use crate::error::Failure;
-use crate::resp::{Fed, Limits, ReplyScanner, Request, RequestScanner, Scan, encode};
+use crate::resp::{Fed, ReplyScanner, Request, RequestScanner, encode};
 
 const SHIFT: u32 = 44;
 const MASK: u64 = 0xff << SHIFT;
@@ -104,14 +104,12 @@ pub(super) fn is_refused(reply: &[u8]) -> bool {
 
 /// Requests in multibulk form, those of the SCAN family that go on from a cursor written as [`refuse`] does.
 pub(super) fn spoil(requests: &[u8], of: u64) -> Vec<u8> {
-    let limits = Limits { authenticated: true, ..Limits::default() };
     let mut out = BytesMut::with_capacity(requests.len());
     let mut rest = requests;
     while !rest.is_empty() {
         let (bytes, after) = rest.split_at(first_len(rest));
         rest = after;
-        let mut scanner = RequestScanner::default();
-        if let Ok(Scan::Complete { .. }) = scanner.scan(bytes, &limits) {
+        if let Some(scanner) = RequestScanner::of_kept(bytes) {
             let request = scanner.request(bytes);
             let goes_on = parse(request.arg(position(request.name()))).is_some_and(|cursor| cursor != 0);
             if goes_on && classify(&request).lane == Lane::Scan {

@@ -168,9 +168,7 @@ impl Connection {
         if !pipeline.has_room(len, client) {
             return Step::Wait;
         }
-        if self.worker.unhold(client) && client.writer.peer_closed() {
-            // Clients that gave up have sent it again elsewhere: executing it here as well would be once too often.
-            client.doom("gone while its request was held");
+        if self.gave_up() {
             return Step::Wait;
         }
         if owed == 0 {
@@ -226,6 +224,16 @@ impl Connection {
             }
             Err(of) => self.answer_failure(&Failure::Cursor { of, now: epoch }),
         }
+    }
+
+    /// Ends the wait of a request that is about to be sent; true when its client is gone. Clients that gave up have sent it
+    /// again elsewhere: executing it here as well would be once too often.
+    pub(super) fn gave_up(&self) -> bool {
+        let gone = self.worker.unhold(&self.client) && self.client.writer.peer_closed();
+        if gone {
+            self.client.doom("gone while its request was held");
+        }
+        gone
     }
 
     /// The request waits for a node that may take it, or is told that the hold is over.

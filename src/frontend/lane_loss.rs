@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use crate::error::Failure;
 use crate::resp::{Proto, encode};
 use crate::session;
+use crate::telemetry::ErrorKind;
 
 use super::connection::Connection;
 use super::lane::{PinnedLane, Rest};
@@ -81,10 +82,17 @@ impl Connection {
             self.client.redo.borrow_mut().lost(Redo::again(request, false, lane.since));
         }
         if !sayable {
-            self.client.doom("what it has set on its connection was too much to be kept");
+            self.can_not_hold(&lane, "what it has set on its connection was too much to be kept");
             return;
         }
         self.stand_again(lane, &loss, silence.is_some());
+    }
+
+    /// What the client held is gone, and it would not know: it is closed.
+    pub(super) fn can_not_hold(&self, lane: &PinnedLane, why: &'static str) {
+        tracing::warn!(client = self.client.id, node = %lane.target.address, "client closed: {why}");
+        self.worker.metrics.error(ErrorKind::NodeRefused);
+        self.client.doom(why);
     }
 
     /// What was subscribed to is asked for again, and what was to be when the connection was lost.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::command::{self, RowId};
-use crate::resp::{Limits, RequestScanner, Scan};
+use crate::resp::RequestScanner;
 use crate::topology::{Address, Suspicion};
 
 use super::redo::RetryRules;
@@ -60,9 +60,7 @@ impl Worker {
 
 /// Name and first key: whoever reads the status may not read the data.
 fn describe(row: RowId, request: &[u8]) -> String {
-    let mut scanner = RequestScanner::default();
-    let limits = Limits { authenticated: true, ..Limits::default() };
-    let Ok(Scan::Complete { .. }) = scanner.scan(request, &limits) else { return name(row) };
+    let Some(scanner) = RequestScanner::of_kept(request) else { return name(row) };
     let request = scanner.request(request);
     let mut text = if row == RowId::UNKNOWN { shown(request.name()).to_uppercase() } else { name(row) };
     let mut keys = Vec::new();

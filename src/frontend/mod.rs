@@ -20,6 +20,7 @@ mod own;
 mod parked;
 mod pinned_hold;
 mod pinned_lane;
+mod pinned_reply;
 mod proxy_command;
 mod proxy_read;
 mod proxy_right;

@@ -19,6 +19,7 @@ use super::lane::{Line, PinnedLane, Unopened};
 use super::lane_loss::Loss;
 use super::parked;
 use super::purpose::{After, Purpose};
+use super::worker::wake_at;
 
 /// Why an EXEC was not sent that waited for all of the hold.
 pub(super) const TOO_LATE: &str = "no primary took it in time";
@@ -46,9 +47,7 @@ impl Connection {
             _ => holds && class.effect == Effect::Write && lane.executes(class.row),
         };
         if !waits {
-            if self.worker.unhold(&self.client) && self.client.writer.peer_closed() {
-                // As on a shared connection: who gave up has sent it again elsewhere.
-                self.client.doom("gone while its request was held");
+            if self.gave_up() {
                 return Some(Step::Wait);
             }
             return None;
@@ -181,11 +180,7 @@ impl Connection {
     pub(super) fn retry_lane(&self, lane: &mut PinnedLane, pause: Duration) {
         let at = Instant::now() + pause;
         lane.retry_at = Some(at);
-        let client = self.client.clone();
-        tokio::task::spawn_local(async move {
-            tokio::time::sleep_until(at.into()).await;
-            client.wake();
-        });
+        wake_at(&self.client, at);
     }
 
     /// A connection was opened; false when the client can not be kept.

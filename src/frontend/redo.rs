@@ -125,8 +125,6 @@ pub(super) struct RetryRules {
 /// What becomes of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// Its last byte was not written: it was not executed.
-    NotSent,
     /// It may have been executed, and once more does no harm.
     Again,
     /// It may have been executed: the client is told so.
@@ -159,7 +157,6 @@ pub(super) fn after_loss(
     node: &Address,
 ) -> Redo {
     match fate {
-        Fate::NotSent => Redo::again(request, false, since),
         Fate::Again => Redo::again(request, true, since),
         Fate::Unknown => Redo::Answer(ambiguous.clone()),
         Fate::DiedWith => Redo::Answer(Failure::InFlightAtDeath { node: node.to_string() }),

@@ -1,4 +1,7 @@
-//! What the clients of one thread share: pipelines, the routing table, buffers, counters.
+//! What the clients of one thread share: pipelines, the routing table, buffers, counters, and the marks that they leave
+//! for the control thread.
+
+mod marks;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
@@ -16,10 +19,8 @@ use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId};
 
 use super::client::ClientRef;
-use super::cursor;
 use super::idle::Idle;
-use super::purpose::Sent;
-use super::redo::{self, RetryRules};
+use super::redo::RetryRules;
 use super::shared::Shared;
 use super::{Control, Settings};
 
@@ -35,10 +36,7 @@ const MAX_CLIENTS_DEFAULT: u64 = 10_000;
 /// How often long requests are looked for: well below the silence after which a node counts as hung.
 const LONG_BEAT: Duration = Duration::from_millis(50);
 
-/// Between two reports of the same node's refusals.
-const REFUSAL_BEAT: Duration = Duration::from_millis(10);
-
-/// How often idle pipelines are looked for.
+/// How often idle pipelines and idle lent connections are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// See the module's text.
@@ -213,27 +211,6 @@ impl Worker {
         again.iter().chain(&new).for_each(|client| client.wake());
     }
 
-    /// A write went to `node`.
-    pub(super) fn write_sent(&self, node: NodeId) {
-        self.change_writes(node, 1);
-    }
-
-    /// `node` owes so many writes less: answered or lost.
-    pub(super) fn writes_ended(&self, node: NodeId, count: u32) {
-        self.change_writes(node, -i64::from(count));
-    }
-
-    /// Changes of one node are gathered; another one's turn publishes them.
-    fn change_writes(&self, node: NodeId, by: i64) {
-        let (of, change) = self.writes.get();
-        if of == node {
-            self.writes.set((node, change + by));
-        } else {
-            self.publish_writes();
-            self.writes.set((node, by));
-        }
-    }
-
     /// Number of the look at a node that began last: every later one finds what has been answered by now.
     pub(super) fn last_look(&self) -> u64 {
         self.marks.last_look()
@@ -244,16 +221,6 @@ impl Worker {
         wrote == 0
             || self.reads.own_writes == OwnWrites::Off
             || self.marks.of(node).applied_look.load(Ordering::Relaxed) > wrote
-    }
-
-    /// Brings the mark up to date; called once a turn, not once a request.
-    pub(super) fn publish_writes(&self) {
-        let (node, change) = self.writes.get();
-        if change != 0 {
-            self.writes.set((node, 0));
-            // Wrapping addition of a negative change is subtraction.
-            self.marks.of(node).writes_in_flight.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
-        }
     }
 
     pub(super) fn retry_rules(&self) -> RetryRules {
@@ -282,68 +249,6 @@ impl Worker {
         }
         self.watching.borrow_mut().remove(&id);
         self.long_ended(id);
-    }
-
-    /// A client's own connection carries a request that may take long.
-    pub(super) fn long_begun(&self, client: u64, node: NodeId, row: RowId) {
-        self.long.borrow_mut().entry(client).or_insert((node, self.now(), row));
-    }
-
-    pub(super) fn long_ended(&self, client: u64) {
-        self.long.borrow_mut().remove(&client);
-    }
-
-    /// A client's CLIENT PAUSE, once the node has agreed: of all commands, it silences the node without being its death; of
-    /// any kind, it stops what stands behind a stopped request.
-    pub(super) fn note_pause(&self, node: NodeId, sent: &Sent) {
-        let marks = self.marks.of(node);
-        let until = match sent.row.spec().name {
-            "client|pause" => {
-                let asked = cursor::nth_word(&sent.request, 2);
-                let millis = asked.and_then(|text| std::str::from_utf8(&text).ok()?.parse::<u64>().ok());
-                self.marks.millis(Instant::now()).saturating_add(millis.unwrap_or(0))
-            }
-            "client|unpause" => 0,
-            _ => return,
-        };
-        let mode = cursor::nth_word(&sent.request, 3);
-        if until == 0 || !mode.is_some_and(|mode| mode.eq_ignore_ascii_case(b"write")) {
-            marks.paused_until_ms.store(until, Ordering::Relaxed);
-        }
-        marks.stalled_until_ms.store(until, Ordering::Relaxed);
-    }
-
-    /// A node that says it is in no state to serve is looked at before the next beat; how often it says so again within
-    /// [`REFUSAL_BEAT`] tells nothing new.
-    pub(super) fn note_refusal(&self, node: NodeId, frame: &[u8]) {
-        let now = self.now();
-        let last = self.refusal_told.get();
-        if !redo::is_of_state(frame)
-            || last.is_some_and(|(of, at)| of == node && now.duration_since(at) < REFUSAL_BEAT)
-        {
-            return;
-        }
-        self.refusal_told.set(Some((node, now)));
-        let text = String::from_utf8_lossy(frame[1..].trim_ascii_end()).into_owned();
-        self.control.signals.refused(node, text);
-    }
-
-    /// Tells the monitor of which nodes a silence would be explained by the request that they work on.
-    fn mark_long(&self) {
-        let is_long = |tag: u16| RowId(tag).spec().long;
-        for (index, marked) in self.marked_long.borrow_mut().iter_mut().enumerate() {
-            let node = NodeId(u16::try_from(index).unwrap_or(u16::MAX));
-            let long = self.long.borrow();
-            let lent =
-                long.values().filter(|(at, ..)| *at == node).map(|(_, since, row)| (*since, row.0)).min();
-            let oldest = lent.into_iter().chain(self.pools.oldest(node, is_long)).min();
-            match oldest {
-                Some((since, tag)) => self.marks.works_on(node, since, RowId(tag).spec().name, !*marked),
-                None if *marked => self.marks.worked_long(node),
-                None => {}
-            }
-            *marked = oldest.is_some();
-        }
     }
 
     pub(super) fn wake_everybody(&self) {

@@ -1,0 +1,110 @@
+//! The marks that a worker leaves for the control thread: writes in flight, long requests, pauses, refusals.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crate::command::RowId;
+use crate::topology::NodeId;
+
+use super::super::cursor;
+use super::super::purpose::Sent;
+use super::super::redo;
+use super::Worker;
+
+/// Between two reports of the same node's refusals.
+const REFUSAL_BEAT: Duration = Duration::from_millis(10);
+
+impl Worker {
+    /// A write went to `node`.
+    pub(in crate::frontend) fn write_sent(&self, node: NodeId) {
+        self.change_writes(node, 1);
+    }
+
+    /// `node` owes so many writes less: answered or lost.
+    pub(in crate::frontend) fn writes_ended(&self, node: NodeId, count: u32) {
+        self.change_writes(node, -i64::from(count));
+    }
+
+    /// Changes of one node are gathered; another one's turn publishes them.
+    fn change_writes(&self, node: NodeId, by: i64) {
+        let (of, change) = self.writes.get();
+        if of == node {
+            self.writes.set((node, change + by));
+        } else {
+            self.publish_writes();
+            self.writes.set((node, by));
+        }
+    }
+
+    /// Brings the mark up to date; called once a turn, not once a request.
+    pub(in crate::frontend) fn publish_writes(&self) {
+        let (node, change) = self.writes.get();
+        if change != 0 {
+            self.writes.set((node, 0));
+            // Wrapping addition of a negative change is subtraction.
+            self.marks.of(node).writes_in_flight.fetch_add(change.cast_unsigned(), Ordering::Relaxed);
+        }
+    }
+
+    /// A client's own connection carries a request that may take long.
+    pub(in crate::frontend) fn long_begun(&self, client: u64, node: NodeId, row: RowId) {
+        self.long.borrow_mut().entry(client).or_insert((node, self.now(), row));
+    }
+
+    pub(in crate::frontend) fn long_ended(&self, client: u64) {
+        self.long.borrow_mut().remove(&client);
+    }
+
+    /// A client's CLIENT PAUSE, once the node has agreed: of all commands, it silences the node without being its death; of
+    /// any kind, it stops what stands behind a stopped request.
+    pub(in crate::frontend) fn note_pause(&self, node: NodeId, sent: &Sent) {
+        let marks = self.marks.of(node);
+        let until = match sent.row.spec().name {
+            "client|pause" => {
+                let asked = cursor::nth_word(&sent.request, 2);
+                let millis = asked.and_then(|text| std::str::from_utf8(&text).ok()?.parse::<u64>().ok());
+                self.marks.millis(Instant::now()).saturating_add(millis.unwrap_or(0))
+            }
+            "client|unpause" => 0,
+            _ => return,
+        };
+        let mode = cursor::nth_word(&sent.request, 3);
+        if until == 0 || !mode.is_some_and(|mode| mode.eq_ignore_ascii_case(b"write")) {
+            marks.paused_until_ms.store(until, Ordering::Relaxed);
+        }
+        marks.stalled_until_ms.store(until, Ordering::Relaxed);
+    }
+
+    /// A node that says it is in no state to serve is looked at before the next beat; how often it says so again within
+    /// [`REFUSAL_BEAT`] tells nothing new.
+    pub(in crate::frontend) fn note_refusal(&self, node: NodeId, frame: &[u8]) {
+        let now = self.now();
+        let last = self.refusal_told.get();
+        if !redo::is_of_state(frame)
+            || last.is_some_and(|(of, at)| of == node && now.duration_since(at) < REFUSAL_BEAT)
+        {
+            return;
+        }
+        self.refusal_told.set(Some((node, now)));
+        let text = String::from_utf8_lossy(frame[1..].trim_ascii_end()).into_owned();
+        self.control.signals.refused(node, text);
+    }
+
+    /// Tells the monitor of which nodes a silence would be explained by the request that they work on.
+    pub(super) fn mark_long(&self) {
+        let is_long = |tag: u16| RowId(tag).spec().long;
+        for (index, marked) in self.marked_long.borrow_mut().iter_mut().enumerate() {
+            let node = NodeId(u16::try_from(index).unwrap_or(u16::MAX));
+            let long = self.long.borrow();
+            let lent =
+                long.values().filter(|(at, ..)| *at == node).map(|(_, since, row)| (*since, row.0)).min();
+            let oldest = lent.into_iter().chain(self.pools.oldest(node, is_long)).min();
+            match oldest {
+                Some((since, tag)) => self.marks.works_on(node, since, RowId(tag).spec().name, !*marked),
+                None if *marked => self.marks.worked_long(node),
+                None => {}
+            }
+            *marked = oldest.is_some();
+        }
+    }
+}
