@@ -76,7 +76,7 @@ pub enum Failure {
         /// Upper case name.
         command: String,
     },
-    /// A transaction lost before EXEC was sent. Nothing of it was executed.
+    /// A transaction that ended before its EXEC was executed: lost, or held for too long. Nothing of it was executed.
     TransactionLost {
         /// Why it could not be played again.
         reason: &'static str,

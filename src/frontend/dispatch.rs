@@ -311,6 +311,7 @@ impl Connection {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held;
 
+/// Whether it is a line of HTTP, which Redis knows by the same two words.
 pub(super) fn is_http(request: &Request<'_>) -> bool {
     let name = request.name();
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")

@@ -1,4 +1,4 @@
-//! What a client's own connection leaves behind when it is lost, or when its epoch is over.
+//! What a client's own connection leaves behind when it is lost, when its epoch is over, or when none was to be had in time.
 
 use std::collections::VecDeque;
 use std::time::Instant;

@@ -42,6 +42,7 @@ impl Connection {
     }
 }
 
+/// What a client is told of a request that Redhold owns.
 pub(super) fn refusal(class: &Class, request: &Request<'_>) -> Failure {
     let upper = |index: usize| String::from_utf8_lossy(request.arg(index)).to_ascii_uppercase();
     let name = upper(0);

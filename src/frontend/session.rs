@@ -40,6 +40,7 @@ pub(super) struct Pending {
     pub(super) effect: Effect,
 }
 
+/// What is done when the awaited reply has come.
 pub(super) enum Effect {
     /// The reply is handed on.
     Become,

@@ -236,12 +236,14 @@ impl Worker {
         self.watching.borrow_mut().insert(client.id, client.clone());
     }
 
+    /// A client of this thread has come.
     pub(super) fn enter(&self, client: &ClientRef) {
         self.metrics.clients(1);
         self.metrics.client_connections(1);
         self.clients.borrow_mut().insert(client.id, client.clone());
     }
 
+    /// A client of this thread has gone.
     pub(super) fn leave(&self, id: u64) {
         if let Some(client) = self.clients.borrow_mut().remove(&id) {
             self.unhold(&client);

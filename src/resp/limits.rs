@@ -33,7 +33,9 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Most arguments of one request before authentication, as in Redis.
     pub(super) const UNAUTHENTICATED_ARGS: u64 = 10;
+    /// Longest argument before authentication in bytes, as in Redis.
     pub(super) const UNAUTHENTICATED_BULK: u64 = 16_384;
 
     /// The number of arguments announced by a header's text; 0 for what Redis passes over in silence.

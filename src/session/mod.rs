@@ -2,7 +2,7 @@
 //!
 //! [`Transaction`], [`Subscriptions`] and [`Modes`] keep the state that a client has on a connection of its own and that
 //! must outlive that connection. [`Names`] is what it has said about itself, [`ClientRow`] and its company what CLIENT LIST,
-//! KILL and UNBLOCK are about.
+//! KILL and UNBLOCK are about. [`Hello`] reads HELLO, [`Listing`] leaves what is Redhold's own out of a reply to PUBSUB.
 
 mod clients;
 mod frame;

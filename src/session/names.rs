@@ -81,6 +81,7 @@ impl Names {
     }
 }
 
+/// Refuses a name that would break the format of CLIENT LIST, in Redis's words.
 pub(super) fn check_name(name: &[u8]) -> Result<(), Refusal> {
     if is_plain(name) {
         Ok(())

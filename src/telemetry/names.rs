@@ -86,7 +86,7 @@ metrics! {
     BYTES = "redhold_bytes_total", COUNTER, "bytes", [("side", "client, backend"), ("direction", "in, out")],
         "Bytes read (in) and written (out) by the proxy on the side of clients and of nodes.";
     REISSUED = "redhold_reissued_total", COUNTER, "requests", [],
-        "Requests sent a second time after their first connection was lost, parked ones included.";
+        "Requests sent again after their connection was lost, parked ones included.";
     RESUBSCRIPTIONS = "redhold_resubscriptions_total", COUNTER, "clients", [],
         "Clients whose subscriptions were made again after their connection was lost.";
 }
