@@ -92,9 +92,17 @@ impl Machine {
         let why = format!("{name} {}", trial.cause);
         self.phase = super::Phase::Suspect;
         self.tell(Level::Warn, why.clone());
+        self.explained_until = self.explained_until();
         self.hold(why);
         self.probe_all();
         State::Suspect { trial }
+    }
+
+    /// A long request that explains the silence is no outage yet: its patience is as long as the hold, whose end would come
+    /// when that of the silence does. Until the patience is over, or the primary is given up, the hold does not count.
+    fn explained_until(&self) -> Option<Instant> {
+        let primary = self.group.primary.map(|primary| self.node(primary)).filter(|node| node.busy)?;
+        Some(primary.silent_at(primary.patience(&self.settings)))
     }
 
     pub(super) fn suspect(&mut self, mut trial: Trial) -> State {
@@ -132,6 +140,7 @@ impl Machine {
             }
             self.tell(Level::Error, format!("{name} {}: replacing it", trial.cause));
         }
+        self.count_hold();
         State::Confirm { since: self.now, trial }
     }
 

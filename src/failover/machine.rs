@@ -94,6 +94,8 @@ pub struct Machine {
     /// The earliest instant at which something changes by itself.
     wake: Option<Instant>,
     pub(super) held: Option<(Instant, String)>,
+    /// Until then the hold does not count: a long request explains the silence.
+    pub(super) explained_until: Option<Instant>,
     pub(super) published: Option<Verdict>,
     /// What was told last while nobody was known.
     pub(super) told: String,
@@ -140,6 +142,7 @@ impl Machine {
             last_id: 0,
             wake: Some(now),
             held: None,
+            explained_until: None,
             published: None,
             told: String::new(),
             memory: record,
@@ -409,9 +412,15 @@ impl Machine {
         self.publish();
     }
 
+    /// The hold counts from now on, if it does not yet.
+    pub(super) fn count_hold(&mut self) {
+        self.explained_until = self.explained_until.map(|until| until.min(self.now));
+    }
+
     /// Lets writes go.
     pub(super) fn open(&mut self) {
         self.held = None;
+        self.explained_until = None;
         self.timeline.hold(self.now, false);
         self.publish();
     }

@@ -184,6 +184,7 @@ impl Machine {
         let trial = Trial { began, cause: Cause::Ordered, order: Some(id), to };
         self.begin(true);
         self.tell(Level::Warn, "failover ordered".to_owned());
+        self.count_hold();
         self.hold("failover ordered".to_owned());
         self.probe_all();
         Ok(State::Confirm { since: began, trial })
@@ -210,6 +211,7 @@ impl Machine {
             return Err(format!("{name} leads already"));
         }
         self.memory = None;
+        self.count_hold();
         self.begin(true);
         self.tell(Level::Warn, format!("{name} adopted as primary by order"));
         self.hold(format!("{name} is being adopted"));

@@ -90,7 +90,10 @@ impl Machine {
         let verdict = Verdict {
             epoch: self.group.epoch,
             primary: self.group.primary,
-            held_since: self.held.as_ref().map(|(since, _)| *since),
+            held_since: self
+                .held
+                .as_ref()
+                .map(|(since, _)| self.explained_until.map_or(*since, |until| until.max(*since))),
             readable: self.readable(),
             generations: self.nodes.iter().map(|node| node.generation).collect(),
         };
