@@ -113,6 +113,12 @@ impl<C: Caller> Pipeline<C> {
         self.0.phase.get() == Phase::Closed
     }
 
+    /// True while it carries requests to its node and replies back.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.phase.get() == Phase::Open
+    }
+
     /// True once the node is known to serve this identity: it has answered with something else than `-NOAUTH`.
     #[must_use]
     pub fn is_admitted(&self) -> bool {

@@ -53,8 +53,9 @@ impl Trouble {
     #[must_use]
     pub fn lasted(&self, least: Duration, now: Instant) -> Option<String> {
         let (first, last) = self.span.get()?;
-        let lasts =
-            now.saturating_duration_since(last) < FORGOTTEN && now.saturating_duration_since(first) >= least;
+        let lasts = self.failures.get() > 0
+            && now.saturating_duration_since(last) < FORGOTTEN
+            && now.saturating_duration_since(first) >= least;
         lasts.then(|| self.said.borrow().clone())
     }
 }

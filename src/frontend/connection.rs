@@ -203,6 +203,7 @@ impl Connection {
             if !self.is_owed_nothing() {
                 return Step::Wait;
             }
+            self.worker.unhold(&self.client);
             self.client.out.borrow_mut().extend_from_slice(refusal);
             return Step::Taken;
         }
@@ -214,7 +215,9 @@ impl Connection {
             Some(_) if *probe && !self.is_owed_nothing() => Step::Wait,
             Some(scanner) => {
                 let request = scanner.request(request);
-                if let Some(failure) = self.given_up(&request, *resent, *since) {
+                // Who has a connection of its own waits there, and what is said to him depends on what he holds.
+                let shared = self.pinned.is_none();
+                if let Some(failure) = shared.then(|| self.given_up(&request, *resent, *since)).flatten() {
                     self.worker.unhold(&self.client);
                     return self.answer_failure(&failure);
                 }
@@ -290,6 +293,9 @@ impl Connection {
             self.identity_was_refused();
         }
         progress |= self.drive_pinned(cx);
+        if self.client.doomed.get().is_some() {
+            return progress;
+        }
         let redo = self.client.redo.borrow().len();
         let mut step = self.process_redo();
         // What was taken may have to be written, or has a connection to open, in this very turn.
@@ -318,7 +324,9 @@ impl Connection {
         let parked = self.pinned.as_ref().is_some_and(|lane| lane.is_parked() || lane.tail.is_some());
         // Without a redo, whoever waits and is not held waits for room for replies: they come.
         let idle = !self.waits && self.client.redo.borrow().is_empty();
-        parked || (self.is_owed_nothing() && (idle || self.is_held()))
+        // Without a reply nobody tells that what it sent has arrived.
+        let written = self.pinned.as_ref().is_none_or(|lane| lane.unwritten() == 0);
+        parked || (self.is_owed_nothing() && ((idle && written) || self.is_held()))
     }
 
     /// Its next request waits for the node: who gave up meanwhile must not have it executed.

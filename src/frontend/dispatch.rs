@@ -282,6 +282,10 @@ impl Connection {
         match chosen {
             Choice::Hold => (unknown && self.is_hold_over(Some(since))).then_some(ambiguous),
             Choice::Node(node) => {
+                // An open pipeline takes it, whatever becomes of further connections.
+                if self.primary.as_ref().is_some_and(Pipeline::is_open) {
+                    return None;
+                }
                 let said = worker.pools.trouble(node).lasted(hold, worker.now())?;
                 Some(if unknown { ambiguous } else { Failure::OutOfReach { hold, said } })
             }

@@ -186,7 +186,7 @@ impl PinnedLane {
 
     /// Parked is not in flight: a client that leaves takes its connection along.
     pub(super) fn is_parked(&self) -> bool {
-        matches!(self.purpose, Purpose::Blocking | Purpose::Subscribed(_) | Purpose::Standing)
+        matches!(self.purpose, Purpose::Blocking | Purpose::Subscribed(_))
     }
 
     /// With a connection that was told `told`.
@@ -325,7 +325,7 @@ impl PinnedLane {
 
     /// Of how many owed requests, counted from the newest, the last byte was never written.
     pub(super) fn unwritten_requests(&self) -> usize {
-        let written = self.bytes - self.unwritten() as u64;
+        let written = self.bytes.saturating_sub(self.unwritten() as u64);
         self.sent.iter().rev().take_while(|sent| sent.end > written).count()
     }
 

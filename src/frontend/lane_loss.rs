@@ -95,6 +95,23 @@ impl Connection {
         self.client.doom(why);
     }
 
+    /// A transaction was answered without its server, on which it is still open: that connection is given up, and what stands
+    /// beside the transaction is set up on another one.
+    pub(super) fn leave_transaction(&mut self) {
+        let Some(mut lane) = self.pinned.take().filter(|lane| lane.modes.stand()) else { return };
+        let said = self.session.said.clone();
+        let sayable = lane.begin_anew(&said);
+        lane.purpose = Purpose::Standing;
+        if !sayable {
+            return self.can_not_hold(&lane, "what it has set on its connection was too much to be kept");
+        }
+        if lane.modes.tracks() {
+            invalidate_all(self.session.identity.proto, &mut self.client.out.borrow_mut());
+        }
+        (lane.stood, lane.unopened, lane.stamper, lane.middle) = (true, None, None, None);
+        self.pinned = Some(lane);
+    }
+
     /// What was subscribed to is asked for again, and what was to be when the connection was lost.
     fn subscriptions_lost(
         &self,

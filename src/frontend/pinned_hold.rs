@@ -90,11 +90,11 @@ impl Connection {
             }
             Purpose::Transaction { transaction, .. } if transaction.is_queueing() => match name {
                 "exec" => {
-                    self.pinned = None;
+                    self.leave_transaction();
                     self.client.fail(&Failure::TransactionLost { reason: TOO_LATE });
                 }
                 "discard" => {
-                    self.pinned = None;
+                    self.leave_transaction();
                     encode::simple(&mut self.client.out.borrow_mut(), "OK");
                 }
                 _ => {
@@ -112,6 +112,8 @@ impl Connection {
         let moved = lane.target.epoch != self.worker.epoch();
         if matches!(lane.purpose, Purpose::Transaction { .. }) && lane.purpose.after() != After::Stays {
             // It was answered without the server.
+            self.pinned = Some(lane);
+            self.leave_transaction();
             return true;
         }
         if !lane.is_owed_nothing() {
@@ -222,7 +224,7 @@ impl Connection {
         if lane.tail.is_some() {
             // The rest of it still comes in and belongs to nobody.
             self.client.doom("the connection of a large request was refused");
-        } else if lane.stood {
+        } else if lane.stood || lane.modes.stand() {
             let said = String::from_utf8_lossy(error);
             tracing::warn!(
                 client = self.client.id,

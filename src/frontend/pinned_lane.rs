@@ -146,8 +146,9 @@ impl Connection {
         }
         let name = dispatched.request.name();
         if name.eq_ignore_ascii_case(b"reset") || name.eq_ignore_ascii_case(b"quit") {
-            // They end what the connection was for; what came before is answered first.
-            if !lane.is_owed_nothing() {
+            // They end what the connection was for; what came before is answered first, and written where nobody answers.
+            let unwritten = lane.unwritten() > 0 && !matches!(lane.line, Line::Waiting(_));
+            if !lane.is_owed_nothing() || unwritten {
                 return Step::Wait;
             }
             self.pinned = None;
@@ -249,6 +250,8 @@ impl Connection {
             None => {
                 let answer = lane.purpose.unsent_answer(proto);
                 self.client.out.borrow_mut().extend_from_slice(&answer);
+                self.leave_transaction();
+                return Step::Taken;
             }
         }
         let node = lane.target.node;

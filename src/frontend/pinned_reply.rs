@@ -280,9 +280,16 @@ impl Connection {
 
     /// A parked request that the node will not wait for any more: it was not executed.
     fn is_refused_parked(&self, lane: &PinnedLane, frame: &[u8]) -> bool {
-        matches!(lane.purpose, Purpose::Blocking)
-            && (frame.starts_with(b"-UNBLOCKED force unblock") || super::redo::is_refusal(frame))
-            && self.worker.now().duration_since(lane.since) < self.worker.settings.hold
+        let refused = matches!(lane.purpose, Purpose::Blocking)
+            && (frame.starts_with(b"-UNBLOCKED force unblock") || super::redo::is_refusal(frame));
+        if !refused {
+            return false;
+        }
+        // From the first of them on, however often it was sent to wait elsewhere.
+        let now = self.worker.now();
+        let since = self.client.refused_since.get().unwrap_or(now);
+        self.client.refused_since.set(Some(since));
+        now.duration_since(since) < self.worker.settings.hold
     }
 
     /// A parked request ends as if its time were over.
@@ -304,6 +311,7 @@ impl Connection {
     fn settle_lane(&mut self, mut lane: Box<PinnedLane>) {
         let mut told = false;
         if lane.sent.is_empty() {
+            self.client.refused_since.set(None);
             self.client.note_write();
             self.worker.long_ended(self.client.id);
             if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait(_)) {

@@ -32,6 +32,7 @@ mod reads;
 mod refusals;
 mod scan_epochs;
 mod shared_connection;
+mod standing;
 mod strangers;
 mod streams;
 mod switchover_pinned;

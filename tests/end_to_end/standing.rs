@@ -1,0 +1,65 @@
+//! What stands on a client's own connection outlasts what ends beside it, and is not cut short by who leaves early.
+
+use crate::support::{Client, Group, LONG, Proxy, Value, eventually, eventually_some};
+use crate::target::{Target, Way, both_ways};
+
+both_ways!(a_client_that_wants_no_reply_and_leaves_has_sent_all_the_same);
+
+/// A client that watches a key, over the death of the primary.
+fn watched_over_a_failover(before: &[&str]) -> (Group, Proxy, Client) {
+    let mut group = Group::plain(1);
+    let proxy = Proxy::start(&group.addresses());
+    let mut client = proxy.client();
+    for request in before.iter().chain(&["SET k v", "WATCH k"]) {
+        assert_eq!(client.call(request), Value::ok(), "{request}");
+    }
+    group.wait_in_sync(0);
+    group.node(0).kill9();
+    eventually(LONG, "the other leads", || proxy.status()["epoch"] == 2);
+    (group, proxy, client)
+}
+
+const NOT_EXECUTED: [&str; 5] = ["MULTI", "SET a 1", "EXEC", "GET k", "SET y 2"];
+
+#[test]
+fn what_follows_a_lost_transaction_is_executed_and_not_queued() {
+    let (group, _proxy, mut client) = watched_over_a_failover(&[]);
+    let queued = Value::Simple("QUEUED".to_owned());
+    let expected = [Value::ok(), queued, Value::Nil, Value::bulk("v"), Value::ok()];
+    assert_eq!(client.pipeline(&NOT_EXECUTED), expected);
+    let mut node = group.nodes()[1].client();
+    assert_eq!((node.call("GET a"), node.call("GET y")), (Value::Nil, Value::bulk("2")));
+}
+
+#[test]
+fn a_mode_outlasts_a_lost_transaction_beside_it() {
+    let (group, _proxy, mut client) =
+        watched_over_a_failover(&["CLIENT SETNAME keeper", "CLIENT NO-EVICT ON"]);
+    let replies = client.pipeline(&NOT_EXECUTED);
+    assert_eq!(replies[2..], [Value::Nil, Value::bulk("v"), Value::ok()]);
+    assert_eq!(client.call("GET y"), Value::bulk("2"));
+    let flags = eventually_some(LONG, "the connection is known by its name", || {
+        let list = group.nodes()[1].call("CLIENT LIST").text()?;
+        let line = list.lines().find(|line| line.contains(" name=keeper "))?;
+        line.split(' ').find_map(|field| field.strip_prefix("flags=").map(str::to_owned))
+    });
+    assert!(flags.contains('e') && !flags.contains('x'), "{flags}");
+}
+
+fn a_client_that_wants_no_reply_and_leaves_has_sent_all_the_same(way: Way) {
+    let target = Target::new(way, 0);
+    let value = "v".repeat(100_000);
+    for round in 0..20 {
+        let mut client = target.client();
+        let last = format!("last{round}");
+        let requests: [&[&str]; 3] =
+            [&["CLIENT", "REPLY", "OFF"], &["SET", "k", &value], &["SET", &last, "1"]];
+        client.send_raw(
+            &requests.iter().flat_map(|request| crate::support::encode(request)).collect::<Vec<_>>(),
+        );
+        client.finish_sending();
+        eventually(LONG, "the last write is executed", || {
+            target.primary().call(&format!("GET {last}")) == Value::bulk("1")
+        });
+    }
+}
