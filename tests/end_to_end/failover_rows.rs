@@ -1,4 +1,4 @@
-//! What the table of lanes promises for a change of primary, row by row, each at an exactly chosen moment.
+//! What docs/failover.md promises for connections of a client's own, case by case, each at a chosen moment.
 
 use std::time::Duration;
 
