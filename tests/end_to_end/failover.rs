@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use crate::support::{
-    Group, LONG, Load, Outcome, Proxy, ProxyOptions, ServerOptions, Value, eventually, eventually_some,
-    server_binary,
+    Group, LONG, Load, Outcome, Proxy, ProxyOptions, Value, eventually, eventually_some, others,
 };
 
 const CONNECTIONS: usize = 8;
@@ -76,14 +75,9 @@ fn a_killed_primary_with_one_replica_is_replaced() {
 
 #[test]
 fn every_installed_version_is_served_and_replaced() {
-    let complete = std::env::var_os("REDHOLD_ALL_SERVERS").is_some();
-    for version in ["6.2.5", "8.2.3", "valkey-9.1.2"] {
-        if !complete && server_binary(Some(version)).is_none() {
-            eprintln!("not installed: server {version}");
-            continue;
-        }
-        println!("{version}");
-        kill9_under_load(Group::plain_with(2, &ServerOptions::default().version(version)));
+    for version in others() {
+        println!("{}", version.name);
+        kill9_under_load(Group::plain_with(2, &version.options()));
     }
 }
 

@@ -30,5 +30,5 @@ pub use proxy::{Proxy, ProxyOptions};
 pub use relay::Relay;
 pub use server::{Server, ServerOptions, info_field, scratch_folder, server_binary};
 pub use value::Value;
-pub use versions::{V6_2, V7_0, V8_2, VALKEY, Version, for_each_server, installed};
+pub use versions::{V6_2, V7_0, V8_2, VALKEY, Version, for_each_server, installed, others};
 pub use wait::{LONG, eventually, eventually_some};
