@@ -7,6 +7,7 @@
 
 mod bystander;
 mod client;
+mod client_list;
 mod fake_node;
 mod group;
 mod load;
@@ -21,6 +22,7 @@ mod wait;
 
 pub use bystander::{Bystander, Seen};
 pub use client::{Client, encode};
+pub use client_list::row_field;
 pub use fake_node::{FakeNode, Script};
 pub use group::Group;
 pub use load::{Load, Outcome, Verdict};
