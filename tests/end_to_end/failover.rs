@@ -12,14 +12,6 @@ const DEPTH: usize = 4;
 /// Ten times what an idle machine needs for detection and promotion.
 const GAP: Duration = Duration::from_secs(10);
 
-/// How often the primary changed, by the proxy's own timeline.
-fn changes(proxy: &Proxy) -> usize {
-    let status = proxy.status();
-    let episodes = status["episodes"].as_array().expect("a list of episodes");
-    let known = episodes.iter().filter(|episode| !episode["primary_before"].is_null());
-    known.filter(|episode| episode["primary_before"] != episode["primary_after"]).count()
-}
-
 /// What must hold after any failover: nobody was dropped or refused, at most one AMBIGUOUS per request in flight, and
 /// the node that leads now has everything else. Returns the index of that node.
 #[track_caller]
@@ -34,7 +26,12 @@ fn check(group: &Group, proxy: &Proxy, outcome: &Outcome, in_flight: u64) -> usi
     assert!(outcome.faults().is_empty(), "{:?}", outcome.faults());
     assert!(outcome.ambiguous() <= (CONNECTIONS * DEPTH) as u64, "{} ambiguous", outcome.ambiguous());
     assert!(outcome.longest_gap() < GAP, "{:?}", outcome.longest_gap());
-    assert_eq!(changes(proxy), 1, "exactly one failover in the timeline: {:#}", proxy.status()["episodes"]);
+    assert_eq!(
+        proxy.primary_changes(),
+        1,
+        "exactly one failover in the timeline: {:#}",
+        proxy.status()["episodes"]
+    );
     // Replication is asynchronous: what a primary acknowledged in the instant of its death may be known to nobody.
     let missing = outcome.missing_on(group.nodes()[leader].address());
     assert!(missing <= (CONNECTIONS * DEPTH) as u64, "{missing} acknowledged writes are missing");
@@ -55,7 +52,7 @@ fn kill9_under_load(mut group: Group) {
         group.wait_following(index, leader);
     }
     assert_eq!(proxy.client().call("SET after v"), Value::ok());
-    assert_eq!(changes(&proxy), 1, "a node that returns is no reason for another");
+    assert_eq!(proxy.primary_changes(), 1, "a node that returns is no reason for another");
 }
 
 #[test]
@@ -129,7 +126,7 @@ fn a_switchover_under_load_costs_no_error() {
         eventually(LONG, "one other node leads", || {
             group.primaries().len() == 1 && group.primary() != before
         });
-        assert_eq!(changes(&proxy), round);
+        assert_eq!(proxy.primary_changes(), round);
     }
     load.wait_for(500);
     let outcome = load.finish();
@@ -157,7 +154,7 @@ fn a_second_death_is_survived_too() {
     load.wait_for(1_000);
     let outcome = load.finish();
     assert!(outcome.faults().is_empty(), "{:?}", outcome.faults());
-    assert_eq!(changes(&proxy), 2);
+    assert_eq!(proxy.primary_changes(), 2);
     assert!(outcome.ambiguous() <= 2 * (CONNECTIONS * DEPTH) as u64);
     assert!(outcome.missing_on(group.nodes()[group.primary()].address()) <= 2 * (CONNECTIONS * DEPTH) as u64);
 }
@@ -200,10 +197,7 @@ fn requests_of_clients_that_gave_up_are_not_executed() {
         assert!(impatient.is_silent_for(Duration::from_millis(100)));
     }
     eventually(LONG, "they are gone", || proxy.metric("redhold_clients") == Some(1.0));
-    let node = group.addresses()[1];
-    let (status, body) =
-        proxy.http_with_body("POST", &format!("/api/failover?force=true&to={node}"), "").expect("an answer");
-    assert_eq!(status, 200, "{body}");
+    proxy.force_failover(group.addresses()[1]);
     assert_eq!(patient.read(), Value::Int(1));
     assert_eq!(patient.call("GET n"), Value::bulk("1"));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::support::{Bystander, Group, LONG, Memory, ProxyOptions, ServerOptions, Value, eventually};
-use crate::timeline::{changes, named, wait_steady};
+use crate::timeline::{named, wait_steady};
 
 /// What a client is told whose request silenced its node, before and after another one leads.
 const AMBIGUOUS: [&str; 2] = [
@@ -49,7 +49,7 @@ fn an_endless_script_costs_one_failover_and_is_never_sent_again() {
     assert!(AMBIGUOUS.contains(&error.error().unwrap_or("no error")), "{error:?}");
     wait_steady(&proxy);
     bystander.wait_for(200);
-    assert_eq!(changes(&proxy), 1);
+    assert_eq!(proxy.primary_changes(), 1);
     let leader = (1..3).find(|index| group.primaries().contains(index)).expect("a replica leads");
     for index in 1..3 {
         assert_eq!(group.nodes()[index].info("cmdstat_eval"), None, "it was not sent to node {index}");
@@ -71,7 +71,7 @@ fn an_endless_script_costs_one_failover_and_is_never_sent_again() {
     );
     assert!(seen.worst < Duration::from_secs(30), "{:?}", seen.worst);
     group.wait_following(0, leader);
-    assert_eq!(changes(&proxy), 1, "its return is no reason for another");
+    assert_eq!(proxy.primary_changes(), 1, "its return is no reason for another");
     memory.assert_grown_less(16 << 20, "ample for a handful of small requests");
 }
 
@@ -87,7 +87,7 @@ fn a_request_on_a_connection_of_its_own_that_silences_its_node_costs_one_failove
     assert!(AMBIGUOUS.contains(&error.error().unwrap_or("no error")), "{error:?}");
     wait_steady(&proxy);
     bystander.wait_for(200);
-    assert_eq!(changes(&proxy), 1);
+    assert_eq!(proxy.primary_changes(), 1);
     for index in 1..3 {
         assert_eq!(group.nodes()[index].info("cmdstat_debug"), None, "it was not sent to node {index}");
     }
