@@ -8,18 +8,15 @@ use redhold::resp::Proto;
 use redhold::session::{
     ClientFlags, ClientRow, Hello, Kill, ListFilter, Names, Refusal, Unblock, rewrite_hello,
 };
-use support::{Client, Server, Value, server_binary};
+use support::{Client, Server, V8_2, Value, Version, others};
 
 /// The server whose words are ours, when it is installed; SETINFO and MAXAGE are unknown to the one on PATH.
 fn newest() -> Option<Server> {
-    server_binary(Some("8.2.3")).map(|_| Server::options().version("8.2.3").start())
+    V8_2.is_there().then(|| V8_2.start())
 }
 
 fn servers() -> impl Iterator<Item = Server> {
-    let others =
-        ["6.2.5", "8.2.3", "valkey-9.1.2"].into_iter().filter(|name| server_binary(Some(name)).is_some());
-    let others = others.map(|version| Server::options().version(version).start());
-    [Server::start()].into_iter().chain(others)
+    [Server::start()].into_iter().chain(others().into_iter().map(Version::start))
 }
 
 /// What the proxy would answer to a request that it refuses.

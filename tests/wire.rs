@@ -9,17 +9,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use redhold::resp::{Fed, Limits, RequestScanner, Scan};
-use support::{Server, encode, server_binary};
-
-const VERSIONS: [&str; 3] = ["6.2.5", "8.2.3", "valkey-9.1.2"];
+use support::{Server, V6_2, Version, encode, others};
 
 /// The server on PATH, and every other one that is installed.
 fn servers() -> Vec<Server> {
-    let others = VERSIONS.into_iter().filter(|version| server_binary(Some(version)).is_some());
-    [Server::start()]
-        .into_iter()
-        .chain(others.map(|version| Server::options().version(version).start()))
-        .collect()
+    [Server::start()].into_iter().chain(others().into_iter().map(Version::start)).collect()
 }
 
 /// What the scanner makes of a client's bytes.
@@ -184,12 +178,9 @@ fn requests_before_authentication_are_judged_as_by_the_server() {
     let ten = [&b"*10\r\n"[..], &b"$4\r\nPING\r\n".repeat(10)].concat();
     let long = [&b"*2\r\n$4\r\nECHO\r\n$16384\r\n"[..], &[b'x'; 16_384], b"\r\n"].concat();
     // 6.2.5 has no such limits.
-    for version in [None, Some("8.2.3"), Some("valkey-9.1.2")] {
-        if server_binary(version).is_none() {
-            continue;
-        }
-        let options = Server::options().set("requirepass", "secret");
-        let server = version.iter().fold(options, |options, version| options.version(version)).start();
+    let newer = others().into_iter().filter(|version| *version != V6_2).map(Version::options);
+    for options in [Server::options()].into_iter().chain(newer) {
+        let server = options.set("requirepass", "secret").start();
         for bytes in [&ten[..], &long, b"*11\r\n", b"*2\r\n$4\r\nECHO\r\n$16385\r\n", b"*-1\r\nPING\r\n"] {
             compare(&server, bytes, &limits);
         }

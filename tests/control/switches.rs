@@ -6,7 +6,7 @@ use redhold::topology::{NodeId, Order};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::brain::{Brain, index, settings};
-use super::support::{Group, LONG, ProxyOptions, ServerOptions, Value, eventually, server_binary};
+use super::support::{Group, LONG, ProxyOptions, ServerOptions, Value, Version, eventually, others};
 
 /// Writes `count` keys and waits until `replicas` have them.
 #[track_caller]
@@ -177,10 +177,7 @@ fn settings_changed_on_nodes_are_told() {
 
 /// The versions at hand: the server on PATH, and what `tests/tools/servers.sh` fetched.
 fn versions() -> Vec<ServerOptions> {
-    let fetched = ["6.2.5", "8.2.3", "valkey-9.1.2"].into_iter();
-    let fetched = fetched.filter(|version| server_binary(Some(version)).is_some());
-    let fetched = fetched.map(|version| ServerOptions::default().version(version));
-    std::iter::once(ServerOptions::default()).chain(fetched).collect()
+    std::iter::once(ServerOptions::default()).chain(others().into_iter().map(Version::options)).collect()
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::support::{Client, Group, LONG, Proxy, ServerOptions, Value, eventually, eventually_some};
+use crate::support::{
+    Client, Group, LONG, Proxy, ServerOptions, Value, eventually, eventually_some, row_field,
+};
 
 /// Runs `test` against a server and against Redhold in front of another one: what holds for the one holds for the
 /// other.
@@ -23,20 +25,16 @@ fn error(text: &str) -> Value {
     Value::Error(text.to_owned())
 }
 
-fn field(line: &str, name: &str) -> Option<String> {
-    line.split(' ').find_map(|word| Some(word.strip_prefix(name)?.strip_prefix('=')?.trim().to_owned()))
-}
-
 /// The row of a client in CLIENT LIST.
 fn row_of(asking: &mut Client, address: SocketAddr) -> Option<String> {
     let list = asking.call("CLIENT LIST").text().expect("text");
-    list.lines().find(|line| field(line, "addr") == Some(address.to_string())).map(str::to_owned)
+    list.lines().find(|line| row_field(line, "addr") == Some(address.to_string())).map(str::to_owned)
 }
 
 #[track_caller]
 fn wait_for(asking: &mut Client, address: SocketAddr, name: &str, value: &str) {
     eventually(LONG, &format!("{name}={value} of {address}"), || {
-        row_of(asking, address).and_then(|row| field(&row, name)).as_deref() == Some(value)
+        row_of(asking, address).and_then(|row| row_field(&row, name)).as_deref() == Some(value)
     });
 }
 
@@ -123,20 +121,20 @@ fn list_and_info_show_every_client_of_every_worker() {
         let asking = &mut clients[0];
         for (number, address) in addresses.iter().enumerate().skip(1) {
             let row = row_of(asking, *address).expect("a row");
-            assert_eq!(field(&row, "name"), Some(format!("n{number}")), "{row}");
-            assert_eq!(field(&row, "db"), Some(number.to_string()), "{row}");
-            assert_eq!(field(&row, "cmd").as_deref(), Some("get"), "{row}");
-            assert_eq!(field(&row, "flags").as_deref(), Some("N"), "{row}");
-            assert_eq!(field(&row, "user").as_deref(), Some("default"), "{row}");
+            assert_eq!(row_field(&row, "name"), Some(format!("n{number}")), "{row}");
+            assert_eq!(row_field(&row, "db"), Some(number.to_string()), "{row}");
+            assert_eq!(row_field(&row, "cmd").as_deref(), Some("get"), "{row}");
+            assert_eq!(row_field(&row, "flags").as_deref(), Some("N"), "{row}");
+            assert_eq!(row_field(&row, "user").as_deref(), Some("default"), "{row}");
         }
         let info = asking.call("CLIENT INFO").text().expect("text");
-        assert_eq!(field(&info, "id"), Some(id_of(asking).to_string()));
-        assert_eq!(field(&info, "laddr"), Some(asking.address().to_string()));
-        assert_eq!(field(&info, "cmd").as_deref(), Some("client|info"));
+        assert_eq!(row_field(&info, "id"), Some(id_of(asking).to_string()));
+        assert_eq!(row_field(&info, "laddr"), Some(asking.address().to_string()));
+        assert_eq!(row_field(&info, "cmd").as_deref(), Some("client|info"));
         let ids = [id_of(&mut clients[5]), id_of(&mut clients[2])];
         let some =
             clients[0].call(&format!("CLIENT LIST ID {} {} 999999", ids[0], ids[1])).text().expect("text");
-        let shown: Vec<_> = some.lines().filter_map(|line| field(line, "id")).collect();
+        let shown: Vec<_> = some.lines().filter_map(|line| row_field(line, "id")).collect();
         assert_eq!(shown, ids.map(|id| id.to_string()));
         for request in ["CLIENT LIST TYPE nobody", "CLIENT LIST ID x", "CLIENT LIST nonsense"] {
             assert!(clients[0].call(request).error().is_some(), "{request}");
@@ -229,7 +227,7 @@ fn killing_everybody_leaves_the_connections_to_the_nodes_alone() {
     assert_eq!(killer.call("CLIENT TRACKING ON"), Value::ok());
     assert_eq!(killer.call("GET k"), Value::bulk("v"));
     let before = node.call("CLIENT LIST").text().expect("text");
-    let ids = |list: &str| list.lines().filter_map(|line| field(line, "id")).collect::<Vec<_>>();
+    let ids = |list: &str| list.lines().filter_map(|line| row_field(line, "id")).collect::<Vec<_>>();
     assert!(
         matches!(killer.call("CLIENT LIST"), Value::Verbatim(_, text) if ids(&String::from_utf8_lossy(&text)).len() == 2)
     );
@@ -261,7 +259,7 @@ fn rights_are_those_of_the_very_subcommand() {
         }
         assert_eq!(id_of(&mut admin), id, "it lives");
         assert_eq!(
-            weak.call("CLIENT INFO").text().and_then(|row| field(&row, "user")).as_deref(),
+            weak.call("CLIENT INFO").text().and_then(|row| row_field(&row, "user")).as_deref(),
             Some("weak")
         );
         assert_eq!(admin.call("CLIENT KILL USER weak"), Value::Int(1));

@@ -4,22 +4,13 @@
 use std::time::Duration;
 
 use crate::support::{
-    Group, LONG, Load, Outcome, Proxy, ProxyOptions, ServerOptions, Value, eventually, eventually_some,
-    server_binary,
+    Group, LONG, Load, Outcome, Proxy, ProxyOptions, Value, eventually, eventually_some, others,
 };
 
 const CONNECTIONS: usize = 8;
 const DEPTH: usize = 4;
 /// Ten times what an idle machine needs for detection and promotion.
 const GAP: Duration = Duration::from_secs(10);
-
-/// How often the primary changed, by the proxy's own timeline.
-fn changes(proxy: &Proxy) -> usize {
-    let status = proxy.status();
-    let episodes = status["episodes"].as_array().expect("a list of episodes");
-    let known = episodes.iter().filter(|episode| !episode["primary_before"].is_null());
-    known.filter(|episode| episode["primary_before"] != episode["primary_after"]).count()
-}
 
 /// What must hold after any failover: nobody was dropped or refused, at most one AMBIGUOUS per request in flight, and
 /// the node that leads now has everything else. Returns the index of that node.
@@ -35,7 +26,12 @@ fn check(group: &Group, proxy: &Proxy, outcome: &Outcome, in_flight: u64) -> usi
     assert!(outcome.faults().is_empty(), "{:?}", outcome.faults());
     assert!(outcome.ambiguous() <= (CONNECTIONS * DEPTH) as u64, "{} ambiguous", outcome.ambiguous());
     assert!(outcome.longest_gap() < GAP, "{:?}", outcome.longest_gap());
-    assert_eq!(changes(proxy), 1, "exactly one failover in the timeline: {:#}", proxy.status()["episodes"]);
+    assert_eq!(
+        proxy.primary_changes(),
+        1,
+        "exactly one failover in the timeline: {:#}",
+        proxy.status()["episodes"]
+    );
     // Replication is asynchronous: what a primary acknowledged in the instant of its death may be known to nobody.
     let missing = outcome.missing_on(group.nodes()[leader].address());
     assert!(missing <= (CONNECTIONS * DEPTH) as u64, "{missing} acknowledged writes are missing");
@@ -56,7 +52,7 @@ fn kill9_under_load(mut group: Group) {
         group.wait_following(index, leader);
     }
     assert_eq!(proxy.client().call("SET after v"), Value::ok());
-    assert_eq!(changes(&proxy), 1, "a node that returns is no reason for another");
+    assert_eq!(proxy.primary_changes(), 1, "a node that returns is no reason for another");
 }
 
 #[test]
@@ -76,14 +72,9 @@ fn a_killed_primary_with_one_replica_is_replaced() {
 
 #[test]
 fn every_installed_version_is_served_and_replaced() {
-    let complete = std::env::var_os("REDHOLD_ALL_SERVERS").is_some();
-    for version in ["6.2.5", "8.2.3", "valkey-9.1.2"] {
-        if !complete && server_binary(Some(version)).is_none() {
-            eprintln!("not installed: server {version}");
-            continue;
-        }
-        println!("{version}");
-        kill9_under_load(Group::plain_with(2, &ServerOptions::default().version(version)));
+    for version in others() {
+        println!("{}", version.name);
+        kill9_under_load(Group::plain_with(2, &version.options()));
     }
 }
 
@@ -135,7 +126,7 @@ fn a_switchover_under_load_costs_no_error() {
         eventually(LONG, "one other node leads", || {
             group.primaries().len() == 1 && group.primary() != before
         });
-        assert_eq!(changes(&proxy), round);
+        assert_eq!(proxy.primary_changes(), round);
     }
     load.wait_for(500);
     let outcome = load.finish();
@@ -163,7 +154,7 @@ fn a_second_death_is_survived_too() {
     load.wait_for(1_000);
     let outcome = load.finish();
     assert!(outcome.faults().is_empty(), "{:?}", outcome.faults());
-    assert_eq!(changes(&proxy), 2);
+    assert_eq!(proxy.primary_changes(), 2);
     assert!(outcome.ambiguous() <= 2 * (CONNECTIONS * DEPTH) as u64);
     assert!(outcome.missing_on(group.nodes()[group.primary()].address()) <= 2 * (CONNECTIONS * DEPTH) as u64);
 }
@@ -206,10 +197,7 @@ fn requests_of_clients_that_gave_up_are_not_executed() {
         assert!(impatient.is_silent_for(Duration::from_millis(100)));
     }
     eventually(LONG, "they are gone", || proxy.metric("redhold_clients") == Some(1.0));
-    let node = group.addresses()[1];
-    let (status, body) =
-        proxy.http_with_body("POST", &format!("/api/failover?force=true&to={node}"), "").expect("an answer");
-    assert_eq!(status, 200, "{body}");
+    proxy.force_failover(group.addresses()[1]);
     assert_eq!(patient.read(), Value::Int(1));
     assert_eq!(patient.call("GET n"), Value::bulk("1"));
 }
@@ -290,11 +278,8 @@ fn a_refused_write_has_the_node_looked_at_before_the_next_beat() {
     let mut client = proxy.client();
     assert_eq!(client.call("SET k 1"), Value::ok());
     group.wait_in_sync(0);
-    // The primary is exchanged behind the proxy's back, in good order.
-    let (old, new) = (&group.nodes()[0], &group.nodes()[1]);
-    assert_eq!(new.call("REPLICAOF NO ONE"), Value::ok());
-    assert_eq!(old.call(&format!("REPLICAOF 127.0.0.1 {}", new.port())), Value::ok());
-    group.wait_following(0, 1);
+    group.exchange();
+    let new = &group.nodes()[1];
     assert_eq!(client.call("SET k 2"), Value::ok());
     assert_eq!(new.call("GET k"), Value::bulk("2"));
     assert_eq!(proxy.status()["primary"], new.address().to_string());

@@ -221,20 +221,3 @@ fn wait_promises_nothing_of_writes_to_the_old_primary() {
     client.call("SET k w");
     assert_eq!(client.call("WAIT 0 10"), Value::Int(0), "no replica is left");
 }
-
-#[test]
-fn a_request_that_kills_its_node_is_not_sent_to_the_next() {
-    let group =
-        Group::plain_with(2, &crate::support::ServerOptions::default().set("enable-debug-command", "yes"));
-    let proxy = Proxy::start(&group.addresses());
-    let load = Load::start(proxy.address(), 4, 4);
-    load.wait_for(1_000);
-    let mut client = proxy.client();
-    let reply = client.call("DEBUG SEGFAULT");
-    assert!(reply.error().is_some_and(|text| text.starts_with("AMBIGUOUS")), "{reply:?}");
-    load.wait_for(500);
-    let outcome = load.finish();
-    assert!(outcome.faults().is_empty(), "{:?}", outcome.faults());
-    assert_eq!(proxy.status()["epoch"], 2, "one failover and no more");
-    assert_eq!(client.call("SET k v"), Value::ok());
-}

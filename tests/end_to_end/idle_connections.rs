@@ -1,33 +1,29 @@
 //! Connections that wait for the next client who needs one of his own.
 
-use crate::support::{Client, LONG, ProxyOptions, Server, Value, eventually, eventually_some};
+use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Server, Value, eventually, eventually_some};
 
 /// The ids of the node's connections that last executed `command`.
-fn ids(direct: &mut Client, command: &str) -> Vec<String> {
-    let list = direct.call("CLIENT LIST").text().unwrap_or_default();
+fn ids(server: &Server, command: &str) -> Vec<String> {
+    let list = server.call("CLIENT LIST").text().unwrap_or_default();
     let those = list.lines().filter(|line| line.contains(&format!("cmd={command} ")));
     those.filter_map(|line| Some(line.split_whitespace().next()?.strip_prefix("id=")?.to_owned())).collect()
 }
 
-/// A server that closes what is idle for a second, and a proxy that keeps its shared connections busy itself.
-fn impatient() -> (Server, crate::support::Proxy) {
-    let server = Server::options().set("timeout", "1").start();
-    let proxy = ProxyOptions::new(&[server.address()]).set("proxy.workers", "1").start();
-    (server, proxy)
-}
-
-/// Leaves one idle connection behind and waits until the node has closed it.
+/// Leaves one idle connection behind and has the node close what is idle for a second; the proxy keeps its shared
+/// connections busy itself.
 #[track_caller]
-fn leave_a_dead_one(server: &Server, proxy: &crate::support::Proxy) {
-    let mut direct = server.client();
+fn leave_a_dead_one(server: &Server, proxy: &Proxy) {
     assert_eq!(proxy.client().pipeline(&["MULTI", "EXEC"])[1], Value::Array(vec![]));
-    assert_eq!(ids(&mut direct, "exec").len(), 1);
-    eventually(LONG, "the node closes it", || ids(&mut direct, "exec").is_empty());
+    assert_eq!(ids(server, "exec").len(), 1);
+    assert_eq!(server.call("CONFIG SET timeout 1"), Value::ok());
+    eventually(LONG, "the node closes it", || ids(server, "exec").is_empty());
+    assert_eq!(server.call("CONFIG SET timeout 0"), Value::ok());
 }
 
 #[test]
 fn a_dead_connection_is_not_lent() {
-    let (server, proxy) = impatient();
+    let server = Server::start();
+    let proxy = ProxyOptions::new(&[server.address()]).set("proxy.workers", "1").start();
     let value = "x".repeat(1 << 20);
     leave_a_dead_one(&server, &proxy);
     assert_eq!(proxy.client().cmd(&["SET", "k", &value]), Value::ok());
@@ -41,8 +37,7 @@ fn a_dead_connection_is_not_lent() {
 
 #[test]
 fn wait_is_not_asked_on_a_dead_connection() {
-    let group =
-        crate::support::Group::plain_with(1, &crate::support::ServerOptions::default().set("timeout", "1"));
+    let group = Group::plain(1);
     let proxy = ProxyOptions::new(&group.addresses()).set("proxy.workers", "1").start();
     leave_a_dead_one(&group.nodes()[0], &proxy);
     let mut client = proxy.client();
@@ -57,7 +52,7 @@ fn what_a_node_says_unasked_is_nobodys_reply() {
     let mut direct = server.client();
     let mut first = Client::connect_resp3(proxy.address());
     first.pipeline(&["MULTI", "EXEC"]);
-    let id = eventually_some(LONG, "its connection is idle", || ids(&mut direct, "exec").pop());
+    let id = eventually_some(LONG, "its connection is idle", || ids(&server, "exec").pop());
     assert_eq!(direct.call(&format!("CLIENT TRACKING ON REDIRECT {id} BCAST PREFIX told")), Value::ok());
     server.client().call("SET told v");
     let list = || server.client().call("CLIENT LIST").text().unwrap_or_default();
@@ -68,5 +63,5 @@ fn what_a_node_says_unasked_is_nobodys_reply() {
     for reply in second.pipeline(&["MULTI", "GET none", "EXEC"]) {
         assert!(!matches!(reply, Value::Push(_)), "{reply:?}");
     }
-    assert!(!ids(&mut direct, "exec").contains(&id), "the connection is not used again");
+    assert!(!ids(&server, "exec").contains(&id), "the connection is not used again");
 }

@@ -1,7 +1,6 @@
 //! Requests of a mebibyte and more are judged by their first bytes, before anything of them passes through.
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Value, encode, eventually};
-use crate::witness::Witness;
+use crate::support::{Bystander, Client, Group, LONG, Proxy, ProxyOptions, Value, encode, eventually};
 
 const LARGE: usize = 2 << 20;
 
@@ -25,7 +24,7 @@ fn refused(client: &mut Client, request: &[u8], words: &str) {
 fn what_redhold_owns_is_refused_and_the_rest_of_it_dropped() {
     let group = Group::plain(1);
     let proxy = Proxy::start(&group.addresses());
-    let witness = Witness::start(proxy.address(), 1);
+    let bystander = Bystander::start(proxy.address(), group.addresses()[0]);
     let before = proxy.rss();
     let mut client = proxy.client();
     for (request, words) in [
@@ -51,7 +50,7 @@ fn what_redhold_owns_is_refused_and_the_rest_of_it_dropped() {
     assert!(grown < 16 << 20, "{grown}");
     assert_eq!((group.primary(), &proxy.status()["epoch"]), (0, &1.into()));
     assert_eq!(client.call("CLIENT GETNAME"), Value::Nil);
-    witness.finish();
+    bystander.finish_undisturbed();
 }
 
 #[test]

@@ -39,4 +39,3 @@ mod switchover_pinned;
 mod target;
 mod transactions;
 mod wait;
-mod witness;

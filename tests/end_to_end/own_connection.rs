@@ -1,15 +1,11 @@
 //! What the node itself sees of a client that has a connection of its own: its name, its library, its modes.
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Server, Value, eventually};
-
-fn field(line: &str, name: &str) -> Option<String> {
-    line.split_whitespace().find_map(|word| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
-}
+use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Server, Value, eventually, row_field};
 
 /// The node's own lines of CLIENT LIST about connections that it was told this name for.
 fn lines(node: &Server, name: &str) -> Vec<String> {
     let list = node.call("CLIENT LIST").text().expect("text");
-    list.lines().filter(|line| field(line, "name").as_deref() == Some(name)).map(str::to_owned).collect()
+    list.lines().filter(|line| row_field(line, "name").as_deref() == Some(name)).map(str::to_owned).collect()
 }
 
 #[track_caller]
@@ -33,19 +29,19 @@ fn the_node_sees_a_clients_name_on_its_own_connection() {
     let proxy = Proxy::start(&group.addresses());
     let mut subscriber = named(&proxy, "subscriber");
     subscriber.call("SUBSCRIBE c");
-    wait_for(node, "subscriber", |line| field(line, "sub").as_deref() == Some("1"));
+    wait_for(node, "subscriber", |line| row_field(line, "sub").as_deref() == Some("1"));
     let mut queueing = named(&proxy, "queueing");
     queueing.pipeline(&["MULTI", "SET k v"]);
-    wait_for(node, "queueing", |line| field(line, "multi").as_deref() == Some("1"));
+    wait_for(node, "queueing", |line| row_field(line, "multi").as_deref() == Some("1"));
     let mut parked = named(&proxy, "parked");
     parked.send(&["BLPOP", "l", "0"]);
-    wait_for(node, "parked", |line| field(line, "cmd").as_deref() == Some("blpop"));
+    wait_for(node, "parked", |line| row_field(line, "cmd").as_deref() == Some("blpop"));
     let mut tracking = named(&proxy, "tracking");
     assert_eq!(tracking.call("CLIENT TRACKING ON"), Value::ok());
-    wait_for(node, "tracking", |line| field(line, "flags").is_some_and(|flags| flags.contains('t')));
+    wait_for(node, "tracking", |line| row_field(line, "flags").is_some_and(|flags| flags.contains('t')));
     let mut watching = named(&proxy, "watching");
     assert_eq!(watching.call("MONITOR"), Value::ok());
-    wait_for(node, "watching", |line| field(line, "flags").is_some_and(|flags| flags.contains('O')));
+    wait_for(node, "watching", |line| row_field(line, "flags").is_some_and(|flags| flags.contains('O')));
     // Said on the connection itself, it is known there, to the proxy and to whoever comes next.
     assert_eq!(tracking.call("CLIENT SETNAME renamed"), Value::ok());
     assert_eq!(tracking.call("CLIENT GETNAME"), Value::bulk("renamed"));
@@ -64,7 +60,7 @@ fn a_connection_that_serves_another_client_has_no_name_of_the_first() {
     let (mut named, mut nameless) = (proxy.client(), proxy.client());
     assert_eq!(named.call("CLIENT SETNAME first"), Value::ok());
     let ids = |name: &str| -> Vec<Option<String>> {
-        lines(node, name).iter().map(|line| field(line, "id")).collect()
+        lines(node, name).iter().map(|line| row_field(line, "id")).collect()
     };
     assert_eq!(named.pipeline(&["MULTI", "SET k v", "EXEC"])[2], Value::Array(vec![Value::ok()]));
     let left = ids("first");
@@ -72,8 +68,9 @@ fn a_connection_that_serves_another_client_has_no_name_of_the_first() {
     nameless.pipeline(&["MULTI", "SET k w"]);
     assert_eq!(ids("first"), Vec::new(), "nobody is called so any more");
     let list = node.call("CLIENT LIST").text().expect("text");
-    let taken = list.lines().find(|line| field(line, "multi").as_deref() == Some("1")).expect("it queues");
-    assert_eq!((field(taken, "id"), field(taken, "name").as_deref()), (left[0].clone(), Some("")));
+    let taken =
+        list.lines().find(|line| row_field(line, "multi").as_deref() == Some("1")).expect("it queues");
+    assert_eq!((row_field(taken, "id"), row_field(taken, "name").as_deref()), (left[0].clone(), Some("")));
     assert_eq!(nameless.call("EXEC"), Value::Array(vec![Value::ok()]));
     assert_eq!(named.pipeline(&["MULTI", "GET k", "EXEC"])[2], Value::Array(vec![Value::bulk("w")]));
     assert_eq!(ids("first"), left, "and the first has it back under its name");
@@ -124,7 +121,7 @@ fn all_that_stands_is_set_up_again_on_the_next_primary() {
     group.node(0).kill9();
     eventually(LONG, "the next one leads", || proxy.client().call("SET up 1") == Value::ok());
     let node = &group.nodes()[1];
-    let flags = |line: &str| field(line, "flags").unwrap_or_default();
+    let flags = |line: &str| row_field(line, "flags").unwrap_or_default();
     for name in ["all", "broadcast", "transacting"] {
         wait_for(node, name, |line| flags(line).contains('t'));
     }

@@ -60,6 +60,7 @@ fn each_policy_reads_where_it_says() {
             .set("backend.nodes", &zones)
             .set("reads.policy", &read_policy(policy))
             .set("reads.zone", &format!("\"{zone}\""))
+            .set("reads.max_staleness", "\"60s\"")
             .start();
         wait_readable(&proxy, 1, true);
         wait_readable(&proxy, 2, true);
@@ -83,6 +84,7 @@ fn the_node_that_owes_least_takes_the_next_read() {
             .set("health.timeout", "\"60s\"")
             .set("health.busy_timeout", "\"60s\"")
             .set("reads.policy", &read_policy(policy))
+            .set("reads.max_staleness", "\"60s\"")
             .start();
         wait_readable(&proxy, 1, true);
         wait_readable(&proxy, 2, true);

@@ -57,16 +57,6 @@ fn the_cursor_of_a_large_reply_is_as_good_as_any() {
 }
 
 #[test]
-fn a_scan_goes_on_over_a_connection_of_the_clients_own() {
-    let (server, _relay, proxy) = second_epoch();
-    fill(&mut server.client(), 20_000);
-    let mut client = Client::connect_resp3(proxy.address());
-    assert_eq!(client.call("CLIENT TRACKING ON"), Value::ok());
-    assert_eq!(walk(&mut client, &["SCAN"], "500").len(), 20_001);
-    assert_eq!(walk(&mut client, &["SCAN"], "5000").len(), 20_001);
-}
-
-#[test]
 fn a_lost_scan_is_sent_again_with_the_cursor_that_the_client_gave() {
     let (server, relay, proxy) = second_epoch();
     fill(&mut server.client(), 1_000);

@@ -1,8 +1,7 @@
 //! Clients that have yet to authenticate may send little, and nothing that they send reaches their neighbours.
 
-use crate::support::{Client, LONG, Proxy, ServerOptions, Value, encode, eventually};
+use crate::support::{Bystander, Client, LONG, Proxy, ServerOptions, Value, encode, eventually};
 use crate::target::{Target, Way, both_ways};
-use crate::witness::Witness;
 
 both_ways!(
     strangers_may_send_only_small_requests,
@@ -78,7 +77,7 @@ fn strangers_may_send_only_small_requests(way: Way) {
 
 fn where_nobody_needs_a_password_anything_may_be_sent_at_once(way: Way) {
     let target = Target::new(way, 1);
-    let witness = Witness::start(target.address(), 1);
+    let bystander = Bystander::start(target.address(), target.primary().address());
     for request in
         [words(MANY), encode(&["DEL", &"x".repeat(20_000)]), encode(&["DEL", &"x".repeat(2 << 20)])]
     {
@@ -90,7 +89,7 @@ fn where_nobody_needs_a_password_anything_may_be_sent_at_once(way: Way) {
     let mut silent = target.client();
     silent.send_raw(&[&words("CLIENT REPLY OFF")[..], &words(MANY), &words("CLIENT REPLY ON")].concat());
     assert_eq!(silent.read(), Value::ok());
-    witness.finish();
+    bystander.finish_undisturbed();
 }
 
 fn what_is_pipelined_before_is_answered_first(way: Way) {

@@ -215,7 +215,7 @@ fn ten_switchovers_cost_nobody_an_error() {
     assert_eq!(parked.read().items()[1], Value::bulk("job"));
 }
 
-/// While a switch waits for a write, what else a client of its own connection sends is not sent.
+/// Writes of a client that left do not count as in flight: they delay no switch.
 #[test]
 fn writes_of_a_client_that_left_delay_no_switch() {
     let group = Group::plain(1);

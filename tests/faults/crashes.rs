@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::support::{Bystander, Group, LONG, Memory, ProxyOptions, ServerOptions, Value, eventually};
-use crate::timeline::{changes, named, wait_steady};
+use crate::timeline::{named, wait_steady};
 
 /// Ten times what an idle machine needs for detection and promotion, twice in a row.
 const GAP: Duration = Duration::from_secs(20);
@@ -25,7 +25,7 @@ fn a_request_that_is_never_repeated_costs_one_failover_and_status_names_it() {
     eventually(LONG, "another node leads", || proxy.status()["epoch"] == 2);
     wait_steady(&proxy);
     bystander.wait_for(200);
-    assert_eq!(changes(&proxy), 1);
+    assert_eq!(proxy.primary_changes(), 1);
     assert!(group.node(0).has_exited());
     assert!(!group.node(1).has_exited() && !group.node(2).has_exited(), "it was sent to nobody else");
     let named = named(&proxy, group.addresses()[0]);
@@ -71,7 +71,7 @@ fn a_read_that_crashes_every_node_costs_two_failovers_and_is_not_sent_a_third_ti
     eventually(LONG, "two nodes are gone", || proxy.status()["epoch"] == 3);
     wait_steady(&proxy);
     bystander.wait_for(200);
-    assert_eq!(changes(&proxy), 2);
+    assert_eq!(proxy.primary_changes(), 2);
     let dead: Vec<usize> = (0..3).filter(|&index| group.node(index).has_exited()).collect();
     let alive = (0..3).find(|index| !dead.contains(index)).expect("one node never got it");
     let second = *dead.iter().find(|&&index| index != 0).expect("the first primary is among them");

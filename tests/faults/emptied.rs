@@ -1,7 +1,7 @@
 //! A primary that comes back empty, with the plain configuration that most servers have.
 
 use crate::support::{Bystander, Group, LONG, Memory, ProxyOptions, Value, eventually};
-use crate::timeline::{changes, wait_steady};
+use crate::timeline::wait_steady;
 
 const KEYS: usize = 1_000;
 
@@ -29,7 +29,7 @@ fn a_plain_primary_that_comes_back_empty_gets_its_data_from_the_replica() {
     bystander.wait_for(200);
     wait_steady(&proxy);
     eventually(LONG, "the replica leads", || group.primaries() == [1]);
-    assert_eq!(changes(&proxy), 1);
+    assert_eq!(proxy.primary_changes(), 1);
     group.wait_following(0, 1);
     read(&mut group.nodes()[0].client());
     let (seen, _) = bystander.finish();

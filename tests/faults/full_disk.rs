@@ -4,7 +4,7 @@
 use std::os::unix::fs::symlink;
 
 use crate::support::{Bystander, Group, LONG, Load, Memory, Proxy, ProxyOptions, Value, eventually};
-use crate::timeline::{changes, wait_steady};
+use crate::timeline::wait_steady;
 
 /// What the operating system says of it.
 const FULL: &str = "No space left on device (os error 28)";
@@ -30,7 +30,7 @@ fn a_failover_goes_on_without_its_record_says_so_and_writes_it_when_there_is_spa
     load.strike(|| group.node(0).kill9());
     load.wait_for(2_000);
     wait_steady(&proxy);
-    assert_eq!(changes(&proxy), 1, "clients do not wait for a disk");
+    assert_eq!(proxy.primary_changes(), 1, "clients do not wait for a disk");
     let told = format!("the record of epoch 2 was not written: {FULL}");
     eventually(LONG, "the log says so", || proxy.log().contains(&told));
     assert!(record(&proxy).contains("epoch 1\n"), "the old record is whole");

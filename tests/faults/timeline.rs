@@ -2,14 +2,6 @@
 
 use crate::support::{LONG, Proxy, eventually};
 
-/// How often the primary changed, by the proxy's own timeline.
-pub fn changes(proxy: &Proxy) -> usize {
-    let status = proxy.status();
-    let episodes = status["episodes"].as_array().expect("a list of episodes");
-    let known = episodes.iter().filter(|episode| !episode["primary_before"].is_null());
-    known.filter(|episode| episode["primary_before"] != episode["primary_after"]).count()
-}
-
 /// The requests that the status names as unanswered when connections to this node were lost, the likeliest first.
 pub fn named(proxy: &Proxy, node: impl std::fmt::Display) -> Vec<serde_json::Value> {
     let status = proxy.status();

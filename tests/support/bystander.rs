@@ -91,14 +91,21 @@ impl Bystander {
     pub fn finish_undisturbed(self) -> Seen {
         let (through, direct) = self.finish();
         assert_eq!(through.refused, Vec::<String>::new(), "nothing concerned the second client");
-        let limit = direct.worst * FACTOR + FLOOR;
+        through.assert_as_timely_as(&direct);
+        through
+    }
+}
+
+impl Seen {
+    /// Panics when its longest call took much longer than that of `direct`, who asked the server itself.
+    #[track_caller]
+    pub fn assert_as_timely_as(&self, direct: &Self) {
         assert!(
-            through.worst <= limit,
+            self.worst <= direct.worst * FACTOR + FLOOR,
             "the second client waited {:?}, at the server itself {:?}",
-            through.worst,
+            self.worst,
             direct.worst
         );
-        through
     }
 }
 

@@ -108,6 +108,15 @@ impl Group {
         });
     }
 
+    /// Makes node 1 lead and node 0 follow it, in good order and behind the back of any proxy.
+    #[track_caller]
+    pub fn exchange(&self) {
+        let (old, new) = (&self.nodes[0], &self.nodes[1]);
+        assert_eq!(new.call("REPLICAOF NO ONE"), Value::ok());
+        assert_eq!(old.call(&format!("REPLICAOF 127.0.0.1 {}", new.port())), Value::ok());
+        self.wait_following(0, 1);
+    }
+
     #[track_caller]
     fn follow_first(&self) {
         let order = format!("REPLICAOF 127.0.0.1 {}", self.nodes[0].port());

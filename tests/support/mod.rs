@@ -7,6 +7,7 @@
 
 mod bystander;
 mod client;
+mod client_list;
 mod fake_node;
 mod group;
 mod load;
@@ -21,6 +22,7 @@ mod wait;
 
 pub use bystander::{Bystander, Seen};
 pub use client::{Client, encode};
+pub use client_list::row_field;
 pub use fake_node::{FakeNode, Script};
 pub use group::Group;
 pub use load::{Load, Outcome, Verdict};
@@ -30,5 +32,5 @@ pub use proxy::{Proxy, ProxyOptions};
 pub use relay::Relay;
 pub use server::{Server, ServerOptions, info_field, scratch_folder, server_binary};
 pub use value::Value;
-pub use versions::{V6_2, V7_0, V8_2, VALKEY, Version, for_each_server, installed};
+pub use versions::{V6_2, V7_0, V8_2, VALKEY, Version, for_each_server, installed, others};
 pub use wait::{LONG, eventually, eventually_some};

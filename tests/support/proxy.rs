@@ -200,6 +200,23 @@ impl Proxy {
         serde_json::from_str(&body).expect("/api/status is JSON")
     }
 
+    /// How often the primary changed, by its own timeline.
+    #[track_caller]
+    pub fn primary_changes(&self) -> usize {
+        let status = self.status();
+        let episodes = status["episodes"].as_array().expect("a list of episodes");
+        let known = episodes.iter().filter(|episode| !episode["primary_before"].is_null());
+        known.filter(|episode| episode["primary_before"] != episode["primary_after"]).count()
+    }
+
+    /// Orders `node` to lead, whatever is lost.
+    #[track_caller]
+    pub fn force_failover(&self, node: SocketAddr) {
+        let path = format!("/api/failover?force=true&to={node}");
+        let (status, body) = self.http_with_body("POST", &path, "").expect("the admin page answers");
+        assert_eq!(status, 200, "{body}");
+    }
+
     /// The value of a metric, labels included as Prometheus writes them; `None` when it is not listed.
     #[track_caller]
     pub fn metric(&self, series: &str) -> Option<f64> {

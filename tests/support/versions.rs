@@ -30,6 +30,22 @@ impl Version {
         self.options().start()
     }
 
+    /// Whether it is installed. Says so when it is not; panics then for 7.0, or, when `REDHOLD_ALL_SERVERS=1`, for any.
+    #[track_caller]
+    pub fn is_there(self) -> bool {
+        if server_binary(Some(self.name)).is_some() {
+            return true;
+        }
+        let all = std::env::var("REDHOLD_ALL_SERVERS").is_ok_and(|value| value == "1");
+        assert!(
+            !all && self != V7_0,
+            "server {} is required and absent: run tests/tools/servers.sh",
+            self.name
+        );
+        eprintln!("ABSENT: server {}; not tested with it; tests/tools/servers.sh brings it", self.name);
+        false
+    }
+
     /// To start one or a group of them, with DEBUG allowed.
     pub fn options(self) -> ServerOptions {
         let options = Server::options().version(self.name);
@@ -46,21 +62,14 @@ pub fn for_each_server(mut check: impl FnMut(Version, &mut Client)) {
     }
 }
 
-/// The versions that are installed. Says which are not; panics when 7.0 is not, or, when `REDHOLD_ALL_SERVERS=1`, any.
+/// The versions that are installed, 7.0 among them.
 #[track_caller]
 pub fn installed() -> Vec<Version> {
-    let all = std::env::var("REDHOLD_ALL_SERVERS").is_ok_and(|value| value == "1");
-    let is_there = |version: &Version| {
-        if server_binary(Some(version.name)).is_some() {
-            return true;
-        }
-        assert!(
-            !all && *version != V7_0,
-            "server {} is required and absent: run tests/tools/servers.sh",
-            version.name
-        );
-        eprintln!("ABSENT: server {}; not tested with it; tests/tools/servers.sh brings it", version.name);
-        false
-    };
-    [V6_2, V7_0, V8_2, VALKEY].into_iter().filter(is_there).collect()
+    [V6_2, V7_0, V8_2, VALKEY].into_iter().filter(|version| version.is_there()).collect()
+}
+
+/// The versions that are installed beside the one on PATH, which tests use that name none.
+#[track_caller]
+pub fn others() -> Vec<Version> {
+    [V6_2, V8_2, VALKEY].into_iter().filter(|version| version.is_there()).collect()
 }
