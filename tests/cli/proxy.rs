@@ -84,9 +84,7 @@ fn a_drain_over_http_or_by_signal_ends_with_0() {
 fn a_hangup_is_told_to_be_without_effect() {
     let group = Group::plain(0);
     let mut proxy = Proxy::start(&group.addresses());
-    let hung_up =
-        std::process::Command::new("kill").args(["-HUP", &proxy.pid().to_string()]).status().unwrap();
-    assert!(hung_up.success());
+    proxy.sighup();
     eventually(LONG, "the log tells", || proxy.log().contains("reload is not yet supported"));
     assert!(!proxy.has_exited());
     assert_eq!(proxy.client().call("SET key value"), Value::ok());

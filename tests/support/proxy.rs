@@ -229,6 +229,11 @@ impl Proxy {
         self.http_with_body(method, path, "")
     }
 
+    /// Sends SIGHUP.
+    pub fn sighup(&self) {
+        signal(&self.child, Signal::HUP);
+    }
+
     /// As `http`, with a body and the header that orders need.
     pub fn http_with_body(&self, method: &str, path: &str, body: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(self.admin).ok()?;
