@@ -245,6 +245,21 @@ fn wait_and_waitaof_in_flight_vouch_for_nobody() {
 }
 
 #[test]
+fn nobody_vouches_on_a_kept_connection_for_a_write_of_before_its_loss() {
+    let mut scene = Scene::of(Group::plain(2));
+    let mut client = Client::connect_resp3(scene.proxy.address());
+    assert_eq!(client.call("CLIENT TRACKING ON"), Value::ok());
+    assert_eq!(client.call("SET k v"), Value::ok());
+    scene.kill();
+    assert_eq!(client.read(), invalidation(Value::Nil));
+    let mut other = scene.client();
+    assert_eq!(other.call("SET other v"), Value::ok());
+    eventually(LONG, "a replica follows", || other.call("WAIT 1 1000") == Value::Int(1));
+    assert_eq!(client.call("WAIT 1 1000"), Value::Int(0));
+    assert_eq!(client.pipeline(&["SET k w", "WAIT 1 20000"]), [Value::ok(), Value::Int(1)]);
+}
+
+#[test]
 fn what_is_issued_again_is_counted() {
     let mut scene = Scene::start();
     let mut parked: Vec<Client> = (0..3).map(|_| scene.client()).collect();
