@@ -49,8 +49,8 @@ pub(super) struct PinnedLane {
     pub(super) sent: VecDeque<Sent>,
     /// Replies to come to requests of the proxy's own, before any of the client's.
     pub(super) swallow: u32,
-    /// That many of the last of them must be no errors: what the client holds depends on them.
-    pub(super) vital: u32,
+    /// Which of them must be no errors.
+    vital: Vital,
     /// The reply to CLIENT ID is among them, behind so many others.
     pub(super) asks_id: Option<u32>,
     /// That reply.
@@ -91,6 +91,27 @@ pub(super) enum Swallowed {
     Refusal,
     /// Nothing that matters.
     Other,
+}
+
+/// Replies that must be no errors, since what the client holds depends on them. Counted from the front: more may be asked
+/// behind them at any time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Vital {
+    /// So many others come before.
+    ahead: u32,
+    count: u32,
+}
+
+impl Vital {
+    /// One reply comes; true when it is one of them.
+    fn passes(&mut self) -> bool {
+        let vital = self.ahead == 0 && self.count > 0;
+        if vital {
+            self.count -= 1;
+        }
+        self.ahead = self.ahead.saturating_sub(1);
+        vital
+    }
 }
 
 /// What becomes of the further pieces of a large frame.
@@ -154,7 +175,7 @@ impl PinnedLane {
             purpose,
             sent: VecDeque::new(),
             swallow: 0,
-            vital: 0,
+            vital: Vital::default(),
             asks_id: None,
             server_id: None,
             modes: Modes::default(),
@@ -226,23 +247,22 @@ impl PinnedLane {
     /// said again.
     pub(super) fn begin_anew(&mut self, names: &Names) -> bool {
         self.take_line();
-        (self.swallow, self.vital, self.asks_id, self.server_id) = (0, 0, None, None);
+        (self.swallow, self.asks_id, self.server_id) = (0, None, None);
+        self.vital = Vital::default();
         self.names = Names::default();
         self.introduce(names);
         let mut requests = BytesMut::new();
         let Some(confirmations) = self.modes.replay(&mut requests) else { return false };
         self.write(&requests);
+        self.vital = Vital { ahead: self.swallow, count: confirmations };
         self.swallow += confirmations;
-        self.vital = confirmations;
         true
     }
 
     /// One reply is not the client's.
     pub(super) fn swallowed(&mut self, is_error: bool) -> Swallowed {
-        let vital = self.swallow <= self.vital;
         self.swallow -= 1;
-        self.vital = self.vital.min(self.swallow);
-        if vital && is_error {
+        if self.vital.passes() && is_error {
             return Swallowed::Refusal;
         }
         match self.asks_id {
@@ -346,5 +366,23 @@ impl PinnedLane {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Vital;
+
+    #[test]
+    fn what_must_not_fail_stands_behind_the_names_and_before_what_is_asked_later() {
+        let passed = |ahead, count| {
+            let mut vital = Vital { ahead, count };
+            [(); 6].map(|()| vital.passes())
+        };
+        assert_eq!(passed(0, 0), [false; 6]);
+        assert_eq!(passed(3, 0), [false; 6]);
+        assert_eq!(passed(0, 2), [true, true, false, false, false, false]);
+        assert_eq!(passed(2, 1), [false, false, true, false, false, false]);
+        assert_eq!(passed(1, 3), [false, true, true, true, false, false]);
     }
 }

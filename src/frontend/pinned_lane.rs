@@ -38,9 +38,8 @@ impl Connection {
         }
         let purpose = Purpose::of(&dispatched.class, &dispatched.request);
         if let Purpose::Wait(wait) = &purpose
-            && (1..self.worker.epoch()).contains(&self.session.wrote_in)
+            && self.wrote_elsewhere()
         {
-            // Whether its writes are in the history of this primary is not known, so nobody vouches for them.
             return self.answer(|out| out.extend_from_slice(wait.nobody()));
         }
         match self.take_lane(purpose, dispatched.since) {
@@ -161,16 +160,9 @@ impl Connection {
             return Step::Wait;
         }
         if dispatched.class.lane == Lane::Wait
-            && let Some(mut lane) = self.pinned.take()
+            && let Some(step) = self.wait_on_kept(dispatched)
         {
-            let owed = !lane.is_owed_nothing() && !lane.purpose.is_queueing();
-            if !owed && !lane.purpose.is_queueing() {
-                self.barrier_on_kept(&mut lane);
-            }
-            self.pinned = Some(lane);
-            if owed {
-                return Step::Wait;
-            }
+            return step;
         }
         self.send_pinned(dispatched)
     }

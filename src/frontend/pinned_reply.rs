@@ -115,7 +115,8 @@ impl Connection {
             self.take_further(lane, rest, bytes, last);
             return Ok(());
         }
-        if lane.swallow > 0 && kind != b'>' {
+        let is_line = lane.modes.watches() && monitor_line::is_line(bytes);
+        if lane.swallow > 0 && kind != b'>' && !is_line {
             return if last { self.take_own(lane, kind, bytes) } else { Ok(()) };
         }
         if matches!(lane.purpose, Purpose::Wait(_)) && kind != b'>' && last {
@@ -129,14 +130,11 @@ impl Connection {
         if self.is_refused_parked(lane, bytes) {
             return Err(Ended::Refused);
         }
-        let mut verdict = if lane.modes.watches() && monitor_line::is_line(bytes) {
-            Verdict::Extra
-        } else {
-            lane.purpose.on_frame(kind, bytes, last, proto, epoch)
+        let verdict = match is_line {
+            true if monitor_line::is_redholds(bytes) => Verdict::Drop,
+            true => Verdict::Extra,
+            false => lane.purpose.on_frame(kind, bytes, last, proto, epoch),
         };
-        if verdict == Verdict::Extra && lane.modes.watches() && monitor_line::is_redholds(bytes) {
-            verdict = Verdict::Drop;
-        }
         if !last {
             lane.middle = Some(match verdict {
                 Verdict::Drop => Rest::Dropped,

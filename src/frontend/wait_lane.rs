@@ -8,6 +8,7 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::backend::Target;
+use crate::resp::Proto;
 use crate::session::Names;
 
 use super::connection::{Connection, Step};
@@ -159,12 +160,42 @@ impl Connection {
         Step::Taken
     }
 
-    /// A WAIT on a connection that the client keeps: its writes of before went over others. Nothing is owed. A barrier
+    /// Whether the client's last write was sent to an earlier primary: whether it is in the history of this one is not
+    /// known, so nobody vouches for it.
+    pub(super) fn wrote_elsewhere(&self) -> bool {
+        (1..self.worker.epoch()).contains(&self.session.wrote_in)
+    }
+
+    /// A WAIT on a connection that the client keeps; `None`: it may be sent.
+    pub(super) fn wait_on_kept(&mut self, dispatched: &Dispatched<'_>) -> Option<Step> {
+        let lane = self.pinned.as_ref()?;
+        if lane.purpose.is_queueing() {
+            return None;
+        }
+        if !lane.is_owed_nothing() {
+            return Some(Step::Wait);
+        }
+        let purpose = Purpose::of(&dispatched.class, &dispatched.request);
+        // A subscriber in RESP2 is refused, and who wants no replies gets none: the server does both.
+        let refused = matches!(lane.purpose, Purpose::Subscribed(_)) && !self.pushes();
+        if let Purpose::Wait(wait) = &purpose
+            && lane.modes.is_loud()
+            && !refused
+            && self.wrote_elsewhere()
+        {
+            return Some(self.answer(|out| out.extend_from_slice(wait.nobody())));
+        }
+        let mut lane = self.pinned.take()?;
+        self.barrier_on_kept(&mut lane);
+        self.pinned = Some(lane);
+        None
+    }
+
+    /// The client's writes of before went over other connections than the one that it keeps. Nothing is owed. A barrier
     /// that is refused leaves the server to speak of this connection alone.
-    pub(super) fn barrier_on_kept(&self, lane: &mut PinnedLane) {
-        let pushes = self.session.identity.proto == crate::resp::Proto::Resp3;
+    fn barrier_on_kept(&self, lane: &mut PinnedLane) {
         let may = match &lane.purpose {
-            Purpose::Subscribed(_) => pushes,
+            Purpose::Subscribed(_) => self.pushes(),
             Purpose::Standing => lane.modes.is_loud() && !lane.modes.watches(),
             _ => false,
         };
@@ -172,6 +203,10 @@ impl Connection {
             lane.swallow += 1;
             lane.write(SHARDED);
         }
+    }
+
+    fn pushes(&self) -> bool {
+        self.session.identity.proto == Proto::Resp3
     }
 
     fn begin_barrier(&self, lane: &mut PinnedLane) {

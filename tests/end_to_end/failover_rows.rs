@@ -257,6 +257,55 @@ fn wait_and_waitaof_in_flight_vouch_for_nobody() {
 }
 
 #[test]
+fn who_may_not_ask_for_an_id_stays_parked_on_the_next_primary() {
+    let mut scene = Scene::start();
+    for node in scene.group.nodes() {
+        let user = "ACL SETUSER app on nopass ~* &* +@all -client +client|tracking";
+        assert_eq!(node.call(user), Value::ok());
+    }
+    let mut client = scene.client();
+    assert_eq!(client.call("HELLO 3 AUTH app x").get("proto"), Some(&Value::Int(3)));
+    assert_eq!(client.call("CLIENT TRACKING ON"), Value::ok());
+    client.send(&["BLPOP", "q", "0"]);
+    scene.wait_for_command("blpop");
+    scene.kill();
+    assert_eq!(client.read(), invalidation(Value::Nil));
+    assert_eq!(scene.client().call("RPUSH q job"), Value::Int(1));
+    assert_eq!(client.read(), Value::Array(vec![Value::bulk("q"), Value::bulk("job")]));
+}
+
+#[test]
+fn a_mode_that_the_next_primary_refuses_closes_who_is_parked_too() {
+    let mut scene = Scene::start();
+    for (node, rule) in scene.group.nodes().iter().zip(["", " -client +client|id"]) {
+        assert_eq!(node.call(&format!("ACL SETUSER app on nopass ~* &* +@all{rule}")), Value::ok());
+    }
+    let mut client = scene.client();
+    assert_eq!(client.call("HELLO 3 AUTH app x").get("proto"), Some(&Value::Int(3)));
+    assert_eq!(client.call("CLIENT TRACKING ON"), Value::ok());
+    client.send(&["BLPOP", "q", "0"]);
+    scene.wait_for_command("blpop");
+    scene.kill();
+    assert_eq!(client.read(), invalidation(Value::Nil));
+    assert_eq!(client.read_to_close(), b"");
+}
+
+#[test]
+fn nobody_vouches_on_a_kept_connection_for_a_write_of_before_its_loss() {
+    let mut scene = Scene::of(Group::plain(2));
+    let mut client = Client::connect_resp3(scene.proxy.address());
+    assert_eq!(client.call("CLIENT TRACKING ON"), Value::ok());
+    assert_eq!(client.call("SET k v"), Value::ok());
+    scene.kill();
+    assert_eq!(client.read(), invalidation(Value::Nil));
+    let mut other = scene.client();
+    assert_eq!(other.call("SET other v"), Value::ok());
+    eventually(LONG, "a replica follows", || other.call("WAIT 1 1000") == Value::Int(1));
+    assert_eq!(client.call("WAIT 1 1000"), Value::Int(0));
+    assert_eq!(client.pipeline(&["SET k w", "WAIT 1 20000"]), [Value::ok(), Value::Int(1)]);
+}
+
+#[test]
 fn what_is_issued_again_is_counted() {
     let mut scene = Scene::start();
     let mut parked: Vec<Client> = (0..3).map(|_| scene.client()).collect();

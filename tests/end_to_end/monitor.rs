@@ -151,6 +151,34 @@ fn an_address_that_the_server_sees_otherwise_changes_nothing() {
 }
 
 #[test]
+fn a_line_is_no_reply_to_a_question_of_redholds_own() {
+    let server = Server::start();
+    let proxy = Proxy::start(&[server.address()]);
+    let (mut monitoring, mut direct, mut other) = (proxy.client(), server.client(), server.client());
+    for client in [&mut monitoring, &mut direct] {
+        assert_eq!(client.call("MONITOR"), Value::ok());
+    }
+    // Stopped, the server has the line to write before it is asked for an id.
+    server.sigstop();
+    other.send(&["ECHO", "first"]);
+    for client in [&mut monitoring, &mut direct] {
+        client.send(&["BLPOP", "none", "0.01"]);
+    }
+    let sent = "redhold_commands_total{command=\"blpop\",node_role=\"primary\"}";
+    eventually(LONG, "it is sent", || proxy.metric(sent) == Some(1.0));
+    server.sigcont();
+    let reply = |client: &mut Client| loop {
+        let reply = client.read();
+        if reply.text().is_none_or(|line| !line.contains(" [")) {
+            return reply;
+        }
+    };
+    assert_eq!(reply(&mut monitoring), reply(&mut direct));
+    monitoring.send(&["ECHO", "back"]);
+    assert_eq!(reply(&mut monitoring), Value::bulk("back"));
+}
+
+#[test]
 fn a_monitoring_client_may_still_ask_and_leave() {
     let group = Group::plain(0);
     let proxy = Proxy::start(&group.addresses());
