@@ -57,7 +57,7 @@ pub fn classify_partial<A: Args + ?Sized>(request: &A) -> Class {
 }
 
 /// The request's row, or the one that stands for what the table does not know.
-#[inline]
+#[inline(always)]
 fn find_row<A: Args + ?Sized>(request: &A) -> Result<RowId, RowId> {
     if request.count() == 0 {
         return Err(RowId::UNKNOWN);

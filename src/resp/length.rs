@@ -26,7 +26,7 @@ pub fn integer(text: &[u8]) -> Option<i64> {
 
 /// A whole header line in its common form, `<kind><1 to 9 digits>\r\n`, at `at`: its number and where the line
 /// ends. `None` says nothing about the line's worth: it may be cut, unusual or wrong.
-#[inline]
+#[inline(always)]
 pub(super) fn header(bytes: &[u8], at: usize, kind: u8) -> Option<(u64, usize)> {
     let line = bytes.get(at..)?;
     // Nearly all numbers have one or two digits, and nearly all lines have more bytes behind them.
