@@ -180,6 +180,7 @@ impl Connection {
 
     fn forward(&mut self, pipeline: &Pipeline<ClientRef>, dispatched: &Dispatched<'_>) {
         let Dispatched { request, class, resent, .. } = dispatched;
+        self.leave_queue();
         let (client, now) = (&self.client, self.worker.now());
         if !request.is_strict() {
             let mut multibulk = bytes::BytesMut::new();
@@ -293,6 +294,7 @@ impl Connection {
         if !self.is_owed_nothing() {
             return Step::Wait;
         }
+        self.leave_queue();
         self.client.fail(failure);
         Step::Taken
     }
@@ -302,6 +304,7 @@ impl Connection {
         if !self.is_owed_nothing() {
             return Step::Wait;
         }
+        self.leave_queue();
         write(&mut self.client.out.borrow_mut());
         Step::Taken
     }

@@ -77,7 +77,7 @@ impl Connection {
     ) -> Result<Box<PinnedLane>, Step> {
         let worker = self.worker.clone();
         let Some(target) = self.primary_target() else {
-            worker.shared.lent.leave(self.client.id);
+            self.leave_queue();
             return Err(self.hold(Held, since));
         };
         let counted = self.await_turn(target.node)?;
@@ -100,9 +100,11 @@ impl Connection {
     fn await_turn(&self, node: NodeId) -> Result<Counted, Step> {
         let (worker, client) = (&self.worker, &self.client);
         let (most, hold, now) = (worker.pinned_max(node), worker.settings.hold, worker.now());
-        Counted::take(&worker.shared, most, (client.id, &client.live), now, hold).map_err(|since| {
+        let turn = Counted::take(&worker.shared, most, (client.id, &client.live), now, hold);
+        client.queues.set(turn.is_err());
+        turn.map_err(|since| {
             if now >= since + hold {
-                worker.shared.lent.leave(client.id);
+                self.leave_queue();
                 client.fail(&Failure::NoConnection { pinned_max: most });
                 return Step::Taken;
             }
@@ -111,6 +113,14 @@ impl Connection {
             }
             Step::Wait
         })
+    }
+
+    /// The request waits for no connection of its own any more: it goes, or was answered, another way. Those behind it
+    /// would wait for its turn to pass.
+    pub(super) fn leave_queue(&self) {
+        if self.client.queues.replace(false) {
+            self.worker.shared.lent.leave(self.client.id);
+        }
     }
 
     /// Where a connection of this client's own would lead now; `None` while writes are held.
