@@ -20,7 +20,7 @@ pub struct Unanswered<'a> {
     pub resent: bool,
     /// When they were handed over.
     pub since: Instant,
-    /// Epoch of the connection.
+    /// The epoch under which the connection was opened, or the latest one under which it was let stay.
     pub epoch: u64,
     /// The node that it led to.
     pub node: &'a Address,

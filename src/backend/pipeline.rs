@@ -23,7 +23,7 @@ use super::{Caller, Identity, Settings, Unanswered};
 /// have some 300 bytes.
 const STRANGERS_MAX: usize = 32;
 
-/// Where a pipeline leads and who it is; never changes.
+/// Where a connection leads and who it is; never changes.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The node.
@@ -62,6 +62,8 @@ pub(super) enum Phase {
 
 pub(super) struct Inner<C> {
     pub(super) target: Target,
+    /// The latest epoch under which it was let stay.
+    pub(super) epoch: Cell<u64>,
     pub(super) around: Surroundings,
     pub(super) phase: Cell<Phase>,
     /// The node is known to serve this identity.
@@ -88,6 +90,7 @@ impl<C> Clone for Pipeline<C> {
 impl<C: Caller> Pipeline<C> {
     pub(super) fn new(target: Target, around: Surroundings, now: Instant) -> Self {
         Self(Rc::new(Inner {
+            epoch: Cell::new(target.epoch),
             target,
             around,
             phase: Cell::new(Phase::Opening),
@@ -105,6 +108,11 @@ impl<C: Caller> Pipeline<C> {
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.0.target
+    }
+
+    /// It stays open under the table of `epoch`.
+    pub(super) fn stays(&self, epoch: u64) {
+        self.0.epoch.set(epoch);
     }
 
     /// True once it can not be used any more; everything unanswered was handed back.
@@ -229,7 +237,7 @@ impl<C: Caller> Pipeline<C> {
                         written: written.saturating_sub(skipped).min(requests.len()),
                         resent: run.resent,
                         since: run.since,
-                        epoch: self.0.target.epoch,
+                        epoch: self.0.epoch.get(),
                         node: &self.0.target.address,
                     };
                     run.caller.lost(&lost, std::mem::take(&mut broken));

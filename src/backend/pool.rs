@@ -97,15 +97,17 @@ impl<C: Caller> Pools<C> {
         pipelines.iter().filter_map(|pipeline| pipeline.oldest(&matches)).min()
     }
 
-    /// A new routing table is in force. Unless they may `stay` under it, all pipelines to `node` are closed, and what they
-    /// owe is handed back.
-    pub fn refresh(&self, node: NodeId, stay: bool) {
+    /// A new routing table, of `epoch`, is in force. Unless they may `stay` under it, all pipelines to `node` are closed,
+    /// and what they owe is handed back.
+    pub fn refresh(&self, node: NodeId, stay: bool, epoch: u64) {
         let pool = &self.nodes[node.index()];
         pool.trouble.hurry();
-        if !stay {
-            for pipeline in pool.pipelines.take() {
-                pipeline.close();
-            }
+        if stay {
+            pool.pipelines.borrow().iter().for_each(|pipeline| pipeline.stays(epoch));
+            return;
+        }
+        for pipeline in pool.pipelines.take() {
+            pipeline.close();
         }
     }
 

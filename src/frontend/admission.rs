@@ -77,7 +77,7 @@ impl Connection {
             return Step::Wait;
         }
         let mut question = BytesMut::new();
-        encode::command(&mut question, &[b"CLIENT", b"GETNAME"]);
+        encode::own_command(&mut question, &[b"CLIENT", b"GETNAME"]);
         let mut scanner = RequestScanner::default();
         if scanner.scan(&question, &Limits::default()).is_err() {
             return Step::Wait;

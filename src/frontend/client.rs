@@ -80,6 +80,8 @@ pub(super) struct Client {
     closed: Cell<bool>,
     /// Number of the look at a node that began last when its last write was answered; 0: it wrote nothing.
     pub(super) wrote_by_look: Cell<u64>,
+    /// Its next request stands in the queue for a connection of its own.
+    pub(super) queues: Cell<bool>,
     /// Since when its next request is held.
     pub(super) held_since: Cell<Option<Instant>>,
     /// Since when requests that are still to be answered were refused.
@@ -126,6 +128,7 @@ impl Client {
             waker: RefCell::default(),
             closed: Cell::new(false),
             wrote_by_look: Cell::new(0),
+            queues: Cell::new(false),
             held_since: Cell::new(None),
             refused_since: Cell::new(None),
         }))

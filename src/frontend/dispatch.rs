@@ -180,6 +180,7 @@ impl Connection {
 
     fn forward(&mut self, pipeline: &Pipeline<ClientRef>, dispatched: &Dispatched<'_>) {
         let Dispatched { request, class, resent, .. } = dispatched;
+        self.leave_queue();
         let (client, now) = (&self.client, self.worker.now());
         if !request.is_strict() {
             let mut multibulk = bytes::BytesMut::new();
@@ -297,6 +298,7 @@ impl Connection {
         if !self.is_owed_nothing() {
             return Step::Wait;
         }
+        self.leave_queue();
         self.client.fail(failure);
         Step::Taken
     }
@@ -306,6 +308,7 @@ impl Connection {
         if !self.is_owed_nothing() {
             return Step::Wait;
         }
+        self.leave_queue();
         write(&mut self.client.out.borrow_mut());
         Step::Taken
     }

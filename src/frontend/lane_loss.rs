@@ -172,7 +172,11 @@ impl Connection {
                 session::Fate::SendAgain { .. } if ended && sent.row.spec().name == "exec" => {
                     Redo::Answer(Failure::TransactionLost { reason: TOO_LATE })
                 }
-                session::Fate::SendAgain { request, .. } => Redo::again(&request, sent.resent, lane.since),
+                // As the client sent it, not as it went on the wire: it is judged and rewritten anew.
+                session::Fate::SendAgain { request, .. } => {
+                    let given = if sent.request.is_empty() { &request[..] } else { &sent.request[..] };
+                    Redo::again(given, sent.resent, lane.since)
+                }
                 session::Fate::Answer(bytes) => Redo::Say(bytes.into()),
                 session::Fate::ByRetryClass => self.fate(lane, sent, at < written),
                 session::Fate::Ambiguous => Redo::Answer(self.ambiguous(lane)),

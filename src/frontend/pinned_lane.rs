@@ -15,7 +15,7 @@ use crate::routing::Choice;
 use crate::session::Names;
 use crate::topology::NodeId;
 
-use super::client_command::Local;
+use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
 use super::cursor;
 use super::dispatch::{Dispatched, Held};
@@ -76,7 +76,7 @@ impl Connection {
     ) -> Result<Box<PinnedLane>, Step> {
         let worker = self.worker.clone();
         let Some(target) = self.primary_target() else {
-            worker.shared.lent.leave(self.client.id);
+            self.leave_queue();
             return Err(self.hold(Held, since));
         };
         let counted = self.await_turn(target.node)?;
@@ -99,9 +99,11 @@ impl Connection {
     fn await_turn(&self, node: NodeId) -> Result<Counted, Step> {
         let (worker, client) = (&self.worker, &self.client);
         let (most, hold, now) = (worker.pinned_max(node), worker.settings.hold, worker.now());
-        Counted::take(&worker.shared, most, (client.id, &client.live), now, hold).map_err(|since| {
+        let turn = Counted::take(&worker.shared, most, (client.id, &client.live), now, hold);
+        client.queues.set(turn.is_err());
+        turn.map_err(|since| {
             if now >= since + hold {
-                worker.shared.lent.leave(client.id);
+                self.leave_queue();
                 client.fail(&Failure::NoConnection { pinned_max: most });
                 return Step::Taken;
             }
@@ -110,6 +112,14 @@ impl Connection {
             }
             Step::Wait
         })
+    }
+
+    /// The request waits for no connection of its own any more: it goes, or was answered, another way. Those behind it
+    /// would wait for its turn to pass.
+    pub(super) fn leave_queue(&self) {
+        if self.client.queues.replace(false) {
+            self.worker.shared.lent.leave(self.client.id);
+        }
     }
 
     /// Where a connection of this client's own would lead now; `None` while writes are held.
@@ -190,18 +200,15 @@ impl Connection {
     fn send_pinned(&mut self, dispatched: &Dispatched<'_>) -> Step {
         let Dispatched { request, class, resent, .. } = dispatched;
         let proto = self.session.identity.proto;
-        // What concerns the client table must not reach the proxy's own connection, except in MULTI, where the server
-        // has to execute it.
         let queueing = self.pinned.as_ref().is_some_and(|lane| lane.purpose.is_queueing());
-        let asked = (class.lane == Lane::Clients && !queueing).then(|| self.client_asked(request));
-        let asked = asked.or_else(|| self.owned_asked(dispatched));
-        let asked = asked.or_else(|| self.hidden_asked(dispatched, queueing));
-        let asked = asked.or_else(|| self.pubsub_asked(dispatched).filter(|_| !queueing));
+        let asked = self.asked_instead(dispatched, queueing);
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let (mut bytes, mut stale) = (BytesMut::new(), None);
         request.write_multibulk(&mut bytes);
         let (mut local, mut original) = (None, None);
-        if class.lane == Lane::Scan {
+        if class.lane == Lane::Scan && lane.purpose.is_one() {
+            original = cursor::restore_request(&bytes, lane.target.epoch).map(BytesMut::freeze);
+        } else if class.lane == Lane::Scan {
             let (sent, of) = strip_scan(request, lane.target.epoch);
             original = Some(std::mem::replace(&mut bytes, sent).freeze());
             stale = of;
@@ -255,6 +262,18 @@ impl Connection {
         }
         self.worker.count_command(class.row, node);
         Step::Taken
+    }
+
+    /// What goes to the server in place of the request. What concerns the client table must not reach the proxy's own
+    /// connection, except in MULTI, where the server has to execute it.
+    fn asked_instead(&self, dispatched: &Dispatched<'_>, queueing: bool) -> Option<Asked> {
+        let Dispatched { request, class, .. } = dispatched;
+        // What has a connection for itself alone was put into the server's words before one was looked for.
+        let one = self.pinned.as_ref().is_some_and(|lane| lane.purpose.is_one());
+        let asked = (class.lane == Lane::Clients && !queueing && !one).then(|| self.client_asked(request));
+        let asked = asked.or_else(|| self.owned_asked(dispatched).filter(|_| !one));
+        let asked = asked.or_else(|| self.hidden_asked(dispatched, queueing));
+        asked.or_else(|| self.pubsub_asked(dispatched).filter(|_| !queueing))
     }
 }
 

@@ -87,6 +87,11 @@ impl Purpose {
         }
     }
 
+    /// It is there for one request alone.
+    pub(super) fn is_one(&self) -> bool {
+        matches!(self, Self::One { .. })
+    }
+
     /// Further requests of the client go there too.
     pub(super) fn takes_more(&self) -> bool {
         match self {

@@ -138,7 +138,7 @@ impl Worker {
 
     fn draw_consequences(&self, old: &RoutingTable, new: &RoutingTable) {
         for node in &new.nodes {
-            self.pools.refresh(node.id, old.carries_over(new, node.id));
+            self.pools.refresh(node.id, old.carries_over(new, node.id), new.epoch);
         }
         if old.epoch != new.epoch {
             self.idle.clear();

@@ -66,14 +66,14 @@ impl Names {
     pub fn tell(&self, told: &Self, out: &mut BytesMut) -> u32 {
         let mut count = 0;
         if self.name != told.name {
-            encode::command(out, &[b"CLIENT", b"SETNAME", &self.name]);
+            encode::own_command(out, &[b"CLIENT", b"SETNAME", &self.name]);
             count += 1;
         }
         for (option, value, told) in
             [(&b"lib-name"[..], &self.lib_name, &told.lib_name), (b"lib-ver", &self.lib_ver, &told.lib_ver)]
         {
             if value != told {
-                encode::command(out, &[b"CLIENT", b"SETINFO", option, value]);
+                encode::own_command(out, &[b"CLIENT", b"SETINFO", option, value]);
                 count += 1;
             }
         }
@@ -121,12 +121,12 @@ mod tests {
         assert_eq!(told(&none, &none), (0, String::new()));
         assert_eq!(told(&all, &all), (0, String::new()));
         let everything =
-            "CLIENT SETNAME app CLIENT SETINFO lib-name redis-py CLIENT SETINFO lib-ver 8.0".to_owned();
+            "CLIENt SETNAME app CLIENt SETINFO lib-name redis-py CLIENt SETINFO lib-ver 8.0".to_owned();
         assert_eq!(told(&none, &all), (3, everything));
         assert_eq!(told(&all, &none).0, 3);
         let mut renamed = all.clone();
         renamed.set_name(b"other").unwrap();
-        assert_eq!(told(&all, &renamed), (1, "CLIENT SETNAME other".to_owned()));
+        assert_eq!(told(&all, &renamed), (1, "CLIENt SETNAME other".to_owned()));
     }
 
     #[test]

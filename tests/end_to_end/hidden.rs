@@ -1,6 +1,6 @@
 //! `proxy.hide_topology`: clients learn nothing of replicas' addresses.
 
-use crate::support::{Client, Group, Proxy, ProxyOptions, Value};
+use crate::support::{Client, Group, Proxy, ProxyOptions, Relay, Server, Value};
 
 fn start(hide: bool) -> (Group, Proxy) {
     let group = Group::plain(2);
@@ -72,4 +72,18 @@ fn connections_of_ones_own_hide_them_too() {
     let aborted = client.call("EXEC");
     assert!(aborted.error().is_some_and(|text| text.starts_with("EXECABORT")), "{aborted:?}");
     assert!(!tells(&group, &client.call("ROLE")));
+}
+
+#[test]
+fn what_is_lost_before_it_is_refused_in_a_transaction_is_refused_in_the_same_words() {
+    let server = Server::start();
+    let relay = Relay::to(server.address());
+    let proxy = ProxyOptions::new(&[relay.address()]).set("proxy.hide_topology", "true").start();
+    let mut client = proxy.client();
+    assert_eq!(client.call("MULTI"), Value::ok());
+    relay.cut_at("REPLICAOF", 1);
+    let refusal =
+        "ERR INFO is refused in a transaction: proxy.hide_topology keeps replicas' addresses to itself";
+    assert_eq!(client.call("INFO"), Value::Error(refusal.to_owned()));
+    assert_eq!(relay.met(), 1);
 }

@@ -50,6 +50,11 @@ fn work(proxy: &Proxy, round: usize, sent: &mut Vec<String>) {
         assert_eq!(reply.error(), None, "{request}");
         sent.push(shown.to_owned());
     };
+    // More words than strangers may send: the node is asked first whether it serves this one.
+    let many = format!("DEL {}", (0..12).map(|key| format!("none:{key}")).collect::<Vec<_>>().join(" "));
+    say(&mut client, many.clone(), &many);
+    // The connections of this client's own are told its name.
+    say(&mut client, format!("CLIENT SETNAME at:{round}"), "CLIENT SETNAME ");
     for request in [
         format!("SET k:{round} v"),
         format!("SELECT {}", round % 8 + 1),

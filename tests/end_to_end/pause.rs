@@ -3,7 +3,11 @@
 use crate::support::{LONG, Value, eventually};
 use crate::target::{Target, Way, both_ways};
 
-both_ways!(a_pause_of_writes_stops_no_read_of_others, an_unpause_lets_everything_go_on);
+both_ways!(
+    a_pause_of_writes_stops_no_read_of_others,
+    an_unpause_lets_everything_go_on,
+    who_is_parked_is_unblocked_in_a_pause,
+);
 
 /// Much longer than the test: a read that waits for the end of the pause fails it.
 const PAUSE: &str = "CLIENT PAUSE 600000 WRITE";
@@ -43,4 +47,30 @@ fn an_unpause_lets_everything_go_on(way: Way) {
     if way == Way::Proxied {
         assert!(connections().is_some_and(|count| count < 20), "{:?}", connections());
     }
+}
+
+fn who_is_parked_is_unblocked_in_a_pause(way: Way) {
+    let target = Target::new(way, 0);
+    let (mut operator, mut parked) = (target.client(), target.client());
+    let id = parked.call("CLIENT ID").int().expect("a number");
+    parked.send(&["BLPOP", "none", "0"]);
+    eventually(LONG, "it is parked", || target.primary().info("blocked_clients").is_some_and(|n| n == "1"));
+    assert_eq!(operator.call(PAUSE), Value::ok());
+    assert_eq!(operator.call("CLIENT UNBLOCK 999999"), Value::Int(0));
+    assert_eq!(operator.call(&format!("CLIENT UNBLOCK {id}")), Value::Int(1));
+    assert_eq!(parked.read(), Value::Nil);
+}
+
+#[test]
+fn a_setting_of_redholds_is_granted_or_refused_in_a_pause_as_ever() {
+    let target = Target::new(Way::Proxied, 0);
+    let mut client = target.client();
+    let present = client.call("CONFIG GET repl-timeout").items()[1].text().expect("a number");
+    let same = format!("CONFIG SET repl-timeout {present}");
+    let requests = [same.as_str(), "CONFIG SET repl-timeout 7", "REPLICAOF NO ONE"];
+    let mut answers = || requests.map(|request| client.call(request));
+    let before = answers();
+    assert_eq!(before[0], Value::ok(), "it is the present value");
+    assert_eq!(target.client().call(PAUSE), Value::ok());
+    assert_eq!(answers(), before);
 }

@@ -89,3 +89,41 @@ fn the_nodes_present_bound_and_a_number_of_ones_own_count() {
     let refusal = REFUSAL.replace("pinned_max 3", "pinned_max 1");
     assert_eq!(proxy.client().call("BLPOP b 0"), Value::Error(refusal));
 }
+
+#[test]
+fn who_is_served_on_a_shared_connection_after_all_makes_way() {
+    let server = Server::start();
+    let options = ProxyOptions::new(&[server.address()])
+        .set("backend.pinned_max", "1")
+        .set("backend.pipelines_max", "1")
+        .set("failover.hold", "\"60s\"");
+    let options = options.set("health.timeout", "\"60s\"").set("health.busy_timeout", "\"60s\"");
+    let proxy = options.set("proxy.workers", "1").start();
+    let bytes = |side: &str, direction: &str| {
+        let series = format!("redhold_bytes_total{{side=\"{side}\",direction=\"{direction}\"}}");
+        proxy.metric(&series).unwrap_or_default()
+    };
+    let mut parked = waiting(&proxy, "a");
+    wait_parked(&server, 1);
+    // Of another identity than the one whose requests the one pipeline carries.
+    let mut other = Client::connect_resp3(proxy.address());
+    let (mut busy, mut last) = (proxy.client(), proxy.client());
+    assert_eq!(busy.call("SET k v"), Value::ok());
+    server.sigstop();
+    let written = bytes("backend", "out");
+    busy.send(&["GET", "k"]);
+    eventually(LONG, "the one pipeline is owed a reply", || bytes("backend", "out") > written);
+    for (client, request) in [(&mut other, &["GET", "k"][..]), (&mut last, &["BLPOP", "last", "0"])] {
+        let read = bytes("client", "in");
+        client.send(request);
+        eventually(LONG, "the request is read", || bytes("client", "in") > read);
+    }
+    server.sigcont();
+    assert_eq!(busy.read(), Value::bulk("v"));
+    assert_eq!(server.call("RPUSH a x"), Value::Int(1));
+    assert_eq!(parked.read(), popped("a"));
+    assert_eq!(other.read(), Value::bulk("v"));
+    wait_parked(&server, 1);
+    assert_eq!(server.call("RPUSH last x"), Value::Int(1));
+    assert_eq!(last.read(), popped("last"));
+}

@@ -1,5 +1,7 @@
 //! Which node answers a read. The nodes tell: each counts the GETs that it executed itself.
 
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::{
@@ -373,4 +375,52 @@ fn a_replica_that_is_filled_anew_gets_no_reads_before_it_is_full() {
         assert_eq!(reader.call("GET k"), Value::bulk("v"));
         served(&group.nodes()[1..]) > vec![0]
     });
+}
+
+#[test]
+fn a_read_that_a_frozen_replica_owes_is_answered_by_another_in_a_later_epoch_too() {
+    let mut group = Group::sealed(2);
+    let options = ProxyOptions::new(&group.addresses()).set("reads.policy", "\"replica\"");
+    let proxy = options.set("proxy.workers", "1").start();
+    let mut reader = proxy.client();
+    assert_eq!(reader.call("SET k v"), Value::ok());
+    let first = group.primary();
+    group.wait_in_sync(first);
+    forget(group.nodes());
+    eventually(LONG, "both replicas are read", || {
+        assert_eq!(reader.call("GET k"), Value::bulk("v"));
+        served(group.nodes()).iter().filter(|count| **count > 0).count() >= 2
+    });
+    group.node(first).kill9();
+    eventually(LONG, "another node leads", || {
+        let status = proxy.status();
+        status["epoch"] == 2 && status["writable"] == true
+    });
+    let next = group.primaries().into_iter().find(|node| *node != first).expect("a primary");
+    let frozen = 3 - first - next;
+    wait_readable(&proxy, frozen, true);
+    forget(&group.nodes()[frozen..=frozen]);
+    eventually(LONG, "it is read", || {
+        assert_eq!(reader.call("GET k"), Value::bulk("v"));
+        served(&group.nodes()[frozen..=frozen])[0] > 0
+    });
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Of so many some are sent before the replica is last heard, and so wait for all of health.timeout.
+        let reads = scope.spawn(|| {
+            let mut replies = BTreeMap::new();
+            while !over.load(Ordering::SeqCst) {
+                for reply in reader.pipeline(&["GET k"; 500]) {
+                    *replies.entry(format!("{reply:?}")).or_insert(0) += 1;
+                }
+            }
+            replies
+        });
+        group.nodes()[frozen].sigstop();
+        eventually(LONG, "its silence is seen", || proxy.status()["nodes"][frozen]["up"] == false);
+        over.store(true, Ordering::SeqCst);
+        let replies = reads.join().expect("the reader goes on");
+        assert_eq!(replies.into_keys().collect::<Vec<_>>(), [format!("{:?}", Value::bulk("v"))]);
+    });
+    group.nodes()[frozen].sigcont();
 }

@@ -101,3 +101,40 @@ fn a_cursor_of_another_epoch_is_refused_in_the_first_epoch_too() {
     assert_eq!(refused, text);
     assert_eq!(walk(&mut client, &["SCAN"], "100").len(), 1_001);
 }
+
+#[test]
+fn a_scan_that_finds_no_shared_connection_goes_on_with_the_cursor_that_it_was_given() {
+    let (server, relay, proxy) = second_epoch();
+    fill(&mut server.client(), 1_000);
+    let mut client = proxy.client();
+    // From here on nothing is sent on shared connections.
+    assert_eq!(client.call("CLIENT PAUSE 600000 WRITE"), Value::ok());
+    assert_eq!(walk(&mut client, &["SCAN"], "50").len(), 1_001);
+    let first = client.call("SCAN 0 COUNT 10");
+    let cursor = first.items()[0].text().expect("a cursor");
+    let expected = client.cmd(&["SCAN", &cursor, "COUNT", "10"]);
+    relay.cut_at("SCAN", 1);
+    assert_eq!(client.cmd(&["SCAN", &cursor, "COUNT", "10"]), expected, "and when it is lost");
+    assert_eq!((relay.met(), &proxy.status()["epoch"]), (1, &serde_json::json!(2)));
+}
+
+#[test]
+fn a_scan_that_is_lost_before_it_is_queued_is_queued_with_the_cursor_that_the_client_gave() {
+    let (server, relay, proxy) = second_epoch();
+    fill(&mut server.client(), 1_000);
+    let mut client = proxy.client();
+    let first = client.call("SCAN 0 COUNT 10");
+    let cursor = first.items()[0].text().expect("a cursor");
+    let expected = client.cmd(&["SCAN", &cursor, "COUNT", "10"]);
+    let stale = (7_u64 ^ (41 << 44)).to_string();
+    let refused = Value::Error("ERR cursor belongs to epoch 42 (now 2): start again from 0".to_owned());
+    for (given, expected) in [(cursor, expected), (stale, refused)] {
+        assert_eq!(client.call("MULTI"), Value::ok());
+        let met = relay.met();
+        relay.cut_at("SCAN", 1);
+        assert_eq!(client.cmd(&["SCAN", &given, "COUNT", "10"]), Value::Simple("QUEUED".to_owned()));
+        assert_eq!(relay.met(), met + 1);
+        assert_eq!(client.call("EXEC"), Value::Array(vec![expected]));
+    }
+    assert_eq!(proxy.status()["epoch"], 2);
+}
