@@ -194,6 +194,7 @@ impl Connection {
         let queueing = self.pinned.as_ref().is_some_and(|lane| lane.purpose.is_queueing());
         let asked = (class.lane == Lane::Clients && !queueing).then(|| self.client_asked(request));
         let asked = asked.or_else(|| self.owned_asked(dispatched));
+        let asked = asked.or_else(|| self.silence_asked(dispatched));
         let asked = asked.or_else(|| self.hidden_asked(dispatched, queueing));
         let asked = asked.or_else(|| self.pubsub_asked(dispatched).filter(|_| !queueing));
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
