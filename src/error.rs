@@ -54,6 +54,8 @@ pub enum Failure {
         /// Upper case name.
         command: String,
     },
+    /// CLIENT REPLY OFF or SKIP where every reply is counted. Not executed.
+    Silence,
     /// A channel of Redhold's own. Not executed.
     Reserved {
         /// Upper case name.
@@ -132,6 +134,10 @@ impl std::fmt::Display for Failure {
             Self::Hidden { command } => write!(
                 f,
                 "ERR {command} is refused in a transaction: proxy.hide_topology keeps replicas' addresses to itself"
+            ),
+            Self::Silence => f.write_str(
+                "ERR CLIENT REPLY OFF and SKIP are refused by Redhold from WATCH or MULTI to EXEC and while subscribed; \
+                 not executed",
             ),
             Self::Reserved { command } => write!(
                 f,

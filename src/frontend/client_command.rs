@@ -10,12 +10,14 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 
 use crate::error::Failure;
-use crate::resp::{self, Request, encode};
+use crate::resp::{self, Proto, Request, encode};
 use crate::session::{Kill, ListFilter, Listing, Names, Refusal, Unblock};
 
 use super::connection::Connection;
 use super::cursor;
+use super::dispatch::Dispatched;
 use super::hidden;
+use super::purpose::Purpose;
 
 /// An id that no client of a server has.
 const NOBODY: &[u8] = b"9223372036854775807";
@@ -88,6 +90,30 @@ impl Asked {
 }
 
 impl Connection {
+    /// CLIENT REPLY OFF or SKIP in a transaction or beside subscriptions, where every reply is counted: a request that
+    /// every server refuses. In MULTI the transaction is refused with it; Redis would cut EXEC's reply off.
+    pub(super) fn silence_asked(&self, dispatched: &Dispatched<'_>) -> Option<Asked> {
+        let Dispatched { class, request, .. } = dispatched;
+        let is_silence = class.row.spec().name == "client|reply"
+            && [&b"off"[..], b"skip"].iter().any(|mode| request.arg(2).eq_ignore_ascii_case(mode));
+        let words = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect();
+        match self.pinned.as_ref()?.purpose {
+            _ if !is_silence => None,
+            // The server says what a subscriber may send.
+            Purpose::Subscribed(_) if self.session.identity.proto == Proto::Resp2 => {
+                Some(Asked::new(words(&[b"CLIENT", b"REPLY", b"NONE"]), None))
+            }
+            Purpose::Subscribed(_) | Purpose::Transaction { .. } => {
+                Some(Asked::new(words(&[b"REPLICAOF"]), Some(Local::Owned(Failure::Silence))))
+            }
+            Purpose::One { .. }
+            | Purpose::Blocking
+            | Purpose::Wait(_)
+            | Purpose::Large
+            | Purpose::Standing => None,
+        }
+    }
+
     /// See the module's text. The request is one of CLIENT's of the lanes Session and Clients.
     pub(super) fn client_asked(&self, request: &Request<'_>) -> Asked {
         let args: Vec<&[u8]> = request.args().collect();

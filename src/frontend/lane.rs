@@ -57,6 +57,8 @@ pub(super) struct PinnedLane {
     pub(super) server_id: Option<i64>,
     /// What the client has asked of the connection beside its purpose.
     pub(super) modes: Modes,
+    /// What of a transaction stands beside subscriptions.
+    pub(super) beside: Beside,
     /// What the connection was told about the client.
     names: Names,
     pub(super) since: Instant,
@@ -91,6 +93,24 @@ pub(super) enum Swallowed {
     Refusal,
     /// Nothing that matters.
     Other,
+}
+
+/// What of a transaction stands on a connection that was taken for another purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beside {
+    Nothing,
+    /// Keys are watched.
+    Watch,
+    /// Requests are queued.
+    Multi,
+    /// Nothing any more: what EXEC did to the connection is not known.
+    Over,
+}
+
+impl Beside {
+    fn stands(self) -> bool {
+        matches!(self, Self::Watch | Self::Multi)
+    }
 }
 
 /// Replies that must be no errors, since what the client holds depends on them. Counted from the front: more may be asked
@@ -179,6 +199,7 @@ impl PinnedLane {
             asks_id: None,
             server_id: None,
             modes: Modes::default(),
+            beside: Beside::Nothing,
             names: Names::default(),
             since,
             tail: None,
@@ -281,8 +302,8 @@ impl PinnedLane {
     pub(super) fn after(&self) -> After {
         match self.purpose.after() {
             After::Stays => After::Stays,
-            _ if self.modes.stand() => After::Stays,
-            After::Returns if self.modes.is_touched() => After::Closes,
+            _ if self.modes.stand() || self.beside.stands() => After::Stays,
+            After::Returns if self.modes.is_touched() || self.beside == Beside::Over => After::Closes,
             after => after,
         }
     }
@@ -319,8 +340,29 @@ impl PinnedLane {
     /// Strikes the oldest request off: it was answered.
     pub(super) fn strike(&mut self) -> Option<Sent> {
         let sent = self.sent.pop_front()?;
+        if self.beside.stands() && sent.row.spec().name == "exec" {
+            self.beside = Beside::Over;
+        }
         self.writes.set(self.target.node, self.writes.count - u64::from(sent.writes));
         Some(sent)
+    }
+
+    /// The request of this name was answered with OK.
+    pub(super) fn note_beside(&mut self, name: &str) {
+        let apart = matches!(self.purpose, Purpose::Transaction { .. });
+        self.beside = match (name, self.beside) {
+            ("multi", _) if !apart => Beside::Multi,
+            ("watch", _) if !apart => Beside::Watch,
+            ("discard" | "unwatch", Beside::Watch | Beside::Multi) => Beside::Over,
+            (_, beside) => beside,
+        };
+    }
+
+    /// Whether a transaction stands, or is about to, of which nothing was kept.
+    pub(super) fn forgets_transaction(&self, owed: &VecDeque<Sent>) -> bool {
+        let begins = |sent: &Sent| sent.row.spec().name == "multi";
+        let subscribed = matches!(self.purpose, Purpose::Subscribed(_));
+        self.beside.stands() || (subscribed && owed.iter().any(begins))
     }
 
     /// Gives all up that is owed.

@@ -42,6 +42,12 @@ impl Connection {
         let (unwritten, all_written) = (lane.unwritten_requests(), lane.unwritten() == 0);
         let taken = lane.take_sent();
         let written = taken.len() - unwritten;
+        if lane.forgets_transaction(&taken) {
+            return self.can_not_hold(
+                &lane,
+                "its transaction was lost, of which nothing is kept beside subscriptions",
+            );
+        }
         // What is owed was sent while replies were wanted: that they are no more comes behind it.
         let silence = if taken.is_empty() { None } else { lane.modes.lift_silence() };
         let said = self.session.said.clone();

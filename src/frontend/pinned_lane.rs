@@ -272,6 +272,7 @@ impl Connection {
         let one = self.pinned.as_ref().is_some_and(|lane| lane.purpose.is_one());
         let asked = (class.lane == Lane::Clients && !queueing && !one).then(|| self.client_asked(request));
         let asked = asked.or_else(|| self.owned_asked(dispatched).filter(|_| !one));
+        let asked = asked.or_else(|| self.silence_asked(dispatched));
         let asked = asked.or_else(|| self.hidden_asked(dispatched, queueing));
         asked.or_else(|| self.pubsub_asked(dispatched).filter(|_| !queueing))
     }

@@ -241,6 +241,7 @@ impl Connection {
             return;
         }
         self.worker.note_pause(lane.target.node, &sent);
+        lane.note_beside(sent.row.spec().name);
         lane.modes.on_accepted(sent.row.spec(), &sent.request);
         if matches!(sent.row.spec().name, "client|setname" | "client|setinfo") {
             self.named(lane, &sent);

@@ -13,7 +13,7 @@ use crate::session::Names;
 
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
-use super::lane::{Line, PinnedLane};
+use super::lane::{Beside, Line, PinnedLane};
 use super::purpose::{Purpose, Sent};
 
 /// The barrier as a sharded message, which pattern subscribers never see.
@@ -174,6 +174,9 @@ impl Connection {
         }
         if !lane.is_owed_nothing() {
             return Some(Step::Wait);
+        }
+        if lane.beside == Beside::Multi {
+            return None;
         }
         let purpose = Purpose::of(&dispatched.class, &dispatched.request);
         // A subscriber in RESP2 is refused, and who wants no replies gets none: the server does both.

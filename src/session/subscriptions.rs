@@ -181,16 +181,6 @@ impl Subscriptions {
         }
     }
 
-    /// Takes the confirmations in an EXEC's reply: its elements may be any of them.
-    pub fn on_exec(&mut self, reply: &[u8]) {
-        for element in elements(reply) {
-            let mut words = elements(element).map(bulk);
-            if let (Some(verb), Some(name)) = (words.next().flatten().and_then(Verb::of), words.next()) {
-                self.apply(verb, name);
-            }
-        }
-    }
-
     /// The connection is lost: what to send on the next one. Requests that are sent again stay owed; for each
     /// `None` the shell calls [`Subscriptions::drop_reply`] if it does not send that one.
     pub fn recover(&mut self) -> Again {

@@ -291,6 +291,37 @@ fn a_mode_that_the_next_primary_refuses_closes_who_is_parked_too() {
 }
 
 #[test]
+fn a_subscriber_that_loses_an_open_transaction_is_closed() {
+    let mut scene = Scene::start();
+    let subscribed = || {
+        let mut client = Client::connect_resp3(scene.proxy.address());
+        assert!(matches!(client.call("SUBSCRIBE c"), Value::Push(_)));
+        client
+    };
+    let (mut open, mut watching, mut over) = (subscribed(), subscribed(), subscribed());
+    assert_eq!(open.call("MULTI"), Value::ok());
+    assert_eq!(open.call("SET a 1"), Value::Simple("QUEUED".to_owned()));
+    assert_eq!(watching.call("WATCH a"), Value::ok());
+    // What is queued is the client's alone.
+    let answers = over.pipeline(&["WATCH a", "UNWATCH", "MULTI", "DISCARD", "MULTI", "SET b 1"]);
+    assert!(answers.iter().all(|answer| answer.error().is_none()), "{answers:?}");
+    assert_eq!(over.call("WAIT 0 0"), Value::Simple("QUEUED".to_owned()));
+    assert_eq!(over.call("EXEC").items().len(), 2);
+    // Nor does it end with the last subscription.
+    let mut leaving = subscribed();
+    assert_eq!(leaving.pipeline(&["UNSUBSCRIBE c", "MULTI"])[1], Value::ok());
+    assert_eq!(leaving.call("SET a 1"), Value::Simple("QUEUED".to_owned()));
+    assert_eq!(leaving.call("DISCARD"), Value::ok());
+    scene.kill();
+    open.read_to_close();
+    watching.read_to_close();
+    assert_eq!(leaving.call("GET a"), Value::Nil);
+    assert_eq!(over.call("MGET a other"), Value::Array(vec![Value::Nil, Value::Nil]));
+    let log = scene.proxy.log();
+    assert!(log.contains("client closed: its transaction was lost"), "{log}");
+}
+
+#[test]
 fn nobody_vouches_on_a_kept_connection_for_a_write_of_before_its_loss() {
     let mut scene = Scene::of(Group::plain(2));
     let mut client = Client::connect_resp3(scene.proxy.address());

@@ -177,3 +177,35 @@ fn what_was_too_much_to_be_kept_closes_its_client() {
     assert!(matches!(small.read(), Value::Push(_)));
     assert_eq!(small.call("SET k v"), Value::ok());
 }
+
+#[test]
+fn no_reply_mode_is_taken_where_replies_are_counted() {
+    let server = Server::start();
+    let proxy = Proxy::start(&[server.address()]);
+    let is_refused = |reply: &Value| {
+        reply.error().is_some_and(|text| text.starts_with("ERR CLIENT REPLY OFF and SKIP are refused"))
+    };
+    for setup in ["WATCH k", "SUBSCRIBE c"] {
+        let mut client = Client::connect_resp3(proxy.address());
+        assert!(client.call(setup).error().is_none());
+        for mode in ["off", "SKIP"] {
+            let answers = client.pipeline(&[&format!("CLIENT REPLY {mode}"), "ECHO x", "ECHO y"]);
+            assert!(is_refused(&answers[0]), "{setup}, {mode}: {answers:?}");
+            assert_eq!(answers[1..], [Value::bulk("x"), Value::bulk("y")], "{setup}, {mode}");
+        }
+        assert_eq!(client.call("CLIENT REPLY ON"), Value::ok());
+        assert_eq!(client.call("RESET"), Value::Simple("RESET".to_owned()), "{setup}");
+    }
+    // Redis would cut EXEC's reply off; Valkey refuses it too.
+    let answers = proxy.client().pipeline(&["MULTI", "CLIENT REPLY OFF", "SET k v", "EXEC", "GET k"]);
+    assert!(is_refused(&answers[1]), "{answers:?}");
+    assert!(answers[3].error().is_some_and(|text| text.starts_with("EXECABORT")), "{answers:?}");
+    assert_eq!(answers[4], Value::Nil);
+    // Whoever is subscribed in RESP2 may not send it at all.
+    let (mut ours, mut theirs) = (proxy.client(), server.client());
+    for client in [&mut ours, &mut theirs] {
+        client.call("SUBSCRIBE c");
+    }
+    assert_eq!(ours.call("CLIENT REPLY OFF"), theirs.call("CLIENT REPLY OFF"));
+    assert!(ours.call("CLIENT REPLY OFF").error().is_some());
+}

@@ -192,11 +192,3 @@ fn a_new_primary_that_refuses_the_subscription_is_not_hidden() {
     subscriptions.recover();
     assert_eq!(subscriptions.on_frame(b"-NOPERM No permissions to access a channel\r\n"), Frame::Refused);
 }
-
-#[test]
-fn a_transaction_may_subscribe() {
-    let mut subscriptions = Subscriptions::default();
-    let reply = [&b"*3\r\n+OK\r\n"[..], &frame('*', "subscribe a 1"), &frame('*', "psubscribe b 2")].concat();
-    subscriptions.on_exec(&reply);
-    assert_eq!(subscriptions.counts(), [1, 1, 0]);
-}
