@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use crate::backend::{DialError, Piece};
 use crate::command::Lane;
 use crate::resp::{self, Value, encode};
+use crate::session;
 
 use super::connection::Connection;
 use super::cursor::{self, Stamper};
@@ -162,8 +163,12 @@ impl Connection {
                 }
             }
             Verdict::Reply => {
-                match lane.sent.front().map(|sent| sent.row.spec().lane) {
-                    Some(Lane::Scan) => cursor::stamp_reply(bytes, epoch, &mut out),
+                match lane.sent.front().map(|sent| sent.row.spec()) {
+                    Some(spec) if spec.lane == Lane::Scan => cursor::stamp_reply(bytes, epoch, &mut out),
+                    Some(spec) if spec.name == "hello" && last => {
+                        let rewritten = session::rewrite_hello(bytes, self.client.id);
+                        out.extend_from_slice(rewritten.as_deref().unwrap_or(bytes));
+                    }
                     _ => out.extend_from_slice(bytes),
                 }
                 drop(out);
@@ -237,8 +242,15 @@ impl Connection {
     /// Strikes the oldest request off; a SELECT that was executed beside a transaction moves the session.
     fn replied(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
         let Some(sent) = lane.strike() else { return };
+        if sent.row.spec().name == "hello" && matches!(reply.first(), Some(b'*' | b'%')) {
+            self.proved_on_lane(&sent.request);
+            lane.note_names(&self.session.said);
+        }
         if reply != b"+OK\r\n" {
             return;
+        }
+        if sent.row.spec().name == "auth" {
+            self.proved_on_lane(&sent.request);
         }
         self.worker.note_pause(lane.target.node, &sent);
         lane.note_beside(sent.row.spec().name);

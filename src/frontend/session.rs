@@ -253,6 +253,30 @@ impl Connection {
         self.register();
     }
 
+    /// The server has accepted AUTH or HELLO on a connection of the client's own: from now on this is who it is, on every
+    /// connection to come.
+    pub(super) fn proved_on_lane(&mut self, request: &[u8]) {
+        let Some(scanner) = RequestScanner::of_kept(request) else { return };
+        let request = scanner.request(request);
+        let mut identity = self.session.identity.clone();
+        if request.name().eq_ignore_ascii_case(b"auth") {
+            let user = (request.len() > 2).then(|| request.arg(1));
+            identity.login = login(user, request.arg(request.len() - 1));
+        } else if let Ok(hello) = Hello::parse(request.args()) {
+            identity.proto = hello.proto.unwrap_or(identity.proto);
+            if let Some(given) = &hello.login {
+                identity.login = login(Some(&given.user), &given.secret);
+            }
+            if let Some(name) = hello.name {
+                // The server has judged it.
+                let _ = self.session.said.set_name(&name);
+            }
+        }
+        self.session.admitted = true;
+        self.session.identity = identity;
+        self.identity_changed();
+    }
+
     /// A node no longer accepts this client's proof: it has to authenticate again.
     pub(super) fn identity_was_refused(&mut self) {
         self.session.identity.login = None;

@@ -63,3 +63,39 @@ fn a_client_that_wants_no_reply_and_leaves_has_sent_all_the_same(way: Way) {
         });
     }
 }
+
+/// Both nodes know another user beside the default one.
+fn two_users() -> (Group, Proxy) {
+    let group = Group::plain(1);
+    for node in group.nodes() {
+        assert_eq!(node.call("ACL SETUSER boss on >pw ~* &* +@all"), Value::ok());
+    }
+    let proxy = Proxy::start(&group.addresses());
+    (group, proxy)
+}
+
+#[test]
+fn who_proves_himself_on_a_connection_of_his_own_is_the_same_on_the_next() {
+    let (mut group, proxy) = two_users();
+    let (mut plain, mut greeting) = (proxy.client(), proxy.client());
+    for client in [&mut plain, &mut greeting] {
+        assert_eq!(client.call("CLIENT NO-EVICT ON"), Value::ok());
+    }
+    assert_eq!(plain.call("AUTH boss pw"), Value::ok());
+    let id = greeting.call("CLIENT ID");
+    let hello = greeting.call("HELLO 3 AUTH boss pw SETNAME greeting");
+    assert_eq!(hello.get("id"), Some(&id), "its own id, and not the connection's");
+    assert_eq!(greeting.call("HSET h f v"), Value::Int(1));
+    group.wait_in_sync(0);
+    group.node(0).kill9();
+    eventually(LONG, "the other leads", || proxy.status()["epoch"] == 2);
+    for client in [&mut plain, &mut greeting] {
+        assert_eq!(client.call("ACL WHOAMI"), Value::bulk("boss"));
+    }
+    assert!(matches!(greeting.call("HGETALL h"), Value::Map(_)), "it speaks RESP3 there too");
+    let shown = proxy.client().call("CLIENT LIST").text().expect("text");
+    assert_eq!(shown.lines().filter(|line| line.contains(" user=boss ")).count(), 2, "{shown}");
+    // A refusal changes nothing.
+    assert!(plain.call("AUTH boss wrong").error().is_some_and(|text| text.starts_with("WRONGPASS")));
+    assert_eq!(plain.call("ACL WHOAMI"), Value::bulk("boss"));
+}
