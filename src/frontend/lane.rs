@@ -57,7 +57,7 @@ pub(super) struct PinnedLane {
     pub(super) server_id: Option<i64>,
     /// What the client has asked of the connection beside its purpose.
     pub(super) modes: Modes,
-    /// What of a transaction stands beside subscriptions.
+    /// What of a transaction stands beside subscriptions, or was begun while no reply was wanted.
     pub(super) beside: Beside,
     /// What the connection was told about the client.
     names: Names,
@@ -353,7 +353,7 @@ impl PinnedLane {
         self.beside = match (name, self.beside) {
             ("multi", _) if !apart => Beside::Multi,
             ("watch", _) if !apart => Beside::Watch,
-            ("discard" | "unwatch", Beside::Watch | Beside::Multi) => Beside::Over,
+            ("discard" | "unwatch" | "exec", Beside::Watch | Beside::Multi) => Beside::Over,
             (_, beside) => beside,
         };
     }

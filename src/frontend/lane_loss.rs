@@ -45,7 +45,7 @@ impl Connection {
         if lane.forgets_transaction(&taken) {
             return self.can_not_hold(
                 &lane,
-                "its transaction was lost, of which nothing is kept beside subscriptions",
+                "its transaction was lost, of which nothing is kept beside subscriptions or without replies",
             );
         }
         // What is owed was sent while replies were wanted: that they are no more comes behind it.

@@ -242,6 +242,9 @@ impl Connection {
                     let copy = original.unwrap_or_else(|| bytes.clone());
                     let sent = Sent::new(copy, class.row, self.worker.now());
                     lane.owe(Sent { resent: *resent, writes, local, ..sent }, bytes.len());
+                } else {
+                    // Nobody will tell whether it was accepted.
+                    lane.note_beside(spec.name);
                 }
                 lane.write(&bytes);
             }

@@ -99,3 +99,40 @@ fn who_proves_himself_on_a_connection_of_his_own_is_the_same_on_the_next() {
     assert!(plain.call("AUTH boss wrong").error().is_some_and(|text| text.starts_with("WRONGPASS")));
     assert_eq!(plain.call("ACL WHOAMI"), Value::bulk("boss"));
 }
+
+/// Nothing is kept of it, so that its second half would be executed alone.
+#[test]
+fn a_transaction_that_wants_no_reply_closes_its_client_when_it_is_lost() {
+    let mut group = Group::plain(1);
+    let proxy = Proxy::start(&group.addresses());
+    let mut client = proxy.client();
+    client.send(&["CLIENT", "REPLY", "OFF"]);
+    for request in [&["MULTI"][..], &["SET", "a", "1"]] {
+        client.send(request);
+    }
+    eventually(LONG, "the transaction is open", || {
+        group.nodes()[0].call("CLIENT LIST").text().is_some_and(|list| list.contains(" multi=1 "))
+    });
+    group.node(0).kill9();
+    eventually(LONG, "the other leads", || proxy.status()["epoch"] == 2);
+    // It may be closed before it says more.
+    for request in [&["SET", "b", "2"][..], &["EXEC"]] {
+        client.try_send_raw(&crate::support::encode(request)).ok();
+    }
+    assert_eq!(client.read_to_close(), b"");
+    let mut node = group.nodes()[1].client();
+    assert_eq!((node.call("GET a"), node.call("GET b")), (Value::Nil, Value::Nil));
+    // One that has ended is no reason.
+    let mut other = proxy.client();
+    for request in [
+        &["CLIENT", "REPLY", "OFF"][..],
+        &["MULTI"],
+        &["SET", "a", "1"],
+        &["EXEC"],
+        &["CLIENT", "REPLY", "ON"],
+    ] {
+        other.send(request);
+    }
+    assert_eq!(other.read(), Value::ok());
+    assert_eq!(other.call("GET a"), Value::bulk("1"));
+}
