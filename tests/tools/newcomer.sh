@@ -23,7 +23,6 @@ if [[ ! -d $base ]]; then
     mv "$base.unfinished" "$base"
 fi
 cargo fetch --locked --quiet
-cargo fetch --locked --quiet --manifest-path fuzz/Cargo.toml
 rm -rf --one-file-system "$root"
 cp -a --reflink=auto "$base" "$root"
 sysroot=$(rustc --print sysroot)
