@@ -1,14 +1,17 @@
 //! The throwaway group: started as a primary with replicas in sync, watched, and restarted node by node.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::resp::Value;
+
 use super::node::Node;
 use super::ports::NodePorts;
 use super::servers::Servers;
-use super::wire;
+use super::wire::{self, Wire};
 
 /// How long a node stays dead, as under a supervisor that restarts at once; long enough to be seen as dead.
 pub(crate) const RESTART_AFTER: Duration = Duration::from_secs(1);
@@ -71,7 +74,8 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// Starts one primary and `replicas` replicas in `scratch` and waits until they are in sync. `tell` is called from the group's own
+    /// Starts one primary and `replicas` replicas in `scratch` and waits until the replicas
+    /// have what the primary has. `tell` is called from the group's own
     /// thread.
     ///
     /// # Errors
@@ -123,6 +127,20 @@ impl Drop for Group {
     }
 }
 
+/// How many replicas have all that the primary has, as soon as it is `wanted` of them. That their links are up does not say so: after
+/// a synchronisation without a file a primary sends them nothing until their next beat, and what it has executed by then dies with it.
+fn in_sync(primary: u16, wanted: usize) -> Result<usize, std::io::Error> {
+    let mut wire = Wire::open(SocketAddr::from(([127, 0, 0, 1], primary)))?;
+    wire.patience(2 * SYNC)?;
+    // WAIT speaks of what came before it on its connection, and a message is the least that moves the offset.
+    wire.ask(&[b"PUBLISH", b"__redhold:barrier", b""])?;
+    let timeout = SYNC.as_millis().to_string();
+    match wire.ask(&[b"WAIT", wanted.to_string().as_bytes(), timeout.as_bytes()])? {
+        Value::Integer(count) => Ok(usize::try_from(count).unwrap_or(0)),
+        other => Err(std::io::Error::other(format!("WAIT answered {other:?}"))),
+    }
+}
+
 /// Lives on the group's thread.
 struct Keeper {
     servers: Servers,
@@ -169,20 +187,18 @@ impl Keeper {
         for replica in replicas {
             order(replica.port, &["REPLICAOF", "127.0.0.1", &primary.port.to_string()])?;
         }
-        let deadline = Instant::now() + SYNC;
-        for replica in replicas {
-            while !order(replica.port, &["INFO", "replication"])?.contains("master_link_status:up") {
-                if Instant::now() > deadline {
-                    return Err(format!(
-                        "the replica on port {} does not synchronise: {}",
-                        replica.port,
-                        replica.last_words()
-                    ));
-                }
-                std::thread::sleep(BEAT);
-            }
+        let streaming = in_sync(primary.port, replicas.len())
+            .map_err(|error| format!("the server on port {} does not answer: {error}", primary.port))?;
+        if streaming == replicas.len() {
+            return Ok(());
         }
-        Ok(())
+        let words: Vec<String> =
+            replicas.iter().map(|node| node.port.to_string() + ": " + &node.last_words()).collect();
+        Err(format!(
+            "{streaming} of {} replicas synchronised; last words on port {}",
+            replicas.len(),
+            words.join(", on port ")
+        ))
     }
 
     fn watch(&mut self, queue: &mpsc::Receiver<Order>, tell: &impl Fn(NodeEvent)) {
