@@ -409,6 +409,7 @@ fn is_acting(phase: Phase) -> bool {
         | Phase::Promote
         | Phase::Verify
         | Phase::Release
+        | Phase::Intend
         | Phase::Quiesce
         | Phase::Pause
         | Phase::CatchUp

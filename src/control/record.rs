@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::failover::Record;
+use crate::failover::{Intent, Record};
 
 /// Name of the record in `failover.state_dir`.
 const FILE: &str = "group.record";
@@ -207,6 +207,11 @@ fn print(record: &Record) -> String {
         "{HEADER}\nepoch {}\nprimary {}\nreplid {}\nfork_offset {}\nempty {}\n",
         record.epoch, record.primary, record.replid, record.fork_offset, record.empty
     );
+    match &record.intent {
+        None => {}
+        Some(Intent::Failover) => text.push_str("intent failover\n"),
+        Some(Intent::Switch(to)) => text.push_str(&format!("intent switch {to}\n")),
+    }
     for (node, run_id) in &record.run_ids {
         text.push_str(&format!("run_id {node} {run_id}\n"));
     }
@@ -231,6 +236,13 @@ fn parse(text: &str) -> Result<Record, String> {
             "replid" => value.clone_into(&mut record.replid),
             "fork_offset" => record.fork_offset = value.parse().map_err(|_| unknown())?,
             "empty" => record.empty = value.parse().map_err(|_| unknown())?,
+            "intent" => {
+                record.intent = Some(match value.split_once(' ') {
+                    None if value == "failover" => Intent::Failover,
+                    Some(("switch", to)) => Intent::Switch(to.to_owned()),
+                    None | Some(_) => return Err(unknown()),
+                });
+            }
             "run_id" => {
                 let (node, run_id) = value.split_once(' ').ok_or_else(unknown)?;
                 record.run_ids.push((node.to_owned(), run_id.to_owned()));
@@ -264,6 +276,7 @@ mod tests {
                 ("[::1]:6379".to_owned(), "aa".to_owned()),
                 ("b.example:6380".to_owned(), "bb".to_owned()),
             ],
+            intent: None,
         }
     }
 
@@ -297,8 +310,13 @@ mod tests {
 
     #[test]
     fn every_damage_is_noticed() {
-        let good = print(&record());
-        assert_eq!(parse(&good), Ok(record()));
+        let intended = |intent| Record { intent: Some(intent), ..record() };
+        for record in [record(), intended(Intent::Failover)] {
+            assert_eq!(parse(&print(&record)), Ok(record));
+        }
+        let record = intended(Intent::Switch("b.example:6380".to_owned()));
+        let good = print(&record);
+        assert_eq!(parse(&good), Ok(record));
         for position in 0..good.len() {
             let mut bytes = good.clone().into_bytes();
             bytes[position] ^= 1;

@@ -8,7 +8,7 @@ use super::candidate::{Ranking, rank};
 use super::machine::{Kind, Machine, PROBE};
 use super::node::{Node, Sight};
 use super::state::{Cause, State, Trial};
-use super::{Level, Mode, OnNoQuorum, Step};
+use super::{Intent, Level, Mode, OnNoQuorum, Step};
 
 /// Between two looks at a node that refuses.
 const REFUSED_AGAIN: Duration = Duration::from_millis(5);
@@ -141,6 +141,10 @@ impl Machine {
             self.tell(Level::Error, format!("{name} {}: replacing it", trial.cause));
         }
         self.count_hold();
+        if self.settings.mode == Mode::Auto {
+            // Beside what is still to be asked; nobody is touched before it is written.
+            self.write_record(Some(Intent::Failover));
+        }
         State::Confirm { since: self.now, trial }
     }
 

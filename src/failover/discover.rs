@@ -7,7 +7,7 @@ use crate::topology::{NodeId, Replication, Role};
 use super::machine::{Machine, PROBE};
 use super::node::{Node, Sight};
 use super::state::{Cause, Goal, GoalKind, State, Trial};
-use super::{EmptyPrimary, Level, Mode, OnNoQuorum, Step};
+use super::{EmptyPrimary, Intent, Level, Mode, OnNoQuorum, Step};
 
 /// While nobody is known, every node is asked again after this.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -154,6 +154,9 @@ impl Machine {
         self.group.fork_offset = record.fork_offset;
         self.group.empty = record.empty;
         self.group.run_id = self.node(recorded).in_sync.clone().unwrap_or_default();
+        if let Some(intent) = &record.intent {
+            return self.finish(recorded, intent);
+        }
         let heir = self.heir();
         if let (None, Some(facts)) = (heir, self.node(recorded).answered().cloned()) {
             let known = facts.run_id == self.group.run_id || facts.replid == record.replid;
@@ -169,8 +172,36 @@ impl Machine {
         self.begin_trial(trial)
     }
 
+    /// An earlier life was replacing the primary. Whom it promoted leads, since clients may have written there already; when it
+    /// got nowhere, the recorded one goes on. The number of the epoch that was begun is not given a second time to anybody else.
+    fn finish(&mut self, recorded: NodeId, intent: &Intent) -> State {
+        (self.resuming, self.half_made) = (true, Some(self.group.replid.clone()));
+        let name = self.node(recorded).name();
+        let whom = match intent {
+            Intent::Failover => String::new(),
+            Intent::Switch(to) => format!(" by {to}"),
+        };
+        self.begin(false);
+        self.tell(Level::Warn, format!("{name} was being replaced{whom} when the proxy ended"));
+        if self.heir().is_none() {
+            self.group.epoch += 1;
+            let well = self.node(recorded).answered().is_some_and(|facts| {
+                facts.role == Role::Primary && facts.run_id == self.group.run_id && !facts.loading
+            });
+            if well {
+                self.tell(Level::Info, format!("{name} still leads"));
+                // It may have been told to pause.
+                self.node_mut(recorded).paused = true;
+                return self.adopt(recorded);
+            }
+        }
+        let trial = Trial { began: self.now, cause: Cause::Missing, order: None, to: None };
+        self.begin_trial(trial)
+    }
+
     /// A primary whose history continues ours, when no node that answers contradicts it: it was promoted by
-    /// someone else, or by ourselves in an earlier life. The old primary must follow it, be sealed, or be dead.
+    /// someone else, or by ourselves in an earlier life. The old primary must follow it, be sealed, or be dead, unless our own
+    /// intent explains it.
     pub(super) fn heir(&self) -> Option<NodeId> {
         let ours = &self.group.replid;
         let old = self.group.primary?;
@@ -182,6 +213,9 @@ impl Machine {
         let (Some(heir), None) = (heirs.next(), heirs.next()) else {
             return None;
         };
+        if self.resuming {
+            return Some(heir.id);
+        }
         let led = heir.facts.as_ref().map(|facts| facts.replid.clone())?;
         let agrees = |node: &Node| match &node.sight {
             Sight::Answered => node.facts.as_ref().is_some_and(|facts| {
@@ -201,10 +235,12 @@ impl Machine {
     /// Follows a clean change of primary that someone else made.
     pub(super) fn follow_heir(&mut self, heir: NodeId) -> State {
         let name = self.node(heir).name();
-        self.tell(
-            Level::Warn,
-            format!("{name} was made primary from outside and continues our history: followed"),
-        );
+        let text = if self.resuming {
+            format!("{name} was promoted for it and leads")
+        } else {
+            format!("{name} was made primary from outside and continues our history: followed")
+        };
+        self.tell(Level::Warn, text);
         self.adopt(heir)
     }
 

@@ -19,7 +19,7 @@ impl Machine {
             "a steady group has a primary, and its writes go"
         );
         debug_assert!(
-            matches!(self.phase, Phase::Steady | Phase::Observe) || self.held.is_some(),
+            matches!(self.phase, Phase::Steady | Phase::Observe | Phase::Intend) || self.held.is_some(),
             "writes wait in {}",
             self.phase.name()
         );

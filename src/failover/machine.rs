@@ -103,6 +103,10 @@ pub struct Machine {
     pub(super) memory: Option<Record>,
     pub(super) recorded: Option<Record>,
     pub(super) record_after: Instant,
+    /// An earlier life began to replace the primary, and this one has not decided anything yet.
+    pub(super) resuming: bool,
+    /// The history of which an earlier life may have promoted somebody: who turns up as such is nobody's primary.
+    pub(super) half_made: Option<String>,
     pub(super) budget: Budget,
     pub(super) timeline: Timeline,
     /// Who else decides here, and when that was last heard, or could last not have been.
@@ -148,6 +152,8 @@ impl Machine {
             memory: record,
             recorded: None,
             record_after: now,
+            resuming: false,
+            half_made: None,
             budget,
             timeline: Timeline::default(),
             other_brain: None,
@@ -228,6 +234,7 @@ impl Machine {
                 self.verify(since, candidate, rest, goal, again, lowered)
             }
             State::Release { primary, goal } => self.release(primary, &goal),
+            State::Intend { since, switch } => self.intend(since, switch),
             State::Quiesce { switch } => self.quiesce(switch),
             State::Pause { switch } => self.pause(switch),
             State::CatchUp { since, switch } => self.catch_up(since, switch),

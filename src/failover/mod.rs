@@ -30,6 +30,6 @@ pub use action::{Action, ActionId, OrderId, Step, Verdict};
 pub use event::{Event, Outcome, Signal};
 pub use machine::Machine;
 pub use phase::Phase;
-pub use record::{Level, Note, Record};
+pub use record::{Intent, Level, Note, Record};
 pub use settings::{EmptyPrimary, InFlight, Mode, OnNoQuorum, Settings};
 pub use status::{EPISODES_MAX, Episode, NOTES_MAX, NodeStatus, Status};

@@ -23,6 +23,8 @@ pub enum Phase {
     Verify,
     /// The new table is published.
     Release,
+    /// Planned: the intent is being recorded; writes still go.
+    Intend,
     /// Planned: writes in flight end.
     Quiesce,
     /// Planned: the old primary stops taking writes and says how far it is.
@@ -41,7 +43,7 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order of a failover, then of a switchover.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Discover,
         Self::Steady,
         Self::Suspect,
@@ -52,6 +54,7 @@ impl Phase {
         Self::Promote,
         Self::Verify,
         Self::Release,
+        Self::Intend,
         Self::Quiesce,
         Self::Pause,
         Self::CatchUp,
@@ -75,6 +78,7 @@ impl Phase {
             Self::Promote => "promote",
             Self::Verify => "verify",
             Self::Release => "release",
+            Self::Intend => "intend",
             Self::Quiesce => "quiesce",
             Self::Pause => "pause",
             Self::CatchUp => "catch_up",
@@ -89,12 +93,12 @@ impl Phase {
     #[must_use]
     pub fn allowed(self, to: Self) -> bool {
         use Phase::{
-            Blocked, CatchUp, Confirm, Demote, Discover, Drain, Observe, Pause, Promote, Quiesce, Release,
-            Revert, Seal, Select, Steady, Suspect, Verify,
+            Blocked, CatchUp, Confirm, Demote, Discover, Drain, Intend, Observe, Pause, Promote, Quiesce,
+            Release, Revert, Seal, Select, Steady, Suspect, Verify,
         };
         match self {
             Discover => matches!(to, Steady | Suspect | Promote | Release | Observe),
-            Steady => matches!(to, Suspect | Confirm | Quiesce | Promote | Release | Observe),
+            Steady => matches!(to, Suspect | Confirm | Intend | Promote | Release | Observe),
             Suspect => matches!(to, Steady | Confirm | Blocked | Promote | Release | Observe),
             Confirm => matches!(to, Steady | Drain | Blocked | Promote | Release | Observe),
             Drain => matches!(to, Steady | Seal | Blocked | Observe),
@@ -103,6 +107,7 @@ impl Phase {
             Promote => matches!(to, Verify | Promote | Seal | Revert | Blocked),
             Verify => matches!(to, Release | Promote | Seal | Revert | Blocked),
             Release => matches!(to, Steady),
+            Intend => matches!(to, Quiesce | Confirm),
             Quiesce => matches!(to, Pause | Revert | Confirm),
             Pause => matches!(to, CatchUp | Revert | Confirm),
             CatchUp => matches!(to, Demote | Revert | Confirm),

@@ -8,7 +8,7 @@ use super::candidate::{Reason, rank};
 use super::machine::{Kind, Machine, PROBE, PROMOTE, SEAL, VERIFY, words};
 use super::node::Rejoin;
 use super::state::{Cause, Goal, GoalKind, Sample, State, Trial};
-use super::{Level, OnNoQuorum, Outcome, Step};
+use super::{Intent, Level, OnNoQuorum, Outcome, Step};
 
 /// How long replicas get to apply what they received, and how long while they still move.
 const DRAIN: Duration = Duration::from_millis(200);
@@ -59,7 +59,8 @@ impl Machine {
             .collect();
         let moving = waiting.iter().any(|sample| sample.first + MOVING > self.now && sample.first > since);
         let limit = since + if moving { DRAIN_MOVING } else { DRAIN };
-        if waiting.is_empty() || self.now >= limit {
+        let intended = self.is_intended(Intent::Failover, since);
+        if intended && (waiting.is_empty() || self.now >= limit) {
             if !waiting.is_empty() {
                 let names: Vec<String> = waiting.iter().map(|sample| self.node(sample.node).name()).collect();
                 self.tell(

@@ -17,6 +17,18 @@ pub struct Record {
     pub empty: bool,
     /// run_id of each node when it was last in sync, by address.
     pub run_ids: Vec<(String, String)>,
+    /// The primary is being replaced: written before the first node is touched for it, gone with the next decision. A life that finds it
+    /// brings the change to its end.
+    pub intent: Option<Intent>,
+}
+
+/// A change of primary that was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Intent {
+    /// The primary is taken for dead; who follows it is chosen later.
+    Failover,
+    /// A planned switch to the node of this address.
+    Switch(String),
 }
 
 /// How much attention a note wants.

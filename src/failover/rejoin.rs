@@ -149,7 +149,13 @@ impl Machine {
         }
         let restarted = node.in_sync.as_ref().is_some_and(|run_id| *run_id != facts.run_id);
         let led_before = facts.replid == led.replid2;
-        if node.deposed || restarted || led_before || facts.keys == 0 && facts.replicas.is_empty() {
+        let half_made = self.half_made.as_ref() == Some(&facts.replid2);
+        if node.deposed
+            || restarted
+            || led_before
+            || half_made
+            || facts.keys == 0 && facts.replicas.is_empty()
+        {
             Need::Depose
         } else {
             Need::Strange(format!(

@@ -130,6 +130,7 @@ pub(super) enum State {
     Promote { since: Instant, candidate: NodeId, rest: Vec<NodeId>, goal: Goal, unknown: Option<Instant> },
     Verify { since: Instant, candidate: NodeId, rest: Vec<NodeId>, goal: Goal, again: Instant, lowered: bool },
     Release { primary: NodeId, goal: Goal },
+    Intend { since: Instant, switch: Switch },
     Quiesce { switch: Switch },
     Pause { switch: Switch },
     CatchUp { since: Instant, switch: Switch },
@@ -152,6 +153,7 @@ impl State {
             Self::Promote { .. } => Phase::Promote,
             Self::Verify { .. } => Phase::Verify,
             Self::Release { .. } => Phase::Release,
+            Self::Intend { .. } => Phase::Intend,
             Self::Quiesce { .. } => Phase::Quiesce,
             Self::Pause { .. } => Phase::Pause,
             Self::CatchUp { .. } => Phase::CatchUp,
@@ -178,6 +180,7 @@ impl State {
             | Self::Select { .. }
             | Self::Promote { .. }
             | Self::Release { .. }
+            | Self::Intend { .. }
             | Self::Quiesce { .. }
             | Self::Pause { .. }
             | Self::Blocked { .. }

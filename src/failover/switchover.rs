@@ -8,7 +8,7 @@ use super::candidate::Reason;
 use super::machine::{FOLLOW, Kind, Machine, PROBE, PROMOTE, VERIFY, words};
 use super::node::Sight;
 use super::state::{Cause, Goal, GoalKind, State, Switch, Trial};
-use super::{Action, Level, Mode, Order, OrderId, Outcome, Step};
+use super::{Action, Intent, Level, Mode, Order, OrderId, Outcome, Step};
 
 /// Writes in flight get this long to end.
 const QUIESCE: Duration = Duration::from_millis(200);
@@ -127,14 +127,26 @@ impl Machine {
             return Err(format!("{name} {}", Reason::Behind { bytes: lag }));
         }
         self.begin(order.is_some());
-        self.phase = super::Phase::Quiesce;
+        self.phase = super::Phase::Intend;
         self.tell(Level::Info, format!("switching from {} to {name}: {why}", self.node(from).name()));
-        self.hold(format!("planned switch to {name}"));
+        self.phase = super::Phase::Steady;
+        let switch = Switch { from, to, order, why, paused_at: None, offset: 0 };
+        Ok(State::Intend { since: self.now, switch })
+    }
+
+    /// The intent is recorded before anybody waits for anything.
+    pub(super) fn intend(&mut self, since: Instant, switch: Switch) -> State {
+        if self.is_lost(&switch) {
+            return self.lose(&switch);
+        }
+        let intent = Intent::Switch(self.node(switch.to).name());
+        if !self.is_intended(intent, since) {
+            return State::Intend { since, switch };
+        }
+        self.hold(format!("planned switch to {}", self.node(switch.to).name()));
         let id = self.expect(None, Kind::Quiesce, QUIESCE);
         self.queue.push_back(Action::Quiesce { id, within: QUIESCE });
-        let switch = Switch { from, to, order, why, paused_at: None, offset: 0 };
-        self.phase = super::Phase::Steady;
-        Ok(State::Quiesce { switch })
+        State::Quiesce { switch }
     }
 
     /// A primary that is about to end, or cannot write, is replaced while it still can help.
@@ -382,6 +394,7 @@ impl Machine {
             Err(format!("{name} was lost during the switch: a failover decides")),
         );
         self.tell(Level::Error, format!("{name} was lost during the switch"));
+        self.hold(format!("{name} was lost during the switch"));
         self.probe_all();
         let trial = Trial { began: self.now, cause: Cause::Switch, order: None, to: None };
         State::Confirm { since: self.now, trial }

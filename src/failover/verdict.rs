@@ -7,12 +7,14 @@ use crate::topology::{NodeId, Role};
 
 use super::machine::{Kind, Machine};
 use super::node::Node;
-use super::{Action, Phase, Record, Verdict};
+use super::{Action, Intent, Phase, Record, Verdict};
 
 /// Samples of the primary's offset that are kept to tell how old a replica's data is.
 const SAMPLES_MAX: usize = 64;
 /// Writing a small file and two fsyncs.
 const RECORD: Duration = Duration::from_secs(5);
+/// How long the record of an intent is waited for.
+const INTENT: Duration = Duration::from_millis(250);
 
 /// The primary's offset over the last looks.
 #[derive(Clone, Debug, Default)]
@@ -104,15 +106,36 @@ impl Machine {
         }
     }
 
-    /// Keeps what a next life needs, when it changed; only what was decided, never what is being tried.
+    /// Keeps what a next life needs, when it changed: what was decided. What is being tried is recorded by
+    /// [`is_intended`](Self::is_intended).
     pub(super) fn record(&mut self) {
+        if matches!(self.phase, Phase::Steady | Phase::Observe) && self.held.is_none() {
+            self.write_record(None);
+        }
+    }
+
+    /// Whether the record says that the primary is being replaced; it is written when it does not. From `since` on that is waited for
+    /// only so long: a full disk must not turn the death of a primary into an outage.
+    pub(super) fn is_intended(&mut self, intent: Intent, since: Instant) -> bool {
+        self.write_record(Some(intent.clone()));
+        let says = self.recorded.as_ref().is_some_and(|record| record.intent.as_ref() == Some(&intent));
+        let writing = self.is_writing_record();
+        if says && !writing || self.now < self.record_after || self.now >= since + INTENT {
+            return true;
+        }
+        self.wake_at(since + INTENT);
+        false
+    }
+
+    fn is_writing_record(&self) -> bool {
+        self.pending.values().any(|one| one.kind == Kind::Record)
+    }
+
+    pub(super) fn write_record(&mut self, intent: Option<Intent>) {
         let Some(primary) = self.group.primary else {
             return;
         };
-        if !matches!(self.phase, Phase::Steady | Phase::Observe)
-            || self.now < self.record_after
-            || self.held.is_some()
-        {
+        if self.now < self.record_after || self.is_writing_record() {
             return;
         }
         let record = Record {
@@ -126,10 +149,9 @@ impl Machine {
                 .iter()
                 .filter_map(|node| Some((node.name(), node.in_sync.clone()?)))
                 .collect(),
+            intent,
         };
-        if self.recorded.as_ref() != Some(&record)
-            && !self.pending.values().any(|one| one.kind == Kind::Record)
-        {
+        if self.recorded.as_ref() != Some(&record) {
             self.recorded = Some(record.clone());
             let id = self.expect(None, Kind::Record, RECORD);
             self.queue.push_back(Action::Record { id, record: Box::new(record) });
@@ -149,6 +171,7 @@ impl Machine {
         let node = self.node_mut(primary);
         node.deposed = false;
         node.in_sync = Some(facts.run_id.clone());
+        self.resuming = false;
         self.group.parent =
             self.lineage().into_iter().find(|replid| *replid == facts.replid2).unwrap_or_default();
         self.group.epoch += 1;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use redhold::failover::{
-    Action, ActionId, EmptyPrimary, Event, Level, Machine, Mode, OnNoQuorum, Order, OrderId, Outcome, Record,
-    Settings, Signal, Step,
+    Action, ActionId, EmptyPrimary, Event, Intent, Level, Machine, Mode, OnNoQuorum, Order, OrderId, Outcome,
+    Record, Settings, Signal, Step,
 };
 use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation, Replication, Role};
 
@@ -22,6 +22,8 @@ pub(crate) struct Player {
     /// Actions that were not answered, by what they are: `promote b`.
     open: BTreeMap<String, ActionId>,
     orders: u64,
+    /// Records of intents are on the disk at once unless the script says `set disk=slow`.
+    slow_disk: bool,
     /// Outcomes given that nobody asked for.
     stray: Vec<String>,
 }
@@ -40,6 +42,7 @@ impl Default for Player {
             facts: Vec::new(),
             open: BTreeMap::new(),
             orders: 0,
+            slow_disk: false,
             stray: Vec::new(),
         }
     }
@@ -101,6 +104,7 @@ impl Player {
             }
             "burst" => settings.burst = value.parse().expect("a number"),
             "refill" => settings.refill = duration(value),
+            "disk" => self.slow_disk = value == "slow",
             "tune_nodes" => settings.tune_nodes = value == "true",
             other => panic!("setting {other}"),
         }
@@ -115,6 +119,12 @@ impl Player {
                 "primary" => record.primary = address(value).to_string(),
                 "replid" => record.replid = value.to_owned(),
                 "empty" => record.empty = value == "true",
+                "intent" => {
+                    record.intent = Some(match value.split_once(':') {
+                        Some(("switch", to)) => Intent::Switch(address(to).to_string()),
+                        Some(_) | None => Intent::Failover,
+                    });
+                }
                 "run_ids" => {
                     let one = |run: &str| (address(&run[..1]).to_string(), run.to_owned());
                     record.run_ids = value.split(',').map(one).collect();
@@ -262,8 +272,16 @@ impl Player {
     fn drain(&mut self) -> Vec<String> {
         let time = format!("{:>6}ms", self.now.duration_since(self.start).as_millis());
         let mut lines = std::mem::take(&mut self.stray);
+        let mut written = None;
         while let Some(action) = self.machine().next_action() {
+            if let Action::Record { id, record } = &action {
+                written = (record.intent.is_some() && !self.slow_disk).then_some(*id);
+            }
             lines.push(format!("{time}  {}", self.describe(action)));
+        }
+        if let Some(id) = written {
+            self.open.remove("record");
+            lines.extend(self.handle(Event::Outcome { id, outcome: Outcome::Done(None) }));
         }
         lines
     }
@@ -300,8 +318,13 @@ impl Player {
             Action::Record { id, record } => {
                 self.open.insert("record".to_owned(), id);
                 let runs: Vec<&str> = record.run_ids.iter().map(|(_, run)| run.as_str()).collect();
+                let intent = match &record.intent {
+                    None => String::new(),
+                    Some(Intent::Failover) => " intent failover".to_owned(),
+                    Some(Intent::Switch(to)) => format!(" intent switch to {}", plain(to)),
+                };
                 format!(
-                    "record epoch {} primary {} replid {} runs {}{}",
+                    "record epoch {} primary {} replid {} runs {}{}{intent}",
                     record.epoch,
                     plain(&record.primary),
                     record.replid,

@@ -32,17 +32,28 @@ enum Plan {
     Fresh,
     /// Another brain is heard, and the primary dies.
     Observe,
+    /// The proxy dies in the middle of replacing or exchanging the primary, and is started again.
+    Crash,
     /// A few faults at once.
     Chaos,
 }
 
-const PLANS: [Plan; 8] =
-    [Plan::Kill, Plan::Stop, Plan::Switch, Plan::Cut, Plan::Restart, Plan::Fresh, Plan::Observe, Plan::Chaos];
+const PLANS: [Plan; 9] = [
+    Plan::Kill,
+    Plan::Stop,
+    Plan::Switch,
+    Plan::Cut,
+    Plan::Restart,
+    Plan::Fresh,
+    Plan::Observe,
+    Plan::Crash,
+    Plan::Chaos,
+];
 
 /// `PLAN=3` plays only the plan of that number.
 fn plan(seed: u64) -> Plan {
     let seed = number("PLAN").unwrap_or(seed);
-    PLANS[usize::try_from(seed % 8).expect("a remainder of 8")]
+    PLANS[usize::try_from(seed % PLANS.len() as u64).expect("a small remainder")]
 }
 
 fn settings() -> Settings {
@@ -128,6 +139,26 @@ fn arrange(world: &mut World, plan: Plan, nodes: usize) -> u64 {
             world.at(when, Fault::Kill(0));
             when + 4 * SECOND
         }
+        Plan::Crash => {
+            let fault = match world.roll(3) {
+                0 => Fault::Kill(0),
+                1 => Fault::Stop(0),
+                _ => Fault::Order(None),
+            };
+            world.at(when, fault);
+            // A failover takes some tens of milliseconds, and begins a second after a silence.
+            let late = if fault == Fault::Stop(0) { 450_000 + world.roll(700_000) } else { 0 };
+            let spread = if world.roll(2) == 0 { 5_000 } else { 60_000 };
+            let crashed = when + late + world.roll(spread);
+            let away = 1_000 + world.roll(SECOND);
+            world.at(crashed, Fault::Crash(away));
+            let back = when + late + world.roll(3 * SECOND);
+            match fault {
+                Fault::Kill(_) => world.at(back, Fault::Boot(0, Boot::Sealed)),
+                _ => world.at(back, Fault::Continue(0)),
+            }
+            back.max(crashed + away) + 6 * SECOND
+        }
         Plan::Chaos => chaos(world, nodes, when),
     }
 }
@@ -137,13 +168,14 @@ fn chaos(world: &mut World, nodes: usize, when: u64) -> u64 {
         let at = when + world.roll(4 * SECOND);
         let pick = |world: &mut World, many: usize| usize::try_from(world.roll(many as u64)).expect("small");
         let (one, other) = (pick(world, nodes), pick(world, nodes + 1));
-        let fault = match world.roll(8) {
+        let fault = match world.roll(9) {
             0 | 1 => Fault::Kill(one),
             2 => Fault::Stop(one),
             3 => Fault::Continue(one),
             4 if one != other => Fault::Cut(one, other),
             5 => Fault::Boot(one, if world.roll(2) == 0 { Boot::Plain } else { Boot::Sealed }),
             6 => Fault::Stall(100_000 + world.roll(2 * SECOND)),
+            7 => Fault::Crash(1_000 + world.roll(2 * SECOND)),
             _ => Fault::Order(None),
         };
         world.at(at, fault);
@@ -191,7 +223,7 @@ fn judge(world: &World, plan: Plan, nodes: usize) -> Vec<String> {
     }
     let held: std::collections::BTreeSet<_> = server.data.iter().collect();
     let lost = world.acked.iter().filter(|write| !held.contains(write)).count();
-    if matches!(plan, Plan::Kill | Plan::Stop | Plan::Switch | Plan::Fresh) && lost > 0 {
+    if matches!(plan, Plan::Kill | Plan::Stop | Plan::Switch | Plan::Fresh | Plan::Crash) && lost > 0 {
         wrong.push(format!("{lost} of {} acknowledged writes are lost", world.acked.len()));
     }
     let epoch = world.table.as_ref().map_or(0, |table| table.epoch);
@@ -206,7 +238,14 @@ fn judge(world: &World, plan: Plan, nodes: usize) -> Vec<String> {
                 wrong.push(format!("{done} switches, epoch {epoch}, {copies} copies: {:?}", world.orders));
             }
         }
-        Plan::Kill | Plan::Stop | Plan::Cut | Plan::Restart | Plan::Fresh | Plan::Observe | Plan::Chaos => {}
+        Plan::Kill
+        | Plan::Stop
+        | Plan::Cut
+        | Plan::Restart
+        | Plan::Fresh
+        | Plan::Observe
+        | Plan::Crash
+        | Plan::Chaos => {}
     }
     if world.acked.is_empty() {
         wrong.push("no write was ever acknowledged".to_owned());
@@ -237,7 +276,7 @@ fn groups_survive_their_faults() {
         even.acked + odd.acked,
         even.promoted + odd.promoted,
         even.held + odd.held,
-        seeds / 8
+        seeds / PLANS.len() as u64
     );
     let mut failed = [even.failed, odd.failed].concat();
     failed.truncate(20);
@@ -299,6 +338,11 @@ fn a_switch_that_does_not_wait_is_found() {
 #[test]
 fn replies_of_an_older_epoch_are_found() {
     hunt(Bug::StaleReplies, Plan::Stop);
+}
+
+#[test]
+fn a_change_that_the_next_life_does_not_know_of_is_found() {
+    hunt(Bug::NoIntent, Plan::Crash);
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) enum Bug {
     StaleReplies,
     /// A restart does not show.
     HiddenRestart,
+    /// The proxy's disk does not keep what was begun.
+    NoIntent,
 }
 
 /// Something that happens to the world, as the plan of a run.
@@ -43,6 +45,8 @@ pub(crate) enum Fault {
     OtherBrain,
     /// The proxy itself stands still for so long.
     Stall(u64),
+    /// kill -9 of the proxy; it is started again after so long, with the record that its disk holds.
+    Crash(u64),
 }
 
 #[derive(Clone, Debug)]
@@ -61,7 +65,36 @@ enum Happening {
     Deadline,
     Woken,
     Quiesced(ActionId, u64),
+    /// The record is on the disk.
+    Recorded(ActionId, Box<Record>),
+    /// The proxy is started again.
+    Started,
     Fault(Fault),
+}
+
+impl Happening {
+    /// It dies with the proxy. A step that was sent already arrives.
+    fn is_of_the_proxy(&self) -> bool {
+        match self {
+            Self::Look(_)
+            | Self::LookArrives(_)
+            | Self::Seen(..)
+            | Self::Answer(..)
+            | Self::Write(_)
+            | Self::Reply(..)
+            | Self::Lost(_)
+            | Self::Deadline
+            | Self::Woken
+            | Self::Quiesced(..)
+            | Self::Recorded(..) => true,
+            Self::Step(..)
+            | Self::Replicate(_)
+            | Self::Apply(_)
+            | Self::WriteArrives(_)
+            | Self::Started
+            | Self::Fault(_) => false,
+        }
+    }
 }
 
 /// A write on its way.
@@ -93,7 +126,14 @@ pub(crate) struct World {
     pub(crate) violations: Vec<String>,
     pub(crate) now: u64,
     pub(crate) orders: Vec<Result<String, String>>,
+    /// What the proxy's disk holds.
     pub(crate) record: Option<Record>,
+    /// By epoch: who was published as its primary, in any life of the proxy.
+    pub(crate) led: BTreeMap<u64, NodeId>,
+    specs: Vec<NodeSpec>,
+    settings: Settings,
+    /// Until it is started again there is no proxy.
+    down: bool,
     pace: Pace,
     bug: Option<Bug>,
     start: Instant,
@@ -153,7 +193,7 @@ impl World {
             .collect();
         let mut world = Self {
             servers,
-            machine: Machine::new(&specs, settings, None, start),
+            machine: Machine::new(&specs, settings.clone(), None, start),
             acked: BTreeSet::new(),
             table: None,
             promotions: 0,
@@ -162,6 +202,10 @@ impl World {
             now: 0,
             orders: Vec::new(),
             record: None,
+            led: BTreeMap::new(),
+            specs,
+            settings,
+            down: false,
             pace,
             bug,
             start,
@@ -183,14 +227,41 @@ impl World {
             deadline: None,
         };
         for node in 0..nodes {
-            world.after(1_000 * node as u64, Happening::Look(node));
             world.after(100, Happening::Replicate(node));
         }
-        for writer in 0..world.out.len() {
-            world.after(2_000, Happening::Write(writer));
-        }
-        world.drain();
+        world.begin();
         world
+    }
+
+    /// The proxy begins to look at the nodes, and clients to write.
+    fn begin(&mut self) {
+        for node in 0..self.servers.len() {
+            self.after(1_000 * node as u64, Happening::Look(node));
+        }
+        for writer in 0..self.out.len() {
+            self.after(2_000, Happening::Write(writer));
+        }
+        self.drain();
+    }
+
+    /// kill -9 of the proxy: nothing that it waited for is heard by anybody.
+    pub(crate) fn crash(&mut self, length: u64) {
+        if self.down {
+            return;
+        }
+        self.down = true;
+        self.happenings.retain(|_, happening| !happening.is_of_the_proxy());
+        self.out.fill(None);
+        self.unread.clear();
+        (self.stalled_until, self.deadline, self.table) = (0, None, None);
+        self.after(length, Happening::Started);
+    }
+
+    /// The proxy is started again.
+    fn start(&mut self) {
+        self.down = false;
+        self.machine = Machine::new(&self.specs, self.settings.clone(), self.record.clone(), self.instant());
+        self.begin();
     }
 
     /// splitmix64
@@ -253,6 +324,9 @@ impl World {
     // The machine and its shell.
 
     fn tell(&mut self, event: Event) {
+        if self.down {
+            return;
+        }
         if self.stalled_until > self.now {
             self.unread.push(event);
             return;
@@ -293,8 +367,8 @@ impl World {
             }
             Action::Publish(verdict) => self.publish(verdict),
             Action::Record { id, record } => {
-                self.record = Some(*record);
-                self.after(1_000, Happening::Answer(id, Outcome::Done(None)));
+                let fsync = 500 + self.roll(4_000);
+                self.after(fsync, Happening::Recorded(id, record));
             }
             Action::Quiesce { id, within } => {
                 let until = self.now + within.as_micros() as u64;
@@ -320,6 +394,16 @@ impl World {
             });
             if given_up && self.bug != Some(Bug::StaleReplies) {
                 *slot = None;
+            }
+        }
+        if let Some(primary) = verdict.primary.filter(|_| verdict.held_since.is_none()) {
+            let before = *self.led.entry(verdict.epoch).or_insert(primary);
+            if before != primary {
+                let epoch = verdict.epoch;
+                self.violations.push(format!("epoch {epoch} names node {} and node {}", before.0, primary.0));
+            }
+            if self.led.keys().any(|epoch| *epoch > verdict.epoch) {
+                self.violations.push(format!("epoch {} follows {:?}", verdict.epoch, self.led));
             }
         }
         self.table = Some(verdict);
@@ -365,6 +449,12 @@ impl World {
                     self.after(500, Happening::Quiesced(id, until));
                 }
             }
+            Happening::Recorded(id, record) => {
+                let intent = record.intent.clone().filter(|_| self.bug != Some(Bug::NoIntent));
+                self.record = Some(Record { intent, ..*record });
+                self.tell(Event::Outcome { id, outcome: Outcome::Done(None) });
+            }
+            Happening::Started => self.start(),
             Happening::Fault(fault) => self.strike(fault),
         }
     }

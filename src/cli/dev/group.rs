@@ -127,12 +127,13 @@ impl Drop for Group {
     }
 }
 
-/// How many replicas have all that the primary has, as soon as it is `wanted` of them. That their links are up does not say so: after
-/// a synchronisation without a file a primary sends them nothing until their next beat, and what it has executed by then dies with it.
-fn in_sync(primary: u16, wanted: usize) -> Result<usize, std::io::Error> {
+/// How many replicas, all with their links up, have what the primary has, as soon as it is `wanted` of them. Links do not say so:
+/// after a synchronisation without a file a primary sends nothing until the replica's next beat, and what it has executed by then dies
+/// with it.
+fn caught_up(primary: u16, wanted: usize) -> Result<usize, std::io::Error> {
     let mut wire = Wire::open(SocketAddr::from(([127, 0, 0, 1], primary)))?;
     wire.patience(2 * SYNC)?;
-    // WAIT speaks of what came before it on its connection, and a message is the least that moves the offset.
+    // WAIT speaks of what came before it on its connection. A message is the least that moves the offset, once somebody is attached.
     wire.ask(&[b"PUBLISH", b"__redhold:barrier", b""])?;
     let timeout = SYNC.as_millis().to_string();
     match wire.ask(&[b"WAIT", wanted.to_string().as_bytes(), timeout.as_bytes()])? {
@@ -187,18 +188,28 @@ impl Keeper {
         for replica in replicas {
             order(replica.port, &["REPLICAOF", "127.0.0.1", &primary.port.to_string()])?;
         }
-        let streaming = in_sync(primary.port, replicas.len())
-            .map_err(|error| format!("the server on port {} does not answer: {error}", primary.port))?;
-        if streaming == replicas.len() {
-            return Ok(());
+        let deadline = Instant::now() + SYNC;
+        for replica in replicas {
+            while !order(replica.port, &["INFO", "replication"])?.contains("master_link_status:up") {
+                if Instant::now() > deadline {
+                    return Err(format!(
+                        "the replica on port {} does not synchronise: {}",
+                        replica.port,
+                        replica.last_words()
+                    ));
+                }
+                std::thread::sleep(BEAT);
+            }
         }
-        let words: Vec<String> =
-            replicas.iter().map(|node| node.port.to_string() + ": " + &node.last_words()).collect();
-        Err(format!(
-            "{streaming} of {} replicas synchronised; last words on port {}",
-            replicas.len(),
-            words.join(", on port ")
-        ))
+        let streaming = caught_up(primary.port, replicas.len())
+            .map_err(|error| format!("the server on port {} does not answer: {error}", primary.port))?;
+        if streaming < replicas.len() {
+            return Err(format!(
+                "{streaming} of {} replicas receive what the primary executes",
+                replicas.len()
+            ));
+        }
+        Ok(())
     }
 
     fn watch(&mut self, queue: &mpsc::Receiver<Order>, tell: &impl Fn(NodeEvent)) {

@@ -165,6 +165,7 @@ impl World {
                 let status = self.machine.status(self.instant());
                 self.observing = quiet.contains(&status.phase);
             }
+            Fault::Crash(length) => self.crash(length),
             Fault::Stall(length) => {
                 self.stalled_until = self.now + length;
                 self.after(length, Happening::Woken);
