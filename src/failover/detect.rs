@@ -289,8 +289,13 @@ impl Machine {
             return State::Confirm { since, trial };
         }
         if let Some(why) = self.obstacle(&trial) {
-            if let Some(primary) = self.revival(trial.began).filter(|_| self.settings.mode == Mode::Auto) {
-                return self.revive(primary);
+            if self.settings.mode == Mode::Auto {
+                if self.pardon(trial.began) {
+                    return self.start_drain(trial);
+                }
+                if let Some(primary) = self.revival(trial.began) {
+                    return self.revive(primary);
+                }
             }
             self.answer_order(trial.order, Err(why.clone()));
             return self.block(why, false);
@@ -435,10 +440,13 @@ impl Machine {
         if obstacle.is_none() && rested {
             return State::Confirm { since: self.now, trial };
         }
-        if self.settings.mode == Mode::Auto
-            && let Some(primary) = self.revival(since)
-        {
-            return self.revive(primary);
+        if self.settings.mode == Mode::Auto {
+            if self.pardon(since) {
+                return State::Confirm { since: self.now, trial };
+            }
+            if let Some(primary) = self.revival(since) {
+                return self.revive(primary);
+            }
         }
         self.look_again(&trial, SILENT_AGAIN * 2);
         if let Some(next) = self.budget.next() {

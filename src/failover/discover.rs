@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::topology::{NodeId, Replication, Role};
 
+use super::candidate::Reason;
 use super::machine::{Machine, PROBE};
 use super::node::{Node, Sight};
 use super::state::{Cause, Goal, GoalKind, State, Trial};
@@ -194,9 +195,23 @@ impl Machine {
                 self.node_mut(recorded).paused = true;
                 return self.adopt(recorded);
             }
+            self.go_down_the_branch();
         }
         let trial = Trial { began: self.now, cause: Cause::Missing, order: None, to: None };
         self.begin_trial(trial)
+    }
+
+    /// Whom an earlier life promoted leads no more, but those who followed it name the history that it began: they hold what was
+    /// written there.
+    fn go_down_the_branch(&mut self) {
+        let ours = self.group.replid.clone();
+        let branch = self.nodes.iter().filter_map(Node::answered).find(|facts| {
+            facts.role == Role::Replica && !facts.loading && facts.replid2 == ours && facts.replid != ours
+        });
+        if let Some(branch) = branch.map(|facts| facts.replid.clone()) {
+            self.group.replid = branch;
+            self.group.parent = ours;
+        }
     }
 
     /// A primary whose history continues ours, when no node that answers contradicts it: it was promoted by
@@ -244,8 +259,9 @@ impl Machine {
         self.adopt(heir)
     }
 
-    /// Who may lead again after the primary restarted and no replica can take over; why not, otherwise.
-    pub(super) fn revival(&self, began: Instant) -> Option<NodeId> {
+    /// The primary, when it restarted and nobody can hold more than is seen: every other node restarted too, is in step with it,
+    /// holds nothing, or was away already when the trouble began.
+    fn restarted_group(&self, began: Instant) -> Option<NodeId> {
         let primary = self.group.primary?;
         let facts = self.node(primary).answered_since(began)?;
         let restarted = |node: &Node| {
@@ -254,7 +270,6 @@ impl Machine {
         if facts.loading || (self.group.run_id == facts.run_id && facts.replid == self.group.replid) {
             return None;
         }
-        // A node that was already away when the trouble began cannot hold anything newer.
         let away = |node: &Node| node.answered().is_none() && node.alive_at + self.settings.timeout < began;
         let accounted = |node: &Node| {
             away(node)
@@ -263,13 +278,77 @@ impl Machine {
                     !one.loading && (restarted(node) || node.is_in_step(&facts.replid) || one.keys == 0)
                 })
         };
+        self.others(primary).all(accounted).then_some(primary)
+    }
+
+    /// Who may lead again after the primary restarted and no replica can take over; why not, otherwise.
+    pub(super) fn revival(&self, began: Instant) -> Option<NodeId> {
+        let primary = self.restarted_group(began)?;
+        let facts = self.node(primary).answered()?;
         let holder =
             |node: &Node| node.answered().is_some_and(|one| one.keys > 0 && one.replid != facts.replid);
         let worthy = facts.keys > 0
             || self.group.empty
             || self.settings.empty_primary == EmptyPrimary::Accept
             || !self.others(primary).any(holder);
-        (self.others(primary).all(accounted) && worthy).then_some(primary)
+        worthy.then_some(primary)
+    }
+
+    /// How far in the group's history a primary is that restarted: a server goes on in the history that it saved when it boots
+    /// sealed, and branches off it otherwise. A position in another history is one of before. `None`: it does not say (a
+    /// server that starts from its append-only file forgets both).
+    fn restored(&self, facts: &Replication, lineage: &[String]) -> Option<u64> {
+        let saved = match facts.role {
+            Role::Replica => (&facts.replid, facts.offset),
+            Role::Primary => (
+                &facts.replid2,
+                u64::try_from(facts.second_offset).map_or(0, |second| second.saturating_sub(1)),
+            ),
+        };
+        let holds_nothing = facts.keys == 0 && !self.group.empty;
+        match saved {
+            (replid, offset) if lineage.contains(replid) => Some(offset),
+            (_, offset) => (offset > 0 || holds_nothing).then_some(0),
+        }
+    }
+
+    /// The whole group restarted, and somebody came back with more of the history than the primary: these may lead after all.
+    pub(super) fn pardon(&mut self, began: Instant) -> bool {
+        let lineage = self.lineage();
+        let Some(primary) = self.restarted_group(began) else {
+            return false;
+        };
+        let facts = self.node(primary).answered();
+        let empty = !self.group.empty && facts.is_some_and(|facts| facts.keys == 0);
+        let accepted = empty && self.settings.empty_primary == EmptyPrimary::Accept;
+        let restored = facts.and_then(|facts| self.restored(facts, &lineage));
+        let Some(restored) = restored.filter(|_| !accepted) else {
+            return false;
+        };
+        // Beside an empty primary only those count that were attached to it: what a sealed one had saved may be old.
+        let holds_more = |node: &Node| {
+            node.answered()
+                .is_some_and(|other| other.offset > restored && other.keys > 0 && !(empty && other.sealed))
+        };
+        let pardoned: Vec<NodeId> = self
+            .others(primary)
+            .filter(|node| node.ineligible(&lineage, began) == Some(Reason::Restarted) && holds_more(node))
+            .map(|node| node.id)
+            .collect();
+        for id in &pardoned {
+            let node = self.node_mut(*id);
+            let (offset, run_id) =
+                node.facts.as_ref().map_or((0, None), |facts| (facts.offset, Some(facts.run_id.clone())));
+            node.in_sync = run_id;
+            let (name, other) = (self.node(*id).name(), self.node(primary).name());
+            self.tell(
+                Level::Warn,
+                format!(
+                    "{name} restarted too, and holds more than {other}: offset {offset} against {restored}"
+                ),
+            );
+        }
+        !pardoned.is_empty()
     }
 
     /// The restarted primary leads again.

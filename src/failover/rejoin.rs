@@ -139,7 +139,9 @@ impl Machine {
                 .primary
                 .as_ref()
                 .is_some_and(|address| self.nodes.iter().any(|one| one.is_called(address)));
-            return if facts.link_up && facts.replid == led.replid || points_here || facts.syncing {
+            // Behind another replica it would be lost with it, and acknowledge nothing to the primary.
+            let attached = facts.link_up && facts.replid == led.replid && !points_at_us;
+            return if attached || points_here || facts.syncing {
                 Need::Nothing
             } else if (facts.sealed || points_at_us) && (known || kin) {
                 Need::Follow

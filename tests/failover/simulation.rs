@@ -139,28 +139,31 @@ fn arrange(world: &mut World, plan: Plan, nodes: usize) -> u64 {
             world.at(when, Fault::Kill(0));
             when + 4 * SECOND
         }
-        Plan::Crash => {
-            let fault = match world.roll(3) {
-                0 => Fault::Kill(0),
-                1 => Fault::Stop(0),
-                _ => Fault::Order(None),
-            };
-            world.at(when, fault);
-            // A failover takes some tens of milliseconds, and begins a second after a silence.
-            let late = if fault == Fault::Stop(0) { 450_000 + world.roll(700_000) } else { 0 };
-            let spread = if world.roll(2) == 0 { 5_000 } else { 60_000 };
-            let crashed = when + late + world.roll(spread);
-            let away = 1_000 + world.roll(SECOND);
-            world.at(crashed, Fault::Crash(away));
-            let back = when + late + world.roll(3 * SECOND);
-            match fault {
-                Fault::Kill(_) => world.at(back, Fault::Boot(0, Boot::Sealed)),
-                _ => world.at(back, Fault::Continue(0)),
-            }
-            back.max(crashed + away) + 6 * SECOND
-        }
+        Plan::Crash => crash(world, when),
         Plan::Chaos => chaos(world, nodes, when),
     }
+}
+
+/// The primary is killed, stopped or exchanged, and the proxy dies in the middle of it.
+fn crash(world: &mut World, when: u64) -> u64 {
+    let fault = match world.roll(3) {
+        0 => Fault::Kill(0),
+        1 => Fault::Stop(0),
+        _ => Fault::Order(None),
+    };
+    world.at(when, fault);
+    // A failover takes some tens of milliseconds, and begins a second after a silence.
+    let late = if fault == Fault::Stop(0) { 450_000 + world.roll(700_000) } else { 0 };
+    let spread = if world.roll(2) == 0 { 5_000 } else { 60_000 };
+    let crashed = when + late + world.roll(spread);
+    let away = 1_000 + world.roll(SECOND);
+    world.at(crashed, Fault::Crash(away));
+    let back = when + late + world.roll(3 * SECOND);
+    match fault {
+        Fault::Kill(_) => world.at(back, Fault::Boot(0, Boot::Sealed)),
+        _ => world.at(back, Fault::Continue(0)),
+    }
+    back.max(crashed + away) + 6 * SECOND
 }
 
 fn chaos(world: &mut World, nodes: usize, when: u64) -> u64 {
