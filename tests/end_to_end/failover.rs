@@ -271,15 +271,10 @@ fn what_is_sent_again_goes_before_what_was_held() {
 #[test]
 fn a_refused_write_has_the_node_looked_at_before_the_next_beat() {
     let group = Group::plain(1);
-    let proxy = ProxyOptions::new(&group.addresses())
-        .set("health.interval", "\"60s\"")
-        .set("health.timeout", "\"120s\"")
-        .set("health.busy_timeout", "\"120s\"")
-        .set("failover.hold", "\"30s\"")
-        .start();
+    let proxy =
+        ProxyOptions::new(&group.addresses()).looking_once_a_minute().set("failover.hold", "\"30s\"").start();
     let mut client = proxy.client();
     assert_eq!(client.call("SET k 1"), Value::ok());
-    group.wait_in_sync(0);
     group.exchange();
     let new = &group.nodes()[1];
     assert_eq!(client.call("SET k 2"), Value::ok());
