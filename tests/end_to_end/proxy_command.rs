@@ -96,10 +96,10 @@ fn it_names_what_a_node_works_on_and_what_a_lost_one_had_not_answered() {
 fn nobody_orders_where_anybody_may_enter() {
     let group = Group::plain(1);
     let proxy = Proxy::start(&group.addresses());
-    let (mut stranger, mut anybody) = (proxy.client(), proxy.client());
+    let (mut nobody, mut anybody) = (proxy.client(), proxy.client());
     // A user without a password takes every password.
     assert_eq!(anybody.call("AUTH default anything"), Value::ok());
-    for client in [&mut stranger, &mut anybody] {
+    for client in [&mut nobody, &mut anybody] {
         for order in ["SWITCHOVER", "FAILOVER FORCE", "DRAIN", &format!("ADOPT {}", group.addresses()[1])] {
             let refusal = client.call(&format!("PROXY {order}"));
             assert!(
@@ -109,7 +109,7 @@ fn nobody_orders_where_anybody_may_enter() {
         }
     }
     assert_eq!(group.primary(), 0);
-    assert_eq!(stranger.call("SET k v"), Value::ok(), "it does not drain");
+    assert_eq!(nobody.call("SET k v"), Value::ok(), "it does not drain");
 }
 
 #[test]
