@@ -159,3 +159,66 @@ impl std::fmt::Display for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Failure;
+    use std::time::Duration;
+
+    /// One of each, as README.md shows them.
+    fn all() -> Vec<Failure> {
+        let hold = Duration::from_secs(5);
+        vec![
+            Failure::HoldExpired { hold },
+            Failure::NoReplica { hold },
+            Failure::OutOfReach { hold, said: "ERR max number of clients reached".to_owned() },
+            Failure::Ambiguous { from: 41, to: 42 },
+            Failure::InFlightAtDeath { node: "10.0.0.1:6379".to_owned() },
+            Failure::NoConnection { pinned_max: 9800 },
+            Failure::Managed { command: "REPLICAOF".to_owned() },
+            Failure::ManagedSetting { what: "CONFIG SET repl-timeout".to_owned() },
+            Failure::Hidden { command: "INFO".to_owned() },
+            Failure::Silence,
+            Failure::Reserved { command: "PUBLISH".to_owned() },
+            Failure::Cursor { of: 41, now: 42 },
+            Failure::LargeCut,
+            Failure::Unreadable,
+            Failure::TooLarge { command: "SCAN".to_owned() },
+            Failure::TransactionLost { reason: "..." },
+        ]
+    }
+
+    /// Stops the build when there is another one, which then belongs into the list above.
+    fn place(failure: &Failure) -> usize {
+        match failure {
+            Failure::HoldExpired { .. } => 0,
+            Failure::NoReplica { .. } => 1,
+            Failure::OutOfReach { .. } => 2,
+            Failure::Ambiguous { .. } => 3,
+            Failure::InFlightAtDeath { .. } => 4,
+            Failure::NoConnection { .. } => 5,
+            Failure::Managed { .. } => 6,
+            Failure::ManagedSetting { .. } => 7,
+            Failure::Hidden { .. } => 8,
+            Failure::Silence => 9,
+            Failure::Reserved { .. } => 10,
+            Failure::Cursor { .. } => 11,
+            Failure::LargeCut => 12,
+            Failure::Unreadable => 13,
+            Failure::TooLarge { .. } => 14,
+            Failure::TransactionLost { .. } => 15,
+        }
+    }
+
+    #[test]
+    fn every_reply_that_redis_would_not_give_stands_in_the_table_of_the_readme() {
+        let readme = include_str!("../README.md");
+        let missing: Vec<String> = all()
+            .iter()
+            .map(|failure| format!("| `-{failure}`"))
+            .filter(|row| !readme.contains(row.as_str()))
+            .collect();
+        assert_eq!(missing, Vec::<String>::new());
+        assert!(all().iter().map(place).eq(0..16));
+    }
+}

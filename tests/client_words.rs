@@ -6,7 +6,7 @@ mod support;
 use bytes::BytesMut;
 use redhold::resp::Proto;
 use redhold::session::{
-    ClientFlags, ClientRow, Hello, Kill, ListFilter, Names, Refusal, Unblock, rewrite_hello,
+    ClientFlags, ClientRow, Hello, Kill, ListFilter, Misuse, Names, Unblock, rewrite_hello,
 };
 use support::{Client, Server, V8_2, Value, Version, others};
 
@@ -42,7 +42,7 @@ fn tell(client: &mut Client, told: &Names, names: &Names) -> Vec<Value> {
     (0..count).map(|_| client.read()).collect()
 }
 
-fn value(refusal: &Refusal) -> Value {
+fn value(refusal: &Misuse) -> Value {
     let mut out = BytesMut::new();
     refusal.write(&mut out);
     Value::read(&mut &out[..]).expect("a whole error reply")

@@ -1,4 +1,4 @@
-//! The socket and the thread. Everything a stranger can do here is bounded: connections, their life, headers, body.
+//! The socket and the thread. Everything that anybody can do here is bounded: connections, their life, headers, body.
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};

@@ -234,7 +234,7 @@ fn lost(doors: &Doors, status: &crate::control::Status) -> Vec<LostBody> {
     let of = |node: &crate::control::NodeFacts| {
         let lost = doors.marks.of(node.id).lost();
         let requests = lost.kept.into_iter().map(|one| LostRequestBody {
-            request: one.request,
+            request: one.told.to_string(),
             waited_ms: millis(one.suspicion.waited),
             sent_twice: one.suspicion.twice,
         });
@@ -248,13 +248,10 @@ fn lost(doors: &Doors, status: &crate::control::Status) -> Vec<LostBody> {
     status.nodes.iter().filter_map(of).collect()
 }
 
-/// A long request is worth a word when it has been under way for this long, milliseconds.
-const LONG_TOLD: u64 = 500;
-
 fn nodes(doors: &Doors, status: &crate::control::Status) -> Vec<NodeBody> {
     let now = Instant::now();
     let works_on = |id: NodeId| {
-        let (command, ms) = doors.marks.long_request(id, now).filter(|(_, ms)| *ms >= LONG_TOLD)?;
+        let (command, ms) = doors.marks.long_request(id, now)?;
         Some(format!("works on {} for {ms} ms", command.replace('|', " ").to_uppercase()))
     };
     let both = status.nodes.iter().zip(&status.machine.nodes);

@@ -12,7 +12,7 @@ use crate::control::{NodeFacts, SettingChanged, Status};
 use crate::failover::{self, Level, Note};
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
 use crate::telemetry::{LevelHandle, Metrics};
-use crate::topology::{Marks, NodeId, Order, Placed, Replication, Role, Suspicion, orders};
+use crate::topology::{Marks, NodeId, Order, Placed, Replication, Role, Suspicion, Told, orders};
 
 /// Far longer than any answer takes here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -414,7 +414,10 @@ fn what_a_node_owed_when_it_was_lost_is_shown() {
         |fixture: &Fixture| serde_json::from_str::<StatusBody>(&fixture.get("/api/status").1).unwrap().lost;
     assert_eq!(lost(&fixture), vec![]);
     let suspicion = Suspicion { long: true, twice: true, waited: Duration::from_millis(3) };
-    fixture.marks.of(NodeId(1)).note_lost(Instant::now(), suspicion, || "EVAL <k>".to_owned());
+    fixture.marks.of(NodeId(1)).note_lost(Instant::now(), suspicion, || Told {
+        command: "EVAL".to_owned(),
+        key: Some("<k>".to_owned()),
+    });
     let lost = lost(&fixture);
     assert_eq!((lost.len(), lost[0].node.as_str(), lost[0].count), (1, "b:2", 1));
     let request = LostRequestBody { request: "EVAL <k>".to_owned(), waited_ms: 3, sent_twice: true };

@@ -176,7 +176,7 @@ const BACKEND: &[Key] = &[
         "pinned_max",
         Kind::Count(0..=1_000_000, Some(|c, v| set(&mut c.backend.pinned_max, to_usize(v)))),
         "0",
-        "Connections lent to single clients, per node; 0: from the node's maxclients.",
+        "Connections to the primary lent to single clients, over all workers; 0: its maxclients less 200.",
     ),
 ];
 

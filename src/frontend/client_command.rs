@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::error::Failure;
 use crate::resp::{self, Proto, Request, encode};
-use crate::session::{Kill, ListFilter, Listing, Names, Refusal, Unblock};
+use crate::session::{Kill, ListFilter, Listing, Misuse, Names, Unblock};
 
 use super::connection::Connection;
 use super::cursor;
@@ -41,7 +41,7 @@ pub(super) enum Local {
     /// CLIENT SETNAME, SETINFO: this is what the client has said from now on. The server's reply is handed on.
     Says(Box<Names>),
     /// The arguments are wrong.
-    Refuse(Refusal),
+    Misuse(Misuse),
     /// PROXY: nothing changes, this is the answer.
     Say(Bytes),
     /// INFO, ROLE: handed on without the addresses of replicas.
@@ -124,15 +124,15 @@ impl Connection {
             local,
         };
         let said = &self.session.said;
-        let judged = |said: Names, judgement: Result<(), Refusal>| {
-            Some(judgement.map_or_else(Local::Refuse, |()| Local::Says(Box::new(said))))
+        let judged = |said: Names, judgement: Result<(), Misuse>| {
+            Some(judgement.map_or_else(Local::Misuse, |()| Local::Says(Box::new(said))))
         };
         match word.to_ascii_lowercase().as_slice() {
             b"id" => asked(&[], Some(Local::Id)),
             b"info" => asked(&[], Some(Local::Info)),
             b"getname" => asked(&[], Some(Local::Name)),
             b"list" => {
-                let local = ListFilter::parse(&args).map_or_else(Local::Refuse, Local::List);
+                let local = ListFilter::parse(&args).map_or_else(Local::Misuse, Local::List);
                 asked(&[b"ID", NOBODY], Some(local))
             }
             b"kill" => match Kill::parse(&args) {
@@ -143,7 +143,7 @@ impl Connection {
                     rest.extend(user.iter().flat_map(|user| [b"USER", user.as_slice()]));
                     asked(&rest, Some(Local::Kill(kill)))
                 }
-                Err(refusal) => asked(&[b"ID", NOBODY], Some(Local::Refuse(refusal))),
+                Err(misuse) => asked(&[b"ID", NOBODY], Some(Local::Misuse(misuse))),
             },
             b"unblock" => match Unblock::parse(&args) {
                 Ok(unblock) => {
@@ -152,7 +152,7 @@ impl Connection {
                     let reason: &[u8] = if unblock.error { b"ERROR" } else { b"TIMEOUT" };
                     asked(&[&id, reason], None)
                 }
-                Err(refusal) => asked(&[NOBODY], Some(Local::Refuse(refusal))),
+                Err(misuse) => asked(&[NOBODY], Some(Local::Misuse(misuse))),
             },
             b"setname" => {
                 let mut next = said.clone();
@@ -212,7 +212,7 @@ impl Connection {
                 drop(out);
                 self.session_replied(reply);
             }
-            Local::Refuse(refusal) => refusal.write(&mut out),
+            Local::Misuse(misuse) => misuse.write(&mut out),
             Local::Hidden => hidden::copy_hidden(reply, &mut out),
             Local::Pubsub(listing) => listing.write(reply, &mut out),
             Local::Say(said) => out.extend_from_slice(&said),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::{self, RowId};
 use crate::resp::RequestScanner;
-use crate::topology::{Address, Suspicion};
+use crate::topology::{Address, Suspicion, Told};
 
 use super::redo::RetryRules;
 use super::worker::Worker;
@@ -48,8 +48,9 @@ impl Worker {
         let suspicion = Suspicion { long: lost.row.spec().long, twice: lost.resent, waited: lost.waited };
         let mut shown = String::new();
         let fresh = self.shared.marks.of(node.id).note_lost(Instant::now(), suspicion, || {
-            shown = describe(lost.row, lost.request);
-            shown.clone()
+            let told = describe(lost.row, lost.request);
+            shown = told.to_string();
+            told
         });
         if fresh && suspicion.long {
             let waited_ms = u64::try_from(lost.waited.as_millis()).unwrap_or(u64::MAX);
@@ -59,17 +60,16 @@ impl Worker {
 }
 
 /// Name and first key: whoever reads the status may not read the data.
-fn describe(row: RowId, request: &[u8]) -> String {
-    let Some(scanner) = RequestScanner::of_kept(request) else { return name(row) };
+fn describe(row: RowId, request: &[u8]) -> Told {
+    let Some(scanner) = RequestScanner::of_kept(request) else {
+        return Told { command: name(row), key: None };
+    };
     let request = scanner.request(request);
-    let mut text = if row == RowId::UNKNOWN { shown(request.name()).to_uppercase() } else { name(row) };
+    let command = if row == RowId::UNKNOWN { shown(request.name()).to_uppercase() } else { name(row) };
     let mut keys = Vec::new();
     command::keys(row, &request, &mut keys);
-    if let Some(first) = keys.first() {
-        text.push(' ');
-        text.push_str(&shown(request.arg(usize::from(*first))));
-    }
-    text
+    let key = keys.first().map(|first| shown(request.arg(usize::from(*first))));
+    Told { command, key }
 }
 
 fn name(row: RowId) -> String {
@@ -89,7 +89,7 @@ mod tests {
     fn told(row: &str, words: &[&[u8]]) -> String {
         let mut request = bytes::BytesMut::new();
         crate::resp::encode::command(&mut request, words);
-        describe(find(row.as_bytes()).unwrap(), &request)
+        describe(find(row.as_bytes()).unwrap(), &request).to_string()
     }
 
     #[test]
@@ -100,6 +100,6 @@ mod tests {
         assert_eq!(told("config|set", &[b"CONFIG", b"SET", b"requirepass", b"secret"]), "CONFIG SET");
         let long = told("get", &[b"GET", &[b'k'; 100]]);
         assert_eq!(long, format!("GET {}...", "k".repeat(64)));
-        assert_eq!(describe(find(b"get").unwrap(), b""), "GET");
+        assert_eq!(describe(find(b"get").unwrap(), b"").to_string(), "GET");
     }
 }

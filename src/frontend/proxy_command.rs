@@ -64,8 +64,9 @@ impl Connection {
     fn proxy_text(&self, word: &[u8]) -> String {
         let (worker, control) = (&self.worker, &self.worker.control);
         let status = control.status.load();
+        let marks = &worker.shared.marks;
         match word {
-            b"nodes" => proxy_read::nodes(&status),
+            b"nodes" => proxy_read::nodes(&status, marks),
             b"failovers" => proxy_read::failovers(&status),
             b"clients" => {
                 let mut text = String::new();
@@ -77,7 +78,7 @@ impl Connection {
                 use std::sync::atomic::Ordering::Relaxed;
                 let clients = worker.shared.clients.load(Relaxed);
                 let draining = worker.shared.ending() != Ending::NotYet;
-                proxy_read::status(&status, &worker.current(), clients, draining)
+                proxy_read::status(&status, &worker.current(), marks, clients, draining)
             }
         }
     }

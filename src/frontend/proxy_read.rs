@@ -1,4 +1,4 @@
-//! What `PROXY STATUS`, `NODES`, `FAILOVERS` and `ROUTE` say, as lines for people and for `grep`. Pure.
+//! What `PROXY STATUS`, `NODES`, `FAILOVERS` and `ROUTE` say, as lines for people and for `grep`. Pure, but for the time.
 
 use std::fmt::Write;
 use std::time::Instant;
@@ -6,13 +6,13 @@ use std::time::Instant;
 use crate::command::{Class, Effect, Lane};
 use crate::control::Status;
 use crate::routing::{Choice, RoutingTable, Settings};
-use crate::topology::{NodeId, Role};
+use crate::topology::{LostRequest, Marks, NodeId, Role};
 
 /// `PROXY HELP`.
 pub(super) const HELP: &[&str] = &[
     "PROXY <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "STATUS",
-    "    Who leads, since which epoch, and whether writes are held.",
+    "    Who leads, since which epoch, whether writes are held, and what nodes owed when they were lost.",
     "NODES",
     "    One line for each node.",
     "FAILOVERS",
@@ -34,7 +34,14 @@ pub(super) const HELP: &[&str] = &[
 ];
 
 /// `PROXY STATUS`, as INFO writes.
-pub(super) fn status(status: &Status, table: &RoutingTable, clients: usize, draining: bool) -> String {
+pub(super) fn status(
+    status: &Status,
+    table: &RoutingTable,
+    marks: &Marks,
+    clients: usize,
+    draining: bool,
+) -> String {
+    let now = Instant::now();
     let machine = &status.machine;
     let mut text = String::new();
     let mut line = |name: &str, value: &dyn std::fmt::Display| {
@@ -47,7 +54,7 @@ pub(super) fn status(status: &Status, table: &RoutingTable, clients: usize, drai
     line("primary", &machine.primary.map_or_else(|| "none".to_owned(), |id| name_of(status, id)));
     line("writable", &u8::from(table.writable().is_some()));
     if let Some((since, reason)) = &machine.held {
-        line("held_ms", &Instant::now().saturating_duration_since(*since).as_millis());
+        line("held_ms", &now.saturating_duration_since(*since).as_millis());
         line("held_reason", reason);
     }
     line("draining", &u8::from(draining));
@@ -57,12 +64,26 @@ pub(super) fn status(status: &Status, table: &RoutingTable, clients: usize, drai
     line("failovers_left", &machine.tokens);
     line("failovers_shown", &machine.episodes.len());
     status.other_brains.iter().for_each(|brain| line("other_brain", brain));
+    for node in &status.nodes {
+        let lost = marks.of(node.id).lost();
+        let Some(at) = lost.at else { continue };
+        let ago = now.saturating_duration_since(at).as_millis();
+        let likeliest: Vec<String> = lost.kept.iter().map(command_alone).collect();
+        let (count, likeliest) = (lost.count, likeliest.join("; "));
+        line("lost", &format_args!("{} {ago} ms ago, {count} in all: {likeliest}", node.address));
+    }
     text
 }
 
+/// Without its key: any client that is let in may ask, also one that may not read that key.
+fn command_alone(lost: &LostRequest) -> String {
+    let twice = if lost.suspicion.twice { ", sent twice" } else { "" };
+    format!("{} (after {} ms{twice})", lost.told.command, lost.suspicion.waited.as_millis())
+}
+
 /// `PROXY NODES`, a line for each as CLIENT LIST writes.
-pub(super) fn nodes(status: &Status) -> String {
-    let mut text = String::new();
+pub(super) fn nodes(status: &Status, marks: &Marks) -> String {
+    let (now, mut text) = (Instant::now(), String::new());
     for (seen, judged) in status.nodes.iter().zip(&status.machine.nodes) {
         let role = match judged.role {
             Some(Role::Primary) => "primary",
@@ -71,10 +92,11 @@ pub(super) fn nodes(status: &Status) -> String {
         };
         let leads = status.machine.primary == Some(seen.id);
         let facts = seen.facts.as_ref();
+        let works_on = marks.long_request(seen.id, now);
         let _ = writeln!(
             text,
             "addr={} role={role} leads={} up={} readable={} offset={} lag-bytes={} staleness-ms={} version={} zone={} \
-             remark={}",
+             works-on={} works-on-ms={} remark={}",
             seen.address,
             u8::from(leads),
             u8::from(judged.up),
@@ -84,6 +106,8 @@ pub(super) fn nodes(status: &Status) -> String {
             optional(judged.staleness.map(|age| age.as_millis())),
             facts.map_or("", |facts| facts.version.as_str()),
             seen.zone,
+            works_on.map_or("", |(command, _)| command),
+            optional(works_on.map(|(_, ms)| ms)),
             judged.remark.as_deref().or(judged.ineligible.as_deref()).or(seen.error.as_deref()).unwrap_or(""),
         );
     }

@@ -1,11 +1,11 @@
 //! The proxy's own client table: rows as CLIENT LIST prints them, and the requests that ask for them.
 //!
-//! Requests and their refusals are those of Redis 8 (7.4 brought MAXAGE; else 7.0 has the same). Each parser takes the
+//! Requests and the answers to their misuse are those of Redis 8 (7.4 brought MAXAGE; else 7.0 has the same). Each parser takes the
 //! whole request's arguments, `CLIENT` and the subcommand included, and judges their number as well.
 
 mod row;
 
-use super::refusal::Refusal;
+use super::misuse::Misuse;
 use crate::resp::parse_integer;
 
 pub use row::{ClientFlags, ClientKind, ClientRow};
@@ -23,17 +23,17 @@ pub enum ListFilter {
 
 impl ListFilter {
     /// From `CLIENT LIST [TYPE kind | ID id…]`.
-    pub fn parse(args: &[&[u8]]) -> Result<Self, Refusal> {
+    pub fn parse(args: &[&[u8]]) -> Result<Self, Misuse> {
         match args {
             [_, _] => Ok(Self::All),
             [_, _, option, kind] if is(option, "type") => ClientKind::parse(kind).map(Self::Kind),
             [_, _, option, ids @ ..] if is(option, "id") && !ids.is_empty() => {
                 let ids: Option<Vec<i64>> = ids.iter().map(|id| parse_integer(id)).collect();
-                let ids = ids.ok_or_else(|| Refusal::new("ERR Invalid client ID"))?;
+                let ids = ids.ok_or_else(|| Misuse::new("ERR Invalid client ID"))?;
                 // No client has a negative one, and one that does not exist is passed over.
                 Ok(Self::Ids(ids.into_iter().filter_map(|id| u64::try_from(id).ok()).collect()))
             }
-            _ => Err(Refusal::syntax()),
+            _ => Err(Misuse::syntax()),
         }
     }
 
@@ -95,11 +95,11 @@ pub enum Kill {
 impl Kill {
     /// From CLIENT KILL in its old or new form. That a `USER` does not exist only the server knows, see
     /// [`Kill::no_such_user`].
-    pub fn parse(args: &[&[u8]]) -> Result<Self, Refusal> {
+    pub fn parse(args: &[&[u8]]) -> Result<Self, Misuse> {
         match args {
             [_, _, addr] => Ok(Self::Address(Filter { addr: Some(addr.to_vec()), ..Filter::default() })),
             [_, _, filters @ ..] if !filters.is_empty() => filters_of(filters).map(Self::Matching),
-            _ => Err(Refusal::arity("client|kill")),
+            _ => Err(Misuse::arity("client|kill")),
         }
     }
 
@@ -111,17 +111,17 @@ impl Kill {
     }
 
     /// The answer to the old form when nobody has this address.
-    pub fn none_at_address() -> Refusal {
-        Refusal::new("ERR No such client")
+    pub fn none_at_address() -> Misuse {
+        Misuse::new("ERR No such client")
     }
 
     /// The answer when the server has no such user.
-    pub fn no_such_user(user: &[u8]) -> Refusal {
-        Refusal::quoting("ERR No such user '", user, "'")
+    pub fn no_such_user(user: &[u8]) -> Misuse {
+        Misuse::quoting("ERR No such user '", user, "'")
     }
 }
 
-fn filters_of(args: &[&[u8]]) -> Result<Filter, Refusal> {
+fn filters_of(args: &[&[u8]]) -> Result<Filter, Misuse> {
     let mut filter = Filter { skip_me: true, ..Filter::default() };
     let mut pairs = args.chunks_exact(2);
     for pair in &mut pairs {
@@ -144,17 +144,17 @@ fn filters_of(args: &[&[u8]]) -> Result<Filter, Refusal> {
         } else if is(option, "skipme") && is(value, "no") {
             filter.skip_me = false;
         } else {
-            return Err(Refusal::syntax());
+            return Err(Misuse::syntax());
         }
     }
-    if pairs.remainder().is_empty() { Ok(filter) } else { Err(Refusal::syntax()) }
+    if pairs.remainder().is_empty() { Ok(filter) } else { Err(Misuse::syntax()) }
 }
 
-fn above_zero(value: &[u8], too_low: &str, no_integer: Option<&str>) -> Result<u64, Refusal> {
+fn above_zero(value: &[u8], too_low: &str, no_integer: Option<&str>) -> Result<u64, Misuse> {
     match parse_integer(value) {
         Some(number @ 1..) => Ok(number.unsigned_abs()),
-        Some(_) => Err(Refusal::new(&format!("ERR {too_low}"))),
-        None => Err(Refusal::new(&format!("ERR {}", no_integer.unwrap_or(too_low)))),
+        Some(_) => Err(Misuse::new(&format!("ERR {too_low}"))),
+        None => Err(Misuse::new(&format!("ERR {}", no_integer.unwrap_or(too_low)))),
     }
 }
 
@@ -172,20 +172,20 @@ impl Unblock {
     pub const ERROR: &'static str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
     /// From CLIENT UNBLOCK.
-    pub fn parse(args: &[&[u8]]) -> Result<Self, Refusal> {
+    pub fn parse(args: &[&[u8]]) -> Result<Self, Misuse> {
         let (id, error) = match args {
             [_, _, id] => (id, false),
             [_, _, id, reason] if is(reason, "timeout") => (id, false),
             [_, _, id, reason] if is(reason, "error") => (id, true),
-            [_, _, _, _] => return Err(Refusal::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+            [_, _, _, _] => return Err(Misuse::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
             [_, subcommand, _, _, ..] => {
                 let before = "ERR unknown subcommand or wrong number of arguments for '";
-                return Err(Refusal::quoting(before, subcommand, "'. Try CLIENT HELP."));
+                return Err(Misuse::quoting(before, subcommand, "'. Try CLIENT HELP."));
             }
-            _ => return Err(Refusal::arity("client|unblock")),
+            _ => return Err(Misuse::arity("client|unblock")),
         };
         let id =
-            parse_integer(id).ok_or_else(|| Refusal::new("ERR value is not an integer or out of range"))?;
+            parse_integer(id).ok_or_else(|| Misuse::new("ERR value is not an integer or out of range"))?;
         Ok(Self { id: u64::try_from(id).ok(), error })
     }
 }

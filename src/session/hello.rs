@@ -1,8 +1,8 @@
 //! What HELLO and SELECT ask for, and what HELLO is answered.
 
 use super::frame::{bulk, elements};
+use super::misuse::Misuse;
 use super::names::check_name;
-use super::refusal::Refusal;
 use crate::resp::{Fed, Proto, ReplyScanner, encode, parse_integer};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt;
@@ -38,15 +38,15 @@ pub struct Hello {
 impl Hello {
     /// From HELLO and its arguments. Refuses before anything is done, as Redis does since 7.2 (earlier ones have
     /// then done what stands before the fault).
-    pub fn parse<'a>(args: impl Iterator<Item = &'a [u8]>) -> Result<Self, Refusal> {
+    pub fn parse<'a>(args: impl Iterator<Item = &'a [u8]>) -> Result<Self, Misuse> {
         let mut hello = Self::default();
         let mut args = args.skip(1);
         let Some(version) = args.next() else { return Ok(hello) };
         hello.proto = match parse_integer(version) {
             Some(2) => Some(Proto::Resp2),
             Some(3) => Some(Proto::Resp3),
-            Some(_) => return Err(Refusal::new("NOPROTO unsupported protocol version")),
-            None => return Err(Refusal::new("ERR Protocol version is not an integer or out of range")),
+            Some(_) => return Err(Misuse::new("NOPROTO unsupported protocol version")),
+            None => return Err(Misuse::new("ERR Protocol version is not an integer or out of range")),
         };
         while let Some(option) = args.next() {
             if option.eq_ignore_ascii_case(b"AUTH") {
@@ -111,8 +111,8 @@ pub fn rewrite_hello(reply: &[u8], id: u64) -> Option<Bytes> {
     (found == 2).then(|| out.freeze())
 }
 
-fn syntax(option: &[u8]) -> Refusal {
-    Refusal::quoting("ERR Syntax error in HELLO option '", option, "'")
+fn syntax(option: &[u8]) -> Misuse {
+    Misuse::quoting("ERR Syntax error in HELLO option '", option, "'")
 }
 
 /// The database that SELECT names; `None`: not one that any server has, so that the server may say it in its words.

@@ -1,7 +1,7 @@
 //! What a client has said about itself with CLIENT SETNAME, SETINFO and HELLO SETNAME, and how a connection of its own is
 //! told the same.
 
-use super::refusal::Refusal;
+use super::misuse::Misuse;
 use crate::resp::encode;
 use bytes::{Bytes, BytesMut};
 
@@ -15,7 +15,7 @@ pub struct Names {
 
 impl Names {
     /// As CLIENT SETNAME does; an empty name takes the name away.
-    pub fn set_name(&mut self, name: &[u8]) -> Result<(), Refusal> {
+    pub fn set_name(&mut self, name: &[u8]) -> Result<(), Misuse> {
         check_name(name)?;
         self.name = Bytes::copy_from_slice(name);
         Ok(())
@@ -27,16 +27,16 @@ impl Names {
     }
 
     /// As CLIENT SETINFO does since Redis 7.2, for servers that do not know it as well.
-    pub fn set_info(&mut self, option: &[u8], value: &[u8]) -> Result<(), Refusal> {
+    pub fn set_info(&mut self, option: &[u8], value: &[u8]) -> Result<(), Misuse> {
         let field = if option.eq_ignore_ascii_case(b"lib-name") {
             &mut self.lib_name
         } else if option.eq_ignore_ascii_case(b"lib-ver") {
             &mut self.lib_ver
         } else {
-            return Err(Refusal::quoting("ERR Unrecognized option '", option, "'"));
+            return Err(Misuse::quoting("ERR Unrecognized option '", option, "'"));
         };
         if !is_plain(value) {
-            return Err(Refusal::quoting(
+            return Err(Misuse::quoting(
                 "ERR ",
                 option,
                 " cannot contain spaces, newlines or special characters.",
@@ -82,11 +82,11 @@ impl Names {
 }
 
 /// Refuses a name that would break the format of CLIENT LIST, in Redis's words.
-pub(super) fn check_name(name: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_name(name: &[u8]) -> Result<(), Misuse> {
     if is_plain(name) {
         Ok(())
     } else {
-        Err(Refusal::new("ERR Client names cannot contain spaces, newlines or special characters."))
+        Err(Misuse::new("ERR Client names cannot contain spaces, newlines or special characters."))
     }
 }
 

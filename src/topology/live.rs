@@ -4,7 +4,10 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{LostRequests, NodeId, Suspicion};
+use super::{LostRequests, NodeId, Suspicion, Told};
+
+/// A long request is worth a word when it has been under way for this long, milliseconds.
+const LONG_TOLD: u64 = 500;
 
 /// Per-node marks that the data path leaves for the monitor, and the reverse. All relaxed: a mark is a hint.
 #[derive(Debug, Default)]
@@ -41,7 +44,7 @@ impl NodeMarks {
         &self,
         now: std::time::Instant,
         suspicion: Suspicion,
-        describe: impl FnOnce() -> String,
+        describe: impl FnOnce() -> Told,
     ) -> bool {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).note(now, suspicion, describe)
     }
@@ -109,13 +112,14 @@ impl Marks {
         self.of(node).long_requests.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// The command that `node` may be working on, and for how long at `now`, milliseconds.
+    /// The command that `node` may be working on, and for how long at `now`, milliseconds; `None`: of none worth a word.
     #[must_use]
     pub fn long_request(&self, node: NodeId, now: std::time::Instant) -> Option<(&'static str, u64)> {
         let marks = self.of(node);
         let (since, command) = *marks.long_request.lock().unwrap_or_else(PoisonError::into_inner);
         let works = marks.long_requests.load(Ordering::Relaxed) != 0;
-        works.then(|| (command, self.millis(now).saturating_sub(since)))
+        let ms = self.millis(now).saturating_sub(since);
+        (works && ms >= LONG_TOLD).then_some((command, ms))
     }
 
     /// Notes that bytes came from `node` at `now`.

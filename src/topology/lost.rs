@@ -22,10 +22,26 @@ pub struct Suspicion {
 /// A request that was written whole and not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostRequest {
-    /// Name of the command and its first key, nothing else of it.
-    pub request: String,
+    /// What of it may be told.
+    pub told: Told,
     /// Why it may have been the cause.
     pub suspicion: Suspicion,
+}
+
+/// Name of a command and its first key, nothing else of the request. Displayed whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Upper case.
+    pub command: String,
+    /// Escaped, and cut where it is long.
+    pub key: Option<String>,
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.command)?;
+        self.key.as_ref().map_or(Ok(()), |key| write!(f, " {key}"))
+    }
 }
 
 /// Those of one node's last event.
@@ -41,7 +57,7 @@ pub struct LostRequests {
 
 impl LostRequests {
     /// Notes one; `describe` is only asked when it is kept. True when it was not named before in this event.
-    pub fn note(&mut self, now: Instant, suspicion: Suspicion, describe: impl FnOnce() -> String) -> bool {
+    pub fn note(&mut self, now: Instant, suspicion: Suspicion, describe: impl FnOnce() -> Told) -> bool {
         if self.at.is_none_or(|last| now.saturating_duration_since(last) > EVENT) {
             *self = Self::default();
         }
@@ -50,11 +66,11 @@ impl LostRequests {
         if self.kept.len() == KEPT && self.kept.last().is_some_and(|least| least.suspicion >= suspicion) {
             return false;
         }
-        let request = describe();
-        let known = self.kept.iter().position(|one| one.request == request);
+        let told = describe();
+        let known = self.kept.iter().position(|one| one.told == told);
         let worse = known.map_or(suspicion, |at| self.kept.remove(at).suspicion.max(suspicion));
         let place = self.kept.partition_point(|one| one.suspicion >= worse);
-        self.kept.insert(place, LostRequest { request, suspicion: worse });
+        self.kept.insert(place, LostRequest { told, suspicion: worse });
         self.kept.truncate(KEPT);
         known.is_none()
     }
@@ -62,24 +78,28 @@ impl LostRequests {
 
 #[cfg(test)]
 mod tests {
-    use super::{EVENT, KEPT, LostRequests, Suspicion};
+    use super::{EVENT, KEPT, LostRequests, Suspicion, Told};
     use std::time::{Duration, Instant};
 
     fn suspicion(long: bool, twice: bool, waited_ms: u64) -> Suspicion {
         Suspicion { long, twice, waited: Duration::from_millis(waited_ms) }
     }
 
+    fn told(command: &str, key: Option<&str>) -> Told {
+        Told { command: command.to_owned(), key: key.map(str::to_owned) }
+    }
+
     #[test]
     fn the_most_suspicious_are_kept_and_come_first() {
         let (mut lost, now) = (LostRequests::default(), Instant::now());
         for number in 0..100 {
-            lost.note(now, suspicion(false, false, 5), || format!("GET {number}"));
+            lost.note(now, suspicion(false, false, 5), || told("GET", Some(&number.to_string())));
         }
-        assert!(lost.note(now, suspicion(false, false, 900), || "GET slow".to_owned()));
-        assert!(lost.note(now, suspicion(false, true, 1), || "GET twice".to_owned()));
-        assert!(lost.note(now, suspicion(true, false, 1), || "DEBUG".to_owned()));
-        assert!(!lost.note(now, suspicion(true, false, 7), || "DEBUG".to_owned()), "named before");
-        let names: Vec<_> = lost.kept.iter().map(|one| one.request.as_str()).collect();
+        assert!(lost.note(now, suspicion(false, false, 900), || told("GET", Some("slow"))));
+        assert!(lost.note(now, suspicion(false, true, 1), || told("GET", Some("twice"))));
+        assert!(lost.note(now, suspicion(true, false, 1), || told("DEBUG", None)));
+        assert!(!lost.note(now, suspicion(true, false, 7), || told("DEBUG", None)), "named before");
+        let names: Vec<_> = lost.kept.iter().map(|one| one.told.to_string()).collect();
         assert_eq!(names[..3], ["DEBUG", "GET twice", "GET slow"]);
         assert_eq!((names.len(), lost.count), (KEPT, 104));
         assert_eq!(lost.kept[0].suspicion.waited, Duration::from_millis(7));
@@ -88,11 +108,11 @@ mod tests {
     #[test]
     fn a_later_event_begins_a_new_list() {
         let (mut lost, now) = (LostRequests::default(), Instant::now());
-        lost.note(now, suspicion(true, false, 1), || "DEBUG".to_owned());
-        lost.note(now + EVENT, suspicion(false, false, 1), || "GET a".to_owned());
+        lost.note(now, suspicion(true, false, 1), || told("DEBUG", None));
+        lost.note(now + EVENT, suspicion(false, false, 1), || told("GET", Some("a")));
         assert_eq!(lost.kept.len(), 2);
         lost.note(now + EVENT * 2 + Duration::from_millis(1), suspicion(false, false, 1), || {
-            "GET b".to_owned()
+            told("GET", Some("b"))
         });
         assert_eq!((lost.kept.len(), lost.count), (1, 1));
     }

@@ -8,7 +8,7 @@ mod observation;
 mod orders;
 
 pub use live::{Marks, NodeMarks};
-pub use lost::{LostRequest, LostRequests, Suspicion};
+pub use lost::{LostRequest, LostRequests, Suspicion, Told};
 pub use node::{Address, AddressError, NodeId, NodeSpec, Role};
 pub use observation::{Health, Observation, Replication};
 pub use orders::{Answer, Order, Orders, Placed, orders};

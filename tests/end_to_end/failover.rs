@@ -203,7 +203,7 @@ fn requests_of_clients_that_gave_up_are_not_executed() {
 }
 
 /// Waits until every node could lead, and moves the lead by an order to `path`; returns the answer. A node that was just made
-/// to follow may not be connected yet: it is asked for again.
+/// to follow may not be connected yet, and one on a crowded machine may be late with its answer: it is asked for again.
 #[track_caller]
 fn order_when_all_are_well(proxy: &Proxy, path: &str) -> (u16, String) {
     eventually(LONG, "every replica could take over", || {
@@ -213,7 +213,8 @@ fn order_when_all_are_well(proxy: &Proxy, path: &str) -> (u16, String) {
     });
     eventually_some(LONG, "every replica is connected", || {
         let (code, body) = proxy.http_with_body("POST", path, "").expect("the admin page answers");
-        (!body.contains("is not connected")).then_some((code, body))
+        let late = ["is not connected", "does not answer", "no sealed replica can be promoted"];
+        (!late.iter().any(|why| body.contains(why))).then_some((code, body))
     })
 }
 
@@ -235,7 +236,8 @@ fn after_a_forced_failover_a_switchover_finds_no_write_in_flight() {
         let (code, body) = order_when_all_are_well(&proxy, "/api/failover?force=true");
         assert_eq!(code, 200, "forced failover {round}: {body}");
         clients.iter_mut().for_each(|client| assert_eq!(client.read(), Value::ok()));
-        assert_eq!(group.nodes()[old].call("CLIENT UNPAUSE"), Value::ok());
+        // Redhold makes it follow, closes its clients, which would hit one of ours as well, and ends every pause of it.
+        group.wait_following(old, 1 - old);
         let (code, body) = order_when_all_are_well(&proxy, "/api/switchover");
         assert_eq!(code, 200, "switchover {round}: {body}");
     }
@@ -269,15 +271,10 @@ fn what_is_sent_again_goes_before_what_was_held() {
 #[test]
 fn a_refused_write_has_the_node_looked_at_before_the_next_beat() {
     let group = Group::plain(1);
-    let proxy = ProxyOptions::new(&group.addresses())
-        .set("health.interval", "\"60s\"")
-        .set("health.timeout", "\"120s\"")
-        .set("health.busy_timeout", "\"120s\"")
-        .set("failover.hold", "\"30s\"")
-        .start();
+    let proxy =
+        ProxyOptions::new(&group.addresses()).looking_once_a_minute().set("failover.hold", "\"30s\"").start();
     let mut client = proxy.client();
     assert_eq!(client.call("SET k 1"), Value::ok());
-    group.wait_in_sync(0);
     group.exchange();
     let new = &group.nodes()[1];
     assert_eq!(client.call("SET k 2"), Value::ok());

@@ -12,6 +12,7 @@ mod data_path;
 mod failover;
 mod failover_rows;
 mod failover_sessions;
+mod forced_failover;
 mod hidden;
 mod identity;
 mod idle_connections;

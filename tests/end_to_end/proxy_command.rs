@@ -1,6 +1,6 @@
 //! PROXY over RESP: what it says, and who may order what.
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Value, eventually};
+use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Server, Value, eventually};
 
 fn text_of(client: &mut Client, request: &str) -> String {
     let reply = client.call(request);
@@ -67,13 +67,39 @@ fn it_says_what_it_knows() {
 }
 
 #[test]
+fn it_names_what_a_node_works_on_and_what_a_lost_one_had_not_answered() {
+    let mut server = Server::start();
+    let proxy = ProxyOptions::new(&[server.address()])
+        .set("proxy.workers", "1")
+        .set("health.timeout", "\"60s\"")
+        .set("health.busy_timeout", "\"60s\"")
+        .start();
+    let (mut asker, mut busy) = (proxy.client(), proxy.client());
+    let lost = |text: String| text.lines().find_map(|line| line.strip_prefix("lost:").map(str::to_owned));
+    assert_eq!(lost(text_of(&mut asker, "PROXY STATUS")), None);
+    assert!(text_of(&mut asker, "PROXY NODES").contains(" works-on= works-on-ms= remark="));
+    server.sigstop();
+    busy.send(&["EVAL", "return 1", "1", "cart:7"]);
+    eventually(LONG, "it works on the script", || {
+        text_of(&mut asker, "PROXY NODES").contains(" works-on=eval works-on-ms=")
+    });
+    server.kill9();
+    assert!(busy.read().error().is_some_and(|text| text.starts_with("AMBIGUOUS ")));
+    let told = lost(text_of(&mut asker, "PROXY STATUS")).expect("a line");
+    assert!(told.starts_with(&format!("{} ", server.address())), "{told}");
+    assert!(told.contains(" ms ago, 1 in all: EVAL (after ") && told.ends_with(" ms)"), "{told}");
+    assert!(!told.contains("cart"), "keys are for those who operate the proxy: {told}");
+    assert_eq!(proxy.status()["lost"][0]["requests"][0]["request"], "EVAL cart:7");
+}
+
+#[test]
 fn nobody_orders_where_anybody_may_enter() {
     let group = Group::plain(1);
     let proxy = Proxy::start(&group.addresses());
-    let (mut stranger, mut anybody) = (proxy.client(), proxy.client());
+    let (mut nobody, mut anybody) = (proxy.client(), proxy.client());
     // A user without a password takes every password.
     assert_eq!(anybody.call("AUTH default anything"), Value::ok());
-    for client in [&mut stranger, &mut anybody] {
+    for client in [&mut nobody, &mut anybody] {
         for order in ["SWITCHOVER", "FAILOVER FORCE", "DRAIN", &format!("ADOPT {}", group.addresses()[1])] {
             let refusal = client.call(&format!("PROXY {order}"));
             assert!(
@@ -83,7 +109,7 @@ fn nobody_orders_where_anybody_may_enter() {
         }
     }
     assert_eq!(group.primary(), 0);
-    assert_eq!(stranger.call("SET k v"), Value::ok(), "it does not drain");
+    assert_eq!(nobody.call("SET k v"), Value::ok(), "it does not drain");
 }
 
 #[test]

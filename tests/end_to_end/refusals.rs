@@ -86,15 +86,10 @@ fn a_pipeline_that_was_refused_as_a_whole_is_executed_in_order() {
 #[test]
 fn refusals_before_an_executed_request_are_handed_on_in_their_places() {
     let group = Group::plain(1);
-    let proxy = ProxyOptions::new(&group.addresses())
-        .set("health.interval", "\"60s\"")
-        .set("health.timeout", "\"120s\"")
-        .set("health.busy_timeout", "\"120s\"")
-        .set("failover.hold", "\"30s\"")
-        .start();
+    let proxy =
+        ProxyOptions::new(&group.addresses()).looking_once_a_minute().set("failover.hold", "\"30s\"").start();
     let mut client = proxy.client();
     assert_eq!(client.call("SET k 1"), Value::ok());
-    group.wait_in_sync(0);
     group.exchange();
     let refusal = Value::Error("READONLY You can't write against a read only replica.".to_owned());
     let replies = client.pipeline(&["SET k 2", "SET k 3", "GET k", "SET k 4", "INCR k"]);

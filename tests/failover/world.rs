@@ -539,7 +539,7 @@ impl World {
             }
             Step::Follow { primary, .. } => {
                 let whom = (0..self.servers.len()).find(|other| address(*other) == primary);
-                let whom = whom.expect("nobody is told to follow a stranger");
+                let whom = whom.expect("nobody is told to follow a node outside the group");
                 self.turn(node, Following::Node(whom));
             }
             Step::Pause(length) => self.servers[node].paused_until = now + length.as_micros() as u64,

@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::value::Value;
-use super::wait::LONG;
+use super::wait::{LONG, timed_out};
 
 /// One connection.
 #[derive(Debug)]
@@ -164,8 +164,7 @@ impl Client {
         let mut byte = [0; 1];
         let outcome = self.stream.peek(&mut byte);
         self.set_read_timeout(LONG);
-        outcome
-            .is_err_and(|fault| matches!(fault.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+        outcome.is_err_and(|fault| timed_out(&fault))
     }
 
     /// Closes the sending half, so that the other side sees the end of the stream.

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::wait::timed_out;
+
 const POLL: Duration = Duration::from_millis(10);
 
 /// What it does with each connection.
@@ -127,14 +129,7 @@ impl Shared {
             let read = match stream.read(&mut buffer) {
                 Ok(0) => return,
                 Ok(read) => read,
-                Err(fault)
-                    if matches!(
-                        fault.kind(),
-                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-                    ) =>
-                {
-                    continue;
-                }
+                Err(fault) if timed_out(&fault) => continue,
                 Err(_) => return,
             };
             count += read;

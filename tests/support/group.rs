@@ -108,9 +108,10 @@ impl Group {
         });
     }
 
-    /// Makes node 1 lead and node 0 follow it, in good order and behind the back of any proxy.
+    /// Makes node 1 lead and node 0 follow it, with all that node 0 has, and behind the back of any proxy.
     #[track_caller]
     pub fn exchange(&self) {
+        self.wait_in_sync(0);
         let (old, new) = (&self.nodes[0], &self.nodes[1]);
         assert_eq!(new.call("REPLICAOF NO ONE"), Value::ok());
         assert_eq!(old.call(&format!("REPLICAOF 127.0.0.1 {}", new.port())), Value::ok());

@@ -40,6 +40,14 @@ impl ProxyOptions {
         self
     }
 
+    /// What happens to a node behind its back is told by the data path or not at all: the next look is a minute away.
+    #[must_use]
+    pub fn looking_once_a_minute(self) -> Self {
+        self.set("health.interval", "\"60s\"")
+            .set("health.timeout", "\"120s\"")
+            .set("health.busy_timeout", "\"120s\"")
+    }
+
     /// No file can be written, the log included, as on a full disk; until [`Proxy::free_disk`].
     #[must_use]
     pub fn on_full_disk(mut self) -> Self {

@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::wait::timed_out;
+
 const POLL: Duration = Duration::from_millis(5);
 
 /// Such a relay. Stops when dropped.
@@ -209,14 +211,7 @@ impl Shared {
             let read = match from.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(read) => read,
-                Err(fault)
-                    if matches!(
-                        fault.kind(),
-                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
-                    ) =>
-                {
-                    continue;
-                }
+                Err(fault) if timed_out(&fault) => continue,
                 Err(_) => break,
             };
             while self.stalled.load(Ordering::SeqCst) && !self.stop.load(Ordering::SeqCst) {

@@ -1,5 +1,6 @@
 //! Waiting on conditions.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 /// The deadline for whatever an idle machine does within two or three seconds.
@@ -24,4 +25,9 @@ pub fn eventually_some<T>(deadline: Duration, what: &str, mut probe: impl FnMut(
         assert!(start.elapsed() < deadline, "not within {deadline:?}: {what}");
         std::thread::sleep(POLL);
     }
+}
+
+/// Whether a read on a socket ended because nothing came within its time-out.
+pub(super) fn timed_out(fault: &io::Error) -> bool {
+    matches!(fault.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }

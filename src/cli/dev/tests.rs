@@ -82,10 +82,10 @@ fn a_directory_without_owner_is_swept_and_one_with_owner_is_not() {
     let orphan = parent.path().join("redhold-dev-1-0");
     std::fs::create_dir(&orphan).unwrap();
     std::fs::write(orphan.join("owner.lock"), "").unwrap();
-    let stranger = parent.path().join("redhold-dev-notes");
-    std::fs::create_dir(&stranger).unwrap();
+    let foreign = parent.path().join("redhold-dev-notes");
+    std::fs::create_dir(&foreign).unwrap();
     let first = Scratch::create(Some(parent.path())).unwrap();
     let second = Scratch::create(Some(parent.path())).unwrap();
-    assert!(!orphan.exists() && stranger.exists() && first.path().exists() && second.path().exists());
+    assert!(!orphan.exists() && foreign.exists() && first.path().exists() && second.path().exists());
     assert_ne!(first.path(), second.path());
 }

@@ -1,6 +1,6 @@
 //! One client as CLIENT LIST and CLIENT INFO show it.
 
-use super::super::refusal::Refusal;
+use super::super::misuse::Misuse;
 use crate::resp::Proto;
 use std::fmt::Write;
 
@@ -18,14 +18,14 @@ pub enum ClientKind {
 }
 
 impl ClientKind {
-    pub(super) fn parse(word: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn parse(word: &[u8]) -> Result<Self, Misuse> {
         let lower = word.to_ascii_lowercase();
         match &lower[..] {
             b"normal" => Ok(Self::Normal),
             b"master" => Ok(Self::Master),
             b"slave" | b"replica" => Ok(Self::Replica),
             b"pubsub" => Ok(Self::Pubsub),
-            _ => Err(Refusal::quoting("ERR Unknown client type '", word, "'")),
+            _ => Err(Misuse::quoting("ERR Unknown client type '", word, "'")),
         }
     }
 }

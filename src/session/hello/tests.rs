@@ -10,7 +10,7 @@ fn written(write: impl FnOnce(&mut BytesMut)) -> String {
     String::from_utf8(out.to_vec()).unwrap()
 }
 
-fn hello(request: &str) -> Result<Hello, Refusal> {
+fn hello(request: &str) -> Result<Hello, Misuse> {
     Hello::parse(words(request).into_iter())
 }
 

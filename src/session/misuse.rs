@@ -6,9 +6,9 @@ use std::fmt;
 
 /// An error reply as Redis words it: the client is at fault, and nothing was done.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Refusal(Vec<u8>);
+pub struct Misuse(Vec<u8>);
 
-impl Refusal {
+impl Misuse {
     /// `text` with its code.
     pub(super) fn new(text: &str) -> Self {
         Self(text.as_bytes().to_vec())
@@ -35,8 +35,8 @@ impl Refusal {
     }
 }
 
-impl fmt::Debug for Refusal {
+impl fmt::Debug for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Refusal({:?})", String::from_utf8_lossy(&self.0))
+        write!(f, "Misuse({:?})", String::from_utf8_lossy(&self.0))
     }
 }
