@@ -54,8 +54,11 @@ pub enum Failure {
         /// Upper case name.
         command: String,
     },
-    /// CLIENT REPLY OFF or SKIP where every reply is counted. Not executed.
-    Silence,
+    /// What would let replies go by uncounted. Not executed.
+    Uncounted {
+        /// What is refused, and where.
+        refused: &'static str,
+    },
     /// A channel of Redhold's own. Not executed.
     Reserved {
         /// Upper case name.
@@ -135,10 +138,7 @@ impl std::fmt::Display for Failure {
                 f,
                 "ERR {command} is refused in a transaction: proxy.hide_topology keeps replicas' addresses to itself"
             ),
-            Self::Silence => f.write_str(
-                "ERR CLIENT REPLY OFF and SKIP are refused by Redhold from WATCH or MULTI to EXEC and while subscribed; \
-                 not executed",
-            ),
+            Self::Uncounted { refused } => write!(f, "ERR {refused}; not executed"),
             Self::Reserved { command } => write!(
                 f,
                 "ERR channels whose names begin with __redhold: are Redhold's own; {command} was not executed"
