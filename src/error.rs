@@ -54,8 +54,11 @@ pub enum Failure {
         /// Upper case name.
         command: String,
     },
-    /// CLIENT REPLY OFF or SKIP where every reply is counted. Not executed.
-    Silence,
+    /// What would let replies go by uncounted. Not executed.
+    Uncounted {
+        /// What is refused, and where.
+        refused: &'static str,
+    },
     /// A channel of Redhold's own. Not executed.
     Reserved {
         /// Upper case name.
@@ -135,10 +138,7 @@ impl std::fmt::Display for Failure {
                 f,
                 "ERR {command} is refused in a transaction: proxy.hide_topology keeps replicas' addresses to itself"
             ),
-            Self::Silence => f.write_str(
-                "ERR CLIENT REPLY OFF and SKIP are refused by Redhold from WATCH or MULTI to EXEC and while subscribed; \
-                 not executed",
-            ),
+            Self::Uncounted { refused } => write!(f, "ERR {refused}; not executed"),
             Self::Reserved { command } => write!(
                 f,
                 "ERR channels whose names begin with __redhold: are Redhold's own; {command} was not executed"
@@ -178,7 +178,9 @@ mod tests {
             Failure::Managed { command: "REPLICAOF".to_owned() },
             Failure::ManagedSetting { what: "CONFIG SET repl-timeout".to_owned() },
             Failure::Hidden { command: "INFO".to_owned() },
-            Failure::Silence,
+            Failure::Uncounted {
+                refused: "CLIENT REPLY OFF and SKIP are refused by Redhold from WATCH or MULTI to EXEC and while subscribed",
+            },
             Failure::Reserved { command: "PUBLISH".to_owned() },
             Failure::Cursor { of: 41, now: 42 },
             Failure::LargeCut,
@@ -200,7 +202,7 @@ mod tests {
             Failure::Managed { .. } => 6,
             Failure::ManagedSetting { .. } => 7,
             Failure::Hidden { .. } => 8,
-            Failure::Silence => 9,
+            Failure::Uncounted { .. } => 9,
             Failure::Reserved { .. } => 10,
             Failure::Cursor { .. } => 11,
             Failure::LargeCut => 12,

@@ -9,21 +9,27 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::command::Lane;
 use crate::error::Failure;
-use crate::resp::{self, Proto, Request, encode};
+use crate::resp::{self, Request, encode};
 use crate::session::{Kill, ListFilter, Listing, Misuse, Names, Unblock};
 
 use super::connection::Connection;
 use super::cursor;
 use super::dispatch::Dispatched;
 use super::hidden;
-use super::purpose::Purpose;
 
 /// An id that no client of a server has.
 const NOBODY: &[u8] = b"9223372036854775807";
 
 /// A capability that no server knows; unknown ones are ignored.
 const NO_CAPABILITY: &[u8] = b"none";
+
+const SILENCE: &str =
+    "CLIENT REPLY OFF and SKIP are refused by Redhold from WATCH or MULTI to EXEC and while subscribed";
+
+const CONFIRMATIONS: &str = "SUBSCRIBE and its like are refused by Redhold in a transaction except with one name, since \
+    EXEC's reply would have more elements than it says";
 
 /// What the proxy does in place of the server.
 #[derive(Clone, Debug)]
@@ -90,27 +96,34 @@ impl Asked {
 }
 
 impl Connection {
-    /// CLIENT REPLY OFF or SKIP in a transaction or beside subscriptions, where every reply is counted: a request that
-    /// every server refuses. In MULTI the transaction is refused with it; Redis would cut EXEC's reply off.
-    pub(super) fn silence_asked(&self, dispatched: &Dispatched<'_>) -> Option<Asked> {
+    /// What would let replies go by uncounted: CLIENT REPLY OFF or SKIP in a transaction or beside subscriptions, and in
+    /// MULTI what is confirmed more than once. A request that every server refuses, the transaction with it; Redis would
+    /// cut EXEC's reply off, or append to it.
+    pub(super) fn uncounted_asked(&self, dispatched: &Dispatched<'_>) -> Option<Asked> {
         let Dispatched { class, request, .. } = dispatched;
-        let is_silence = class.row.spec().name == "client|reply"
-            && [&b"off"[..], b"skip"].iter().any(|mode| request.arg(2).eq_ignore_ascii_case(mode));
-        let words = |words: &[&[u8]]| words.iter().map(|word| word.to_vec()).collect();
-        match self.pinned.as_ref()?.purpose {
-            _ if !is_silence => None,
+        let (standing, proto) = (&self.pinned.as_ref()?.standing, self.session.identity.proto);
+        let queueing = standing.transaction().is_queueing();
+        let refuses = |refused| {
+            let local = Local::Owned(Failure::Uncounted { refused });
+            Some(Asked::new(vec![b"REPLICAOF".to_vec()], Some(local)))
+        };
+        let spec = class.row.spec();
+        if class.lane == Lane::Subscribe && queueing && request.len() != 2 {
+            return refuses(CONFIRMATIONS);
+        }
+        let wanted = request.arg(2);
+        if spec.name != "client|reply" || standing.obeys_reply(wanted, proto) {
+            return None;
+        }
+        let silences = [&b"off"[..], b"skip"].iter().any(|mode| wanted.eq_ignore_ascii_case(mode));
+        match silences {
             // The server says what a subscriber may send.
-            Purpose::Subscribed(_) if self.session.identity.proto == Proto::Resp2 => {
-                Some(Asked::new(words(&[b"CLIENT", b"REPLY", b"NONE"]), None))
+            true if standing.is_confined(proto) => {
+                let words = [&b"CLIENT"[..], b"REPLY", b"NONE"].map(<[u8]>::to_vec);
+                Some(Asked::new(words.to_vec(), None))
             }
-            Purpose::Subscribed(_) | Purpose::Transaction { .. } => {
-                Some(Asked::new(words(&[b"REPLICAOF"]), Some(Local::Owned(Failure::Silence))))
-            }
-            Purpose::One { .. }
-            | Purpose::Blocking
-            | Purpose::Wait(_)
-            | Purpose::Large
-            | Purpose::Standing => None,
+            false if !queueing || standing.modes().is_loud() => None,
+            _ => refuses(SILENCE),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::backend::first_len;
 use crate::command::{Lane, classify};
 use crate::error::Failure;
 use crate::resp::{Fed, ReplyScanner, Request, RequestScanner, encode};
+use crate::session::Executed;
 
 const SHIFT: u32 = 44;
 const MASK: u64 = 0xff << SHIFT;
@@ -125,13 +126,11 @@ pub(super) fn spoil(requests: &[u8], of: u64) -> Vec<u8> {
 /// A reply of the SCAN family has its cursor within this many of its first bytes.
 const HEAD: usize = 64;
 
-/// Stamps the cursors in an array that may come in pieces, the first of which holds the array's header.
+/// Stamps the cursors in EXEC's reply, which may come in pieces, the first of which holds the array's header.
 #[derive(Debug)]
 pub(super) struct Stamper {
-    /// The elements that are replies of the SCAN family.
-    which: Vec<usize>,
-    /// Those of them whose cursor was of another epoch, and that epoch: refused by the server, in words of its own.
-    stale: Vec<(usize, u64)>,
+    /// Where to look. Stale cursors are refused by the server, in words of its own.
+    executed: Executed,
     epoch: u64,
     /// `None` before the header.
     index: Option<usize>,
@@ -140,12 +139,19 @@ pub(super) struct Stamper {
     head: BytesMut,
     /// The cursor of the present element has passed.
     passed: bool,
+    /// The present element has begun.
+    begun: bool,
 }
 
 impl Stamper {
-    pub(super) fn new(which: Vec<usize>, stale: Vec<(usize, u64)>, epoch: u64) -> Self {
+    pub(super) fn new(executed: Executed, epoch: u64) -> Self {
         let (scanner, head) = (ReplyScanner::default(), BytesMut::new());
-        Self { which, stale, epoch, index: None, scanner, head, passed: false }
+        Self { executed, epoch, index: None, scanner, head, passed: false, begun: false }
+    }
+
+    /// The requests that have left state, once all of the reply has passed: their elements were no errors.
+    pub(super) fn left(self) -> Vec<Vec<u8>> {
+        self.executed.left.into_iter().map(|(_, request)| request).collect()
     }
 
     /// Appends `piece`, stamped, to `out`.
@@ -161,8 +167,11 @@ impl Stamper {
                 Ok(Fed::More) | Err(_) => (piece.len(), false),
             };
             let (element, rest) = piece.split_at(end);
-            let of = self.stale.iter().find(|(at, _)| *at == index).map(|(_, of)| *of);
-            if self.passed || !(of.is_some() || self.which.contains(&index)) {
+            if !std::mem::replace(&mut self.begun, true) && matches!(element.first(), Some(b'-' | b'!')) {
+                self.executed.left.retain(|(at, _)| *at != index);
+            }
+            let of = self.executed.stale.iter().find(|(at, _)| *at == index).map(|(_, of)| *of);
+            if self.passed || !(of.is_some() || self.executed.scans.contains(&index)) {
                 out.extend_from_slice(element);
             } else {
                 self.head.extend_from_slice(element);
@@ -176,7 +185,7 @@ impl Stamper {
                 }
             }
             if whole {
-                (self.index, self.passed) = (Some(index + 1), false);
+                (self.index, self.passed, self.begun) = (Some(index + 1), false, false);
             }
             piece = rest;
         }
@@ -240,7 +249,8 @@ mod tests {
     fn a_stale_cursor_is_named_among_the_elements_and_a_good_one_stamped() {
         let array = b"*3\r\n-ERR invalid cursor\r\n-ERR invalid cursor\r\n*2\r\n$1\r\n7\r\n*0\r\n";
         let mut out = BytesMut::new();
-        Stamper::new(vec![1], vec![(0, 41), (2, 41)], 42).feed(array, &mut out);
+        let executed = Executed { scans: vec![1], stale: vec![(0, 41), (2, 41)], left: Vec::new() };
+        Stamper::new(executed, 42).feed(array, &mut out);
         let text = String::from_utf8(out.to_vec()).unwrap();
         let error = "-ERR cursor belongs to epoch 41 (now 42): start again from 0\r\n-ERR invalid cursor\r\n";
         assert!(text.starts_with(&format!("*3\r\n{error}*2\r\n")) && !text.contains("$1\r\n7"), "{text}");
@@ -249,8 +259,10 @@ mod tests {
     #[test]
     fn cursors_in_an_array_are_stamped_however_it_is_cut() {
         let array = b"*4\r\n+OK\r\n*2\r\n$4\r\n1234\r\n*1\r\n$1\r\nx\r\n*2\r\n$1\r\n7\r\n*0\r\n-ERR no\r\n";
+        let left = vec![(0, vec![0]), (1, vec![1]), (2, vec![2]), (3, vec![3])];
+        let executed = Executed { scans: vec![1, 3], left, ..Executed::default() };
         let mut whole = BytesMut::new();
-        Stamper::new(vec![1, 3], Vec::new(), 42).feed(array, &mut whole);
+        Stamper::new(executed.clone(), 42).feed(array, &mut whole);
         let stamped = (1234 ^ stamp(42)).to_string();
         let expected = format!(
             "*4\r\n+OK\r\n*2\r\n${}\r\n{stamped}\r\n*1\r\n$1\r\nx\r\n*2\r\n$1\r\n7\r\n*0\r\n-ERR no\r\n",
@@ -258,10 +270,11 @@ mod tests {
         );
         assert_eq!(whole, expected.as_bytes());
         for cut in 4..array.len() {
-            let (mut stamper, mut out) = (Stamper::new(vec![1, 3], Vec::new(), 42), BytesMut::new());
+            let (mut stamper, mut out) = (Stamper::new(executed.clone(), 42), BytesMut::new());
             stamper.feed(&array[..cut], &mut out);
             stamper.feed(&array[cut..], &mut out);
             assert_eq!(out, whole, "cut at {cut}");
+            assert_eq!(stamper.left(), [[0], [1], [2]], "cut at {cut}");
         }
     }
 

@@ -12,8 +12,8 @@ use bytes::{Bytes, BytesMut};
 
 use crate::backend::{DialError, Pinned, Target};
 use crate::command::RowId;
-use crate::resp::RequestTail;
-use crate::session::{Modes, Names};
+use crate::resp::{Proto, RequestTail};
+use crate::session::{Anew, Names, Standing};
 use crate::topology::NodeId;
 
 use super::cursor::Stamper;
@@ -55,10 +55,8 @@ pub(super) struct PinnedLane {
     pub(super) asks_id: Option<u32>,
     /// That reply.
     pub(super) server_id: Option<i64>,
-    /// What the client has asked of the connection beside its purpose.
-    pub(super) modes: Modes,
-    /// What of a transaction stands beside subscriptions, or was begun while no reply was wanted.
-    pub(super) beside: Beside,
+    /// What stands on the connection.
+    pub(super) standing: Standing,
     /// What the connection was told about the client.
     names: Names,
     pub(super) since: Instant,
@@ -93,24 +91,6 @@ pub(super) enum Swallowed {
     Refusal,
     /// Nothing that matters.
     Other,
-}
-
-/// What of a transaction stands on a connection that was taken for another purpose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beside {
-    Nothing,
-    /// Keys are watched.
-    Watch,
-    /// Requests are queued.
-    Multi,
-    /// Nothing any more: what EXEC did to the connection is not known.
-    Over,
-}
-
-impl Beside {
-    fn stands(self) -> bool {
-        matches!(self, Self::Watch | Self::Multi)
-    }
 }
 
 /// Replies that must be no errors, since what the client holds depends on them. Counted from the front: more may be asked
@@ -198,8 +178,7 @@ impl PinnedLane {
             vital: Vital::default(),
             asks_id: None,
             server_id: None,
-            modes: Modes::default(),
-            beside: Beside::Nothing,
+            standing: Standing::default(),
             names: Names::default(),
             since,
             tail: None,
@@ -223,12 +202,12 @@ impl PinnedLane {
     /// Whether the server would execute a request of this row, and neither queue nor park it.
     pub(super) fn executes(&self, row: RowId) -> bool {
         let waits = matches!(self.purpose, Purpose::Blocking | Purpose::Wait(_));
-        !waits && (!self.purpose.is_queueing() || row.spec().name == "exec")
+        !waits && (!self.standing.transaction().is_queueing() || row.spec().name == "exec")
     }
 
     /// Parked is not in flight: a client that leaves takes its connection along.
     pub(super) fn is_parked(&self) -> bool {
-        matches!(self.purpose, Purpose::Blocking | Purpose::Subscribed(_))
+        matches!(self.purpose, Purpose::Blocking) || self.standing.subscriptions().stand()
     }
 
     /// With a connection that was told `told`.
@@ -264,20 +243,28 @@ impl PinnedLane {
         self.write(&requests);
     }
 
-    /// The connection is lost: the next one is told first who the client is and what stands. False when that can not be
-    /// said again.
-    pub(super) fn begin_anew(&mut self, names: &Names) -> bool {
+    /// The connection is lost: the next one is told first who the client is and what stands. `None` when that can not be
+    /// said again. `owed`: replies to so many requests are, the last byte of the newest `unwritten` of which was never
+    /// written.
+    pub(super) fn begin_anew(
+        &mut self,
+        names: &Names,
+        proto: Proto,
+        owed: usize,
+        unwritten: usize,
+    ) -> Option<Anew> {
         self.take_line();
         (self.swallow, self.asks_id, self.server_id) = (0, None, None);
         self.vital = Vital::default();
         self.names = Names::default();
         self.introduce(names);
         let mut requests = BytesMut::new();
-        let Some(confirmations) = self.modes.replay(&mut requests) else { return false };
+        let anew = self.standing.begin_anew(owed > 0, unwritten, proto, &mut requests)?;
         self.write(&requests);
-        self.vital = Vital { ahead: self.swallow, count: confirmations };
-        self.swallow += confirmations;
-        true
+        self.vital = Vital { ahead: self.swallow, count: anew.confirmations };
+        self.swallow += anew.confirmations;
+        self.resubscribes = self.standing.subscriptions().resubscribes();
+        Some(anew)
     }
 
     /// One reply is not the client's.
@@ -300,21 +287,28 @@ impl PinnedLane {
 
     /// What becomes of the connection when nothing is owed.
     pub(super) fn after(&self) -> After {
-        match self.purpose.after() {
-            After::Stays => After::Stays,
-            _ if self.modes.stand() || self.beside.stands() => After::Stays,
-            After::Returns if self.modes.is_touched() || self.beside == Beside::Over => After::Closes,
-            after => after,
+        match self.purpose {
+            _ if self.standing.stands() => After::Stays,
+            Purpose::One { clean: false } | Purpose::Large => After::Closes,
+            _ if self.standing.is_touched() => After::Closes,
+            Purpose::One { clean: true } | Purpose::Blocking | Purpose::Wait(_) | Purpose::Standing => {
+                After::Returns
+            }
         }
     }
 
     /// What the client table shows of it.
     pub(super) fn shown(&self) -> Held {
-        let mut held = self.purpose.shown();
-        held.flags.monitor = self.modes.watches();
-        held.flags.tracking = self.modes.tracks();
-        held.flags.no_evict = self.modes.is_set("client|no-evict");
-        held.flags.no_touch = self.modes.is_set("client|no-touch");
+        let mut held = Held::default();
+        let (modes, subscriptions) = (self.standing.modes(), self.standing.subscriptions());
+        held.queued = self.standing.transaction().queued();
+        held.flags.multi = held.queued.is_some();
+        held.subscribed = subscriptions.counts();
+        held.flags.pubsub = subscriptions.holds_any();
+        held.flags.monitor = modes.watches();
+        held.flags.tracking = modes.tracks();
+        held.flags.no_evict = modes.is_set("client|no-evict");
+        held.flags.no_touch = modes.is_set("client|no-touch");
         held
     }
 
@@ -340,29 +334,8 @@ impl PinnedLane {
     /// Strikes the oldest request off: it was answered.
     pub(super) fn strike(&mut self) -> Option<Sent> {
         let sent = self.sent.pop_front()?;
-        if self.beside.stands() && sent.row.spec().name == "exec" {
-            self.beside = Beside::Over;
-        }
         self.writes.set(self.target.node, self.writes.count - u64::from(sent.writes));
         Some(sent)
-    }
-
-    /// The request of this name was answered with OK.
-    pub(super) fn note_beside(&mut self, name: &str) {
-        let apart = matches!(self.purpose, Purpose::Transaction { .. });
-        self.beside = match (name, self.beside) {
-            ("multi", _) if !apart => Beside::Multi,
-            ("watch", _) if !apart => Beside::Watch,
-            ("discard" | "unwatch" | "exec", Beside::Watch | Beside::Multi) => Beside::Over,
-            (_, beside) => beside,
-        };
-    }
-
-    /// Whether a transaction stands, or is about to, of which nothing was kept.
-    pub(super) fn forgets_transaction(&self, owed: &VecDeque<Sent>) -> bool {
-        let begins = |sent: &Sent| sent.row.spec().name == "multi";
-        let subscribed = matches!(self.purpose, Purpose::Subscribed(_));
-        self.beside.stands() || (subscribed && owed.iter().any(begins))
     }
 
     /// Gives all up that is owed.

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use crate::error::Failure;
 use crate::resp::{Proto, encode};
-use crate::session;
+use crate::session::Fate;
 use crate::telemetry::ErrorKind;
 
 use super::connection::Connection;
@@ -17,6 +17,8 @@ use super::parked;
 use super::pinned_hold::TOO_LATE;
 use super::purpose::{Purpose, Sent};
 use super::redo::{self, Redo, fate_of};
+
+const UNSAYABLE: &str = "what it has set on its connection is not known, or too much to be kept";
 
 /// How a connection was lost.
 #[derive(Debug)]
@@ -42,16 +44,10 @@ impl Connection {
         let (unwritten, all_written) = (lane.unwritten_requests(), lane.unwritten() == 0);
         let taken = lane.take_sent();
         let written = taken.len() - unwritten;
-        if lane.forgets_transaction(&taken) {
-            return self.can_not_hold(
-                &lane,
-                "its transaction was lost, of which nothing is kept beside subscriptions or without replies",
-            );
-        }
-        // What is owed was sent while replies were wanted: that they are no more comes behind it.
-        let silence = if taken.is_empty() { None } else { lane.modes.lift_silence() };
-        let said = self.session.said.clone();
-        let sayable = lane.begin_anew(&said);
+        let proto = self.session.identity.proto;
+        let Some(anew) = lane.begin_anew(&self.session.said, proto, taken.len(), unwritten) else {
+            return self.can_not_hold(&lane, UNSAYABLE);
+        };
         let mut redos = Vec::new();
         match &mut lane.purpose {
             Purpose::Large => return self.large_lost(&lane, !taken.is_empty() && all_written, loss),
@@ -64,16 +60,15 @@ impl Connection {
                 let refused = matches!(loss, Loss::Refused);
                 redos.extend(taken.iter().map(|sent| parked_again(sent, waited, refused)));
             }
-            Purpose::One { .. } | Purpose::Standing => {
+            Purpose::One { .. } => {
                 // The proxy's own question is asked again when it matters.
                 let asked = |sent: &Sent| !(sent.is_of_session() && sent.request.is_empty());
                 let owed = taken.iter().enumerate().filter(|(_, sent)| asked(sent));
                 redos.extend(owed.map(|(at, sent)| self.fate(&lane, sent, at < written)));
             }
-            Purpose::Transaction { .. } => {
-                self.transaction_lost(&mut lane, &taken, unwritten, &loss, &mut redos)
+            Purpose::Standing => {
+                self.standing_lost(&mut lane, &taken, anew.fates, written, &loss, &mut redos)
             }
-            Purpose::Subscribed(_) => self.subscriptions_lost(&mut lane, &taken, written, &loss, &mut redos),
         }
         for (at, mut redo) in redos.into_iter().enumerate() {
             if let (Redo::Send { .. }, Loss::Never(failure)) = (&redo, &loss) {
@@ -84,14 +79,10 @@ impl Connection {
             }
             self.client.redo.borrow_mut().lost(redo);
         }
-        if let Some(request) = silence {
+        if let Some(request) = anew.silence {
             self.client.redo.borrow_mut().lost(Redo::again(request, false, lane.since));
         }
-        if !sayable {
-            self.can_not_hold(&lane, "what it has set on its connection was too much to be kept");
-            return;
-        }
-        self.stand_again(lane, &loss, silence.is_some());
+        self.stand_again(lane, &loss, anew.silence.is_some());
     }
 
     /// What the client held is gone, and it would not know: it is closed.
@@ -104,113 +95,64 @@ impl Connection {
     /// A transaction was answered without its server, on which it is still open: that connection is given up, and what stands
     /// beside the transaction is set up on another one.
     pub(super) fn leave_transaction(&mut self) {
-        let Some(mut lane) = self.pinned.take().filter(|lane| lane.modes.stand()) else { return };
-        let said = self.session.said.clone();
-        let sayable = lane.begin_anew(&said);
-        lane.purpose = Purpose::Standing;
-        if !sayable {
-            return self.can_not_hold(&lane, "what it has set on its connection was too much to be kept");
+        let Some(mut lane) = self.pinned.take() else { return };
+        lane.standing.leave_transaction();
+        if !lane.standing.stands() {
+            return;
         }
-        if lane.modes.tracks() {
-            invalidate_all(self.session.identity.proto, &mut self.client.out.borrow_mut());
+        let proto = self.session.identity.proto;
+        if lane.begin_anew(&self.session.said, proto, 0, 0).is_none() {
+            return self.can_not_hold(&lane, UNSAYABLE);
+        }
+        if lane.standing.modes().tracks() {
+            invalidate_all(proto, &mut self.client.out.borrow_mut());
         }
         (lane.stood, lane.unopened, lane.stamper, lane.middle) = (true, None, None, None);
         self.pinned = Some(lane);
     }
 
-    /// What was subscribed to is asked for again, and what was to be when the connection was lost.
-    fn subscriptions_lost(
+    /// What becomes of requests on a connection on which something stood, in the order in which they were sent.
+    fn standing_lost(
         &self,
         lane: &mut PinnedLane,
         taken: &VecDeque<Sent>,
+        fates: Vec<Fate>,
         written: usize,
         loss: &Loss,
         redos: &mut Vec<Redo>,
     ) {
-        let Purpose::Subscribed(subscriptions) = &mut lane.purpose else { return };
-        let again = subscriptions.recover();
-        if let Loss::Never(failure) = loss {
-            subscriptions.abandon();
-            redos.extend(taken.iter().map(|_| Redo::Answer(failure.clone())));
+        let is_exec = |sent: &Sent| sent.row.spec().name == "exec";
+        let never = matches!(loss, Loss::Never(_));
+        if never {
+            lane.standing.abandon(taken.iter().any(is_exec));
         }
-        lane.write(&again.resubscribe);
-        if let Loss::Never(_) = loss {
-            return;
-        }
-        for (at, (bytes, sent)) in again.owed.iter().zip(taken).enumerate() {
-            if let Some(bytes) = bytes {
-                lane.owe(sent.clone(), bytes.len());
-                lane.write(bytes);
-            } else {
-                redos.push(self.fate(lane, sent, at < written));
-            }
-        }
-        if let Purpose::Subscribed(subscriptions) = &mut lane.purpose {
-            redos.iter().for_each(|_| subscriptions.drop_reply());
-        }
-    }
-
-    /// What becomes of a transaction whose connection is lost.
-    fn transaction_lost(
-        &self,
-        lane: &mut PinnedLane,
-        taken: &VecDeque<Sent>,
-        unwritten: usize,
-        loss: &Loss,
-        redos: &mut Vec<Redo>,
-    ) {
-        let Purpose::Transaction { transaction, clean } = &mut lane.purpose else { return };
-        let recovery = transaction.recover(unwritten);
-        *clean = false;
-        let mut ended = false;
-        if let Loss::Never(_) = loss {
-            ended = taken.iter().any(|sent| sent.row.spec().name == "exec");
-            if ended {
-                transaction.clear();
-            } else {
-                transaction.abandon();
-            }
-        }
-        lane.write(&recovery.replay);
-        let written = taken.len() - unwritten;
-        for (at, (fate, sent)) in recovery.fates.into_iter().zip(taken).enumerate() {
+        for (at, (fate, sent)) in fates.into_iter().zip(taken).enumerate() {
             redos.push(match fate {
-                session::Fate::SendAgain { .. } if ended && sent.row.spec().name == "exec" => {
+                Fate::SendAgain { .. } if never && is_exec(sent) => {
                     Redo::Answer(Failure::TransactionLost { reason: TOO_LATE })
                 }
                 // As the client sent it, not as it went on the wire: it is judged and rewritten anew.
-                session::Fate::SendAgain { request, .. } => {
+                Fate::SendAgain { request, .. } => {
                     let given = if sent.request.is_empty() { &request[..] } else { &sent.request[..] };
                     Redo::again(given, sent.resent, lane.since)
                 }
-                session::Fate::Answer(bytes) => Redo::Say(bytes.into()),
-                session::Fate::ByRetryClass => self.fate(lane, sent, at < written),
-                session::Fate::Ambiguous => Redo::Answer(self.ambiguous(lane)),
+                Fate::Subscribe(request) => Redo::again(&request, sent.resent, lane.since),
+                Fate::Answer(bytes) => Redo::Say(bytes.into()),
+                Fate::ByRetryClass => self.fate(lane, sent, at < written),
+                Fate::Ambiguous => Redo::Answer(self.ambiguous(lane)),
             });
         }
     }
 
     /// What the client held on the connection is asked for on the next one. `mode`: what stands there is still to be said.
     fn stand_again(&mut self, mut lane: Box<PinnedLane>, loss: &Loss, mode: bool) {
-        let purpose_stands = match &lane.purpose {
-            Purpose::Transaction { transaction, .. } => transaction.is_pinned(),
-            Purpose::Subscribed(subscriptions) => subscriptions.is_active(),
-            Purpose::One { .. }
-            | Purpose::Blocking
-            | Purpose::Wait(_)
-            | Purpose::Large
-            | Purpose::Standing => false,
-        };
-        if !purpose_stands {
-            lane.purpose = Purpose::Standing;
-        }
-        if lane.modes.tracks() {
+        lane.purpose = Purpose::Standing;
+        if lane.standing.modes().tracks() {
             invalidate_all(self.session.identity.proto, &mut self.client.out.borrow_mut());
         }
-        if !(purpose_stands || lane.modes.stand() || mode) {
+        if !(lane.standing.stands() || mode) {
             return;
         }
-        lane.resubscribes = lane.purpose.resubscribes();
         lane.tail = None;
         (lane.stood, lane.unopened, lane.stamper, lane.middle) = (true, None, None, None);
         // A node that refused is not asked again at full speed.

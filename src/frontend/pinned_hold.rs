@@ -8,7 +8,6 @@ use crate::command::Effect;
 use crate::error::Failure;
 use crate::resp::encode;
 use crate::routing::Gate;
-use crate::session::Names;
 use crate::telemetry::ErrorKind;
 
 use super::client::REFUSED_PAUSE;
@@ -18,7 +17,8 @@ use super::dispatch::Dispatched;
 use super::lane::{Line, PinnedLane, Unopened};
 use super::lane_loss::Loss;
 use super::parked;
-use super::purpose::{After, Purpose};
+use super::purpose::Purpose;
+use super::session::Session;
 use super::worker::wake_at;
 
 /// Why an EXEC was not sent that waited for all of the hold.
@@ -30,19 +30,16 @@ const PAUSE_MAX: Duration = Duration::from_millis(640);
 impl Connection {
     /// Whether the request has to wait, or was answered because it had waited long enough; `None`: it may be sent.
     pub(super) fn hold_pinned(&mut self, dispatched: &Dispatched<'_>) -> Option<Step> {
-        let Dispatched { class, .. } = dispatched;
+        let Dispatched { class, request, .. } = dispatched;
         let lane = self.pinned.as_ref()?;
+        let proto = self.session.identity.proto;
         let gate = self.worker.current().gate;
         let holds = matches!(gate, Gate::Hold { .. });
-        let waits = match &lane.purpose {
+        let waits = match class.row.spec().name {
             // Answered without the server.
-            Purpose::Transaction { transaction, .. }
-                if class.row.spec().name == "exec" && transaction.is_doomed() =>
-            {
-                false
-            }
+            "exec" if lane.standing.transaction().is_doomed() => false,
             // Changes what is answered at all, so that it can not wait for an answer.
-            Purpose::Standing if class.row.spec().name == "client|reply" => false,
+            "client|reply" if lane.standing.obeys_reply(request.arg(2), proto) => false,
             _ if matches!(lane.line, Line::Waiting(_)) => true,
             _ => holds && class.effect == Effect::Write && lane.executes(class.row),
         };
@@ -82,27 +79,29 @@ impl Connection {
         }
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let name = dispatched.class.row.spec().name;
-        match &mut lane.purpose {
-            Purpose::Standing => {
-                if lane.modes.on_request(dispatched.class.row.spec(), &dispatched.request) {
-                    self.client.fail(failure);
-                }
+        if !lane.standing.is_answered() {
+            if lane.standing.transaction().stands() {
+                self.client.doom("a part of its transaction was not sent, and it wants no replies");
             }
-            Purpose::Transaction { transaction, .. } if transaction.is_queueing() => match name {
-                "exec" => {
-                    self.leave_transaction();
-                    self.client.fail(&Failure::TransactionLost { reason: TOO_LATE });
-                }
-                "discard" => {
-                    self.leave_transaction();
-                    encode::simple(&mut self.client.out.borrow_mut(), "OK");
-                }
-                _ => {
-                    transaction.abandon();
-                    self.client.fail(failure);
-                }
-            },
-            _ => self.client.fail(failure),
+            return Step::Taken;
+        }
+        if !lane.standing.transaction().is_queueing() {
+            self.client.fail(failure);
+            return Step::Taken;
+        }
+        match name {
+            "exec" => {
+                self.leave_transaction();
+                self.client.fail(&Failure::TransactionLost { reason: TOO_LATE });
+            }
+            "discard" => {
+                self.leave_transaction();
+                encode::simple(&mut self.client.out.borrow_mut(), "OK");
+            }
+            _ => {
+                lane.standing.abandon(false);
+                self.client.fail(failure);
+            }
         }
         Step::Taken
     }
@@ -110,12 +109,6 @@ impl Connection {
     /// Opens the next connection of a lane that is without one; true when something happened.
     pub(super) fn reopen(&mut self, mut lane: Box<PinnedLane>) -> bool {
         let moved = lane.target.epoch != self.worker.epoch();
-        if matches!(lane.purpose, Purpose::Transaction { .. }) && lane.purpose.after() != After::Stays {
-            // It was answered without the server.
-            self.pinned = Some(lane);
-            self.leave_transaction();
-            return true;
-        }
         if !lane.is_owed_nothing() {
             if moved && lane.unopened.is_some() {
                 // It was written for another epoch.
@@ -137,17 +130,15 @@ impl Connection {
             return false;
         }
         if matches!(lane.purpose, Purpose::Blocking) && lane.unopened.is_some() {
-            shorten(&mut lane, &self.session.said, self.worker.now());
+            shorten(&mut lane, &self.session, self.worker.now());
         }
         if moved {
             lane.unopened = None;
         }
         let mut waiting = if let Line::Waiting(waiting) = lane.take_line() { waiting } else { Vec::new() };
         let of = lane.target.epoch;
-        if let Purpose::Transaction { transaction, .. } = &mut lane.purpose
-            && target.epoch != of
-        {
-            transaction.spoil(of, |requests| cursor::spoil(requests, of));
+        if lane.standing.transaction().stands() && target.epoch != of {
+            lane.standing.spoil(of, |requests| cursor::spoil(requests, of));
             waiting = cursor::spoil(&waiting, of);
         }
         lane.line = self.dial(&target, waiting);
@@ -190,7 +181,7 @@ impl Connection {
         lane.unopened = None;
         let lives = (lane.target.epoch, self.worker.generation(lane.target.node));
         let ended_in = lane.ended_in.take();
-        if !matches!(lane.purpose, Purpose::Subscribed(_)) || ended_in != Some(lives) {
+        if !lane.standing.subscriptions().stand() || ended_in != Some(lives) {
             return true;
         }
         // Redis closes a subscriber that is too slow. Messages are lost then, which only a closed connection tells.
@@ -224,7 +215,7 @@ impl Connection {
         if lane.tail.is_some() {
             // The rest of it still comes in and belongs to nobody.
             self.client.doom("the connection of a large request was refused");
-        } else if lane.stood || lane.modes.stand() {
+        } else if lane.stood || lane.standing.is_set() {
             let said = String::from_utf8_lossy(error);
             tracing::warn!(
                 client = self.client.id,
@@ -239,14 +230,14 @@ impl Connection {
 }
 
 /// A parked request is to wait only for the rest of its time, wherever it waits.
-fn shorten(lane: &mut PinnedLane, names: &Names, now: Instant) {
+fn shorten(lane: &mut PinnedLane, session: &Session, now: Instant) {
     let waited = now.saturating_duration_since(lane.since);
     let Some(sent) = lane.sent.front_mut() else { return };
     let left = Bytes::from(parked::remaining(&sent.request, sent.row, waited));
     sent.request = left.clone();
     lane.since = now;
     let asks = lane.asks_id.is_some();
-    lane.begin_anew(names);
+    lane.begin_anew(&session.said, session.identity.proto, 0, 0);
     if asks {
         lane.ask_id();
     }

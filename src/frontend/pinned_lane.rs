@@ -12,7 +12,7 @@ use crate::command::{Effect, Lane};
 use crate::error::Failure;
 use crate::resp::Request;
 use crate::routing::Choice;
-use crate::session::Names;
+use crate::session::{Names, Send};
 use crate::topology::NodeId;
 
 use super::client_command::{Asked, Local};
@@ -150,7 +150,7 @@ impl Connection {
     /// A request of a client that has a connection of its own.
     pub(super) fn dispatch_pinned(&mut self, dispatched: &Dispatched<'_>) -> Step {
         let Some(lane) = self.pinned.as_ref() else { return Step::Wait };
-        if !lane.purpose.takes_more() || lane.unwritten() > SEND_PAUSE || lane.sent.len() >= OWED_MAX {
+        if !lane.purpose.is_standing() || lane.unwritten() > SEND_PAUSE || lane.sent.len() >= OWED_MAX {
             return Step::Wait;
         }
         let name = dispatched.request.name();
@@ -166,7 +166,7 @@ impl Connection {
         if let Some(step) = self.hold_pinned(dispatched) {
             return step;
         }
-        if !self.may_change_purpose(dispatched) {
+        if !self.may_send_kept(dispatched) {
             return Step::Wait;
         }
         if dispatched.class.lane == Lane::Wait
@@ -177,30 +177,30 @@ impl Connection {
         self.send_pinned(dispatched)
     }
 
-    /// On a connection that the client keeps for what stands there, what it does next may have a purpose of its own. False
-    /// while replies to what came before are owed.
-    fn may_change_purpose(&mut self, dispatched: &Dispatched<'_>) -> bool {
+    /// False while replies have to come first. On a connection that the client keeps for modes alone, what may block parks
+    /// as on any other.
+    fn may_send_kept(&mut self, dispatched: &Dispatched<'_>) -> bool {
         let Some(mut lane) = self.pinned.take() else { return true };
-        let lanes = [Lane::Transaction, Lane::Blocking, Lane::Subscribe];
-        let changes = matches!(lane.purpose, Purpose::Standing)
-            && lane.modes.is_loud()
-            && lanes.contains(&dispatched.class.lane);
-        let may = !changes || lane.is_owed_nothing();
-        if changes && may {
-            lane.purpose = Purpose::of(&dispatched.class, &dispatched.request);
+        let waits = lane.standing.must_wait(&dispatched.class);
+        let owed_nothing = lane.is_owed_nothing();
+        if owed_nothing {
             lane.since = dispatched.since.unwrap_or_else(|| self.worker.now());
-            if matches!(lane.purpose, Purpose::Blocking) {
-                self.park(&mut lane);
-            }
+        }
+        let parks = dispatched.class.lane == Lane::Blocking
+            && lane.standing.modes().is_loud()
+            && !lane.standing.counts_replies();
+        if parks && owed_nothing && !waits {
+            lane.purpose = Purpose::Blocking;
+            self.park(&mut lane);
         }
         self.pinned = Some(lane);
-        may
+        !waits && (!parks || owed_nothing)
     }
 
     fn send_pinned(&mut self, dispatched: &Dispatched<'_>) -> Step {
         let Dispatched { request, class, resent, .. } = dispatched;
         let proto = self.session.identity.proto;
-        let queueing = self.pinned.as_ref().is_some_and(|lane| lane.purpose.is_queueing());
+        let queueing = self.pinned.as_ref().is_some_and(|lane| lane.standing.transaction().is_queueing());
         let asked = self.asked_instead(dispatched, queueing);
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let (mut bytes, mut stale) = (BytesMut::new(), None);
@@ -221,44 +221,33 @@ impl Connection {
             local = Some(Box::new(Local::Stale(Failure::Cursor { of, now: lane.target.epoch })));
         }
         let writes = class.effect == Effect::Write && lane.executes(class.row);
-        // Behind EXEC and DISCARD nothing is sent before their reply: what follows may belong elsewhere.
-        if let (Purpose::Transaction { .. }, Some(last)) = (&lane.purpose, lane.sent.back())
-            && matches!(last.row.spec().name, "exec" | "discard")
-        {
-            return Step::Wait;
-        }
-        let spec = class.row.spec();
-        let answered = match lane.purpose {
-            Purpose::Standing => lane.modes.on_request(spec, request),
-            _ => {
-                lane.modes.touch(spec);
-                true
-            }
+        let send = match lane.purpose {
+            Purpose::Standing => lane.standing.on_request(class, request, &bytes, stale, proto),
+            _ => Send::Owed,
         };
-        match lane.purpose.on_request(class, request, &bytes, stale) {
-            Some(()) => {
-                if answered {
-                    // What is sent again is what the client sent.
-                    let copy = original.unwrap_or_else(|| bytes.clone());
-                    let sent = Sent::new(copy, class.row, self.worker.now());
-                    lane.owe(Sent { resent: *resent, writes, local, ..sent }, bytes.len());
-                } else {
-                    // Nobody will tell whether it was accepted.
-                    lane.note_beside(spec.name);
-                }
+        let (node, epoch) = (lane.target.node, lane.target.epoch);
+        match send {
+            Send::Owed => {
+                // What is sent again is what the client sent.
+                let copy = original.unwrap_or_else(|| bytes.clone());
+                let sent = Sent::new(copy, class.row, self.worker.now());
+                lane.owe(Sent { resent: *resent, writes, local, ..sent }, bytes.len());
                 lane.write(&bytes);
             }
-            None if !lane.sent.is_empty() => return Step::Wait,
-            None => {
-                let answer = lane.purpose.unsent_answer(proto);
+            Send::Silent(accepted) => {
+                lane.write(&bytes);
+                self.accepted_unheard(&accepted);
+            }
+            Send::Not if !lane.sent.is_empty() => return Step::Wait,
+            Send::Not => {
+                let answer = lane.standing.unsent_answer(proto);
                 self.client.out.borrow_mut().extend_from_slice(&answer);
                 self.leave_transaction();
                 return Step::Taken;
             }
         }
-        let node = lane.target.node;
         if class.effect == Effect::Write {
-            self.session.wrote_in = lane.target.epoch;
+            self.session.wrote_in = epoch;
         }
         if class.row.spec().long {
             self.worker.long_begun(self.client.id, node, class.row);
@@ -275,7 +264,7 @@ impl Connection {
         let one = self.pinned.as_ref().is_some_and(|lane| lane.purpose.is_one());
         let asked = (class.lane == Lane::Clients && !queueing && !one).then(|| self.client_asked(request));
         let asked = asked.or_else(|| self.owned_asked(dispatched).filter(|_| !one));
-        let asked = asked.or_else(|| self.silence_asked(dispatched));
+        let asked = asked.or_else(|| self.uncounted_asked(dispatched));
         let asked = asked.or_else(|| self.hidden_asked(dispatched, queueing));
         asked.or_else(|| self.pubsub_asked(dispatched).filter(|_| !queueing))
     }

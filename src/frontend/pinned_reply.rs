@@ -4,16 +4,16 @@
 use std::task::{Context, Poll};
 
 use crate::backend::{DialError, Piece};
-use crate::command::Lane;
-use crate::resp::{self, Value, encode};
-use crate::session;
+use crate::command::{Lane, Spec, classify};
+use crate::resp::{self, RequestScanner, Value, encode};
+use crate::session::{self, Verdict};
 
 use super::connection::Connection;
 use super::cursor::{self, Stamper};
 use super::lane::{Line, PinnedLane, Rest, Swallowed};
 use super::lane_loss::Loss;
 use super::monitor_line;
-use super::purpose::{After, Purpose, Sent, Verdict};
+use super::purpose::{After, Purpose};
 
 /// Why a lane can go no further.
 enum Ended {
@@ -104,7 +104,7 @@ impl Connection {
                 Poll::Ready(Err(_)) => return Err(Ended::Lost),
                 Poll::Pending => return Ok(moved),
             }
-            if lane.is_owed_nothing() && lane.purpose.after() != After::Stays {
+            if lane.is_owed_nothing() && lane.after() != After::Stays {
                 return Ok(true);
             }
         }
@@ -116,7 +116,7 @@ impl Connection {
             self.take_further(lane, rest, bytes, last);
             return Ok(());
         }
-        let is_line = lane.modes.watches() && monitor_line::is_line(bytes);
+        let is_line = lane.standing.modes().watches() && monitor_line::is_line(bytes);
         if lane.swallow > 0 && kind != b'>' && !is_line {
             return if last { self.take_own(lane, kind, bytes) } else { Ok(()) };
         }
@@ -127,14 +127,16 @@ impl Connection {
         if kind == b'-' {
             self.worker.note_refusal(lane.target.node, bytes);
         }
-        let (proto, epoch) = (self.session.identity.proto, lane.target.epoch);
         if self.is_refused_parked(lane, bytes) {
             return Err(Ended::Refused);
         }
         let verdict = match is_line {
             true if monitor_line::is_redholds(bytes) => Verdict::Drop,
             true => Verdict::Extra,
-            false => lane.purpose.on_frame(kind, bytes, last, proto, epoch),
+            // The words by which a frame is known stand in the first piece of a large one.
+            false if lane.purpose.is_standing() => lane.standing.on_frame(bytes, self.session.identity.proto),
+            false if kind == b'>' => Verdict::Extra,
+            false => Verdict::Reply,
         };
         if !last {
             lane.middle = Some(match verdict {
@@ -143,7 +145,7 @@ impl Connection {
                 _ => Rest::Reply,
             });
         }
-        if lane.resubscribes && !lane.purpose.resubscribes() {
+        if lane.resubscribes && !lane.standing.subscriptions().resubscribes() {
             lane.resubscribes = false;
             self.worker.resubscribed();
         }
@@ -182,21 +184,17 @@ impl Connection {
                 out.extend_from_slice(&instead);
                 lane.strike();
             }
-            Verdict::Executed(database, scans, stale) => {
-                if scans.is_empty() && stale.is_empty() {
+            Verdict::Executed(executed) => {
+                if executed.is_plain() {
                     out.extend_from_slice(bytes);
                 } else {
-                    let mut stamper = Stamper::new(scans, stale, epoch);
+                    let mut stamper = Stamper::new(executed, epoch);
                     stamper.feed(bytes, &mut out);
                     lane.stamper = Some(stamper);
                 }
                 drop(out);
                 if last {
-                    lane.stamper = None;
-                    lane.strike();
-                }
-                if let Some(db) = database {
-                    self.database_changed(db);
+                    self.executed(lane);
                 }
             }
             Verdict::PlayAgain => return Err(Ended::Refused),
@@ -232,48 +230,74 @@ impl Connection {
             }
         }
         if last {
-            (lane.middle, lane.stamper) = (None, None);
+            lane.middle = None;
             if rest == Rest::Reply {
-                lane.strike();
+                self.executed(lane);
             }
         }
     }
 
-    /// Strikes the oldest request off; a SELECT that was executed beside a transaction moves the session.
+    /// Strikes off what was answered at length. If it was an EXEC, what it did to the connection is carried out.
+    fn executed(&mut self, lane: &mut PinnedLane) {
+        lane.strike();
+        for request in lane.stamper.take().map(Stamper::left).unwrap_or_default() {
+            self.accepted_anyhow(lane, &request, true);
+        }
+    }
+
+    /// What is taken to be accepted, since nobody tells.
+    pub(super) fn accepted_unheard(&mut self, requests: &[Vec<u8>]) {
+        let Some(mut lane) = self.pinned.take() else { return };
+        requests.iter().for_each(|request| self.accepted_anyhow(&mut lane, request, false));
+        self.pinned = Some(lane);
+    }
+
+    fn accepted_anyhow(&mut self, lane: &mut PinnedLane, request: &[u8], heard: bool) {
+        match RequestScanner::of_kept(request) {
+            Some(scanner) => {
+                let spec = classify(&scanner.request(request)).row.spec();
+                self.accepted(lane, spec, request, heard);
+            }
+            None => self.can_not_hold(lane, "what its transaction has set was too much to be kept"),
+        }
+    }
+
+    /// Strikes the oldest request off, and notes what it has set.
     fn replied(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
         let Some(sent) = lane.strike() else { return };
-        if sent.row.spec().name == "hello" && matches!(reply.first(), Some(b'*' | b'%')) {
-            self.proved_on_lane(&sent.request);
-            lane.note_names(&self.session.said);
+        let spec = sent.row.spec();
+        if reply == b"+OK\r\n" {
+            self.worker.note_pause(lane.target.node, &sent);
+            self.accepted(lane, spec, &sent.request, true);
+        } else if spec.name == "hello" && matches!(reply.first(), Some(b'*' | b'%')) {
+            self.accepted(lane, spec, &sent.request, true);
         }
-        if reply != b"+OK\r\n" {
-            return;
-        }
-        if sent.row.spec().name == "auth" {
-            self.proved_on_lane(&sent.request);
-        }
-        self.worker.note_pause(lane.target.node, &sent);
-        lane.note_beside(sent.row.spec().name);
-        lane.modes.on_accepted(sent.row.spec(), &sent.request);
-        if matches!(sent.row.spec().name, "client|setname" | "client|setinfo") {
-            self.named(lane, &sent);
-        }
-        if sent.row.spec().name == "select" {
-            let word = cursor::nth_word(&sent.request, 1);
-            if let Some(db) = word.as_deref().and_then(crate::session::parse_db) {
-                self.database_changed(db);
-                if let Purpose::Transaction { clean, .. } = &mut lane.purpose {
-                    *clean = false;
+    }
+
+    /// The server has accepted the request, or, not `heard`, is taken to have.
+    fn accepted(&mut self, lane: &mut PinnedLane, spec: &Spec, request: &[u8], heard: bool) {
+        match spec.name {
+            // Nobody is who he says without proof.
+            "auth" | "hello" if !heard => lane.standing.forget(),
+            "auth" | "hello" => {
+                self.proved_on_lane(request);
+                lane.note_names(&self.session.said);
+            }
+            "client|setname" | "client|setinfo" => self.named(lane, spec, request),
+            "select" => {
+                if let Some(db) = cursor::nth_word(request, 1).as_deref().and_then(session::parse_db) {
+                    self.database_changed(db);
                 }
             }
+            _ => lane.standing.accept(spec, request),
         }
     }
 
     /// The client has said on the connection who it is, and the server has agreed.
-    fn named(&mut self, lane: &mut PinnedLane, sent: &Sent) {
+    fn named(&mut self, lane: &mut PinnedLane, spec: &Spec, request: &[u8]) {
         let said = &mut self.session.said;
-        let word = |index: usize| cursor::nth_word(&sent.request, index).unwrap_or_default();
-        let judged = match sent.row.spec().name {
+        let word = |index: usize| cursor::nth_word(request, index).unwrap_or_default();
+        let judged = match spec.name {
             "client|setname" => said.set_name(&word(2)),
             _ => said.set_info(&word(2), &word(3)),
         };
@@ -335,9 +359,7 @@ impl Connection {
         }
         match lane.after() {
             After::Stays => {
-                if lane.purpose.after() != After::Stays {
-                    lane.purpose = Purpose::Standing;
-                }
+                lane.purpose = Purpose::Standing;
                 self.pinned = Some(lane);
             }
             After::Closes => {}

@@ -8,12 +8,11 @@
 use bytes::{Bytes, BytesMut};
 
 use crate::backend::Target;
-use crate::resp::Proto;
 use crate::session::Names;
 
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
-use super::lane::{Beside, Line, PinnedLane};
+use super::lane::{Line, PinnedLane};
 use super::purpose::{Purpose, Sent};
 
 /// The barrier as a sharded message, which pattern subscribers never see.
@@ -169,20 +168,17 @@ impl Connection {
     /// A WAIT on a connection that the client keeps; `None`: it may be sent.
     pub(super) fn wait_on_kept(&mut self, dispatched: &Dispatched<'_>) -> Option<Step> {
         let lane = self.pinned.as_ref()?;
-        if lane.purpose.is_queueing() {
+        if lane.standing.transaction().is_queueing() {
             return None;
         }
         if !lane.is_owed_nothing() {
             return Some(Step::Wait);
         }
-        if lane.beside == Beside::Multi {
-            return None;
-        }
         let purpose = Purpose::of(&dispatched.class, &dispatched.request);
         // A subscriber in RESP2 is refused, and who wants no replies gets none: the server does both.
-        let refused = matches!(lane.purpose, Purpose::Subscribed(_)) && !self.pushes();
+        let refused = lane.standing.is_confined(self.session.identity.proto);
         if let Purpose::Wait(wait) = &purpose
-            && lane.modes.is_loud()
+            && lane.standing.modes().is_loud()
             && !refused
             && self.wrote_elsewhere()
         {
@@ -197,19 +193,12 @@ impl Connection {
     /// The client's writes of before went over other connections than the one that it keeps. Nothing is owed. A barrier
     /// that is refused leaves the server to speak of this connection alone.
     fn barrier_on_kept(&self, lane: &mut PinnedLane) {
-        let may = match &lane.purpose {
-            Purpose::Subscribed(_) => self.pushes(),
-            Purpose::Standing => lane.modes.is_loud() && !lane.modes.watches(),
-            _ => false,
-        };
-        if may {
+        let standing = &lane.standing;
+        let (modes, confined) = (standing.modes(), standing.is_confined(self.session.identity.proto));
+        if modes.is_loud() && !modes.watches() && !confined && !standing.transaction().stands() {
             lane.swallow += 1;
             lane.write(SHARDED);
         }
-    }
-
-    fn pushes(&self) -> bool {
-        self.session.identity.proto == Proto::Resp3
     }
 
     fn begin_barrier(&self, lane: &mut PinnedLane) {

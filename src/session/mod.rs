@@ -1,7 +1,7 @@
 //! What one client may do next. Pure.
 //!
-//! [`Transaction`], [`Subscriptions`] and [`Modes`] keep the state that a client has on a connection of its own and that
-//! must outlive that connection. [`Names`] is what it has said about itself, [`ClientRow`] and its company what CLIENT LIST,
+//! [`Standing`] keeps the state that a client has on a connection of its own and that must outlive that connection; it
+//! consists of [`Modes`], [`Subscriptions`] and the [`Transaction`]. [`Names`] is what it has said about itself, [`ClientRow`] and its company what CLIENT LIST,
 //! KILL and UNBLOCK are about. [`Hello`] reads HELLO, [`Listing`] leaves what is Redhold's own out of a reply to PUBSUB.
 
 mod clients;
@@ -11,6 +11,7 @@ mod listing;
 mod misuse;
 mod modes;
 mod names;
+mod standing;
 mod subscriptions;
 mod transaction;
 
@@ -20,5 +21,6 @@ pub use listing::Listing;
 pub use misuse::Misuse;
 pub use modes::{KEPT_MAX, Modes};
 pub use names::Names;
-pub use subscriptions::{Again, Frame, Kind, Subscriptions, Verb};
-pub use transaction::{COPY_MAX, Executed, Fate, Recovery, Send, Step, Transaction, Word};
+pub use standing::{Anew, Send, Standing, Verdict};
+pub use subscriptions::Subscriptions;
+pub use transaction::{COPY_MAX, Executed, Fate, Recovery, Transaction, Word};

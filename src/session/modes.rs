@@ -6,8 +6,8 @@
 
 use bytes::BytesMut;
 
-use crate::command::{Lane, Spec};
-use crate::resp::{Limits, Request, RequestScanner, Scan};
+use crate::command::Spec;
+use crate::resp::{Limits, RequestScanner, Scan};
 
 /// Most bytes of requests that are kept. Beyond them nothing can be said again: a client that loses its connection then
 /// is closed, since a mode that silently stays away would be worse.
@@ -50,42 +50,25 @@ pub struct Modes {
     /// In the order in which they were set.
     standing: Vec<Mode>,
     silence: Silence,
-    /// Some mode was asked for at some time: the connection is not as a new one.
-    touched: bool,
     too_large: bool,
 }
 
 impl Modes {
-    /// Notes a request that is about to be sent; false when no reply will come to it.
-    pub fn on_request(&mut self, spec: &Spec, request: &Request<'_>) -> bool {
-        self.touch(spec);
-        if spec.name == "client|reply" {
-            self.silence = match request.arg(2).to_ascii_lowercase().as_slice() {
-                b"off" => Silence::Off,
-                b"skip" if self.silence != Silence::Off => Silence::Skip,
-                b"on" => Silence::Over,
-                _ => self.silence,
-            };
-            return self.silence == Silence::Over;
-        }
-        match self.silence {
-            Silence::Over => true,
-            Silence::Off | Silence::Skip => {
-                // Nobody will tell whether it was accepted.
-                let mut bytes = BytesMut::new();
-                request.write_multibulk(&mut bytes);
-                self.on_accepted(spec, &bytes);
-                if self.silence == Silence::Skip {
-                    self.silence = Silence::Over;
-                }
-                false
+    /// Notes a request that is about to be sent; false when no reply will come to it. `wanted`: it is a CLIENT REPLY with
+    /// this word, and the server obeys it.
+    pub fn on_request(&mut self, wanted: Option<&[u8]>) -> bool {
+        let before = self.silence;
+        self.silence = match wanted.map(<[u8]>::to_ascii_lowercase).as_deref() {
+            Some(b"off") => Silence::Off,
+            Some(b"skip") if before != Silence::Off => Silence::Skip,
+            Some(b"on") => Silence::Over,
+            _ if before == Silence::Off => Silence::Off,
+            _ => {
+                self.silence = Silence::Over;
+                return before == Silence::Over;
             }
-        }
-    }
-
-    /// A request is sent that may set a mode, on a connection that does something else as well.
-    pub fn touch(&mut self, spec: &Spec) {
-        self.touched |= matches!(spec.lane, Lane::Tracking | Lane::ReplyMode | Lane::Monitor);
+        };
+        self.silence == Silence::Over
     }
 
     /// The server has accepted `request`, which is empty when it was too large to be kept.
@@ -123,12 +106,6 @@ impl Modes {
         !self.standing.is_empty() || self.silence != Silence::Over
     }
 
-    /// Whether the connection may be unlike a new one.
-    #[must_use]
-    pub fn is_touched(&self) -> bool {
-        self.touched
-    }
-
     /// Every request is answered.
     #[must_use]
     pub fn is_loud(&self) -> bool {
@@ -153,8 +130,8 @@ impl Modes {
         self.standing.iter().any(|mode| mode.name == name)
     }
 
-    /// Appends what brings a new connection here; returns how many confirmations will come. `None`: it was too much to
-    /// be kept.
+    /// Appends what sets on a new connection all that is set here; returns how many confirmations will come. `None`: it
+    /// was too much to be kept.
     pub fn replay(&self, out: &mut BytesMut) -> Option<u32> {
         if self.too_large {
             return None;
@@ -165,8 +142,12 @@ impl Modes {
         for mode in standing.iter().filter(|mode| !last(mode)).chain(standing.iter().filter(last)) {
             out.extend_from_slice(&mode.request);
         }
-        out.extend_from_slice(self.silence.request().unwrap_or_default());
         u32::try_from(self.standing.len()).ok()
+    }
+
+    /// Appends what tells a new connection which replies are not wanted.
+    pub fn replay_silence(&self, out: &mut BytesMut) {
+        out.extend_from_slice(self.silence.request().unwrap_or_default());
     }
 
     /// Every request is answered from now on; returns the request that takes that back.

@@ -10,9 +10,13 @@ use std::collections::{BTreeSet, VecDeque};
 use bytes::BytesMut;
 
 use crate::command::is_reserved;
-use crate::resp::encode;
+use crate::resp::{Proto, encode};
 
 use super::frame::{bulk, elements};
+
+/// Requests without replies whose confirmations may still come. Beyond them the oldest are forgotten: a server that is
+/// so far behind with them confirms none (before 7.0).
+const SILENT_MAX: usize = 1024;
 
 /// What is subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +88,11 @@ enum Owed {
     All {
         verb: Verb,
     },
+    /// No reply was wanted: these names may be confirmed all the same, as servers do since 7.0, and belong to no request.
+    Silent {
+        verb: Verb,
+        names: Vec<Vec<u8>>,
+    },
     /// One reply to an ordinary request.
     Reply,
 }
@@ -94,7 +103,7 @@ pub struct Again {
     /// Sent first; its confirmations will be swallowed. Empty: nothing.
     pub resubscribe: Vec<u8>,
     /// For each owed request, oldest first: the bytes to send for the client, `None` for an ordinary request, of
-    /// which no copy is kept here and whose retry class decides.
+    /// which no copy is kept here and whose retry class decides. Whatever is sent is noted anew.
     pub owed: Vec<Option<Vec<u8>>>,
 }
 
@@ -111,10 +120,16 @@ pub struct Subscriptions {
 }
 
 impl Subscriptions {
-    /// Whether the client needs its own connection: something is subscribed or a reply is owed.
+    /// Whether the client needs its own connection: something is subscribed, or will be.
     #[must_use]
-    pub fn is_active(&self) -> bool {
-        self.holds_any() || !self.owed.is_empty() || self.swallow > 0
+    pub fn stand(&self) -> bool {
+        self.holds_any() || self.swallow > 0 || self.are_unsettled()
+    }
+
+    /// Whether the reply that is owed to a request decides what is subscribed.
+    #[must_use]
+    pub fn are_unsettled(&self) -> bool {
+        self.owed.iter().any(|owed| matches!(owed, Owed::Names { .. } | Owed::All { .. }))
     }
 
     /// Whether confirmations of what is subscribed again are to come.
@@ -151,20 +166,40 @@ impl Subscriptions {
         self.owed.push_back(if names.is_empty() { Owed::All { verb } } else { Owed::Names { verb, names } });
     }
 
+    /// As [`Self::on_request`], of a request to which no reply was wanted: it is taken to be accepted.
+    pub fn on_silent<'a>(&mut self, verb: Verb, names: impl IntoIterator<Item = &'a [u8]>) {
+        let mut names: Vec<Vec<u8>> = names.into_iter().map(<[u8]>::to_vec).collect();
+        if names.is_empty() {
+            names = self.held(verb.kind).iter().cloned().collect();
+        }
+        names.iter().for_each(|name| self.apply(verb, Some(name)));
+        if self.owed.len() >= SILENT_MAX {
+            let oldest = self.owed.iter().position(|owed| matches!(owed, Owed::Silent { .. }));
+            oldest.and_then(|at| self.owed.remove(at));
+        }
+        self.owed.push_back(Owed::Silent { verb, names });
+    }
+
+    /// EXEC has executed a request with this verb and these names.
+    pub fn on_executed<'a>(&mut self, verb: Verb, names: impl IntoIterator<Item = &'a [u8]>) {
+        names.into_iter().for_each(|name| self.apply(verb, Some(name)));
+    }
+
     /// Says what a whole frame is, and keeps account of it.
-    pub fn on_frame(&mut self, frame: &[u8]) -> Frame {
+    pub fn on_frame(&mut self, frame: &[u8], proto: Proto) -> Frame {
         let mut words = elements(frame).map(bulk);
         let (first, second, third) = (words.next().flatten(), words.next(), words.next().flatten());
         let pushes = frame.starts_with(b">");
+        // In RESP2 only a subscriber is sent messages, and a subscriber is sent no other such array.
+        let of_subscriber = pushes || (proto == Proto::Resp2 && self.holds_any());
         if let Some(verb) = first.filter(|_| second.is_some()).and_then(Verb::of)
-            && (pushes || !matches!(self.owed.front(), Some(Owed::Reply)) || self.swallow > 0)
+            && (of_subscriber || !matches!(self.owed.front(), Some(Owed::Reply)) || self.swallow > 0)
         {
             return self.on_confirmation(verb, second.flatten());
         }
         match first {
-            // In RESP2 only a subscriber is sent messages, and a subscriber is sent no other such array.
-            Some(b"message" | b"smessage") if pushes || self.holds_any() => return Frame::Message,
-            Some(b"pmessage") if pushes || self.holds_any() => {
+            Some(b"message" | b"smessage") if of_subscriber => return Frame::Message,
+            Some(b"pmessage") if of_subscriber => {
                 let reserved = third.is_some_and(is_reserved);
                 return if reserved { Frame::Swallow } else { Frame::Message };
             }
@@ -174,15 +209,18 @@ impl Subscriptions {
         if self.swallow > 0 {
             return Frame::Refused;
         }
+        // What was to be confirmed before this reply has been.
+        while matches!(self.owed.front(), Some(Owed::Silent { .. })) {
+            self.owed.pop_front();
+        }
         match self.owed.pop_front() {
-            None => Frame::Message,
+            None | Some(Owed::Silent { .. }) => Frame::Message,
             Some(Owed::Reply) => Frame::Reply,
             Some(Owed::Names { .. } | Owed::All { .. }) => Frame::Settled,
         }
     }
 
-    /// The connection is lost: what to send on the next one. Requests that are sent again stay owed; for each
-    /// `None` the shell calls [`Subscriptions::drop_reply`] if it does not send that one.
+    /// The connection is lost: what to send on the next one. Nothing is owed any more.
     pub fn recover(&mut self) -> Again {
         let mut resubscribe = BytesMut::new();
         self.swallow = 0;
@@ -195,31 +233,20 @@ impl Subscriptions {
             }
             self.swallow += held.len();
         }
-        let owed = self.owed.iter().map(|owed| {
-            let mut bytes = BytesMut::new();
-            let (verb, names) = match owed {
-                Owed::Reply => return None,
-                Owed::All { verb } => (verb, None),
-                Owed::Names { verb, names } => (verb, Some(names)),
-            };
-            let names = names.into_iter().flatten().map(Vec::as_slice);
+        let request = |verb: Verb, names: &VecDeque<Vec<u8>>| {
+            let names = names.iter().map(Vec::as_slice);
             let words: Vec<&[u8]> = std::iter::once(verb.name().as_bytes()).chain(names).collect();
+            let mut bytes = BytesMut::new();
             encode::command(&mut bytes, &words);
-            Some(bytes.to_vec())
+            bytes.to_vec()
+        };
+        let owed = std::mem::take(&mut self.owed).into_iter().filter_map(|owed| match owed {
+            Owed::Silent { .. } => None,
+            Owed::Reply => Some(None),
+            Owed::All { verb } => Some(Some(request(verb, &VecDeque::new()))),
+            Owed::Names { verb, names } => Some(Some(request(verb, &names))),
         });
         Again { resubscribe: resubscribe.to_vec(), owed: owed.collect() }
-    }
-
-    /// One of the owed ordinary requests, the oldest, will get no reply from a server.
-    pub fn drop_reply(&mut self) {
-        if let Some(at) = self.owed.iter().position(|owed| *owed == Owed::Reply) {
-            self.owed.remove(at);
-        }
-    }
-
-    /// All that is owed was answered with an error of the proxy's own.
-    pub fn abandon(&mut self) {
-        self.owed.clear();
     }
 
     /// RESET ended everything, or the client is gone.
@@ -231,6 +258,9 @@ impl Subscriptions {
         if self.swallow > 0 && verb.adds {
             self.swallow -= 1;
             return Frame::Swallow;
+        }
+        if self.confirms_silent(verb, name) {
+            return Frame::Message;
         }
         self.apply(verb, name);
         let settled = match self.owed.front_mut() {
@@ -247,6 +277,28 @@ impl Subscriptions {
             return Frame::Settled;
         }
         Frame::Confirmation
+    }
+
+    /// Whether a confirmation belongs to a request to which no reply was wanted. Those before the one that it belongs to
+    /// are not confirmed any more.
+    fn confirms_silent(&mut self, verb: Verb, name: Option<&[u8]>) -> bool {
+        let is_of = |owed: &Owed| match owed {
+            Owed::Silent { verb: owed, names } => {
+                *owed == verb && name.map_or(names.is_empty(), |name| names.iter().any(|known| known == name))
+            }
+            Owed::Names { verb: owed, .. } | Owed::All { verb: owed } => *owed == verb,
+            Owed::Reply => false,
+        };
+        let ahead = self.owed.iter().take_while(|owed| matches!(owed, Owed::Silent { .. })).count();
+        let Some(at) = self.owed.iter().take(ahead + 1).position(is_of) else { return false };
+        self.owed.drain(..at);
+        let Some(Owed::Silent { names, .. }) = self.owed.front_mut() else { return false };
+        let known = names.iter().position(|known| Some(known.as_slice()) == name);
+        known.map(|known| names.swap_remove(known));
+        if names.is_empty() {
+            self.owed.pop_front();
+        }
+        true
     }
 
     fn apply(&mut self, verb: Verb, name: Option<&[u8]>) {

@@ -12,11 +12,11 @@ use bytes::BytesMut;
 use crate::error::Failure;
 use crate::resp::{Proto, encode};
 
-use super::frame::elements;
-
+mod executed;
 mod recovery;
 mod word;
 
+pub use executed::Executed;
 pub use recovery::{Fate, Recovery};
 pub use word::Word;
 
@@ -54,19 +54,6 @@ pub enum Step {
     PlayAgain,
 }
 
-/// What an executed transaction left behind.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Executed {
-    /// The database that the last successful SELECT in it chose.
-    pub database: Option<u32>,
-    /// It may have left state on the connection that only this connection has: it stays the client's own.
-    pub stateful: bool,
-    /// Which elements of the array are replies of the SCAN family, cursors to be translated.
-    pub scans: Vec<usize>,
-    /// Which of its elements belong to cursors of an earlier epoch, and to which.
-    pub stale: Vec<(usize, u64)>,
-}
-
 #[derive(Debug, Default, PartialEq, Eq)]
 enum State {
     /// Neither WATCH nor MULTI stands.
@@ -98,8 +85,8 @@ struct Queue {
     count: usize,
     /// Their requests, unless the copy is too large.
     copy: Vec<u8>,
-    /// Those among them for whose sake EXEC's reply is read.
-    notes: Vec<(usize, Word)>,
+    /// Those among them for whose sake EXEC's reply is read, with their requests when these leave state.
+    notes: Vec<(usize, Word, Vec<u8>)>,
 }
 
 /// A transaction that a node refused as a whole is played again once in its life.
@@ -113,12 +100,12 @@ enum Refusal {
 }
 
 impl Queue {
-    fn push(&mut self, sent: &Sent) {
-        if matches!(sent.word, Word::Select(_) | Word::Scan | Word::Stale(_) | Word::Stateful) {
-            self.notes.push((self.count, sent.word));
+    fn push(&mut self, sent: Sent) {
+        self.copy.extend(&sent.request);
+        if matches!(sent.word, Word::Scan | Word::Stale(_) | Word::Stateful) {
+            self.notes.push((self.count, sent.word, sent.left));
         }
         self.count += 1;
-        self.copy.extend(&sent.request);
     }
 }
 
@@ -127,6 +114,8 @@ struct Sent {
     word: Word,
     /// The request, unless the copy is too large; empty for an ordinary request beside the transaction.
     request: Vec<u8>,
+    /// The request again, when it is to be queued and leaves state.
+    left: Vec<u8>,
 }
 
 /// One client's transaction, from the first WATCH or MULTI to EXEC, DISCARD, UNWATCH or RESET.
@@ -139,6 +128,8 @@ pub struct Transaction {
     swallow: usize,
     /// Bytes kept in `owed` and in the queue.
     kept: usize,
+    /// Bytes of requests that leave state.
+    noted: usize,
     /// More than [`COPY_MAX`] would have had to be kept, so nothing is.
     too_large: bool,
     /// A connection was lost on which something stood that is too large to be played again, or was refused.
@@ -179,15 +170,74 @@ impl Transaction {
             return Send::Answer;
         }
         let ordinary =
-            matches!(word, Word::Other | Word::Scan | Word::Stale(_) | Word::Stateful | Word::Select(_));
-        let request = if ordinary && !self.is_queueing() { Vec::new() } else { self.keep(request) };
-        self.owed.push_back(Sent { word, request });
+            matches!(word, Word::Other | Word::Scan | Word::Stale(_) | Word::Stateful | Word::Unknown);
+        let (queueing, mut left) = (self.is_queueing(), Vec::new());
+        if queueing && word == Word::Stateful && self.noted + request.len() <= COPY_MAX {
+            self.noted += request.len();
+            left = request.to_vec();
+        }
+        let request = if ordinary && !queueing { Vec::new() } else { self.keep(request) };
+        self.owed.push_back(Sent { word, request, left });
         Send::Forward
     }
 
-    /// Takes the reply to the oldest owed request: its first bytes, all of them if `whole`. The whole of an error is
-    /// always needed.
-    pub fn on_reply(&mut self, head: &[u8], whole: bool, proto: Proto) -> Step {
+    /// As [`Self::on_request`], of a request to which no reply will come: it is taken to be accepted. Nothing is owed. The
+    /// requests of which EXEC has left state, empty where they were too much to be kept.
+    pub fn on_silent(&mut self, word: Word, request: &[u8]) -> Vec<Vec<u8>> {
+        if self.on_request(word, request) == Send::Answer {
+            self.clear();
+            return Vec::new();
+        }
+        let Some(sent) = self.owed.pop_back() else { return Vec::new() };
+        let mut executed = Executed::default();
+        match (word, &mut self.state) {
+            (Word::Exec, State::Queueing(queue)) => {
+                executed = Executed::of(std::mem::take(queue));
+                self.state = State::Idle;
+            }
+            (Word::Discard | Word::Reset, State::Queueing(_)) => self.state = State::Idle,
+            (Word::Multi | Word::Watch, State::Queueing(_)) => self.refuse(),
+            (_, State::Queueing(queue)) => queue.push(sent),
+            (_, State::Idle | State::Watching(_)) => self.on_reply_outside(word, OK),
+        }
+        if !self.is_pinned() {
+            self.clear();
+        }
+        executed.left.into_iter().map(|(_, request)| request).collect()
+    }
+
+    /// Whether keys are watched or requests queued once Redis has read all that was sent.
+    #[must_use]
+    pub fn stands(&self) -> bool {
+        self.standing() != (false, Watch::Nothing)
+    }
+
+    /// Replies to come belong to what is played again.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        self.swallow > 0
+    }
+
+    /// Whether the last request without a reply may end the transaction.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        self.owed.back().is_some_and(|sent| matches!(sent.word, Word::Exec | Word::Discard))
+    }
+
+    /// Whether MULTI is not answered yet.
+    #[must_use]
+    pub fn begins(&self) -> bool {
+        self.owed.iter().any(|sent| sent.word == Word::Multi)
+    }
+
+    /// Whether any reply is owed.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        !self.owed.is_empty()
+    }
+
+    /// Takes the reply to the oldest owed request, or its first bytes. The whole of an error is always needed.
+    pub fn on_reply(&mut self, head: &[u8], proto: Proto) -> Step {
         if self.swallow > 0 {
             self.swallow -= 1;
             if head.starts_with(b"-") {
@@ -197,7 +247,7 @@ impl Transaction {
         }
         let Some(sent) = self.owed.pop_front() else { return Step::Forward };
         let step = if matches!(self.state, State::Queueing(_)) {
-            self.on_reply_inside(sent, head, whole, proto)
+            self.on_reply_inside(sent, head, proto)
         } else {
             self.on_reply_outside(sent.word, head);
             Step::Forward
@@ -285,14 +335,14 @@ impl Transaction {
         }
     }
 
-    fn on_reply_inside(&mut self, sent: Sent, head: &[u8], whole: bool, proto: Proto) -> Step {
+    fn on_reply_inside(&mut self, sent: Sent, head: &[u8], proto: Proto) -> Step {
         if sent.word == Word::Exec {
-            return self.on_exec_reply(sent, head, whole, proto);
+            return self.on_exec_reply(sent, head, proto);
         }
         let exec_is_owed = self.owed.iter().any(|sent| sent.word == Word::Exec);
         let State::Queueing(queue) = &mut self.state else { return Step::Forward };
         match head.strip_prefix(b"-") {
-            None if head == QUEUED => queue.push(&sent),
+            None if head == QUEUED => queue.push(sent),
             // DISCARD or RESET, which Redis never queues.
             None => self.state = State::Idle,
             Some(error) if leads_no_more(error) && !exec_is_owed && self.may_play_again() => {
@@ -306,7 +356,7 @@ impl Transaction {
         Step::Forward
     }
 
-    fn on_exec_reply(&mut self, exec: Sent, head: &[u8], whole: bool, proto: Proto) -> Step {
+    fn on_exec_reply(&mut self, exec: Sent, head: &[u8], proto: Proto) -> Step {
         let State::Queueing(queue) = std::mem::take(&mut self.state) else { return Step::Forward };
         if head.strip_prefix(REFUSED).is_some_and(leads_no_more) {
             if queue.watch != Watch::Nothing {
@@ -319,13 +369,14 @@ impl Transaction {
             }
         }
         if head.starts_with(b"*") && head != b"*-1\r\n" {
-            Step::Executed(executed(&queue.notes, head, whole))
+            Step::Executed(Executed::of(queue))
         } else {
             Step::Forward
         }
     }
 
-    fn refuse(&mut self) {
+    /// EXEC will be refused.
+    pub(super) fn refuse(&mut self) {
         if let State::Queueing(queue) = &mut self.state {
             queue.refused = true;
         }
@@ -343,34 +394,6 @@ impl Transaction {
 /// Whether an error, without its sign, is a node's that leads no more or not yet. Such a node executed nothing.
 fn leads_no_more(error: &[u8]) -> bool {
     [&b"READONLY "[..], b"LOADING ", b"MASTERDOWN "].iter().any(|code| error.starts_with(code))
-}
-
-fn executed(notes: &[(usize, Word)], reply: &[u8], whole: bool) -> Executed {
-    let mut executed = Executed::default();
-    if notes.is_empty() {
-        return executed;
-    }
-    let scans = notes.iter().filter(|(_, word)| *word == Word::Scan);
-    executed.scans = scans.map(|(at, _)| *at).collect();
-    let stale = |(at, word): &(usize, Word)| match word {
-        Word::Stale(of) => Some((*at, *of)),
-        _ => None,
-    };
-    executed.stale = notes.iter().filter_map(stale).collect();
-    if !whole {
-        // What a SELECT within answered may lie in bytes that have passed already.
-        executed.stateful = notes.iter().any(|(_, word)| !matches!(word, Word::Scan | Word::Stale(_)));
-    }
-    let mut notes = notes.iter().copied().peekable();
-    for (index, element) in elements(reply).enumerate() {
-        let Some((_, word)) = notes.next_if(|(at, _)| *at == index) else { continue };
-        match word {
-            Word::Select(Some(number)) if element == OK => executed.database = Some(number),
-            Word::Stateful => executed.stateful = true,
-            _ => {}
-        }
-    }
-    executed
 }
 
 fn null_array(proto: Proto) -> Vec<u8> {

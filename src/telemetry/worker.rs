@@ -96,7 +96,7 @@ impl From<&Failure> for ErrorKind {
             | Failure::ManagedSetting { .. }
             | Failure::Reserved { .. }
             | Failure::TooLarge { .. }
-            | Failure::Silence
+            | Failure::Uncounted { .. }
             | Failure::Hidden { .. } => Self::Managed,
             Failure::Cursor { .. } => Self::Cursor,
             Failure::TransactionLost { .. } => Self::TransactionLost,

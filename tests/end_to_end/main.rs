@@ -21,6 +21,7 @@ mod large_requests;
 mod monitor;
 mod node_faults;
 mod own_connection;
+mod own_state;
 mod own_traffic;
 mod owned;
 mod pause;

@@ -65,6 +65,30 @@ fn replies_that_are_off_include_errors() {
 }
 
 #[test]
+fn what_is_subscribed_without_replies_is_confirmed_since_7_0_and_stands_in_any_version() {
+    for version in installed() {
+        let server = version.start();
+        let (mut two, mut three) = (server.client(), Client::connect_resp3(server.address()));
+        for (client, mode) in [(&mut two, "SKIP"), (&mut three, "OFF")] {
+            client.send(&["CLIENT", "REPLY", mode]);
+            client.send(&["SUBSCRIBE", "c"]);
+            if version.release >= 70 {
+                assert_eq!(client.read().items()[0], Value::bulk("subscribe"), "{}: {mode}", version.name);
+            }
+        }
+        // Its errors are silent.
+        three.send(&["SUBSCRIBE"]);
+        assert_eq!(three.call("CLIENT REPLY ON"), Value::ok(), "{}", version.name);
+        assert_eq!(server.call("PUBLISH c text"), Value::Int(2), "{}", version.name);
+        for client in [&mut two, &mut three] {
+            assert_eq!(client.read().items()[0], Value::bulk("message"), "{}", version.name);
+        }
+        // A subscriber in RESP2 may not change its mode.
+        assert!(two.call("CLIENT REPLY OFF").error().is_some(), "{}", version.name);
+    }
+}
+
+#[test]
 fn a_missing_login_and_a_wrong_one() {
     for version in installed() {
         let server = version.options().set("requirepass", "secret").start();

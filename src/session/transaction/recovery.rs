@@ -27,6 +27,8 @@ pub enum Fate {
     },
     /// The client gets these bytes, when the replies before them were given.
     Answer(Vec<u8>),
+    /// SUBSCRIBE or its like: this is sent again, for the names that are not confirmed yet.
+    Subscribe(Vec<u8>),
     /// An ordinary request beside the transaction, of which no copy is kept here: as its retry class says.
     ByRetryClass,
     /// An EXEC whose outcome is unknown: `-AMBIGUOUS`. The transaction is over.
@@ -67,8 +69,8 @@ impl Transaction {
     pub fn spoil(&mut self, of: u64, spoil: impl Fn(&[u8]) -> Vec<u8>) {
         if let State::Queueing(queue) = &mut self.state {
             queue.copy = spoil(&queue.copy);
-            let scans = queue.notes.iter_mut().filter(|(_, word)| *word == Word::Scan);
-            scans.for_each(|(_, word)| *word = Word::Stale(of));
+            let scans = queue.notes.iter_mut().filter(|(_, word, _)| *word == Word::Scan);
+            scans.for_each(|(_, word, _)| *word = Word::Stale(of));
         }
     }
 
@@ -77,7 +79,7 @@ impl Transaction {
         let refused = matches!(self.state, State::Queueing(Queue { refused: true, .. }));
         let mut inside = matches!(self.state, State::Queueing(_));
         let mut fates = Vec::with_capacity(self.owed.len());
-        for Sent { word, request } in std::mem::take(&mut self.owed) {
+        for Sent { word, request, .. } in std::mem::take(&mut self.owed) {
             fates.push(match (word, inside) {
                 (Word::Exec, true) if refused => Fate::Answer(ABORTED.to_vec()),
                 (Word::Exec, true) => Fate::Ambiguous,
@@ -108,7 +110,8 @@ impl Transaction {
             self.swallow = 1 + queue.count;
         }
         let mut fates = Vec::with_capacity(self.owed.len());
-        for Sent { word, request } in std::mem::take(&mut self.owed) {
+        for Sent { word, request, left } in std::mem::take(&mut self.owed) {
+            self.noted -= left.len();
             self.kept = self.kept.saturating_sub(request.len());
             fates.push(match (word, inside) {
                 (Word::Multi, _) => Fate::SendAgain { word, request: MULTI.to_vec() },

@@ -8,7 +8,7 @@ fn request(text: &str) -> (Word, Vec<u8>) {
     let spec = find(words[0]).expect("the table knows it").spec();
     let mut bytes = BytesMut::new();
     encode::command(&mut bytes, &words);
-    (Word::of(spec, words.get(1).copied()), bytes.to_vec())
+    (Word::of(spec), bytes.to_vec())
 }
 
 fn send(transaction: &mut Transaction, text: &str) -> Send {
@@ -17,7 +17,7 @@ fn send(transaction: &mut Transaction, text: &str) -> Send {
 }
 
 fn reply(transaction: &mut Transaction, text: &str) -> Step {
-    transaction.on_reply(format!("{text}\r\n").as_bytes(), true, Proto::Resp2)
+    transaction.on_reply(format!("{text}\r\n").as_bytes(), Proto::Resp2)
 }
 
 /// Sends each request and gives it its reply.
@@ -80,41 +80,50 @@ fn a_failed_first_word_pins_nothing() {
 }
 
 #[test]
-fn exec_leaves_the_database_of_the_last_select_that_succeeded() {
+fn exec_tells_where_to_look_for_what_it_left() {
     let mut transaction = Transaction::default();
-    play(
-        &mut transaction,
-        &[("MULTI", "+OK"), ("SELECT 7", "+QUEUED"), ("SELECT 99", "+QUEUED"), ("LRANGE l 0 -1", "+QUEUED")],
-    );
-    play(&mut transaction, &[("SELECT x", "+QUEUED"), ("SCAN 0", "+QUEUED")]);
+    play(&mut transaction, &[("MULTI", "+OK"), ("SELECT 7", "+QUEUED"), ("LRANGE l 0 -1", "+QUEUED")]);
+    play(&mut transaction, &[("CLIENT|SETNAME me", "+QUEUED"), ("SCAN 0", "+QUEUED")]);
+    play(&mut transaction, &[("CLIENT|PAUSE 0", "+QUEUED")]);
     send(&mut transaction, "EXEC");
-    let array = "*5\r\n+OK\r\n-ERR DB index is out of range\r\n*1\r\n$3\r\n+OK\r\n-ERR value is not an integer or out of range\r\n*2\r\n$1\r\n0\r\n*0";
-    let expected = Executed { database: Some(7), stateful: false, scans: vec![4], stale: vec![] };
-    assert_eq!(reply(&mut transaction, array), Step::Executed(expected));
+    let left = vec![(0, request("SELECT 7").1), (2, request("CLIENT|SETNAME me").1)];
+    let expected = Executed { left, scans: vec![3], stale: vec![] };
+    assert_eq!(reply(&mut transaction, "*5"), Step::Executed(expected));
+    play(&mut transaction, &[("MULTI", "+OK"), ("GET k", "+QUEUED")]);
+    send(&mut transaction, "EXEC");
+    assert_eq!(reply(&mut transaction, "*1"), Step::Executed(Executed::default()));
 }
 
 #[test]
-fn exec_tells_of_state_that_only_its_connection_has() {
-    for (command, element, stateful) in [
-        ("SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1", true),
-        ("HELLO 3", "+OK", true),
-        ("GET k", "$-1", false),
-    ] {
-        let mut transaction = Transaction::default();
-        play(&mut transaction, &[("MULTI", "+OK"), (command, "+QUEUED")]);
-        send(&mut transaction, "EXEC");
-        let step = reply(&mut transaction, &format!("*1\r\n{element}"));
-        assert_eq!(step, Step::Executed(Executed { stateful, ..Executed::default() }), "{command}");
+fn what_leaves_state_is_known_however_large_the_rest_is() {
+    let large = format!("SET k {}", "x".repeat(COPY_MAX));
+    let mut transaction = Transaction::default();
+    play(&mut transaction, &[("MULTI", "+OK"), (&large, "+QUEUED"), ("SELECT 7", "+QUEUED")]);
+    let unkept = format!("SUBSCRIBE {}", "x".repeat(COPY_MAX));
+    play(&mut transaction, &[(&unkept, "+QUEUED")]);
+    send(&mut transaction, "EXEC");
+    let left = vec![(1, request("SELECT 7").1), (2, vec![])];
+    assert_eq!(reply(&mut transaction, "*3"), Step::Executed(Executed { left, ..Executed::default() }));
+}
+
+#[test]
+fn without_replies_all_is_taken_to_be_accepted() {
+    let mut transaction = Transaction::default();
+    let mut silent = |text: &str| {
+        let (word, bytes) = request(text);
+        let left = transaction.on_silent(word, &bytes);
+        (left, transaction.stands())
+    };
+    assert_eq!(silent("WATCH k"), (vec![], true));
+    assert_eq!(silent("MULTI"), (vec![], true));
+    silent("SET k v");
+    silent("SELECT 7");
+    assert_eq!(silent("EXEC"), (vec![request("SELECT 7").1], false));
+    for text in ["MULTI", "SELECT 7", "MULTI"] {
+        silent(text);
     }
-}
-
-#[test]
-fn a_select_whose_answer_went_by_unseen_keeps_the_connection() {
-    let mut transaction = Transaction::default();
-    play(&mut transaction, &[("MULTI", "+OK"), ("GET big", "+QUEUED"), ("SELECT 7", "+QUEUED")]);
-    send(&mut transaction, "EXEC");
-    let step = transaction.on_reply(b"*2\r\n$2000000\r\nxxx", false, Proto::Resp2);
-    assert_eq!(step, Step::Executed(Executed { stateful: true, ..Executed::default() }));
+    assert_eq!(silent("EXEC"), (vec![], false), "every server refuses it");
+    assert_eq!(transaction, Transaction::default());
 }
 
 #[test]

@@ -17,22 +17,22 @@ pub enum Word {
     Unwatch,
     /// RESET
     Reset,
-    /// SELECT with its argument, `None` when it is no number.
-    Select(Option<u32>),
     /// One of the SCAN family: its reply carries a cursor.
     Scan,
     /// As `Scan`; its cursor is of this earlier epoch, and it is sent so that the server refuses the cursor.
     Stale(u64),
-    /// Leaves some other state on the connection that executes it.
+    /// Leaves state on the connection that executes it.
     Stateful,
+    /// Nobody knows what it leaves there.
+    Unknown,
     /// Anything else.
     Other,
 }
 
 impl Word {
-    /// Of a request with this row, whose first argument behind the name is `argument`.
+    /// Of a request with this row.
     #[must_use]
-    pub fn of(spec: &Spec, argument: Option<&[u8]>) -> Self {
+    pub fn of(spec: &Spec) -> Self {
         match (spec.name, spec.lane) {
             ("multi", _) => Self::Multi,
             ("exec", _) => Self::Exec,
@@ -40,19 +40,11 @@ impl Word {
             ("watch", _) => Self::Watch,
             ("unwatch", _) => Self::Unwatch,
             ("reset", _) => Self::Reset,
-            ("select", _) => {
-                Self::Select(argument.and_then(|text| std::str::from_utf8(text).ok()?.parse().ok()))
-            }
             (_, Lane::Scan) => Self::Scan,
-            (
-                _,
-                Lane::Session
-                | Lane::Subscribe
-                | Lane::Monitor
-                | Lane::Tracking
-                | Lane::ReplyMode
-                | Lane::Own,
-            ) => Self::Stateful,
+            (_, Lane::Session | Lane::Subscribe | Lane::Monitor | Lane::Tracking | Lane::ReplyMode) => {
+                Self::Stateful
+            }
+            (_, Lane::Own) => Self::Unknown,
             _ => Self::Other,
         }
     }
