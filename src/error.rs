@@ -56,6 +56,8 @@ pub enum Failure {
     },
     /// CLIENT REPLY OFF or SKIP where every reply is counted. Not executed.
     Silence,
+    /// CLIENT TRACKING with REDIRECT. Not executed.
+    Redirect,
     /// A channel of Redhold's own. Not executed.
     Reserved {
         /// Upper case name.
@@ -84,6 +86,9 @@ pub enum Failure {
         reason: &'static str,
     },
 }
+
+const REDIRECT: &str = "ERR CLIENT TRACKING with REDIRECT is refused by Redhold: the ids of its clients are not those of the node, \
+     which would redirect to a stranger; not executed (RESP3 needs no REDIRECT)";
 
 impl std::fmt::Display for Failure {
     /// The error's text without the leading `-` and the trailing CRLF.
@@ -139,6 +144,7 @@ impl std::fmt::Display for Failure {
                 "ERR CLIENT REPLY OFF and SKIP are refused by Redhold from WATCH or MULTI to EXEC and while subscribed; \
                  not executed",
             ),
+            Self::Redirect => f.write_str(REDIRECT),
             Self::Reserved { command } => write!(
                 f,
                 "ERR channels whose names begin with __redhold: are Redhold's own; {command} was not executed"

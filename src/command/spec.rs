@@ -127,6 +127,8 @@ pub enum Rule {
     Settings,
     /// PUBLISH, SUBSCRIBE and their sharded forms: Redhold's own when a channel's name is one that it keeps for itself.
     Reserved,
+    /// CLIENT TRACKING: Redhold's own with REDIRECT, since clients know no id of a node's.
+    Redirect,
 }
 
 /// Releases of one server line that have a command: ten times the major plus the minor, `before` excluded.

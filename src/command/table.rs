@@ -138,7 +138,7 @@ pub(super) static ROWS: [Spec; 561] = [
     row("client|reply", 3, NONE, N, ReplyMode, AGAIN, ALL).primary(),
     row("client|setinfo", 4, NONE, N, Session, AGAIN, since(72, 72)).primary(),
     row("client|setname", 3, NONE, N, Session, AGAIN, ALL).primary(),
-    row("client|tracking", -3, NONE, N, Tracking, AGAIN, ALL).primary(),
+    row("client|tracking", -3, NONE, N, Tracking, AGAIN, ALL).rule(Rule::Redirect).primary(),
     row("client|trackinginfo", 2, NONE, N, Shared, AGAIN, ALL).primary(),
     row("client|unblock", -3, NONE, N, Clients, NEVER, ALL).primary().compare(Compare::Skip),
     row("client|unpause", 2, NONE, N, Own, NEVER, ALL).primary(),

@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use crate::backend::{DialError, Pinned, Target};
-use crate::command::{Effect, Lane};
+use crate::command::{Effect, Lane, RowId};
 use crate::error::Failure;
 use crate::resp::Request;
 use crate::routing::Choice;
@@ -228,7 +228,10 @@ impl Connection {
             return Step::Wait;
         }
         let spec = class.row.spec();
+        // Refused in the server's place, it sets nothing even where nobody will tell.
+        let refused = local.as_deref().is_some_and(|local| matches!(local, Local::Owned(_)));
         let answered = match lane.purpose {
+            Purpose::Standing if refused => lane.modes.on_request(RowId::UNKNOWN.spec(), request),
             Purpose::Standing => lane.modes.on_request(spec, request),
             _ => {
                 lane.modes.touch(spec);
