@@ -37,10 +37,10 @@ const UNSENT: [(&[&str], &str); 5] = [
 /// Rows that are compared loosely, or not at all, although two servers here agree or hardly ever differ.
 const ALIKE: [(&[&str], &str); 8] = [
     (
-        &["expiretime", "hexpiretime", "lastsave", "object|idletime"],
-        "differs when a second ends between two servers",
+        &["expiretime", "hexpiretime", "hpexpiretime", "hpttl", "httl", "lastsave", "object|idletime", "ttl"],
+        "differs when time passes a limit between two servers",
     ),
-    (&["object|freq", "vlinks", "vrandmember", "vsim"], "dice that now and then fall alike"),
+    (&["object|freq", "vinfo", "vlinks", "vrandmember", "vsim"], "dice that now and then fall alike"),
     (
         &["memory|doctor", "latency|doctor", "latency|history", "latency|latest", "latency|reset"],
         "what was slow",

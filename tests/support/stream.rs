@@ -60,9 +60,8 @@ pub struct Stream {
 impl Stream {
     /// The same for the same seed. The connection speaks RESP `proto`.
     pub fn new(version: Version, proto: u8, seed: u64) -> Self {
-        // Seeds that lie close together give different streams, and none is 0.
-        let dice = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        Self { version, proto, dice, last_id: 1 }
+        // Mixed, since neighbours would give one stream, begun one throw later.
+        Self { version, proto, dice: mixed(seed), last_id: 1 }
     }
 
     /// At least `count` further requests.
@@ -158,11 +157,14 @@ impl Stream {
     fn below(&mut self, limit: usize) -> usize {
         // SplitMix64.
         self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.dice;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
+        (mixed(self.dice) % limit as u64) as usize
     }
+}
+
+fn mixed(mut bits: u64) -> u64 {
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }
 
 /// Rows without a line of their own whose reply is an error everywhere: containers without a subcommand, and what needs
