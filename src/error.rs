@@ -59,6 +59,8 @@ pub enum Failure {
         /// What is refused, and where.
         refused: &'static str,
     },
+    /// CLIENT TRACKING with REDIRECT. Not executed.
+    Redirect,
     /// A channel of Redhold's own. Not executed.
     Reserved {
         /// Upper case name.
@@ -87,6 +89,9 @@ pub enum Failure {
         reason: &'static str,
     },
 }
+
+const REDIRECT: &str = "ERR CLIENT TRACKING with REDIRECT is refused by Redhold: the ids of its clients are not those of the node, \
+     which would redirect to a stranger; not executed (RESP3 needs no REDIRECT)";
 
 impl std::fmt::Display for Failure {
     /// The error's text without the leading `-` and the trailing CRLF.
@@ -139,6 +144,7 @@ impl std::fmt::Display for Failure {
                 "ERR {command} is refused in a transaction: proxy.hide_topology keeps replicas' addresses to itself"
             ),
             Self::Uncounted { refused } => write!(f, "ERR {refused}; not executed"),
+            Self::Redirect => f.write_str(REDIRECT),
             Self::Reserved { command } => write!(
                 f,
                 "ERR channels whose names begin with __redhold: are Redhold's own; {command} was not executed"
@@ -181,6 +187,7 @@ mod tests {
             Failure::Uncounted {
                 refused: "CLIENT REPLY OFF and SKIP are refused by Redhold from WATCH or MULTI to EXEC and while subscribed",
             },
+            Failure::Redirect,
             Failure::Reserved { command: "PUBLISH".to_owned() },
             Failure::Cursor { of: 41, now: 42 },
             Failure::LargeCut,
@@ -203,12 +210,13 @@ mod tests {
             Failure::ManagedSetting { .. } => 7,
             Failure::Hidden { .. } => 8,
             Failure::Uncounted { .. } => 9,
-            Failure::Reserved { .. } => 10,
-            Failure::Cursor { .. } => 11,
-            Failure::LargeCut => 12,
-            Failure::Unreadable => 13,
-            Failure::TooLarge { .. } => 14,
-            Failure::TransactionLost { .. } => 15,
+            Failure::Redirect => 10,
+            Failure::Reserved { .. } => 11,
+            Failure::Cursor { .. } => 12,
+            Failure::LargeCut => 13,
+            Failure::Unreadable => 14,
+            Failure::TooLarge { .. } => 15,
+            Failure::TransactionLost { .. } => 16,
         }
     }
 
@@ -221,6 +229,6 @@ mod tests {
             .filter(|row| !readme.contains(row.as_str()))
             .collect();
         assert_eq!(missing, Vec::<String>::new());
-        assert!(all().iter().map(place).eq(0..16));
+        assert!(all().iter().map(place).eq(0..17));
     }
 }

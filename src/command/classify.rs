@@ -101,6 +101,7 @@ fn applied<A: Args + ?Sized>(rule: Rule, class: Class, request: &A) -> Class {
         Rule::Alone => unless(request.count() > 2, Class { retry: Retry::Read, ..class }),
         Rule::Settings => unless(!sets_what_we_own(request), Class { lane: Lane::Owned, ..class }),
         Rule::Reserved => unless(!names_what_we_own(class, request), Class { lane: Lane::Owned, ..class }),
+        Rule::Redirect => unless(!redirects(request), Class { lane: Lane::Owned, ..class }),
     }
 }
 
@@ -164,6 +165,19 @@ pub fn is_reserved(channel: &[u8]) -> bool {
 fn names_what_we_own<A: Args + ?Sized>(class: Class, request: &A) -> bool {
     let channels = if class.lane == Lane::Subscribe { request.count() } else { 2 };
     (1..channels).any(|at| is_reserved(request.arg(at)))
+}
+
+/// Whether an option of CLIENT TRACKING is REDIRECT with an id; behind PREFIX it is a prefix.
+fn redirects<A: Args + ?Sized>(request: &A) -> bool {
+    let mut at = 3;
+    while at + 1 < request.count() {
+        let option = request.arg(at);
+        if option.eq_ignore_ascii_case(b"redirect") {
+            return true;
+        }
+        at += if option.eq_ignore_ascii_case(b"prefix") { 2 } else { 1 };
+    }
+    false
 }
 
 fn has_word<A: Args + ?Sized>(request: &A, from: usize, word: &[u8]) -> bool {

@@ -61,16 +61,17 @@ pub enum Retry {
     Parked,
 }
 
-/// How two servers' replies to the same request are compared.
+/// How the replies of two servers of one version compare that were sent the same requests. Errors are the same word for
+/// word, except where nothing is compared. A script, a function or a transaction is as exact as what it calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {
     /// Byte for byte.
     Exact,
     /// As sets.
     Unordered,
-    /// Same RESP type (and length class) only.
+    /// Same RESP type and number of elements only.
     Shape,
-    /// Not at all: speaks of the process itself.
+    /// Not at all: speaks of the process itself, or of its dice.
     Skip,
 }
 
@@ -126,6 +127,8 @@ pub enum Rule {
     Settings,
     /// PUBLISH, SUBSCRIBE and their sharded forms: Redhold's own when a channel's name is one that it keeps for itself.
     Reserved,
+    /// CLIENT TRACKING: Redhold's own with REDIRECT, since clients know no id of a node's.
+    Redirect,
 }
 
 /// Releases of one server line that have a command: ten times the major plus the minor, `before` excluded.

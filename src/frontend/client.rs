@@ -16,6 +16,7 @@ use crate::session::Listing;
 use crate::telemetry::{Direction, ErrorKind, Side};
 
 use super::cursor;
+use super::hidden;
 use super::lost_request::LostRequest;
 use super::redo::{self, Fate, Redo, Redos};
 use super::registry::Live;
@@ -41,6 +42,8 @@ pub(super) enum Special {
     Cursor(u64),
     /// A reply to PUBSUB, from which something is left out, and what came of it so far.
     Pubsub(Listing, Vec<u8>),
+    /// A reply to INFO or ROLE without the addresses of replicas, and what came of it so far.
+    Hidden(Vec<u8>),
     /// The last requests that were answered were all refused, and more replies are owed: whether they may be sent again
     /// depends on what becomes of the later ones. Nothing new is sent meanwhile.
     Refused(Vec<Redo>),
@@ -234,19 +237,29 @@ impl Client {
                 listing.write(whole, &mut self.out.borrow_mut());
                 true
             }
+            Some(Special::Hidden(begun)) => {
+                let whole = if begun.is_empty() { frame } else { &begun };
+                hidden::copy_hidden(whole, &mut self.out.borrow_mut());
+                true
+            }
         }
     }
 
     /// Keeps a piece of a large reply that can only be looked at whole; true when it is one.
     fn gathers(&self, piece: &[u8]) -> bool {
         let mut special = self.special.borrow_mut();
-        let Some(Special::Pubsub(_, begun)) = special.as_mut() else { return false };
+        let Some(Special::Pubsub(_, begun) | Special::Hidden(begun)) = special.as_mut() else { return false };
         begun.extend_from_slice(piece);
         if begun.len() as u64 > self.worker.settings.client_output {
-            self.worker.metrics.error(ErrorKind::ClientOutput);
-            self.doom("a reply is larger than a client may be owed");
+            self.too_large();
         }
         true
+    }
+
+    /// A reply that can only be looked at whole is more than a client may be owed: it is closed.
+    pub(super) fn too_large(&self) {
+        self.worker.metrics.error(ErrorKind::ClientOutput);
+        self.doom("a reply is larger than a client may be owed");
     }
 
     /// Refusals come to the client as the node gave them, in their place before the reply at hand.
@@ -272,7 +285,9 @@ impl Client {
             Some(Special::Cursor(epoch)) => {
                 kept.push(again(cursor::restore_request(request, epoch).as_deref().unwrap_or(request)));
             }
-            None | Some(Special::Order | Special::Probe | Special::Pubsub(..)) => kept.push(again(request)),
+            None | Some(Special::Order | Special::Probe | Special::Pubsub(..) | Special::Hidden(_)) => {
+                kept.push(again(request))
+            }
         }
         if self.owed.get() > 0 {
             self.special.replace(Some(Special::Refused(kept)));
@@ -373,7 +388,7 @@ impl Caller for ClientRef {
             start += len;
             self.struck(lost.tag, 1);
             let special = self.special.take();
-            if broken && index == 0 && !matches!(special, Some(Special::Pubsub(..))) {
+            if broken && index == 0 && !matches!(special, Some(Special::Pubsub(..) | Special::Hidden(_))) {
                 self.doom("a reply was cut off in its middle");
                 continue;
             }

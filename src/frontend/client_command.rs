@@ -50,10 +50,10 @@ pub(super) enum Local {
     Misuse(Misuse),
     /// PROXY: nothing changes, this is the answer.
     Say(Bytes),
-    /// INFO, ROLE: handed on without the addresses of replicas.
-    Hidden,
-    /// PUBSUB: the server's reply without what is Redhold's.
-    Pubsub(Listing),
+    /// INFO, ROLE: handed on without the addresses of replicas. With what came so far of a large reply.
+    Hidden(Vec<u8>),
+    /// PUBSUB: the server's reply without what is Redhold's. With what came so far of a large one.
+    Pubsub(Listing, Vec<u8>),
     /// Redhold owns the command, or keeps its reply to itself. Said in place of errors too.
     Owned(Failure),
     /// CONFIG SET of a setting that Redhold owns, to this value: granted when it is the present one.
@@ -75,6 +75,26 @@ pub(super) struct Asked {
 }
 
 impl Local {
+    /// Where the pieces of a large reply are kept that can only be looked at whole.
+    pub(super) fn begun(&mut self) -> Option<&mut Vec<u8>> {
+        match self {
+            Self::Hidden(begun) | Self::Pubsub(_, begun) => Some(begun),
+            Self::Id
+            | Self::Info
+            | Self::List(_)
+            | Self::Kill(_)
+            | Self::Name
+            | Self::Says(_)
+            | Self::Misuse(_)
+            | Self::Say(_)
+            | Self::Owned(_)
+            | Self::Settings(..)
+            | Self::Stale(_)
+            | Self::Session
+            | Self::Unknown(_) => None,
+        }
+    }
+
     /// Whether it stands in the place of an error as well.
     pub(super) fn replaces_errors(&self) -> bool {
         matches!(self, Self::Owned(_) | Self::Stale(_) | Self::Session)
@@ -226,8 +246,8 @@ impl Connection {
                 self.session_replied(reply);
             }
             Local::Misuse(misuse) => misuse.write(&mut out),
-            Local::Hidden => hidden::copy_hidden(reply, &mut out),
-            Local::Pubsub(listing) => listing.write(reply, &mut out),
+            Local::Hidden(_) => hidden::copy_hidden(reply, &mut out),
+            Local::Pubsub(listing, _) => listing.write(reply, &mut out),
             Local::Say(said) => out.extend_from_slice(&said),
             Local::Owned(failure) => {
                 drop(out);

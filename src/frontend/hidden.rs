@@ -7,6 +7,7 @@ use crate::command::Class;
 use crate::error::Failure;
 use crate::resp::Request;
 
+use super::client::Special;
 use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
@@ -19,10 +20,7 @@ impl Connection {
 
     /// INFO or ROLE on a shared connection.
     pub(super) fn hidden_command(&mut self, dispatched: &Dispatched<'_>) -> Step {
-        if !self.is_owed_nothing() {
-            return Step::Wait;
-        }
-        self.ask_locally(dispatched, as_it_is(&dispatched.request))
+        self.send_special(dispatched, Special::Hidden(Vec::new()))
     }
 
     /// INFO or ROLE on a connection of the client's own. In a transaction its reply would come within EXEC's: there it
@@ -40,7 +38,7 @@ impl Connection {
 }
 
 fn as_it_is(request: &Request<'_>) -> Asked {
-    Asked::new(request.args().map(<[u8]>::to_vec).collect(), Some(Local::Hidden))
+    Asked::new(request.args().map(<[u8]>::to_vec).collect(), Some(Local::Hidden(Vec::new())))
 }
 
 /// Appends a reply to INFO or ROLE without replicas' addresses; what is neither is copied.

@@ -123,6 +123,8 @@ pub(super) enum Rest {
     Extra,
     /// They are, and the oldest request is answered when they end.
     Reply,
+    /// So it is, and they are kept until then: the reply can only be looked at whole.
+    Kept,
 }
 
 /// Attempts to connect that failed, one after the other.

@@ -37,7 +37,7 @@ impl Connection {
         self.client.note_write();
         self.worker.long_ended(self.client.id);
         self.client.live.unpark();
-        if matches!(lane.middle, Some(Rest::Extra | Rest::Reply)) {
+        if matches!(lane.middle, Some(Rest::Extra | Rest::Reply | Rest::Kept)) {
             self.client.doom("a reply was cut off in its middle");
             return;
         }

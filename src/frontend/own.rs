@@ -36,9 +36,10 @@ impl Connection {
         refused.then(|| Asked::new(vec![b"REPLICAOF".to_vec()], Some(Local::Owned(refusal(class, request)))))
     }
 
-    /// What reaches into Redhold's own channels passes in no case.
+    /// What reaches into Redhold's own channels passes in no case, nor does an id that names nobody at the node.
     pub(super) fn passes_owned(&self, class: &Class) -> bool {
-        self.worker.settings.pass_owned_commands && class.row.spec().rule != Rule::Reserved
+        let never = matches!(class.row.spec().rule, Rule::Reserved | Rule::Redirect);
+        self.worker.settings.pass_owned_commands && !never
     }
 }
 
@@ -48,6 +49,9 @@ pub(super) fn refusal(class: &Class, request: &Request<'_>) -> Failure {
     let name = upper(0);
     if class.row.spec().rule == Rule::Reserved {
         return Failure::Reserved { command: name };
+    }
+    if class.row.spec().rule == Rule::Redirect {
+        return Failure::Redirect;
     }
     if name != "CONFIG" {
         return Failure::Managed { command: name };

@@ -164,6 +164,10 @@ impl Connection {
                     self.carry_out(*local, bytes);
                 }
             }
+            // The first piece of a large one.
+            Verdict::Reply if !last && kind != b'-' && self.gathers(lane, bytes) => {
+                lane.middle = Some(Rest::Kept)
+            }
             Verdict::Reply => {
                 match lane.sent.front().map(|sent| sent.row.spec()) {
                     Some(spec) if spec.lane == Lane::Scan => cursor::stamp_reply(bytes, epoch, &mut out),
@@ -220,8 +224,40 @@ impl Connection {
         lane.server_id = Some(id);
     }
 
+    /// Keeps a piece of a large reply that can only be looked at whole; true when it is one. One that is larger than a
+    /// client may be owed closes the client, and nothing of it is handed on.
+    fn gathers(&self, lane: &mut PinnedLane, piece: &[u8]) -> bool {
+        let local = lane.sent.front_mut().and_then(|sent| sent.local.as_mut());
+        let Some(begun) = local.and_then(|local| local.begun()) else { return false };
+        if (begun.len() + piece.len()) as u64 > self.worker.settings.client_output {
+            *begun = Vec::new();
+            self.client.too_large();
+        }
+        if self.client.doomed.get().is_none() {
+            begun.extend_from_slice(piece);
+        }
+        true
+    }
+
+    /// Hands on what was kept of a large reply, now that it is whole.
+    fn gathered(&mut self, lane: &mut PinnedLane) {
+        let Some(mut local) = lane.strike().and_then(|sent| sent.local) else { return };
+        let whole = local.begun().map(std::mem::take).unwrap_or_default();
+        if self.client.doomed.get().is_none() {
+            self.carry_out(*local, &whole);
+        }
+    }
+
     /// A further piece of a large reply goes where its first one went.
     fn take_further(&mut self, lane: &mut PinnedLane, rest: Rest, bytes: &[u8], last: bool) {
+        if rest == Rest::Kept {
+            self.gathers(lane, bytes);
+            if last {
+                lane.middle = None;
+                self.gathered(lane);
+            }
+            return;
+        }
         if rest != Rest::Dropped {
             let mut out = self.client.out.borrow_mut();
             match &mut lane.stamper {

@@ -21,7 +21,7 @@ impl Connection {
     pub(super) fn pubsub_asked(&self, dispatched: &Dispatched<'_>) -> Option<Asked> {
         (dispatched.class.lane == Lane::Pubsub).then(|| {
             let words = dispatched.request.args().map(<[u8]>::to_vec).collect();
-            Asked::new(words, Some(Local::Pubsub(self.listing(dispatched))))
+            Asked::new(words, Some(Local::Pubsub(self.listing(dispatched), Vec::new())))
         })
     }
 

@@ -94,6 +94,7 @@ impl From<&Failure> for ErrorKind {
             Failure::NoConnection { .. } => Self::NoConnection,
             Failure::Managed { .. }
             | Failure::ManagedSetting { .. }
+            | Failure::Redirect
             | Failure::Reserved { .. }
             | Failure::TooLarge { .. }
             | Failure::Uncounted { .. }

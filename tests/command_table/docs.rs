@@ -116,7 +116,7 @@ fn retry(row: &Spec) -> String {
         Retry::Parked => "waits again",
     };
     let otherwise = match row.rule {
-        Rule::Fixed | Rule::Settings | Rule::Reserved => return plain.to_owned(),
+        Rule::Fixed | Rule::Settings | Rule::Reserved | Rule::Redirect => return plain.to_owned(),
         Rule::Set | Rule::Pairs => "ambiguous with a condition or GET",
         Rule::At(_) => "ambiguous with a condition or a time before 2026",
         Rule::Block if row.effect == Effect::Read => "without BLOCK: shared, again",
@@ -136,6 +136,7 @@ fn notes(row: &Spec) -> String {
     };
     let owned = match row.rule {
         Rule::Settings => Some("owned for the group's own settings"),
+        Rule::Redirect => Some("owned with REDIRECT"),
         Rule::Reserved => Some("owned for channels `__redhold:*`"),
         _ => None,
     };

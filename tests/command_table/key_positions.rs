@@ -2,7 +2,7 @@
 
 use redhold::command::{Keys, classify, find, keys, rows};
 
-use crate::live::{Live, commands, has, report};
+use crate::live::{Live, commands, report};
 use crate::support::{Client, V6_2, Value, for_each_server};
 
 #[test]
@@ -120,7 +120,7 @@ fn moving_positions() {
         for sample in MOVING {
             let request: Vec<&str> = sample.split(' ').map(|it| if it == "''" { "" } else { it }).collect();
             let row = classify(&request).row;
-            if !has(version, row.spec().servers) {
+            if !version.has(row.spec().servers) {
                 continue;
             }
             let mut positions = Vec::new();

@@ -2,14 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use redhold::command::Servers;
-
-use crate::support::{Client, Value, Version};
-
-/// Whether a row says that this server has its command.
-pub(crate) fn has(version: Version, servers: Servers) -> bool {
-    if version.valkey { servers.valkey.has(version.release) } else { servers.redis.has(version.release) }
-}
+use crate::support::{Client, Value};
 
 /// What a server says of one command.
 #[derive(Debug)]

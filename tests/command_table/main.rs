@@ -11,5 +11,6 @@ mod flags;
 mod key_positions;
 mod live;
 mod names;
+mod replies;
 mod shared;
 mod twice;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use redhold::command::{find, rows};
 
-use crate::live::{commands, has, report};
+use crate::live::{commands, report};
 use crate::support::{Client, V6_2, Version, for_each_server, installed};
 
 /// Commands that a server has and does not list, with the reason.
@@ -18,7 +18,7 @@ fn every_command_of_a_server_has_a_row_and_the_reverse() {
         for name in live.keys() {
             match find(name.as_bytes()) {
                 None => faults.push(format!("{}: {name}: no row", version.name)),
-                Some(row) if !has(version, row.spec().servers) => {
+                Some(row) if !version.has(row.spec().servers) => {
                     let servers = row.spec().servers;
                     faults.push(format!("{}: {name}: it has it, unlike {servers:?}", version.name));
                 }
@@ -26,7 +26,7 @@ fn every_command_of_a_server_has_a_row_and_the_reverse() {
             }
         }
         let unlisted = |name: &str| UNLISTED.iter().any(|it| (it.0, it.1) == (version, name));
-        for row in rows().iter().filter(|row| has(version, row.servers)) {
+        for row in rows().iter().filter(|row| version.has(row.servers)) {
             // Before 7.0 COMMAND knows no subcommands; the test below asks HELP.
             let is_listed = version.release >= 70 || !row.name.contains('|');
             if is_listed && !live.contains_key(row.name) && !unlisted(row.name) {
@@ -59,13 +59,13 @@ fn subcommands_of_6_2_are_those_that_its_help_names() {
         rows().iter().filter_map(|row| Some(row.name.split_once('|')?.0)).collect();
     let mut faults = Vec::new();
     for container in containers {
-        if !find(container.as_bytes()).is_some_and(|row| has(version, row.spec().servers)) {
+        if !find(container.as_bytes()).is_some_and(|row| version.has(row.spec().servers)) {
             continue;
         }
         let help = help_words(&mut client, container);
         let table: BTreeSet<String> = rows()
             .iter()
-            .filter(|row| has(version, row.servers))
+            .filter(|row| version.has(row.servers))
             .filter_map(|row| Some(row.name.strip_prefix(container)?.strip_prefix('|')?.to_owned()))
             .collect();
         faults.extend(help.difference(&table).map(|word| format!("{container}|{word}: in its HELP, no row")));

@@ -3,7 +3,7 @@
 
 use redhold::command::{Lane, classify, rows};
 
-use crate::live::{has, report};
+use crate::live::report;
 use crate::support::{Client, Value, Version, for_each_server};
 
 /// Arguments that many commands accept, and none needs all of. Key names of every type, numbers, and words that are
@@ -35,7 +35,7 @@ fn a_shared_request_gets_one_reply_and_leaves_no_state() {
     for_each_server(|version, client| {
         let before = state(client);
         let mut sent = 0;
-        for row in rows().iter().filter(|row| has(version, row.servers)) {
+        for row in rows().iter().filter(|row| version.has(row.servers)) {
             for arguments in ARGUMENTS {
                 for count in 0..=arguments.len() {
                     let request: Vec<&str> =

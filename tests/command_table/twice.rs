@@ -2,7 +2,7 @@
 
 use redhold::command::{Class, Retry, classify, rows};
 
-use crate::live::{has, report};
+use crate::live::report;
 use crate::support::{Client, Value, Version, for_each_server};
 
 /// Data of every type that a sample touches.
@@ -84,7 +84,7 @@ fn an_idempotent_request_leaves_no_trace_the_second_time() {
         for sample in IDEMPOTENT {
             let class = class(sample);
             assert_eq!(class.retry, Retry::Idempotent, "{sample}");
-            if has(version, class.row.spec().servers) {
+            if version.has(class.row.spec().servers) {
                 let (first, second) = twice(version, client, sample);
                 assert!(first.0.error().is_none(), "{}: {sample}: {:?}", version.name, first.0);
                 if first != second {

@@ -1,6 +1,6 @@
 //! `proxy.hide_topology`: clients learn nothing of replicas' addresses.
 
-use crate::support::{Client, Group, Proxy, ProxyOptions, Relay, Server, Value};
+use crate::support::{Client, Group, Proxy, ProxyOptions, Relay, Server, ServerOptions, Value};
 
 fn start(hide: bool) -> (Group, Proxy) {
     let group = Group::plain(2);
@@ -86,4 +86,36 @@ fn what_is_lost_before_it_is_refused_in_a_transaction_is_refused_in_the_same_wor
         "ERR INFO is refused in a transaction: proxy.hide_topology keeps replicas' addresses to itself";
     assert_eq!(client.call("INFO"), Value::Error(refusal.to_owned()));
     assert_eq!(relay.met(), 1);
+}
+
+#[test]
+fn an_info_of_any_length_hides_them() {
+    let databases = 9_000;
+    let group = Group::plain_with(1, &ServerOptions::default().set("databases", &databases.to_string()));
+    // A line of INFO for each database that holds something.
+    let mut node = group.nodes()[0].client();
+    for database in 0..databases {
+        node.pipeline(&[&format!("SELECT {database}"), "SET k v"]);
+    }
+    let options = ProxyOptions::new(&group.addresses()).set("proxy.hide_topology", "true");
+    let proxy = options.clone().start();
+    for connect in [Client::connect, Client::connect_resp3] {
+        let mut plain = connect(proxy.address());
+        let mut watching = connect(proxy.address());
+        assert_eq!(watching.call("WATCH k"), Value::ok());
+        for client in [&mut plain, &mut watching] {
+            let replies = client.pipeline(&["INFO", "GET k"]);
+            let info = text(&replies[0]);
+            assert!(info.len() > 200_000, "{} bytes", info.len());
+            assert!(!tells(&group, &replies[0]), "the replica is named");
+            assert!(info.contains(&format!("\r\ndb{}:keys=1", databases - 1)), "it is whole");
+            assert_eq!(replies[1], Value::bulk("v"));
+        }
+    }
+    // What is longer than a client may be owed is not told in part either.
+    let proxy = options.set("limits.client_output", "\"64KiB\"").start();
+    let mut client = proxy.client();
+    client.send(&["INFO"]);
+    let told = client.read_to_close();
+    assert_eq!(told.escape_ascii().to_string(), "");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, LONG, Value, eventually};
+use crate::support::{Client, LONG, Proxy, ProxyOptions, Server, Value, eventually};
 use crate::target::{Target, Way, both_ways};
 
 both_ways!(
@@ -217,4 +217,42 @@ fn reset_and_quit_end_a_subscription(way: Way) {
     client.call("SUBSCRIBE a");
     client.send(&["QUIT"]);
     assert_eq!(client.read_to_close(), b"+OK\r\n");
+}
+
+#[test]
+fn a_list_of_any_length_shows_no_channel_of_redholds() {
+    let server = Server::start();
+    let proxy = Proxy::start(&[server.address()]);
+    let mut listener = server.client();
+    // More than a connection keeps of a reply before it hands it on in pieces.
+    let names: Vec<String> = (0..5_000).map(|number| format!("channel-{number:020}")).collect();
+    let ours = (0..50).map(|number| format!("__redhold:{number}"));
+    let request: Vec<String> =
+        ["SUBSCRIBE".to_owned()].into_iter().chain(names.clone()).chain(ours).collect();
+    listener.send(&request);
+    (1..request.len()).for_each(|_| drop(listener.read()));
+    let mut counts = vec!["PUBSUB".to_owned(), "NUMSUB".to_owned(), "__redhold:0".to_owned()];
+    counts.extend(names.iter().cloned());
+    for connect in [Client::connect, Client::connect_resp3] {
+        let mut watching = connect(proxy.address());
+        assert_eq!(watching.call("WATCH k"), Value::ok());
+        let mut plain = connect(proxy.address());
+        for client in [&mut plain, &mut watching] {
+            let mut shown: Vec<String> =
+                client.call("PUBSUB CHANNELS").items().iter().filter_map(Value::text).collect();
+            shown.sort();
+            assert!(shown == names, "{} channels, {:?} among them", shown.len(), shown.first());
+            let reply = client.cmd(&counts);
+            assert_eq!(reply.items().len(), counts.len() * 2 - 4);
+            assert_eq!((&reply.items()[1], &reply.items()[3]), (&Value::Int(0), &Value::Int(1)));
+            assert_eq!(client.call("ECHO x"), Value::bulk("x"));
+        }
+    }
+    // What is longer than a client may be owed is not shown in part either.
+    let proxy = ProxyOptions::new(&[server.address()]).set("limits.client_output", "\"64KiB\"").start();
+    let mut client = proxy.client();
+    assert_eq!(client.call("WATCH k"), Value::ok());
+    client.send(&["PUBSUB", "CHANNELS"]);
+    let shown = client.read_to_close();
+    assert_eq!(shown.escape_ascii().to_string(), "");
 }

@@ -5,6 +5,7 @@
 //! [`eventually`] awaits a condition, with deadlines at least ten times what an idle machine needs.
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of the kit")]
 
+mod agree;
 mod bystander;
 mod client;
 mod client_list;
@@ -15,11 +16,14 @@ mod memory;
 mod process;
 mod proxy;
 mod relay;
+mod samples;
 mod server;
+mod stream;
 mod value;
 mod versions;
 mod wait;
 
+pub use agree::{Findings, agree, compare, seed};
 pub use bystander::{Bystander, Seen};
 pub use client::{Client, encode};
 pub use client_list::row_field;
@@ -31,6 +35,7 @@ pub use process::{free_port, rss_bytes};
 pub use proxy::{Proxy, ProxyOptions};
 pub use relay::Relay;
 pub use server::{Server, ServerOptions, info_field, scratch_folder, server_binary};
+pub use stream::sampled;
 pub use value::Value;
 pub use versions::{V6_2, V7_0, V8_2, VALKEY, Version, for_each_server, installed, others};
 pub use wait::{LONG, eventually, eventually_some};

@@ -1,5 +1,7 @@
 //! The server versions that Redhold supports and that tests can have.
 
+use redhold::command::Servers;
+
 use super::client::Client;
 use super::server::{Server, ServerOptions, server_binary};
 
@@ -44,6 +46,11 @@ impl Version {
         );
         eprintln!("ABSENT: server {}; not tested with it; tests/tools/servers.sh brings it", self.name);
         false
+    }
+
+    /// Whether a row says that this server has its command.
+    pub fn has(self, servers: Servers) -> bool {
+        if self.valkey { servers.valkey.has(self.release) } else { servers.redis.has(self.release) }
     }
 
     /// To start one or a group of them, with DEBUG allowed.

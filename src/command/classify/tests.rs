@@ -28,6 +28,20 @@ fn plain_commands_are_what_their_row_says() {
 }
 
 #[test]
+fn tracking_with_a_redirection_is_redholds_own() {
+    for (request, lane) in [
+        ("CLIENT TRACKING ON", Lane::Tracking),
+        ("CLIENT TRACKING on Redirect 7", Lane::Owned),
+        ("CLIENT TRACKING ON BCAST PREFIX a redirect 7", Lane::Owned),
+        ("CLIENT TRACKING ON BCAST PREFIX REDIRECT PREFIX a", Lane::Tracking),
+        // The server refuses it.
+        ("CLIENT TRACKING ON REDIRECT", Lane::Tracking),
+    ] {
+        check(request, lane, Effect::Neutral, Retry::Read);
+    }
+}
+
+#[test]
 fn what_the_table_does_not_know_gets_a_connection_of_its_own() {
     for request in
         ["FROBNICATE", "unknown k", "CLIENT FROBNICATE", "CONFIG FROBNICATE", "XGROUP FROBNICATE k", ""]
