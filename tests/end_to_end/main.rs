@@ -32,6 +32,7 @@ mod proxy_command;
 mod pubsub;
 mod reads;
 mod refusals;
+mod replies;
 mod scan_epochs;
 mod shared_connection;
 mod standing;
