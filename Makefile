@@ -1,7 +1,7 @@
 # `make` alone lists what can be typed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all bench fmt check doc ci clean
+.PHONY: help run demo test test-all bench faults fmt check doc ci clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -24,6 +24,11 @@ test-all: ## everything: `test`, then the longer groups of tests/budget.toml; so
 
 bench: ## side by side with other proxies, as a table; see benches/README.md
 	@exec benches/run.sh
+
+faults: ## kill -9, SIGTERM, SIGSTOP ... under load, RUNS=20 times each, beside Sentinel and HAProxy; a table in target/faults.md
+	@tests/tools/need.sh cargo redis-server haproxy
+	cargo build --release --locked
+	REDHOLD_PROGRAM=target/release/redhold cargo test --locked --test fault_runs -- --runs $(or $(RUNS),20) --beside --out target/faults.md
 
 fmt: ## formats the code
 	cargo fmt

@@ -337,7 +337,8 @@ impl Watch {
         let last_byte_ms = marks.last_byte_ms.load(std::sync::atomic::Ordering::Relaxed);
         if last_byte_ms > self.marks.last_byte_ms {
             self.marks.last_byte_ms = last_byte_ms;
-            self.told.push(Heard::Signal(self.dial.node, Signal::Alive));
+            let at = self.dial.marks.instant(last_byte_ms);
+            self.told.push(Heard::Signal(self.dial.node, Signal::Alive { at }));
         }
         let long = marks.long_requests.load(std::sync::atomic::Ordering::Relaxed) != 0;
         if long != self.marks.long_request {

@@ -27,4 +27,9 @@ impl Signals {
     pub fn refused(&self, node: NodeId, text: String) {
         let _ = self.sender.try_send((node, Signal::Refused(text)));
     }
+
+    /// A request to `node` waits for longer than usual. A hint as well.
+    pub fn late(&self, node: NodeId) {
+        let _ = self.sender.try_send((node, Signal::Late));
+    }
 }

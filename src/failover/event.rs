@@ -44,8 +44,13 @@ pub enum Event {
 pub enum Signal {
     /// A connection was reset or closed by the node, or refused.
     Lost,
-    /// Bytes came: the node lives, whatever a PING says.
-    Alive,
+    /// Bytes came: the node lived then, whatever a PING says.
+    Alive {
+        /// When the last one did.
+        at: std::time::Instant,
+    },
+    /// A request waits for longer than usual: something may have begun that the next look would find.
+    Late,
     /// A write was refused with READONLY, or a read with LOADING or MASTERDOWN; the text is Redis's.
     Refused(String),
     /// The oldest unanswered request explains a silence (`true`) or no longer does (`false`).

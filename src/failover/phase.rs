@@ -107,7 +107,7 @@ impl Phase {
             Promote => matches!(to, Verify | Promote | Seal | Revert | Blocked),
             Verify => matches!(to, Release | Promote | Seal | Revert | Blocked),
             Release => matches!(to, Steady),
-            Intend => matches!(to, Quiesce | Confirm),
+            Intend => matches!(to, Quiesce | Pause | Confirm),
             Quiesce => matches!(to, Pause | Revert | Confirm),
             Pause => matches!(to, CatchUp | Revert | Confirm),
             CatchUp => matches!(to, Demote | Revert | Confirm),

@@ -29,9 +29,11 @@ impl Machine {
         let now = self.now;
         let node = self.node_mut(id);
         match signal {
-            Signal::Alive => {
-                node.alive_at = now;
-                node.dead = false;
+            Signal::Alive { at } => {
+                if at > node.alive_at {
+                    node.alive_at = at.min(now);
+                    node.dead = false;
+                }
             }
             Signal::LongRequest(busy) => {
                 // What explained the silence has ended: the silence is counted from now, not from before it.
@@ -52,6 +54,7 @@ impl Machine {
                     self.ask(id, Step::Probe, PROBE);
                 }
             }
+            Signal::Late => self.ask(id, Step::Probe, PROBE),
             Signal::Refused(text) => {
                 node.alive_at = now;
                 self.ask(id, Step::Probe, PROBE);

@@ -144,6 +144,10 @@ impl Machine {
             return State::Intend { since, switch };
         }
         self.hold(format!("planned switch to {}", self.node(switch.to).name()));
+        if self.node(switch.from).answered().is_some_and(|facts| facts.shutting_down) {
+            // It executes no write any more: those in flight end with it, and waiting for them would be waiting for that.
+            return self.order_pause(switch);
+        }
         let id = self.expect(None, Kind::Quiesce, QUIESCE);
         self.queue.push_back(Action::Quiesce { id, within: QUIESCE });
         State::Quiesce { switch }
@@ -238,19 +242,21 @@ impl Machine {
         })
     }
 
-    pub(super) fn quiesce(&mut self, mut switch: Switch) -> State {
+    pub(super) fn quiesce(&mut self, switch: Switch) -> State {
         if self.is_lost(&switch) {
             return self.lose(&switch);
         }
         match self.answered(None, Kind::Quiesce) {
             None => State::Quiesce { switch },
-            Some(Outcome::Done(_)) => {
-                switch.paused_at = Some(self.now);
-                self.ask(switch.from, Step::Pause(PAUSE), VERIFY);
-                State::Pause { switch }
-            }
+            Some(Outcome::Done(_)) => self.order_pause(switch),
             Some(outcome) => self.undo(switch, format!("writes in flight did not end: {}", words(&outcome))),
         }
+    }
+
+    fn order_pause(&mut self, mut switch: Switch) -> State {
+        switch.paused_at = Some(self.now);
+        self.ask(switch.from, Step::Pause(PAUSE), VERIFY);
+        State::Pause { switch }
     }
 
     pub(super) fn pause(&mut self, mut switch: Switch) -> State {
@@ -309,6 +315,10 @@ impl Machine {
                 return self.undo(switch, "the old primary did not step down".to_owned());
             }
             Some(Role::Primary) | None => {}
+        }
+        if old.is_down() && switch.paused_at.is_some_and(|at| self.now < at + PAUSE_SAFE) {
+            // It ended while it was paused, and the target has all that it had.
+            return self.promote_target(switch);
         }
         if old.is_down() || self.now >= since + DOUBT + FOLLOW {
             // Stepped down or dead: a failover decides, with everything the target has.

@@ -172,6 +172,8 @@ impl Machine {
         node.deposed = false;
         node.in_sync = Some(facts.run_id.clone());
         self.resuming = false;
+        // The pause between two planned switches is for one primary that cannot be relieved; the brake is for all.
+        self.planned_after = self.now;
         self.group.parent =
             self.lineage().into_iter().find(|replid| *replid == facts.replid2).unwrap_or_default();
         self.group.epoch += 1;

@@ -36,6 +36,10 @@ const MAX_CLIENTS_DEFAULT: u64 = 10_000;
 /// How often long requests are looked for: well below the silence after which a node counts as hung.
 const LONG_BEAT: Duration = Duration::from_millis(50);
 
+/// How often the primary's oldest request is looked at while writes are on their way to it: a server that was told to end takes none
+/// any more, and says so to whoever asks.
+const LATE_BEAT: Duration = Duration::from_millis(10);
+
 /// How often idle pipelines and idle lent connections are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -69,6 +73,8 @@ pub(super) struct Worker {
     writes: Cell<(NodeId, i64)>,
     /// The last refusal that the control thread was told of.
     refusal_told: Cell<Option<(NodeId, Instant)>>,
+    /// When the control thread was last told that a request waits.
+    late_told: Cell<Option<Instant>>,
     /// Clients subscribed again that the log was not told of.
     resubscribed: Cell<u64>,
     now: Cell<Instant>,
@@ -120,6 +126,7 @@ impl Worker {
             marked_long: RefCell::new(vec![false; nodes]),
             writes: Cell::new((NodeId(0), 0)),
             refusal_told: Cell::new(None),
+            late_told: Cell::new(None),
             now: Cell::new(Instant::now()),
             stalled: Cell::new(false),
         })
@@ -316,6 +323,8 @@ impl Worker {
 pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
     let mut sweep = tokio::time::interval(SWEEP);
     let mut beat = tokio::time::interval(LONG_BEAT);
+    let mut late = tokio::time::interval(LATE_BEAT);
+    late.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let table = worker.table();
         let expiry = match table.gate {
@@ -335,6 +344,7 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
                 worker.mark_long();
                 worker.tell_resubscribed();
             }
+            _ = late.tick() => worker.note_late(),
             _ = sweep.tick() => {
                 worker.pools.sweep(Instant::now());
                 worker.idle.sweep(Instant::now());

@@ -99,6 +99,12 @@ impl Marks {
         u64::try_from(now.saturating_duration_since(self.origin).as_millis()).unwrap_or(u64::MAX).max(1)
     }
 
+    /// What [`Self::millis`] said of an instant, to the millisecond.
+    #[must_use]
+    pub fn instant(&self, millis: u64) -> std::time::Instant {
+        self.origin + std::time::Duration::from_millis(millis)
+    }
+
     /// A worker's oldest unanswered long request to `node` is a `command` that waits since `since`; `begins`: it had none
     /// before. To be said again as long as it holds.
     pub fn works_on(&self, node: NodeId, since: std::time::Instant, command: &'static str, begins: bool) {

@@ -218,6 +218,31 @@ fn order_when_all_are_well(proxy: &Proxy, path: &str) -> (u16, String) {
     })
 }
 
+/// The beat is far longer than the server's patience with its replicas: only the write that waits can have told the brain in time
+/// that the primary is shutting down, while it still can help.
+#[test]
+fn a_primary_that_takes_no_more_writes_is_looked_at_before_the_next_beat() {
+    let group = Group::plain(2);
+    let proxy = ProxyOptions::new(&group.addresses()).looking_once_a_minute().start();
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET k 1"), Value::ok());
+    group.wait_in_sync(0);
+    // One that acknowledges nothing keeps the server waiting for up to ten seconds.
+    group.nodes()[2].sigstop();
+    assert_eq!(client.call("SET k 2"), Value::ok());
+    group.nodes()[0].ask_to_end();
+    eventually(LONG, "it waits for its replicas", || {
+        group.nodes()[0].info("shutdown_in_milliseconds").is_some()
+    });
+    assert_eq!(client.call("SET k 3"), Value::ok());
+    let status = proxy.status();
+    assert_eq!(status["primary"], group.addresses()[1].to_string());
+    let notes =
+        status["episodes"].as_array().and_then(|all| all.last()).map(|last| last["notes"].to_string());
+    assert!(notes.as_ref().is_some_and(|notes| notes.contains("is shutting down")), "{notes:?}");
+    group.nodes()[2].sigcont();
+}
+
 /// Writes that a live primary still owes when it is replaced are struck off it, and off nobody else.
 #[test]
 fn after_a_forced_failover_a_switchover_finds_no_write_in_flight() {

@@ -193,7 +193,7 @@ impl Player {
             ["silent", name] => self.look(name, Health::Silent),
             ["refused", name, text @ ..] => self.look(name, Health::Refused(text.join(" "))),
             ["signal", name, signal @ ..] => {
-                Event::Signal { node: self.node(name), signal: parse_signal(signal) }
+                Event::Signal { node: self.node(name), signal: parse_signal(signal, self.now) }
             }
             ["done", step, name, facts @ ..] if *step != "quiesce" && *step != "record" => {
                 let facts = self.facts(name, facts);
@@ -421,10 +421,11 @@ fn step_words(step: &Step, node: &str) -> (String, String) {
     (format!("{verb} {node}"), detail)
 }
 
-fn parse_signal(words: &[&str]) -> Signal {
+fn parse_signal(words: &[&str], now: Instant) -> Signal {
     match words {
         ["lost"] => Signal::Lost,
-        ["alive"] => Signal::Alive,
+        ["alive"] => Signal::Alive { at: now },
+        ["late"] => Signal::Late,
         ["refused", text @ ..] => Signal::Refused(text.join(" ")),
         ["long", "on"] => Signal::LongRequest(true),
         ["long", "off"] => Signal::LongRequest(false),

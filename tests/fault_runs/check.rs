@@ -71,14 +71,14 @@ impl Held {
     }
 
     /// With one acknowledged write gone, one there twice and one out of its order: a check that does not see it sees nothing.
-    pub fn damaged(&self) -> Self {
+    /// `None`: too little is left to take anything away.
+    pub fn damaged(&self) -> Option<Self> {
         let mut damaged = self.clone();
-        let list = damaged.lists.iter_mut().find(|list| list.len() > 4).expect("a load was played");
+        let list = damaged.lists.iter_mut().find(|list| list.len() > 4)?;
         list.swap(0, 1);
         list.push(list[list.len() - 1]);
-        let acknowledged = damaged.sets.iter_mut().find(|sets| !sets.is_empty()).expect("a load was played");
-        acknowledged.remove(0);
-        damaged
+        damaged.sets.iter_mut().find(|sets| !sets.is_empty())?.remove(0);
+        Some(damaged)
     }
 }
 

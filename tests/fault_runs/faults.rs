@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::check::{Faults, Held};
-use crate::load::{Load, Outcome, Pressure, Verdict};
+use crate::load::{Load, Outcome, Pressure, Request, Verdict};
 use crate::rig::Rig;
 
 /// How long the load goes on after a stroke that is over at once.
@@ -71,6 +71,8 @@ impl Fault {
 #[derive(Clone, Debug)]
 pub struct Run {
     pub in_flight: u64,
+    /// Writes that became due in the longest pause from the stroke on: in flight when it was noticed, at most.
+    pub exposed: u64,
     /// The longest time in which no write of anybody was acknowledged.
     pub gap: Duration,
     /// The longest time from when a request was due until it was acknowledged.
@@ -137,7 +139,11 @@ pub fn play(rig: &mut Rig, fault: Fault, number: u32, pressure: Pressure) -> Opt
     rig.settle();
     let held = Held::read(&mut rig.group.nodes()[rig.leader()].client(), number, &outcome);
     let faults = held.judge(&outcome);
-    if !faults.are_seen(&held.damaged().judge(&outcome)) {
+    let seen = match held.damaged() {
+        Some(damaged) => faults.are_seen(&damaged.judge(&outcome)),
+        None => faults.lost > 0,
+    };
+    if !seen {
         return None;
     }
     let changes = rig.epoch().saturating_sub(epoch);
@@ -148,6 +154,7 @@ impl Run {
     fn nothing() -> Self {
         Self {
             in_flight: 0,
+            exposed: 0,
             gap: Duration::ZERO,
             latency: Duration::ZERO,
             acknowledged: 0,
@@ -187,6 +194,10 @@ fn sum_up(outcome: &Outcome, struck: Instant, mut run: Run) -> Run {
     }
     done.retain(|at| *at >= struck);
     done.sort_unstable();
-    run.gap = done.windows(2).map(|two| two[1] - two[0]).max().unwrap_or_default();
+    let longest =
+        done.windows(2).max_by_key(|two| two[1] - two[0]).map_or((struck, struck), |two| (two[0], two[1]));
+    run.gap = longest.1 - longest.0;
+    let within = |request: &&Request| request.due >= struck && request.due <= longest.1;
+    run.exposed = outcome.requests.iter().flatten().filter(within).count() as u64;
     run
 }

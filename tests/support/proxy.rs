@@ -304,14 +304,16 @@ impl Drop for Proxy {
 }
 
 fn run(config: &Path, log: File, full_disk: bool) -> Child {
-    let program = env!("CARGO_BIN_EXE_redhold");
+    // `make faults` measures the release build.
+    let program =
+        std::env::var("REDHOLD_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_redhold").to_owned());
     let mut command = if full_disk {
         // A limit of nothing for every file; the signal that comes with it would end the process.
         let mut shell = dying_with_us("sh".as_ref());
-        shell.args(["-c", "trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\"", program]);
+        shell.args(["-c", "trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\"", &program]);
         shell
     } else {
-        dying_with_us(program.as_ref())
+        dying_with_us(program.as_str().as_ref())
     };
     command.args(["run", "--config"]).arg(config).stdin(Stdio::null());
     command.stdout(log.try_clone().expect("descriptors are left")).stderr(log);

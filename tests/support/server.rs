@@ -141,8 +141,13 @@ impl Server {
 
     /// Asks it to end and waits until it has.
     pub fn sigterm(&mut self) {
-        signal(&self.child, Signal::TERM);
+        self.ask_to_end();
         self.reap();
+    }
+
+    /// Asks it to end.
+    pub fn ask_to_end(&self) {
+        signal(&self.child, Signal::TERM);
     }
 
     /// Freezes it: connections stay, nothing answers.

@@ -168,8 +168,11 @@ async fn marks_of_the_data_path_become_signals() {
     watched.look_that(silent).await;
     watched.marks.of(NODE).long_requests.store(1, Ordering::Relaxed);
     wait_for_signal(&mut watched, &Signal::LongRequest(true)).await;
-    watched.marks.heard(NODE, Instant::now() + Duration::from_millis(2));
-    wait_for_signal(&mut watched, &Signal::Alive).await;
+    let heard = Instant::now() + Duration::from_millis(2);
+    watched.marks.heard(NODE, heard);
+    let at = watched.marks.instant(watched.marks.millis(heard));
+    assert!(at <= heard && heard - at < Duration::from_millis(1));
+    wait_for_signal(&mut watched, &Signal::Alive { at }).await;
     server.signal(Process::CONT);
     wait_for_signal(&mut watched, &Signal::LongRequest(false)).await;
 }

@@ -14,6 +14,12 @@ use super::Worker;
 /// Between two reports of the same node's refusals.
 const REFUSAL_BEAT: Duration = Duration::from_millis(10);
 
+/// A request that waits for so long is worth a look at its node.
+const LATE: Duration = Duration::from_millis(10);
+
+/// Between two such looks: a server whose commands take long is not to be asked all the time.
+const LATE_AGAIN: Duration = Duration::from_millis(100);
+
 impl Worker {
     /// A write went to `node`.
     pub(in crate::frontend) fn write_sent(&self, node: NodeId) {
@@ -88,6 +94,23 @@ impl Worker {
         self.refusal_told.set(Some((node, now)));
         let text = String::from_utf8_lossy(frame[1..].trim_ascii_end()).into_owned();
         self.control.signals.refused(node, text);
+    }
+
+    /// Has the primary looked at before the next beat when its oldest request waits and writes are on their way.
+    pub(super) fn note_late(&self) {
+        let Some(primary) = self.table.borrow().primary else { return };
+        if self.marks.of(primary).writes_in_flight.load(Ordering::Relaxed) == 0
+            || self.marked_long.borrow()[primary.index()]
+        {
+            return;
+        }
+        let now = Instant::now();
+        let recent = self.late_told.get().is_some_and(|at| now.duration_since(at) < LATE_AGAIN);
+        let oldest = self.pools.oldest(primary, |_| true);
+        if !recent && oldest.is_some_and(|(since, _)| now.saturating_duration_since(since) >= LATE) {
+            self.late_told.set(Some(now));
+            self.control.signals.late(primary);
+        }
     }
 
     /// Tells the monitor of which nodes a silence would be explained by the request that they work on.

@@ -75,7 +75,8 @@ impl World {
                 self.tell(Event::Signal { node: id(request.node), signal });
             } else if self.now > self.heard + 50_000 {
                 self.heard = self.now;
-                self.tell(Event::Signal { node: id(request.node), signal: Signal::Alive });
+                let signal = Signal::Alive { at: self.instant() };
+                self.tell(Event::Signal { node: id(request.node), signal });
             }
         }
     }
