@@ -33,6 +33,7 @@ impl Follower {
         let machine = &status.machine;
         let views: Vec<_> = machine.nodes.iter().map(view).collect();
         metrics.set_group(machine.epoch, &views);
+        metrics.set_quarantined(status.quarantined.kept_bytes, status.quarantined.given_up_bytes);
         self.pings.resize(status.nodes.len(), None);
         for (node, counted) in status.nodes.iter().zip(&mut self.pings) {
             if node.seen > *counted
@@ -131,6 +132,7 @@ mod tests {
         follower.take(&snapshot, &metrics);
         follower.take(&snapshot, &metrics);
         assert_eq!((count(pings), count("redhold_epoch"), count(changed)), (1, 41, 0));
+        assert_eq!(count(r#"redhold_quarantined_bytes_total{result="kept"}"#), 11);
         snapshot.nodes[0].seen = snapshot.nodes[0].seen.map(|seen| seen + Duration::from_millis(100));
         follower.take(&snapshot, &metrics);
         assert_eq!(count(pings), 2);

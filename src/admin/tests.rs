@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, watch};
 
 use super::*;
-use crate::control::{NodeFacts, SettingChanged, Status};
+use crate::control::{NodeFacts, Quarantined, SettingChanged, Status};
 use crate::failover::{self, Level, Note};
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
 use crate::telemetry::{LevelHandle, Metrics};
@@ -65,6 +65,7 @@ pub(super) fn status() -> Status {
         nodes: vec![seen(0, "a:1", facts(Role::Primary, 7)), seen(1, "b:2", facts(Role::Replica, 7))],
         settings_changed: vec![],
         other_brains: vec![],
+        quarantined: Quarantined { kept_bytes: 11, given_up_bytes: 7 },
     }
 }
 

@@ -318,6 +318,18 @@ const FAILOVER: &[Key] = &[
         r#""/var/lib/redhold""#,
         "Directory for the group's record; empty: nothing is kept over a restart of the proxy.",
     ),
+    key(
+        "quarantine_files",
+        Kind::Count(0..=10_000, Some(|c, v| set(&mut c.control.quarantine_files, to_usize(v)))),
+        "16",
+        "Files of writes that only an old primary had, in state_dir; none is removed, and beyond these none is made.",
+    ),
+    key(
+        "quarantine_size",
+        Kind::Size(0..=TIB, Some(|c, v| set(&mut c.control.quarantine_size, v))),
+        r#""256MiB""#,
+        "Their size in total, as for quarantine_files.",
+    ),
 ];
 
 const READS: &[Key] = &[

@@ -36,6 +36,7 @@ fn the_table_and_every_folders_own_defaults_agree() {
     assert_eq!(config.control.reads, routing::Settings::default());
     assert_eq!(config.control.credentials, control::Credentials::default());
     assert_eq!(config.control.state_dir.as_deref(), Some(Path::new("/var/lib/redhold")));
+    assert_eq!((config.control.quarantine_files, config.control.quarantine_size), (16, 256 << 20));
     assert_eq!(config.control.nodes.len(), 1);
     assert_eq!(config.control.nodes[0].address.to_string(), "127.0.0.1:6379");
     assert_eq!(config.admin, admin::Settings::default());
@@ -137,6 +138,8 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         empty_primary = "accept"
         tune_nodes = false
         state_dir = ""
+        quarantine_files = 3
+        quarantine_size = "1MiB"
         [reads]
         policy = "any"
         read_your_writes = "off"
@@ -211,6 +214,7 @@ fn every_key_that_works_reaches_its_settings() {
     };
     assert_eq!(config.control.reads, reads);
     assert_eq!(config.control.state_dir, None);
+    assert_eq!((config.control.quarantine_files, config.control.quarantine_size), (3, 1 << 20));
     assert_eq!(config.control.credentials.username, "u");
     assert_eq!(config.control.credentials.password, "hunter2");
     let nodes = &config.control.nodes;

@@ -16,11 +16,13 @@ use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable};
 use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Placed, Replication, Role};
 
 use super::actuator::{Changes, Performed, perform};
+use super::capture::capture;
 use super::caught_up::CaughtUp;
 use super::link::Dial;
 use super::monitor::{Heard, Look, Pace};
+use super::quarantine::Quarantine;
 use super::record::Writer;
-use super::{NodeFacts, SettingChanged, Status};
+use super::{NodeFacts, Quarantined, SettingChanged, Status};
 
 /// Longest wait of the loop; what comes later than this says how long the thread was stalled.
 const BEAT: Duration = Duration::from_millis(100);
@@ -61,6 +63,8 @@ pub(super) struct Driver {
     ends: Ends,
     /// `None` where nothing is kept.
     writer: Option<Writer>,
+    quarantine: Quarantine,
+    quarantined: Quarantined,
     nodes: Vec<NodeFacts>,
     verdict: Option<Verdict>,
     steps: JoinSet<StepEnd>,
@@ -106,6 +110,7 @@ impl Driver {
         dials: Vec<Dial>,
         marks: Arc<Marks>,
         writer: Option<Writer>,
+        quarantine: Quarantine,
         ends: Ends,
     ) -> Self {
         Self {
@@ -114,6 +119,8 @@ impl Driver {
             marks,
             ends,
             writer,
+            quarantine,
+            quarantined: Quarantined::default(),
             nodes: unseen(specs),
             verdict: None,
             steps: JoinSet::new(),
@@ -195,6 +202,14 @@ impl Driver {
                 self.steps.spawn(async move {
                     let Performed { outcome, changes } = perform(dial, step, within, before).await;
                     StepEnd { id, node: Some(node), outcome, changes }
+                });
+            }
+            Action::Capture { id, node, part, within } => {
+                let (dial, quarantine) = (self.dials[node.index()].clone(), self.quarantine.clone());
+                self.steps.spawn(async move {
+                    let captured = tokio::time::timeout(within, capture(&dial, &part, &quarantine)).await;
+                    let outcome = captured.map_or(Outcome::Unknown, Outcome::Captured);
+                    StepEnd { id, node: Some(node), outcome, changes: Changes::default() }
                 });
             }
             Action::Record { id, record } => match &self.writer {
@@ -319,6 +334,9 @@ impl Driver {
         if let Some(node) = end.node {
             self.keep_accounts(node, &end.outcome, end.changes);
         }
+        if let Outcome::Captured(captured) = &end.outcome {
+            self.quarantined.add(captured);
+        }
         debug!(id = end.id.0, outcome = ?end.outcome, "step ended");
         self.feed(Event::Outcome { id: end.id, outcome: end.outcome });
     }
@@ -368,6 +386,7 @@ impl Driver {
             nodes: self.nodes.clone(),
             settings_changed: self.ledger.iter().map(|entry| entry.changed.clone()).collect(),
             other_brains: self.other_brains.clone(),
+            quarantined: self.quarantined,
         }));
         // Whoever ordered something and asks right afterwards is to find it done.
         for (answer, result) in self.answered.drain(..) {

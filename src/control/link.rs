@@ -179,12 +179,36 @@ impl Link {
                 Ok(None) => {}
                 Err(fault) => return Err(Fault::Garbage(fault.to_string())),
             }
-            match self.stream.read_buf(&mut self.inbound).await {
-                Ok(0) => return Err(Fault::Lost("closed by the node".to_owned())),
-                Ok(_) => self.marks.heard(self.node, Instant::now()),
-                Err(error) => return Err(Fault::Lost(error.to_string())),
-            }
+            self.fill().await?;
         }
+    }
+
+    /// Waits for more bytes.
+    async fn fill(&mut self) -> Result<(), Fault> {
+        match self.stream.read_buf(&mut self.inbound).await {
+            Ok(0) => Err(Fault::Lost("closed by the node".to_owned())),
+            Ok(_) => {
+                self.marks.heard(self.node, Instant::now());
+                Ok(())
+            }
+            Err(error) => Err(Fault::Lost(error.to_string())),
+        }
+    }
+
+    /// Waits for bytes that are no replies and moves those that came, at most `most`, to the end of `into`.
+    pub(super) async fn take(
+        &mut self,
+        into: &mut BytesMut,
+        most: usize,
+        deadline: Instant,
+    ) -> Result<usize, Fault> {
+        if self.inbound.is_empty() {
+            timeout_at(deadline.into(), self.fill()).await.map_err(|_| Fault::Silent)??;
+        }
+        let taken = most.min(self.inbound.len());
+        into.extend_from_slice(&self.inbound[..taken]);
+        self.inbound.advance(taken);
+        Ok(taken)
     }
 
     /// Waits, on a connection that is owed nothing, until the node closes it (or says what nobody asked).

@@ -2,6 +2,7 @@
 
 mod actuator;
 mod brains;
+mod capture;
 mod caught_up;
 mod dice;
 mod driver;
@@ -10,6 +11,7 @@ mod info;
 mod link;
 mod monitor;
 mod preflight;
+mod quarantine;
 mod record;
 mod settings;
 mod signals;
@@ -24,4 +26,4 @@ pub use record::StartError;
 pub use settings::{Credentials, Settings};
 pub use signals::Signals;
 pub use start::{Running, start};
-pub use status::{NodeFacts, SettingChanged, Status, StatusReader};
+pub use status::{NodeFacts, Quarantined, SettingChanged, Status, StatusReader};

@@ -32,4 +32,8 @@ pub struct Settings {
     pub reads: routing::Settings,
     /// `failover.state_dir`; `None`: nothing is kept (`redhold dev`).
     pub state_dir: Option<PathBuf>,
+    /// `failover.quarantine_files`
+    pub quarantine_files: usize,
+    /// `failover.quarantine_size`, in bytes
+    pub quarantine_size: u64,
 }

@@ -16,9 +16,10 @@ use super::dice::Dice;
 use super::driver::{Driver, Ends, unseen};
 use super::link::Dial;
 use super::monitor::{Beat, Pace, watch_node};
+use super::quarantine::Quarantine;
 use super::record::{Store, Writer};
 use super::signals::signals;
-use super::{Handle, Settings, StartError, Status, StatusReader};
+use super::{Handle, Quarantined, Settings, StartError, Status, StatusReader};
 
 /// Looks that wait for the driver; each node has one or two at a time.
 const HEARD_MAX: usize = 64;
@@ -67,6 +68,7 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
         nodes: unseen(&settings.nodes),
         settings_changed: Vec::new(),
         other_brains: Vec::new(),
+        quarantined: Quarantined::default(),
     };
     let (status, snapshots) = watch::channel(Arc::new(first_status));
     let (stop, stopped) = oneshot::channel();
@@ -119,6 +121,12 @@ struct Parts {
 
 impl Parts {
     async fn run(self) {
+        let settings = &self.settings;
+        let quarantine = Quarantine::new(
+            settings.state_dir.as_deref(),
+            settings.quarantine_files,
+            settings.quarantine_size,
+        );
         let Settings { nodes: specs, credentials, failover, .. } = self.settings;
         let identity = Identity::new(&mut Dice::new());
         let name: Arc<str> = identity.client_name().into();
@@ -150,6 +158,6 @@ impl Parts {
             pace,
             greets,
         };
-        Driver::new(self.machine, &specs, dials, self.marks, self.writer, ends).run().await;
+        Driver::new(self.machine, &specs, dials, self.marks, self.writer, quarantine, ends).run().await;
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
-use crate::failover;
+use crate::failover::{self, Captured};
 use crate::topology::{Address, NodeId, Replication};
 
 use super::record::Unwritten;
@@ -26,6 +26,27 @@ pub struct Status {
     pub settings_changed: Vec<SettingChanged>,
     /// Other brains heard since the start (Sentinels, other proxies); not empty: this proxy only observes.
     pub other_brains: Vec<String>,
+    /// What old primaries alone had, since the start.
+    pub quarantined: Quarantined,
+}
+
+/// Bytes of commands that only old primaries had, pings and the like not counted, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Kept in `failover.state_dir`.
+    pub kept_bytes: u64,
+    /// Read, and given up for want of a directory, or of room in it.
+    pub given_up_bytes: u64,
+}
+
+impl Quarantined {
+    pub(super) fn add(&mut self, captured: &Captured) {
+        match captured {
+            Captured::Read { bytes, kept: Ok(_), .. } => self.kept_bytes += bytes,
+            Captured::Read { bytes, kept: Err(_), .. } => self.given_up_bytes += bytes,
+            Captured::Unread(_) => {}
+        }
+    }
 }
 
 impl Status {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::topology::{Address, NodeId};
 
+use super::Divergence;
+
 /// Ties an outcome to its action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ActionId(pub u64);
@@ -35,6 +37,17 @@ pub enum Action {
         id: ActionId,
         /// The record, as the machine wants to find it again after a restart.
         record: Box<super::Record>,
+    },
+    /// Read what only this paused old primary has, as a replica would, and keep it; answered by an outcome.
+    Capture {
+        /// Ties the outcome to it.
+        id: ActionId,
+        /// Of whom.
+        node: NodeId,
+        /// Which part of its history.
+        part: Divergence,
+        /// Deadline.
+        within: Duration,
     },
     /// Wait until no write is in flight on the present primary; answered by an outcome (planned switches only).
     Quiesce {

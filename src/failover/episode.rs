@@ -47,13 +47,27 @@ impl Timeline {
         self.open().map_or(Duration::ZERO, |episode| now.saturating_duration_since(episode.began))
     }
 
-    /// Adds a note to the open episode. Beyond the bound the middle gives way to the newest.
+    /// Adds a note to the open episode.
     pub(super) fn note(&mut self, note: &Note) {
         if let Some(episode) = self.open() {
-            if episode.notes.len() == NOTES_MAX {
-                episode.notes.remove(NOTES_MAX / 2);
-            }
-            episode.notes.push(note.clone());
+            add(episode, note);
+        }
+    }
+
+    /// The open episode, or the last one that changed the primary.
+    fn change(&mut self) -> Option<&mut Episode> {
+        self.episodes.iter_mut().rev().find(|one| one.ended.is_none() || one.before.1 != one.after.1)
+    }
+
+    /// Time since that one began; zero without one.
+    pub(super) fn since_change(&mut self, now: Instant) -> Duration {
+        self.change().map_or(Duration::ZERO, |episode| now.saturating_duration_since(episode.began))
+    }
+
+    /// Adds a note to that one, even when it is over.
+    pub(super) fn note_change(&mut self, note: &Note) {
+        if let Some(episode) = self.change() {
+            add(episode, note);
         }
     }
 
@@ -90,6 +104,14 @@ impl Timeline {
         }
         list
     }
+}
+
+/// Beyond the bound the middle gives way to the newest.
+fn add(episode: &mut Episode, note: &Note) {
+    if episode.notes.len() == NOTES_MAX {
+        episode.notes.remove(NOTES_MAX / 2);
+    }
+    episode.notes.push(note.clone());
 }
 
 #[cfg(test)]

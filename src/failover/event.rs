@@ -2,7 +2,7 @@
 
 use crate::topology::{NodeId, Observation, Replication};
 
-use super::{ActionId, Order, OrderId};
+use super::{ActionId, Captured, Order, OrderId};
 
 /// Something happened.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +64,8 @@ pub enum Signal {
 pub enum Outcome {
     /// Done; what the node said right afterwards, where the step asks for it.
     Done(Option<Box<Replication>>),
+    /// [`Action::Capture`](super::Action::Capture) came to its end, whatever it reached.
+    Captured(Captured),
     /// The node answered with an error: it lives, and the step did not happen. Redis's text without the `-`.
     Failed(String),
     /// Connecting was refused or the connection was reset before the step was sent: no process listens.

@@ -18,6 +18,8 @@ pub(super) const SEAL: Duration = Duration::from_millis(300);
 pub(super) const PROMOTE: Duration = Duration::from_millis(500);
 pub(super) const VERIFY: Duration = Duration::from_millis(500);
 pub(super) const FOLLOW: Duration = Duration::from_millis(500);
+/// Reading what only an old primary has, and writing it to a disk.
+pub(super) const CAPTURE: Duration = Duration::from_secs(3);
 /// Beyond a step's own deadline the machine stops waiting for the shell to tell.
 const GRACE: Duration = Duration::from_millis(100);
 /// A record that could not be written is tried again after this.
@@ -32,6 +34,7 @@ pub(super) enum Kind {
     Verify,
     Follow,
     Pause,
+    Capture,
     Unpause,
     Tune,
     Restore,
@@ -278,7 +281,7 @@ impl Machine {
             Outcome::Failed(text) if pending.kind == Kind::Probe => {
                 look(node, &Health::Refused(text.clone()), now)
             }
-            Outcome::Done(None) | Outcome::Failed(_) => node.alive_at = now,
+            Outcome::Done(None) | Outcome::Captured(_) | Outcome::Failed(_) => node.alive_at = now,
             Outcome::Unknown => {}
         }
         if changes {
@@ -357,6 +360,7 @@ impl Machine {
                 | Kind::Promote
                 | Kind::Verify
                 | Kind::Follow
+                | Kind::Capture
                 | Kind::Tune
                 | Kind::Restore
                 | Kind::Quiesce
@@ -411,6 +415,14 @@ impl Machine {
         self.queue.push_back(Action::Tell(note));
     }
 
+    /// Tells what the last change of primary left behind, be it over or not.
+    pub(super) fn tell_after(&mut self, level: Level, text: String) {
+        let since = self.timeline.since_change(self.now);
+        let note = Note { level, since, phase: self.phase.name(), text };
+        self.timeline.note_change(&note);
+        self.queue.push_back(Action::Tell(note));
+    }
+
     /// Holds writes from now on, or says anew why they are held.
     pub(super) fn hold(&mut self, reason: String) {
         let since = self.held.as_ref().map_or(self.now, |(since, _)| *since);
@@ -446,7 +458,7 @@ impl Machine {
 /// An outcome in words.
 pub(super) fn words(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Done(_) => "done".to_owned(),
+        Outcome::Done(_) | Outcome::Captured(_) => "done".to_owned(),
         Outcome::Failed(text) | Outcome::Down(text) => text.clone(),
         Outcome::Unknown => "no answer in time".to_owned(),
     }

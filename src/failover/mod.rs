@@ -6,6 +6,7 @@
 mod action;
 mod budget;
 mod candidate;
+mod capture;
 mod detect;
 mod discover;
 mod episode;
@@ -27,6 +28,7 @@ mod verdict;
 
 pub use crate::topology::Order;
 pub use action::{Action, ActionId, OrderId, Step, Verdict};
+pub use capture::{Captured, Divergence};
 pub use event::{Event, Outcome, Signal};
 pub use machine::Machine;
 pub use phase::Phase;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::topology::{Address, Health, NodeId, NodeSpec, Replication, Role};
 
-use super::{Settings, candidate::Reason};
+use super::{Divergence, Settings, candidate::Reason};
 
 /// Refusals in a row, and the time over which they must be spread, that mean a dead process without any witness.
 pub(super) const REFUSALS: u32 = 3;
@@ -32,6 +32,8 @@ pub(super) enum Rejoin {
     Idle { not_before: Instant },
     /// Its writes are being paused.
     Pausing,
+    /// What only it has is being read.
+    Capturing(Divergence),
     /// It is being told to follow.
     Following { paused: bool },
     /// The pause is being lifted.

@@ -231,7 +231,7 @@ impl Machine {
         if let Some(outcome) = self.answered(Some(candidate), Kind::Promote) {
             return match outcome {
                 Outcome::Done(_) if self.leads(candidate, since) => self.start_verify(candidate, rest, goal),
-                Outcome::Done(_) | Outcome::Unknown => {
+                Outcome::Done(_) | Outcome::Captured(_) | Outcome::Unknown => {
                     self.ask(candidate, Step::Probe, PROBE);
                     let until = unknown.unwrap_or(self.now + UNKNOWN);
                     State::Promote { since, candidate, rest, goal, unknown: Some(until) }
@@ -362,7 +362,7 @@ impl Machine {
                 },
                 Outcome::Failed(text) if text.starts_with("NOREPLICAS") => {}
                 Outcome::Down(_) => return self.next_candidate(candidate, rest, goal, &words(&outcome)),
-                Outcome::Failed(_) | Outcome::Unknown => {
+                Outcome::Failed(_) | Outcome::Captured(_) | Outcome::Unknown => {
                     self.tell(
                         Level::Warn,
                         format!("{} fails its checks: {}", self.node(candidate).name(), words(&outcome)),

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use crate::topology::{NodeId, Replication, Role};
+use crate::topology::{NodeId, Role};
 
-use super::machine::{FOLLOW, Kind, Machine, words};
+use super::machine::{CAPTURE, FOLLOW, Kind, Machine, words};
 use super::node::{Node, Rejoin};
 use super::promote::MIN_REPLICAS;
-use super::{Level, Mode, Outcome, Step};
+use super::{Action, Captured, Divergence, Level, Mode, Outcome, Step};
 
 /// How long a returning old primary's writes are paused while it is looked at.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -116,7 +116,7 @@ impl Machine {
     fn someone_copies(&self, but: NodeId) -> bool {
         self.others(but).any(|node| {
             node.answered().is_some_and(|facts| facts.role == Role::Replica && facts.syncing)
-                || matches!(node.rejoin, Rejoin::Pausing | Rejoin::Following { .. })
+                || matches!(node.rejoin, Rejoin::Pausing | Rejoin::Capturing(_) | Rejoin::Following { .. })
         })
     }
 
@@ -186,8 +186,23 @@ impl Machine {
                 let Some(primary) = self.group.primary.filter(|primary| *primary != id) else {
                     return self.set_idle(id, AGAIN);
                 };
-                self.count_divergence(id, primary);
-                return self.order_follow(id, primary, true);
+                match self.diverged(id, primary) {
+                    Some(divergence) => {
+                        let part = divergence.clone();
+                        let (node, within) = (id, CAPTURE);
+                        let id = self.expect(Some(node), Kind::Capture, within);
+                        self.queue.push_back(Action::Capture { id, node, part, within });
+                        Rejoin::Capturing(divergence)
+                    }
+                    None => return self.order_follow(id, primary, true),
+                }
+            }
+            (Rejoin::Capturing(divergence), Kind::Capture, outcome) => {
+                self.tell_divergence(id, &divergence, outcome);
+                match self.group.primary.filter(|primary| *primary != id) {
+                    Some(primary) => return self.order_follow(id, primary, true),
+                    None => return self.set_idle(id, AGAIN),
+                }
             }
             (Rejoin::Following { paused: true }, Kind::Follow, Outcome::Done(_)) => {
                 self.ask(id, Step::Unpause, FOLLOW);
@@ -216,17 +231,40 @@ impl Machine {
         self.node_mut(id).rejoin = Rejoin::Idle { not_before };
     }
 
-    /// Tells how many bytes of the old primary's history nobody else has.
-    fn count_divergence(&mut self, old: NodeId, primary: NodeId) {
-        let (Some(facts), Some(led)) = (&self.node(old).facts, &self.node(primary).facts) else {
-            return;
-        };
+    /// What only the old primary has; `None`, and told, when it is nothing or cannot be known.
+    fn diverged(&mut self, old: NodeId, primary: NodeId) -> Option<Divergence> {
+        let (facts, led) = (self.node(old).facts.as_ref()?, self.node(primary).facts.as_ref()?);
+        let divergence = Divergence::between(facts, led, self.group.epoch);
         let name = self.node(old).name();
-        if facts.keys == 0 {
-            return self.tell(Level::Info, format!("{name} calls itself a primary and holds nothing"));
+        if divergence.is_none() && facts.keys == 0 {
+            self.tell(Level::Info, format!("{name} calls itself a primary and holds nothing"));
+            return None;
         }
-        let text = divergence(facts, led);
-        self.tell(Level::Warn, format!("{name} returns as a primary of an older epoch: {text}"));
+        let restarted = self.node(old).in_sync.as_ref().is_some_and(|run_id| *run_id != facts.run_id);
+        let (level, text) = match divergence {
+            Some(divergence) if divergence.bytes() > 0 => return Some(divergence),
+            Some(_) => (Level::Info, "all of its history was replicated"),
+            None if restarted => (Level::Warn, "it restarted, so what it held alone is unknown and given up"),
+            None => (
+                Level::Warn,
+                "its history is not the one that was continued, so what it held alone is unknown and given up",
+            ),
+        };
+        self.tell_after(level, format!("{name} returns as a primary of an older epoch: {text}"));
+        None
+    }
+
+    fn tell_divergence(&mut self, old: NodeId, divergence: &Divergence, outcome: &Outcome) {
+        let captured = match outcome {
+            Outcome::Captured(captured) => captured.clone(),
+            failed => Captured::Unread(words(failed)),
+        };
+        let (name, text) = (self.node(old).name(), captured.words(divergence.bytes()));
+        let level = match captured {
+            Captured::Read { commands: 0, .. } => Level::Info,
+            Captured::Read { .. } | Captured::Unread(_) => Level::Warn,
+        };
+        self.tell_after(level, format!("{name} returns as a primary of an older epoch: {text}"));
     }
 
     /// Settings that make replication notice silence sooner; at run time only, once per start of the node.
@@ -249,15 +287,4 @@ impl Machine {
 
 fn said(node: &Node) -> String {
     node.says().split_once(' ').map_or_else(String::new, |(_, said)| said.to_owned())
-}
-
-/// The bytes that an old primary has beyond the point where the new one's history left its own.
-fn divergence(old: &Replication, new: &Replication) -> String {
-    match u64::try_from(new.second_offset) {
-        Ok(second) if old.replid == new.replid2 => {
-            let bytes = old.offset.saturating_sub(second.saturating_sub(1));
-            format!("{bytes} bytes of its history were never replicated and are given up")
-        }
-        Ok(_) | Err(_) => "it restarted, so what it held alone is not known".to_owned(),
-    }
 }

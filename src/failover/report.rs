@@ -43,6 +43,7 @@ impl Machine {
         let doing = match node.rejoin {
             Rejoin::Idle { .. } => None,
             Rejoin::Pausing => Some("its writes are being paused"),
+            Rejoin::Capturing(_) => Some("what only it has is being read"),
             Rejoin::Following { .. } => Some("it is being told to follow the primary"),
             Rejoin::Unpausing => Some("its pause is being lifted"),
         };

@@ -302,7 +302,7 @@ impl Machine {
 
     pub(super) fn demote(&mut self, since: Instant, switch: Switch, mut unknown: bool) -> State {
         match self.answered(Some(switch.from), Kind::Follow) {
-            Some(Outcome::Done(_)) | None => {}
+            Some(Outcome::Done(_) | Outcome::Captured(_)) | None => {}
             Some(Outcome::Failed(text)) => {
                 return self.undo(switch, format!("the old primary did not step down: {text}"));
             }

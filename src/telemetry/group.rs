@@ -59,6 +59,8 @@ pub(super) struct Group {
     /// By ordered and changed.
     pub(super) episodes: [[u64; 2]; 2],
     pub(super) phases: BTreeMap<&'static str, Histogram>,
+    /// Kept, given up.
+    pub(super) quarantined: [u64; 2],
 }
 
 impl Group {

@@ -62,6 +62,11 @@ impl Metrics {
         }
     }
 
+    /// Sets the bytes that old primaries alone had since the start: those kept, and those given up.
+    pub fn set_quarantined(&self, kept: u64, given_up: u64) {
+        self.group().quarantined = [kept, given_up];
+    }
+
     /// Counts an answered PING of the node with this position.
     pub fn ping(&self, node: u16, took: Duration) {
         if let Some(ping) = self.group().pings.get(usize::from(node)) {
@@ -114,6 +119,8 @@ impl Metrics {
         families.push(family(&names::FAILOVERS, episodes));
         let phases = group.phases.iter().map(|(phase, histogram)| (vec![*phase], summed([histogram])));
         families.push(family(&names::FAILOVER_DURATION, phases));
+        let [kept, given_up] = group.quarantined.map(number);
+        families.push(family(&names::QUARANTINED, [(vec!["kept"], kept), (vec!["given_up"], given_up)]));
     }
 
     fn collect_workers(&self, families: &mut Vec<MetricFamily>) {

@@ -81,6 +81,8 @@ metrics! {
     FAILOVER_DURATION = "redhold_failover_duration_seconds", HISTOGRAM, "seconds",
         [("phase", "phases of the failover machine, and `total`")],
         "Time spent in each phase of an episode that changed the primary; `total`: from its first sign to its end.";
+    QUARANTINED = "redhold_quarantined_bytes_total", COUNTER, "bytes", [("result", "kept, given_up")],
+        "Writes that only a returning old primary had: kept in failover.state_dir, or given up for want of it or of room in it.";
     AMBIGUOUS = "redhold_ambiguous_writes_total", COUNTER, "requests", [],
         "Writes answered with AMBIGUOUS: whether they were executed is unknown.";
     BYTES = "redhold_bytes_total", COUNTER, "bytes", [("side", "client, backend"), ("direction", "in, out")],

@@ -130,6 +130,12 @@ fn what_the_snapshot_says_is_shown() {
         (r#"redhold_node_staleness_seconds{node="b:2"}"#, 0.25),
     ];
     assert_eq!(changes, owned(&expected));
+    let changes = moved(&metrics, || metrics.set_quarantined(11, 7));
+    let expected = [
+        (r#"redhold_quarantined_bytes_total{result="kept"}"#, 11.0),
+        (r#"redhold_quarantined_bytes_total{result="given_up"}"#, 7.0),
+    ];
+    assert_eq!(changes, owned(&expected));
     metrics.set_group(42, &[NodeView::default(), primary]);
     let text = metrics.render().unwrap();
     assert_eq!(value(&text, r#"redhold_node_up{node="a:1"}"#), Some(0.0));

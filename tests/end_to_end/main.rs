@@ -30,6 +30,7 @@ mod pinned_max;
 mod primary_only;
 mod proxy_command;
 mod pubsub;
+mod quarantine;
 mod reads;
 mod refusals;
 mod replies;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use redhold::failover::{
-    Action, ActionId, EmptyPrimary, Event, Intent, Level, Machine, Mode, OnNoQuorum, Order, OrderId, Outcome,
-    Record, Settings, Signal, Step,
+    Action, ActionId, Captured, EmptyPrimary, Event, Intent, Level, Machine, Mode, OnNoQuorum, Order,
+    OrderId, Outcome, Record, Settings, Signal, Step,
 };
 use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation, Replication, Role};
 
@@ -208,6 +208,9 @@ impl Player {
                 };
                 self.outcome(&key, Outcome::Failed(text.join(" ")))
             }
+            ["captured", name, what] => {
+                self.outcome(&format!("capture {name}"), Outcome::Captured(captured(what)))
+            }
             ["unknown", step, name] => self.outcome(&format!("{step} {name}"), Outcome::Unknown),
             ["gone", step, name] => {
                 self.outcome(&format!("{step} {name}"), Outcome::Down("Connection refused".into()))
@@ -332,6 +335,12 @@ impl Player {
                     if record.empty { " empty" } else { "" }
                 )
             }
+            Action::Capture { id, node, part, .. } => {
+                let key = format!("capture {}", name(node));
+                let line = format!("{key} {} from {} to {}", part.replid, part.from, part.to);
+                self.open.insert(key, id);
+                line
+            }
             Action::Quiesce { id, within } => {
                 self.open.insert("quiesce".to_owned(), id);
                 format!("quiesce within {}ms", within.as_millis())
@@ -419,6 +428,17 @@ fn step_words(step: &Step, node: &str) -> (String, String) {
         Step::Restore(names) => ("restore", format!(" {}", names.join(" "))),
     };
     (format!("{verb} {node}"), detail)
+}
+
+fn captured(what: &str) -> Captured {
+    let read = |commands, kept| Captured::Read { commands, bytes: 30 * commands, kept };
+    match what {
+        "kept" => read(2, Ok("FILE".to_owned())),
+        "full" => read(1, Err("failover.quarantine_files is reached".to_owned())),
+        "noise" => read(0, Err(String::new())),
+        "unread" => Captured::Unread("its backlog does not reach back so far".to_owned()),
+        other => panic!("captured {other}"),
+    }
 }
 
 fn parse_signal(words: &[&str], now: Instant) -> Signal {

@@ -7,7 +7,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
-use redhold::failover::{Action, ActionId, Event, Machine, Outcome, Record, Settings, Signal, Step, Verdict};
+use redhold::failover::{
+    Action, ActionId, Captured, Event, Machine, Outcome, Record, Settings, Signal, Step, Verdict,
+};
 use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation, Replication};
 
 use crate::model::{Boot, Following, Link, Server, Write};
@@ -369,6 +371,11 @@ impl World {
             Action::Record { id, record } => {
                 let fsync = 500 + self.roll(4_000);
                 self.after(fsync, Happening::Recorded(id, record));
+            }
+            Action::Capture { id, within, .. } => {
+                let took = self.roll(within.as_micros() as u64);
+                let unread = Outcome::Captured(Captured::Unread("simulated".to_owned()));
+                self.after(took, Happening::Answer(id, unread));
             }
             Action::Quiesce { id, within } => {
                 let until = self.now + within.as_micros() as u64;

@@ -7,6 +7,7 @@
 mod support;
 
 mod busy;
+mod divergence;
 mod durability;
 mod framing;
 mod own_traffic;

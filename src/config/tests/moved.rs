@@ -50,6 +50,8 @@ const MOVED: &[(&str, &str, How)] = &[
     ),
     ("failover.tune_nodes", "tests/failover/scripts/tuned.txt", Words("set tune_nodes=true")),
     ("failover.state_dir", "tests/control/lives.rs", Words("settings.state_dir = ")),
+    ("failover.quarantine_files", "tests/end_to_end/quarantine.rs", Set),
+    ("failover.quarantine_size", "tests/end_to_end/quarantine.rs", Set),
     ("reads.policy", "tests/end_to_end/reads.rs", Set),
     ("reads.read_your_writes", "tests/end_to_end/reads.rs", Words(r#"("reads.read_your_writes", "#)),
     ("reads.max_staleness", "tests/end_to_end/reads.rs", Words(r#"("reads.max_staleness", "#)),
