@@ -9,6 +9,7 @@ mod support;
 mod busy;
 mod durability;
 mod framing;
+mod greeting;
 mod own_traffic;
 mod pause;
 mod refusals;
