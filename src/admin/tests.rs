@@ -89,6 +89,7 @@ fn table(gate: Gate) -> RoutingTable {
         zone: String::new(),
         readable: false,
         generation: 0,
+        run_id: None,
     };
     RoutingTable { epoch: 41, primary: Some(NodeId(0)), gate, nodes: vec![node(0, "a:1"), node(1, "b:2")] }
 }

@@ -8,10 +8,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::net;
-use crate::resp::{Fed, ReplyScanner};
+use crate::resp::{Fed, ReplyScanner, encode};
 use crate::topology::Address;
 
-use super::{Identity, Settings};
+use super::{Settings, Target};
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -37,14 +37,14 @@ pub struct Dialled {
     pub admitted: bool,
 }
 
-/// Connects to `address` and performs the greeting of `identity`.
+/// Connects to `target` and performs the greeting of its identity.
 ///
 /// # Errors
 /// See [`DialError`]; both within twice `settings.connect_timeout`.
-pub async fn dial(address: &Address, identity: &Identity, settings: &Settings) -> Result<Dialled, DialError> {
-    let mut stream =
-        net::connect(&address.host, address.port, settings.connect_timeout, &settings.sockets()).await?;
-    let greeting = greet(&mut stream, identity);
+pub async fn dial(target: &Target, settings: &Settings) -> Result<Dialled, DialError> {
+    let Address { host, port } = &target.address;
+    let mut stream = net::connect(host, *port, settings.connect_timeout, &settings.sockets()).await?;
+    let greeting = greet(&mut stream, target);
     match timeout(settings.connect_timeout, greeting).await {
         Ok(Ok(admitted)) => Ok(Dialled { stream, admitted }),
         Ok(Err(error)) => Err(error),
@@ -53,21 +53,33 @@ pub async fn dial(address: &Address, identity: &Identity, settings: &Settings) -
 }
 
 /// Whether the node serves this identity.
-async fn greet(stream: &mut TcpStream, identity: &Identity) -> Result<bool, DialError> {
-    let (request, required) = identity.greeting();
+async fn greet(stream: &mut TcpStream, target: &Target) -> Result<bool, DialError> {
+    let (mut request, required) = target.identity.greeting();
+    let run_id = target.run_id.as_deref();
+    if run_id.is_some() {
+        // The node's life is known to whoever decides, and a connection to another one must carry nothing.
+        encode::own_command(&mut request, &[b"INFO", b"server"]);
+    }
     stream.write_all(&request).await?;
-    let mut buffer = BytesMut::with_capacity(1024);
+    let mut buffer = BytesMut::with_capacity(4096);
     let mut admitted = true;
+    let mut left = required.len();
     for must in required {
+        left -= 1;
         let reply = next_reply(stream, &mut buffer).await?;
         if is_no_judgement(&reply) {
             let said = String::from_utf8_lossy(&reply).trim_start_matches('-').trim_end().to_owned();
             return Err(io::Error::new(io::ErrorKind::WouldBlock, said).into());
         }
         if must && reply.first() == Some(&b'-') {
-            return Err(DialError::Refused(reply));
+            // Another process may have other users. One that closed after its refusal has said enough.
+            let another = is_another(stream, &mut buffer, left, run_id).await.unwrap_or(false);
+            return Err(if another { another_process() } else { DialError::Refused(reply) });
         }
         admitted &= !reply.starts_with(b"-NOAUTH ");
+    }
+    if is_another(stream, &mut buffer, 0, run_id).await? {
+        return Err(another_process());
     }
     if buffer.is_empty() { Ok(admitted) } else { Err(garbage().into()) }
 }
@@ -77,6 +89,32 @@ fn is_no_judgement(reply: &[u8]) -> bool {
     [b"-LOADING ".as_slice(), b"-BUSY ", b"-MASTERDOWN ", b"-ERR max number of clients"]
         .iter()
         .any(|start| reply.starts_with(start))
+}
+
+/// Whether the reply to INFO, the one behind `skipped` others, is that of another process than `run_id` names. A user
+/// without the right to INFO is not told.
+async fn is_another(
+    stream: &mut TcpStream,
+    buffer: &mut BytesMut,
+    skipped: usize,
+    run_id: Option<&str>,
+) -> io::Result<bool> {
+    let Some(run_id) = run_id else { return Ok(false) };
+    for _ in 0..skipped {
+        next_reply(stream, buffer).await?;
+    }
+    let info = next_reply(stream, buffer).await?;
+    Ok(told_run_id(&info).is_some_and(|told| told != run_id.as_bytes()))
+}
+
+fn told_run_id(info: &[u8]) -> Option<&[u8]> {
+    info.split(|byte| *byte == b'\n')
+        .find_map(|line| line.strip_prefix(b"run_id:"))
+        .map(<[u8]>::trim_ascii_end)
+}
+
+fn another_process() -> DialError {
+    io::Error::other("another process answers there than was seen last: its run_id differs").into()
 }
 
 async fn next_reply(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Bytes> {
@@ -103,7 +141,9 @@ fn garbage() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::Identity;
     use crate::resp::Proto;
+    use crate::topology::NodeId;
     use tokio::net::TcpListener;
 
     /// A node that sends `says` to whoever connects.
@@ -120,15 +160,20 @@ mod tests {
         Address { host: "127.0.0.1".to_owned(), port }
     }
 
+    fn target(address: Address, db: u32, run_id: Option<&str>) -> Target {
+        let identity = Identity { login: None, proto: Proto::Resp2, db };
+        Target { node: NodeId(0), address, run_id: run_id.map(Into::into), epoch: 0, identity }
+    }
+
     #[tokio::test]
     async fn a_nodes_socket_does_not_stay_half_open_and_its_name_is_looked_up_each_time() {
         let old = node(b"+OK\r\n").await;
         let new = TcpListener::bind(("127.0.0.2", old.port)).await.unwrap();
         let address = Address { host: "data.test".to_owned(), port: old.port };
-        let identity = Identity { login: None, proto: Proto::Resp2, db: 0 };
+        let target = target(address, 0, None);
         let settings = Settings { timeout: std::time::Duration::from_secs(3), ..Settings::default() };
         net::moving::name_leads_to("data.test", [127, 0, 0, 1]);
-        let stream = dial(&address, &identity, &settings).await.unwrap().stream;
+        let stream = dial(&target, &settings).await.unwrap().stream;
         let socket = socket2::SockRef::from(&stream);
         assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), settings.timeout);
@@ -141,13 +186,12 @@ mod tests {
             stream.write_all(b"+OK\r\n").await.unwrap();
             stream
         };
-        let (dialled, _accepted) = tokio::join!(dial(&address, &identity, &settings), accept);
+        let (dialled, _accepted) = tokio::join!(dial(&target, &settings), accept);
         assert_eq!(dialled.unwrap().stream.peer_addr().unwrap(), new.local_addr().unwrap());
     }
 
     async fn outcome(says: &'static [u8], db: u32) -> Result<Dialled, DialError> {
-        let identity = Identity { login: None, proto: Proto::Resp2, db };
-        dial(&node(says).await, &identity, &Settings::default()).await
+        dial(&target(node(says).await, db, None), &Settings::default()).await
     }
 
     #[tokio::test]
@@ -178,6 +222,35 @@ mod tests {
         ] {
             assert!(matches!(outcome(says, 0).await, Err(DialError::Io(_))), "{says:?}");
         }
+    }
+
+    async fn of_process_a(says: &'static [u8], db: u32) -> Result<Dialled, DialError> {
+        dial(&target(node(says).await, db, Some("a")), &Settings::default()).await
+    }
+
+    #[tokio::test]
+    async fn only_the_process_that_is_meant_is_spoken_to() {
+        let same = b"+OK\r\n$26\r\n# Server\r\nrun_id:a\r\nport:1\r\n";
+        of_process_a(same, 0).await.unwrap();
+        let verbatim = b"+OK\r\n=24\r\ntxt:# Server\r\nrun_id:b\r\n\r\n";
+        let another = b"-ERR DB index is out of range\r\n+OK\r\n$10\r\nrun_id:b\r\n\r\n";
+        let error = |outcome: Result<Dialled, DialError>| match outcome {
+            Err(DialError::Io(error)) => error.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert!(error(of_process_a(&another[31..], 0).await).contains("run_id"));
+        assert!(error(of_process_a(verbatim, 0).await).contains("run_id"));
+        assert!(error(of_process_a(another, 3).await).contains("run_id"), "nor is its judgement taken");
+        outcome(&another[31..36], 0).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_may_not_ask_for_the_process_is_connected_all_the_same() {
+        for says in [&b"-NOPERM no\r\n-NOPERM no\r\n"[..], b"+OK\r\n$5\r\na:b\r\n\r\n"] {
+            of_process_a(says, 0).await.unwrap();
+        }
+        let stranger = b"-NOAUTH Authentication required.\r\n-NOAUTH Authentication required.\r\n";
+        assert!(!of_process_a(stranger, 0).await.unwrap().admitted);
     }
 
     #[tokio::test]

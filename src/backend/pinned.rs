@@ -56,7 +56,11 @@ impl Pinned {
     /// # Errors
     /// As [`dial()`].
     pub async fn open(target: Target, around: Surroundings) -> Result<Self, DialError> {
-        let Dialled { stream, admitted } = dial(&target.address, &target.identity, &around.settings).await?;
+        let opened = dial(&target, &around.settings).await;
+        if let Err(DialError::Io(_)) = &opened {
+            around.note_loss(target.node);
+        }
+        let Dialled { stream, admitted } = opened?;
         Ok(Self {
             target,
             stream,

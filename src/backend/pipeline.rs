@@ -30,6 +30,8 @@ pub struct Target {
     pub node: NodeId,
     /// Where to connect.
     pub address: Address,
+    /// run_id of the process to be met there; `None`: any.
+    pub run_id: Option<Arc<str>>,
     /// Epoch under which it was opened.
     pub epoch: u64,
     /// Who it is.
@@ -51,6 +53,13 @@ pub struct Surroundings {
     pub kept_max: usize,
     /// What the data path counts.
     pub metrics: Arc<WorkerMetrics>,
+}
+
+impl Surroundings {
+    /// Tells the monitor that `node` ended a connection in the middle of something, or gave none.
+    pub(super) fn note_loss(&self, node: NodeId) {
+        self.marks.of(node).losses.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,8 +264,7 @@ impl<C: Caller> Pipeline<C> {
 
     /// Tells the monitor that the node ended a connection in the middle of something.
     pub(super) fn note_loss(&self) {
-        let marks = self.0.around.marks.of(self.0.target.node);
-        marks.losses.fetch_add(1, Ordering::Relaxed);
+        self.0.around.note_loss(self.0.target.node);
     }
 }
 

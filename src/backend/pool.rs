@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::pipeline::{Pipeline, Surroundings, Target};
 use super::trouble::Trouble;
 use super::{Caller, Identity, task};
-use crate::topology::{Address, NodeId};
+use crate::topology::NodeId;
 
 /// A pipeline that was not used for this long is closed.
 const IDLE: Duration = Duration::from_secs(60);
@@ -39,16 +39,16 @@ impl<C: Caller> Pools<C> {
         &self.around
     }
 
-    /// The pipeline of `identity` to `node`, opened under `epoch` when there is none. `None` when
-    /// `pipelines_max` connections are open and none of them is idle: the caller needs a connection of its own.
+    /// The pipeline of `identity` to `node`; when there is none, one is opened to `target`, which says the same of both.
+    /// `None` when `pipelines_max` connections are open and none of them is idle: the caller needs a connection of its
+    /// own.
     #[must_use]
     pub fn pipeline(
         &self,
         node: NodeId,
-        address: &Address,
-        epoch: u64,
         identity: &Identity,
         now: Instant,
+        target: impl FnOnce() -> Target,
     ) -> Option<Pipeline<C>> {
         let pool = &self.nodes[node.index()];
         let mut pipelines = pool.pipelines.borrow_mut();
@@ -64,8 +64,7 @@ impl<C: Caller> Pools<C> {
             pipelines.retain(|pipeline| pipeline != &oldest);
             oldest.close();
         }
-        let target = Target { node, address: address.clone(), epoch, identity: identity.clone() };
-        let opened = Pipeline::new(target, self.around.clone(), now);
+        let opened = Pipeline::new(target(), self.around.clone(), now);
         pipelines.push(opened.clone());
         let trouble = pool.trouble.clone();
         let running = opened.clone();

@@ -236,6 +236,7 @@ impl Driver {
             zone: known.zone.clone(),
             readable: verdict.readable[dial.node.index()],
             generation: verdict.generations[dial.node.index()],
+            run_id: known_run_id(&verdict.run_ids[dial.node.index()]),
         });
         let gate = verdict.held_since.map_or(Gate::Open, |since| Gate::Hold { since });
         let table =
@@ -399,6 +400,10 @@ impl StepEnd {
     fn plain(id: ActionId, outcome: Outcome) -> Self {
         Self { id, node: None, outcome, changes: Changes::default() }
     }
+}
+
+fn known_run_id(run_id: &str) -> Option<Arc<str>> {
+    (!run_id.is_empty()).then(|| run_id.into())
 }
 
 /// The nodes before anyone looked.

@@ -101,6 +101,7 @@ fn first_table(specs: &[NodeSpec], now: Instant) -> RoutingTable {
         zone: spec.zone.clone(),
         readable: false,
         generation: 0,
+        run_id: None,
     };
     let nodes = (0..).zip(specs).map(route).collect();
     RoutingTable { epoch: 0, primary: None, gate: Gate::Hold { since: now }, nodes }

@@ -108,4 +108,7 @@ pub struct Verdict {
     pub readable: Vec<bool>,
     /// By node: grows when its connections must be given up.
     pub generations: Vec<u64>,
+    /// By node: run_id of the process that is meant. The primary's is that which was decided on, whatever has been seen
+    /// since; empty: not known.
+    pub run_ids: Vec<String>,
 }

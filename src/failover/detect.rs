@@ -153,6 +153,7 @@ impl Machine {
         let name = self.group.primary.map_or_else(String::new, |node| self.node(node).name());
         let length = self.now.saturating_duration_since(began).as_millis();
         self.tell(Level::Info, format!("{name} serves again after {length} ms"));
+        self.resuming = false;
         if let Some(facts) = self.primary_facts().cloned() {
             self.take_facts(&facts);
         }
@@ -354,6 +355,8 @@ impl Machine {
         }
         if let Some(whom) = self.primary_facts().and_then(|facts| facts.primary.as_ref())
             && !ordered
+            // An earlier life may have ordered it, and by a name that this one has not learned yet.
+            && !self.resuming
             && !self.nodes.iter().any(|node| node.is_called(whom))
         {
             return Some(format!(

@@ -205,8 +205,13 @@ impl Machine {
     /// written there.
     fn go_down_the_branch(&mut self) {
         let ours = self.group.replid.clone();
+        // A branch whose head is a primary that answers is nobody's to inherit.
+        let led = |replid: &String| {
+            let mut answers = self.nodes.iter().filter_map(Node::answered);
+            answers.any(|facts| facts.role == Role::Primary && facts.replid == *replid)
+        };
         let branch = self.nodes.iter().filter_map(Node::answered).find(|facts| {
-            facts.role == Role::Replica && !facts.loading && facts.replid2 == ours && facts.replid != ours
+            facts.role == Role::Replica && !facts.loading && facts.replid2 == ours && !led(&facts.replid)
         });
         if let Some(branch) = branch.map(|facts| facts.replid.clone()) {
             self.group.replid = branch;
@@ -327,8 +332,12 @@ impl Machine {
         };
         // Beside an empty primary only those count that were attached to it: what a sealed one had saved may be old.
         let holds_more = |node: &Node| {
-            node.answered()
-                .is_some_and(|other| other.offset > restored && other.keys > 0 && !(empty && other.sealed))
+            node.answered().is_some_and(|other| {
+                let ours = other.replid == self.group.replid;
+                // What it holds beyond the fork is what the group gave up.
+                let shared = if ours { other.offset } else { other.offset.min(self.group.fork_offset) };
+                shared > restored && other.keys > 0 && !(empty && other.sealed)
+            })
         };
         let pardoned: Vec<NodeId> = self
             .others(primary)

@@ -41,6 +41,9 @@ impl Machine {
         let Some(primary) = self.group.primary else {
             return;
         };
+        if self.others(primary).all(|node| node.is_in_step(&self.group.replid)) {
+            self.half_made = None;
+        }
         for position in 0..self.nodes.len() {
             let id = self.nodes[position].id;
             if self.settings.tune_nodes && self.settings.mode == Mode::Auto {

@@ -87,6 +87,15 @@ impl Machine {
         self.nodes.iter().map(|node| self.is_readable(node)).collect()
     }
 
+    /// run_id of the process to connect to: of a primary that was started again it is still the old one, until it is
+    /// decided on anew.
+    fn meant<'a>(&'a self, node: &'a Node) -> &'a str {
+        if self.group.primary == Some(node.id) && !self.group.run_id.is_empty() {
+            return &self.group.run_id;
+        }
+        node.facts.as_ref().map_or("", |facts| &facts.run_id)
+    }
+
     /// Publishes the verdict when it differs from the last one.
     pub(super) fn publish(&mut self) {
         let verdict = Verdict {
@@ -98,6 +107,7 @@ impl Machine {
                 .map(|(since, _)| self.explained_until.map_or(*since, |until| until.max(*since))),
             readable: self.readable(),
             generations: self.nodes.iter().map(|node| node.generation).collect(),
+            run_ids: self.nodes.iter().map(|node| self.meant(node).to_owned()).collect(),
         };
         if self.published.as_ref() != Some(&verdict) {
             self.check_publication(&verdict);

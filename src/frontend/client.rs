@@ -249,9 +249,12 @@ impl Client {
     fn gathers(&self, piece: &[u8]) -> bool {
         let mut special = self.special.borrow_mut();
         let Some(Special::Pubsub(_, begun) | Special::Hidden(begun)) = special.as_mut() else { return false };
-        begun.extend_from_slice(piece);
-        if begun.len() as u64 > self.worker.settings.client_output {
-            self.too_large();
+        if self.doomed.get().is_none() {
+            begun.extend_from_slice(piece);
+            if begun.len() as u64 > self.worker.settings.client_output {
+                *begun = Vec::new();
+                self.too_large();
+            }
         }
         true
     }

@@ -145,9 +145,8 @@ impl Connection {
     }
 
     fn open(&self, node: NodeId) -> Option<Pipeline<ClientRef>> {
-        let table = self.worker.current();
-        let address = &table.nodes[node.index()].address;
-        self.worker.pools.pipeline(node, address, table.epoch, &self.session.identity, self.worker.now())
+        let (identity, now) = (&self.session.identity, self.worker.now());
+        self.worker.pools.pipeline(node, identity, now, || self.target(node))
     }
 
     fn send_on(&mut self, pipeline: &Pipeline<ClientRef>, dispatched: &Dispatched<'_>) -> Step {

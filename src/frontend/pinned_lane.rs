@@ -124,10 +124,21 @@ impl Connection {
 
     /// Where a connection of this client's own would lead now; `None` while writes are held.
     pub(super) fn primary_target(&self) -> Option<Target> {
+        let Choice::Node(node) = self.worker.current().for_primary() else { return None };
+        Some(self.target(node))
+    }
+
+    /// A connection to `node` for this client, under the present table.
+    pub(super) fn target(&self, node: NodeId) -> Target {
         let table = self.worker.current();
-        let Choice::Node(node) = table.for_primary() else { return None };
-        let address = table.nodes[node.index()].address.clone();
-        Some(Target { node, address, epoch: table.epoch, identity: self.session.identity.clone() })
+        let route = &table.nodes[node.index()];
+        Target {
+            node,
+            address: route.address.clone(),
+            run_id: route.run_id.clone(),
+            epoch: table.epoch,
+            identity: self.session.identity.clone(),
+        }
     }
 
     pub(super) fn dial(&self, target: &Target, waiting: Vec<u8>) -> Line {
@@ -220,7 +231,9 @@ impl Connection {
         if let Some(of) = stale.filter(|_| !queueing) {
             local = Some(Box::new(Local::Stale(Failure::Cursor { of, now: lane.target.epoch })));
         }
-        let writes = class.effect == Effect::Write && lane.executes(class.row);
+        // Parked is not in flight.
+        let parks = class.lane == Lane::Blocking;
+        let writes = class.effect == Effect::Write && !parks && lane.executes(class.row);
         let send = match lane.purpose {
             Purpose::Standing => lane.standing.on_request(class, request, &bytes, stale, proto),
             _ => Send::Owed,

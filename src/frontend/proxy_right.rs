@@ -38,6 +38,8 @@ impl Asker {
         let target = |node: &&crate::routing::NodeRoute| Target {
             node: node.id,
             address: node.address.clone(),
+            // An order may be what helps a group whose processes are not those that were decided on.
+            run_id: None,
             epoch: table.epoch,
             identity: own.clone(),
         };

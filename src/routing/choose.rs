@@ -78,6 +78,7 @@ mod tests {
             zone: format!("z{index}"),
             readable: *readable,
             generation: 0,
+            run_id: None,
         };
         let nodes = readable.iter().enumerate().map(node).collect();
         RoutingTable { epoch: 1, primary: Some(NodeId(0)), gate: Gate::Open, nodes }

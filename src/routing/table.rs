@@ -1,5 +1,6 @@
 //! The routing table: immutable, replaced whole.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::topology::{Address, NodeId};
@@ -29,6 +30,8 @@ pub struct NodeRoute {
     pub readable: bool,
     /// Grows whenever connections to this node must be given up (it restarted, changed role, was declared dead).
     pub generation: u64,
+    /// run_id of the process that the decision speaks of, which alone is spoken to. `None`: nobody has seen one yet.
+    pub run_id: Option<Arc<str>>,
 }
 
 /// All that routing needs to know, at one moment.
@@ -51,7 +54,8 @@ impl RoutingTable {
     #[must_use]
     pub fn carries_over(&self, next: &Self, node: NodeId) -> bool {
         let (was, is) = (&self.nodes[node.index()], &next.nodes[node.index()]);
-        let lives_on = was.generation == is.generation && was.address == is.address;
+        let same_process = was.run_id.is_none() || was.run_id == is.run_id;
+        let lives_on = was.generation == is.generation && was.address == is.address && same_process;
         let only_reads = self.primary != Some(node) && next.primary != Some(node);
         lives_on && (self.epoch == next.epoch || only_reads)
     }
@@ -81,6 +85,7 @@ mod tests {
             zone: String::new(),
             readable: true,
             generation: generations[id.index()],
+            run_id: None,
         });
         RoutingTable { epoch, primary: Some(primary), gate: Gate::Open, nodes: nodes.into() }
     }
@@ -107,5 +112,17 @@ mod tests {
         let before = table(1, LEADS, [0; 3]);
         assert_eq!(carried(&before, &table(1, LEADS, [0, 1, 0])), [LEADS, NEXT]);
         assert_eq!(carried(&before, &table(2, NEXT, [0, 1, 0])), Vec::new());
+    }
+
+    #[test]
+    fn another_process_is_connected_to_anew_and_one_that_is_seen_for_the_first_time_is_not() {
+        let table = |run_id: Option<&str>| {
+            let mut table = table(1, LEADS, [0; 3]);
+            table.nodes[LEADS.index()].run_id = run_id.map(Arc::from);
+            table
+        };
+        assert_eq!(carried(&table(None), &table(Some("a"))), [LEADS, FOLLOWS, NEXT]);
+        assert_eq!(carried(&table(Some("a")), &table(Some("a"))), [LEADS, FOLLOWS, NEXT]);
+        assert_eq!(carried(&table(Some("a")), &table(Some("b"))), [FOLLOWS, NEXT]);
     }
 }

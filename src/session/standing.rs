@@ -238,7 +238,8 @@ impl Standing {
     /// Whether the client needs the connection.
     #[must_use]
     pub fn stands(&self) -> bool {
-        self.modes.stand() || self.subscriptions.stand() || self.transaction.is_pinned()
+        // Who the client is there may be known to the server alone.
+        self.unknown || self.modes.stand() || self.subscriptions.stand() || self.transaction.is_pinned()
     }
 
     /// Whether the client needs the connection for what is set there, or is taken to be.

@@ -193,6 +193,7 @@ impl Subscriptions {
         // In RESP2 only a subscriber is sent messages, and a subscriber is sent no other such array.
         let of_subscriber = pushes || (proto == Proto::Resp2 && self.holds_any());
         if let Some(verb) = first.filter(|_| second.is_some()).and_then(Verb::of)
+            && (pushes || proto == Proto::Resp2)
             && (of_subscriber || !matches!(self.owed.front(), Some(Owed::Reply)) || self.swallow > 0)
         {
             return self.on_confirmation(verb, second.flatten());

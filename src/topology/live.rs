@@ -15,7 +15,7 @@ pub struct NodeMarks {
     /// Milliseconds since the process's own origin at which the last byte came from the node, over all
     /// connections.
     pub last_byte_ms: AtomicU64,
-    /// Connections to the node that ended without our doing since the start.
+    /// Connections to the node that ended without our doing, or could not be opened, since the start.
     pub losses: AtomicU64,
     /// Writes sent to the node as primary and not yet answered, over all workers.
     pub writes_in_flight: AtomicU64,

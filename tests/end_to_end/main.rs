@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod another_process;
 mod bad_input;
 mod blocking;
 mod bounds;

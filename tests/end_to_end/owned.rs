@@ -67,7 +67,10 @@ fn a_setting_may_be_set_to_what_it_is_and_others_to_anything() {
 #[test]
 fn it_passes_where_the_configuration_says_so() {
     let group = Group::plain(0);
-    let proxy = ProxyOptions::new(&group.addresses()).set("proxy.owned_commands", "\"pass\"").start();
+    let proxy = ProxyOptions::new(&group.addresses())
+        .set("proxy.owned_commands", "\"pass\"")
+        .set("failover.tune_nodes", "false")
+        .start();
     let mut client = proxy.client();
     assert_eq!(client.call("CONFIG SET repl-timeout 61"), Value::ok());
     assert_eq!(client.call("REPLICAOF NO ONE"), Value::ok());

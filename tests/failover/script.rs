@@ -26,6 +26,8 @@ pub(crate) struct Player {
     slow_disk: bool,
     /// Outcomes given that nobody asked for.
     stray: Vec<String>,
+    /// The last table, as it is shown.
+    table: String,
 }
 
 impl Default for Player {
@@ -44,6 +46,7 @@ impl Default for Player {
             orders: 0,
             slow_disk: false,
             stray: Vec::new(),
+            table: String::new(),
         }
     }
 }
@@ -280,13 +283,25 @@ impl Player {
             if let Action::Record { id, record } = &action {
                 written = (record.intent.is_some() && !self.slow_disk).then_some(*id);
             }
-            lines.push(format!("{time}  {}", self.describe(action)));
+            let is_table = matches!(action, Action::Publish(_));
+            let line = self.describe(action);
+            // A table that differs in nothing that is shown: a process was seen for the first time.
+            if is_table && std::mem::replace(&mut self.table, line.clone()) == line {
+                continue;
+            }
+            lines.push(format!("{time}  {line}"));
         }
         if let Some(id) = written {
             self.open.remove("record");
             lines.extend(self.handle(Event::Outcome { id, outcome: Outcome::Done(None) }));
         }
         lines
+    }
+
+    /// Processes that the table names and that were followed by others: no connection is to be opened to those yet.
+    fn past_lives(&self, named: &[String]) -> String {
+        let past = named.iter().zip(&self.facts).filter(|(run, now)| !run.is_empty() && **run != now.run_id);
+        past.map(|(run, _)| format!("; still {run}")).collect()
     }
 
     fn describe(&mut self, action: Action) -> String {
@@ -313,9 +328,10 @@ impl Player {
                 let generations: Vec<String> = verdict.generations.iter().map(u64::to_string).collect();
                 let primary = verdict.primary.map_or("-".to_owned(), name);
                 format!(
-                    "publish epoch {} primary {primary} {gate}; readable {readable}; generations {}",
+                    "publish epoch {} primary {primary} {gate}; readable {readable}; generations {}{}",
                     verdict.epoch,
-                    generations.join(",")
+                    generations.join(","),
+                    self.past_lives(&verdict.run_ids)
                 )
             }
             Action::Record { id, record } => {

@@ -10,6 +10,7 @@ mod busy;
 mod divergence;
 mod durability;
 mod framing;
+mod greeting;
 mod own_traffic;
 mod pause;
 mod refusals;

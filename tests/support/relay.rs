@@ -22,7 +22,7 @@ pub struct Relay {
 
 #[derive(Debug)]
 struct Shared {
-    target: SocketAddr,
+    target: Mutex<SocketAddr>,
     stop: AtomicBool,
     stalled: AtomicBool,
     refusing: AtomicBool,
@@ -58,7 +58,7 @@ impl Relay {
         listener.set_nonblocking(true).expect("a listener can be made non-blocking");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
-            target,
+            target: Mutex::new(target),
             stop: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
@@ -99,6 +99,11 @@ impl Relay {
     fn lie_in_wait(&self, marker: &str, deed: Deed) {
         let ambush = Ambush { marker: marker.as_bytes().to_vec(), deed };
         *self.shared.ambush.lock().expect("no holder panics") = Some(ambush);
+    }
+
+    /// New connections lead to `target` from now on, the others to where they led.
+    pub fn lead_to(&self, target: SocketAddr) {
+        *self.shared.target.lock().expect("no holder panics") = target;
     }
 
     /// Where it listens.
@@ -168,7 +173,7 @@ impl Shared {
     fn join(self: &Arc<Self>, near: TcpStream) {
         self.connections.fetch_add(1, Ordering::SeqCst);
         near.set_nonblocking(false).expect("a stream can be made blocking");
-        let Ok(far) = TcpStream::connect(self.target) else { return };
+        let Ok(far) = TcpStream::connect(*self.target.lock().expect("no holder panics")) else { return };
         for stream in [&near, &far] {
             stream.set_nodelay(true).ok();
             stream.set_read_timeout(Some(POLL)).expect("a timeout above zero is accepted");

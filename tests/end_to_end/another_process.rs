@@ -1,0 +1,97 @@
+//! A node's address leads to another process, empty and with the role of the old one, before the monitor has looked.
+
+use std::time::Duration;
+
+use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Relay, Server, Value, eventually, row_field};
+
+/// A primary behind a relay, its replica, and the proxy.
+struct Scene {
+    group: Group,
+    relay: Relay,
+    proxy: Proxy,
+    empty: Server,
+}
+
+impl Scene {
+    #[track_caller]
+    fn start() -> Self {
+        let group = Group::plain(1);
+        let relay = Relay::to(group.addresses()[0]);
+        let proxy = ProxyOptions::new(&[relay.address(), group.addresses()[1]]).looking_once_a_minute();
+        let proxy = proxy.set("failover.hold", "\"60s\"").start();
+        Self { group, relay, proxy, empty: Server::start() }
+    }
+
+    /// From now on the primary's address leads to the empty server. Connections with clients' work end; the brain's stay,
+    /// so that it notices nothing.
+    #[track_caller]
+    fn replace(&self) {
+        self.group.wait_in_sync(0);
+        self.relay.lead_to(self.empty.address());
+        let mut admin = self.group.nodes()[0].client();
+        let own = admin.call("CLIENT ID");
+        let list = admin.call("CLIENT LIST").text().expect("a text");
+        let field = |row: &str, name| row_field(row, name).unwrap_or_default();
+        for row in list.lines() {
+            let (id, is_replica) = (field(row, "id"), field(row, "flags").contains('S'));
+            let is_brains = field(row, "name").starts_with("redhold:");
+            if own != Value::Int(id.parse().expect("a number")) && !is_replica && !is_brains {
+                assert_eq!(admin.call(&format!("CLIENT KILL ID {id}")), Value::Int(1));
+            }
+        }
+    }
+
+    /// The brain loses the old process too.
+    fn kill(&mut self) {
+        self.group.node(0).kill9();
+    }
+
+    #[track_caller]
+    fn wait_dialled(&self, before: usize) {
+        eventually(LONG, "the proxy has tried to connect", || self.relay.connections() > before);
+    }
+
+    fn publisher(&self) -> Client {
+        self.proxy.client()
+    }
+}
+
+#[test]
+fn another_process_gets_no_request_before_it_was_looked_at() {
+    let mut scene = Scene::start();
+    let (mut shared, mut own) = (scene.proxy.client(), scene.proxy.client());
+    assert_eq!(shared.call("SET k 1"), Value::ok());
+    assert_eq!(own.pipeline(&["WATCH other", "INCR n"])[1], Value::Int(1));
+    scene.replace();
+    let before = scene.relay.connections();
+    shared.send(&["GET", "k"]);
+    shared.send(&["SET", "k", "2"]);
+    own.send(&["INCR", "n"]);
+    assert!(shared.is_silent_for(Duration::from_millis(300)), "it waits for the process that is known");
+    assert!(own.is_silent_for(Duration::from_millis(1)), "on a connection of its own as well");
+    scene.wait_dialled(before);
+    assert_eq!(scene.empty.call("DBSIZE"), Value::Int(0));
+    scene.kill();
+    assert_eq!((shared.read(), shared.read()), (Value::bulk("1"), Value::ok()));
+    assert_eq!(own.read(), Value::Int(2));
+    let replica = &scene.group.nodes()[1];
+    assert_eq!(replica.call("ROLE").items()[0], Value::bulk("master"));
+    assert_eq!(replica.call("MGET k n"), Value::Array(vec![Value::bulk("2"), Value::bulk("2")]));
+}
+
+#[test]
+fn a_subscriber_whose_node_was_started_again_is_carried_over() {
+    let mut scene = Scene::start();
+    let mut subscriber = scene.proxy.client();
+    subscriber.call("SUBSCRIBE a");
+    let before = scene.relay.connections();
+    scene.replace();
+    scene.wait_dialled(before);
+    scene.kill();
+    let mut publisher = scene.publisher();
+    eventually(LONG, "it is subscribed at the new primary", || {
+        publisher.call("PUBLISH a text") == Value::Int(1)
+    });
+    let message = ["message", "a", "text"].map(Value::bulk).to_vec();
+    assert_eq!(subscriber.read(), Value::Array(message), "and was not closed");
+}
