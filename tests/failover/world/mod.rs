@@ -1,16 +1,18 @@
 //! Simulated nodes, network, writers and shell around one machine, in virtual time. One seed, one run.
 
-mod group;
+mod faults;
+mod links;
+mod shell;
 mod writers;
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::{Duration, Instant};
 
-use redhold::failover::{Action, ActionId, Event, Machine, Outcome, Record, Settings, Signal, Step, Verdict};
-use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation, Replication};
+use redhold::failover::{ActionId, Event, Machine, Outcome, Record, Settings, Signal, Step, Verdict};
+use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation};
 
-use crate::model::{Boot, Following, Link, Server, Write};
+use crate::model::{Boot, Following, Server, Write};
 
 /// A defect put in on purpose, which the properties must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,33 @@ impl Happening {
     }
 }
 
+/// A happening and its time. The queue gives the earliest first, and of those of one instant the one that was planned first.
+struct Entry {
+    when: u64,
+    sequence: u64,
+    happening: Happening,
+}
+
+impl Ord for Entry {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (other.when, other.sequence).cmp(&(self.when, self.sequence))
+    }
+}
+
+impl PartialOrd for Entry {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Entry {}
+
 /// A write on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Request {
@@ -123,6 +152,10 @@ pub(crate) struct World {
     pub(crate) table: Option<Verdict>,
     pub(crate) promotions: u64,
     pub(crate) log: Vec<String>,
+    /// Whether the log is written.
+    pub(crate) told: bool,
+    /// `repl-timeout`
+    pub(crate) replication_timeout: u64,
     pub(crate) violations: Vec<String>,
     pub(crate) now: u64,
     pub(crate) orders: Vec<Result<String, String>>,
@@ -137,8 +170,7 @@ pub(crate) struct World {
     pace: Pace,
     bug: Option<Bug>,
     start: Instant,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
+    queue: BinaryHeap<Entry>,
     sequence: u64,
     dice: u64,
     cuts: BTreeSet<(usize, usize)>,
@@ -182,11 +214,11 @@ impl World {
         let servers = (0..nodes)
             .map(|node| {
                 let mut server = Server::new(format!("run{node}"), format!("id{node}"));
-                server.following = match (sealed, node) {
-                    (true, _) => Following::Sealed,
-                    (false, 0) => Following::Nobody,
-                    (false, _) => Following::Node(0),
-                };
+                match (sealed, node) {
+                    (true, _) => server.following = Following::Sealed,
+                    (false, 0) => {}
+                    (false, _) => server.follow(Following::Node(0), 0),
+                }
                 server.save();
                 server
             })
@@ -198,6 +230,8 @@ impl World {
             table: None,
             promotions: 0,
             log: Vec::new(),
+            told: false,
+            replication_timeout: 10_000_000,
             violations: Vec::new(),
             now: 0,
             orders: Vec::new(),
@@ -210,7 +244,6 @@ impl World {
             bug,
             start,
             queue: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
             sequence: 0,
             dice: seed ^ 0x9e37_79b9_7f4a_7c15,
             cuts: BTreeSet::new(),
@@ -250,7 +283,7 @@ impl World {
             return;
         }
         self.down = true;
-        self.happenings.retain(|_, happening| !happening.is_of_the_proxy());
+        self.queue.retain(|entry| !entry.happening.is_of_the_proxy());
         self.out.fill(None);
         self.unread.clear();
         (self.stalled_until, self.deadline, self.table) = (0, None, None);
@@ -280,23 +313,25 @@ impl World {
 
     /// Lets everything happen until `end`.
     pub(crate) fn run(&mut self, end: u64) {
-        while let Some(Reverse((when, sequence))) = self.queue.peek().copied() {
-            if when > end {
-                break;
-            }
-            self.queue.pop();
+        while self.queue.peek().is_some_and(|entry| entry.when <= end) {
+            let Some(Entry { when, happening, .. }) = self.queue.pop() else { break };
             self.now = when;
-            if let Some(happening) = self.happenings.remove(&sequence) {
-                self.happen(happening);
-            }
+            self.happen(happening);
         }
         self.now = end;
     }
 
     fn after(&mut self, wait: u64, happening: Happening) {
         self.sequence += 1;
-        self.queue.push(Reverse((self.now + wait, self.sequence)));
-        self.happenings.insert(self.sequence, happening);
+        let (when, sequence) = (self.now + wait, self.sequence);
+        self.queue.push(Entry { when, sequence, happening });
+    }
+
+    /// Nobody reads the log of a run in which nothing is wrong.
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if self.told {
+            self.log.push(format!("{:>9} {}", self.now, line()));
+        }
     }
 
     fn hop(&mut self) -> u64 {
@@ -320,96 +355,6 @@ impl World {
     fn instant(&self) -> Instant {
         self.start + Duration::from_micros(self.now)
     }
-
-    // The machine and its shell.
-
-    fn tell(&mut self, event: Event) {
-        if self.down {
-            return;
-        }
-        if self.stalled_until > self.now {
-            self.unread.push(event);
-            return;
-        }
-        let now = self.instant();
-        self.machine.handle(event, now);
-        self.drain();
-    }
-
-    fn drain(&mut self) {
-        while let Some(action) = self.machine.next_action() {
-            self.perform(action);
-        }
-        let due = self.machine.next_deadline().map(|when| when.duration_since(self.start).as_micros() as u64);
-        if due != self.deadline {
-            self.deadline = due;
-            if let Some(due) = due {
-                self.after(due.saturating_sub(self.now), Happening::Deadline);
-            }
-        }
-    }
-
-    fn perform(&mut self, action: Action) {
-        match action {
-            Action::Step { id, node, step, within } => {
-                if step == Step::Promote {
-                    self.promotions += 1;
-                    if self.observing {
-                        self.violations.push("a node was promoted while another brain decides".to_owned());
-                    }
-                }
-                self.log.push(format!("{:>9} {step:?} on {}", self.now, node.0));
-                let node = node.index();
-                let hop = self.hop();
-                self.after(hop, Happening::Step(id, node, step));
-                let late = within.as_micros() as u64;
-                self.after(late, Happening::Answer(id, Outcome::Unknown));
-            }
-            Action::Publish(verdict) => self.publish(verdict),
-            Action::Record { id, record } => {
-                let fsync = 500 + self.roll(4_000);
-                self.after(fsync, Happening::Recorded(id, record));
-            }
-            Action::Quiesce { id, within } => {
-                let until = self.now + within.as_micros() as u64;
-                self.after(0, Happening::Quiesced(id, until));
-            }
-            Action::Answer { result, .. } => self.orders.push(result),
-            Action::Tell(note) => self.log.push(format!("{:>9} {}: {}", self.now, note.phase, note.text)),
-        }
-    }
-
-    fn publish(&mut self, verdict: Verdict) {
-        self.log.push(format!(
-            "{:>9} publish epoch {} primary {:?} {}",
-            self.now,
-            verdict.epoch,
-            verdict.primary,
-            if verdict.held_since.is_some() { "held" } else { "open" }
-        ));
-        // A connection that is given up takes its request along; whether it was executed is not known.
-        for slot in &mut self.out {
-            let given_up = slot.is_some_and(|request| {
-                verdict.epoch != request.epoch || verdict.generations[request.node] != request.generation
-            });
-            if given_up && self.bug != Some(Bug::StaleReplies) {
-                *slot = None;
-            }
-        }
-        if let Some(primary) = verdict.primary.filter(|_| verdict.held_since.is_none()) {
-            let before = *self.led.entry(verdict.epoch).or_insert(primary);
-            if before != primary {
-                let epoch = verdict.epoch;
-                self.violations.push(format!("epoch {epoch} names node {} and node {}", before.0, primary.0));
-            }
-            if self.led.keys().any(|epoch| *epoch > verdict.epoch) {
-                self.violations.push(format!("epoch {} follows {:?}", verdict.epoch, self.led));
-            }
-        }
-        self.table = Some(verdict);
-    }
-
-    // What happens.
 
     fn happen(&mut self, happening: Happening) {
         match happening {
@@ -456,120 +401,6 @@ impl World {
             }
             Happening::Started => self.start(),
             Happening::Fault(fault) => self.strike(fault),
-        }
-    }
-
-    fn info(&mut self, node: usize) -> Replication {
-        let attached = (0..self.servers.len())
-            .filter(|other| {
-                let replica = &self.servers[*other];
-                replica.following == Following::Node(node) && matches!(replica.link, Link::Up { .. })
-            })
-            .collect();
-        let mut facts = self.servers[node].info(self.now, address, attached);
-        let replica = !self.servers[node].is_primary();
-        match self.bug.filter(|_| self.struck) {
-            Some(Bug::NoDrain) if replica => facts.link_up = false,
-            Some(Bug::StalestFirst) if replica => facts.offset = 1_000_000 - facts.offset,
-            Some(Bug::NoCatchUp) if replica && !facts.sealed => facts.offset += 1_000,
-            Some(Bug::HiddenRestart) => {
-                facts.run_id = format!("run{node}");
-                facts.offset = facts.offset.max(1_000_000);
-            }
-            Some(_) | None => {}
-        }
-        facts
-    }
-
-    fn look(&mut self, node: usize) {
-        let hop = self.hop();
-        self.after(hop, Happening::LookArrives(node));
-    }
-
-    fn look_arrives(&mut self, node: usize) {
-        let hop = self.hop();
-        let proxy = self.proxy();
-        if !self.reaches(node, proxy) || self.servers[node].stopped {
-            self.after(300_000, Happening::Seen(node, Health::Silent));
-        } else if !self.servers[node].up {
-            self.after(hop, Happening::Seen(node, Health::Down("Connection refused".to_owned())));
-        } else {
-            let facts = self.info(node);
-            self.after(hop, Happening::Seen(node, Health::Answered(Box::new(facts))));
-        }
-    }
-
-    fn step(&mut self, id: ActionId, node: usize, step: Step) {
-        let proxy = self.proxy();
-        if !self.reaches(node, proxy) || self.servers[node].stopped {
-            return;
-        }
-        let hop = self.hop();
-        if !self.servers[node].up {
-            let down = Outcome::Down("Connection refused".to_owned());
-            return self.after(hop, Happening::Answer(id, down));
-        }
-        let loading = self.servers[node].loading_until > self.now;
-        if loading && step != Step::Probe {
-            let refused = Outcome::Failed("LOADING Redis is loading the dataset in memory".to_owned());
-            return self.after(hop, Happening::Answer(id, refused));
-        }
-        let outcome = self.do_step(node, step);
-        self.after(hop, Happening::Answer(id, outcome));
-    }
-
-    fn do_step(&mut self, node: usize, step: Step) -> Outcome {
-        let now = self.now;
-        match step {
-            Step::Probe | Step::Tune(_) | Step::Restore(_) => {}
-            Step::Seal => self.turn(node, Following::Sealed),
-            Step::Promote => {
-                let replid = self.name("promoted");
-                if !self.servers[node].is_primary() {
-                    self.disconnect(node);
-                }
-                self.servers[node].promote(replid);
-            }
-            Step::Verify => {
-                if !self.servers[node].is_primary() {
-                    return Outcome::Failed(
-                        "READONLY You can't write against a read only replica.".to_owned(),
-                    );
-                }
-            }
-            Step::Follow { primary, .. } => {
-                let whom = (0..self.servers.len()).find(|other| address(*other) == primary);
-                let whom = whom.expect("nobody is told to follow a node outside the group");
-                self.turn(node, Following::Node(whom));
-            }
-            Step::Pause(length) => self.servers[node].paused_until = now + length.as_micros() as u64,
-            Step::Unpause => {
-                self.servers[node].paused_until = 0;
-                self.unstick(node);
-            }
-        }
-        Outcome::Done(Some(Box::new(self.info(node))))
-    }
-
-    /// REPLICAOF: also ends the connections of those who follow this node.
-    fn turn(&mut self, node: usize, whom: Following) {
-        if self.servers[node].following != whom {
-            self.disconnect(node);
-        }
-        let now = self.now;
-        self.servers[node].follow(whom, now);
-    }
-
-    fn disconnect(&mut self, node: usize) {
-        let retry = self.now + 1_000_000;
-        for other in &mut self.servers {
-            if other.following == Following::Node(node) {
-                match &mut other.link {
-                    Link::Up { closing } => *closing = true,
-                    Link::Copying { .. } => other.link = Link::Down { retry },
-                    Link::Down { .. } => {}
-                }
-            }
         }
     }
 }
