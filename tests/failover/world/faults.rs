@@ -8,7 +8,11 @@ use crate::model::{Following, Link};
 impl World {
     pub(crate) fn strike(&mut self, fault: Fault) {
         self.note(|| format!("*** {fault:?}"));
-        self.struck = true;
+        if !self.struck {
+            self.struck = true;
+            self.cached = self.servers.iter().map(|server| server.offset).collect();
+        }
+        self.hurry();
         match fault {
             Fault::Kill(node) => self.kill(node),
             Fault::Boot(node, how) => {
@@ -27,7 +31,8 @@ impl World {
                 }
             }
             Fault::Cut(one, other) => {
-                self.cuts.insert((one.min(other), one.max(other)));
+                let pair = self.pair(one, other);
+                self.cuts[pair] = true;
             }
             Fault::Heal(one, other) => self.heal(one, other),
             Fault::Reset(one, other) => {
@@ -55,6 +60,7 @@ impl World {
                 self.after(length, Happening::Woken);
             }
         }
+        self.nudge();
     }
 
     pub(super) fn kill(&mut self, node: usize) {
@@ -78,7 +84,8 @@ impl World {
     }
 
     pub(super) fn heal(&mut self, one: usize, other: usize) {
-        self.cuts.remove(&(one.min(other), one.max(other)));
+        let pair = self.pair(one, other);
+        self.cuts[pair] = false;
         let proxy = self.proxy();
         if other.max(one) == proxy {
             // Requests that never arrived, and replies that never came, end with their connection.

@@ -3,9 +3,43 @@
 use super::{Happening, World};
 use crate::model::{Following, Link, Release, Write};
 
+/// How often a link is looked at that is up, or cannot come up.
+const LONG_TICK: u64 = 200_000;
+
 impl World {
     pub(super) fn replicate(&mut self, node: usize) {
-        self.after(5_000, Happening::Replicate(node));
+        if self.now != self.ticks[node] {
+            return;
+        }
+        self.ticks[node] = u64::MAX;
+        self.relink(node);
+        let server = &self.servers[node];
+        let next = match server.link {
+            _ if !server.runs() || !matches!(server.following, Following::Node(_)) => LONG_TICK,
+            Link::Down { retry: when } | Link::Copying { until: when } => when.saturating_sub(self.now),
+            Link::Up { closing: true } => 5_000,
+            Link::Up { closing: false } => LONG_TICK,
+        };
+        self.tick_at(node, self.now + next.clamp(5_000, LONG_TICK));
+    }
+
+    /// The link of a node is looked at no later than then.
+    pub(super) fn tick_at(&mut self, node: usize, when: u64) {
+        if when < self.ticks[node] {
+            self.ticks[node] = when;
+            self.after(when - self.now, Happening::Replicate(node));
+        }
+    }
+
+    /// Something changed: every link is looked at soon.
+    pub(super) fn nudge(&mut self) {
+        for node in 0..self.servers.len() {
+            let soon = self.now + self.roll(5_000);
+            self.tick_at(node, soon);
+        }
+    }
+
+    fn relink(&mut self, node: usize) {
         let Following::Node(primary) = self.servers[node].following else {
             return;
         };
@@ -118,6 +152,7 @@ impl World {
         if parts {
             self.disconnect(node);
         }
+        self.nudge();
     }
 
     /// Ends the connections of those who follow this node.
@@ -132,6 +167,7 @@ impl World {
                 }
             }
         }
+        self.nudge();
     }
 
     /// The replicas that a node names.

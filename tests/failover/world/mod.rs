@@ -2,17 +2,18 @@
 
 mod faults;
 mod links;
+mod queue;
 mod shell;
 mod writers;
 
-use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use redhold::failover::{ActionId, Event, Machine, Outcome, Record, Settings, Signal, Step, Verdict};
 use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation};
 
 use crate::model::{Boot, Following, Server, Write};
+use queue::Queue;
 
 /// A defect put in on purpose, which the properties must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +26,24 @@ pub(crate) enum Bug {
     NoCatchUp,
     /// Replies of connections of an older epoch are believed.
     StaleReplies,
-    /// A restart does not show.
+    /// That a primary started again does not show, nor that it holds less.
     HiddenRestart,
+    /// Nor does that of a replica, which holds less than it once did.
+    HiddenReplica,
+    /// Replicas tell the same offset: who is declared first is chosen.
+    OrderFirst,
+    /// Replicas tell the offset that they had before the trouble began.
+    CachedOffsets,
     /// The proxy's disk does not keep what was begun.
     NoIntent,
 }
+
+/// So long before a fault clients begin to write quickly.
+const BEFORE: u64 = 200_000;
+/// So long after a fault or a step of the machine they go on. Where nothing happens they write less, since that proves little.
+const AFTER: u64 = 500_000;
+/// So many times less.
+const IDLE: u64 = 6;
 
 /// Something that happens to the world, as the plan of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +86,8 @@ enum Happening {
     /// The proxy is started again.
     Started,
     Fault(Fault),
+    /// A fault is near: clients write quickly.
+    Hurry,
 }
 
 impl Happening {
@@ -94,37 +110,11 @@ impl Happening {
             | Self::Apply(_)
             | Self::WriteArrives(_)
             | Self::Started
+            | Self::Hurry
             | Self::Fault(_) => false,
         }
     }
 }
-
-/// A happening and its time. The queue gives the earliest first, and of those of one instant the one that was planned first.
-struct Entry {
-    when: u64,
-    sequence: u64,
-    happening: Happening,
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.when, other.sequence).cmp(&(self.when, self.sequence))
-    }
-}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Entry {}
 
 /// A write on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +138,7 @@ pub(crate) struct Pace {
 pub(crate) struct World {
     pub(crate) servers: Vec<Server>,
     pub(crate) machine: Machine,
-    pub(crate) acked: BTreeSet<Write>,
+    pub(crate) acked: Vec<Write>,
     pub(crate) table: Option<Verdict>,
     pub(crate) promotions: u64,
     pub(crate) log: Vec<String>,
@@ -170,10 +160,10 @@ pub(crate) struct World {
     pace: Pace,
     bug: Option<Bug>,
     start: Instant,
-    queue: BinaryHeap<Entry>,
-    sequence: u64,
+    queue: Queue<Happening>,
     dice: u64,
-    cuts: BTreeSet<(usize, usize)>,
+    /// By pair of nodes.
+    cuts: Vec<bool>,
     /// By writer: its request that is out.
     out: Vec<Option<Request>>,
     /// Requests that wait in the socket of a stopped node.
@@ -184,13 +174,19 @@ pub(crate) struct World {
     stalled_until: u64,
     /// Events that wait until the stall is over.
     unread: Vec<Event>,
+    /// By node: when its link is looked at next.
+    ticks: Vec<u64>,
     /// By node: an application is due.
     applying: Vec<bool>,
     /// When the data path last told that the primary lives.
     heard: u64,
     /// From here on the planted bug is there.
     struck: bool,
+    /// By node: the offset at that moment.
+    cached: Vec<u64>,
     deadline: Option<u64>,
+    /// Until then clients write quickly.
+    hurried_until: u64,
 }
 
 impl World {
@@ -226,7 +222,7 @@ impl World {
         let mut world = Self {
             servers,
             machine: Machine::new(&specs, settings.clone(), None, start),
-            acked: BTreeSet::new(),
+            acked: Vec::new(),
             table: None,
             promotions: 0,
             log: Vec::new(),
@@ -243,10 +239,9 @@ impl World {
             pace,
             bug,
             start,
-            queue: BinaryHeap::new(),
-            sequence: 0,
+            queue: Queue::new(),
             dice: seed ^ 0x9e37_79b9_7f4a_7c15,
-            cuts: BTreeSet::new(),
+            cuts: vec![false; (nodes + 1) * (nodes + 1)],
             out: vec![None; 2],
             stuck: vec![Vec::new(); nodes],
             writes: 0,
@@ -254,13 +249,16 @@ impl World {
             observing: false,
             stalled_until: 0,
             unread: Vec::new(),
+            ticks: vec![u64::MAX; nodes],
             applying: vec![false; nodes],
             heard: 0,
             struck: false,
+            cached: Vec::new(),
             deadline: None,
+            hurried_until: 0,
         };
         for node in 0..nodes {
-            world.after(100, Happening::Replicate(node));
+            world.tick_at(node, 100);
         }
         world.begin();
         world
@@ -283,7 +281,7 @@ impl World {
             return;
         }
         self.down = true;
-        self.queue.retain(|entry| !entry.happening.is_of_the_proxy());
+        self.queue.retain(|happening| !happening.is_of_the_proxy());
         self.out.fill(None);
         self.unread.clear();
         (self.stalled_until, self.deadline, self.table) = (0, None, None);
@@ -308,13 +306,13 @@ impl World {
 
     pub(crate) fn at(&mut self, when: u64, fault: Fault) {
         let wait = when.saturating_sub(self.now);
+        self.after(wait.saturating_sub(BEFORE), Happening::Hurry);
         self.after(wait, Happening::Fault(fault));
     }
 
     /// Lets everything happen until `end`.
     pub(crate) fn run(&mut self, end: u64) {
-        while self.queue.peek().is_some_and(|entry| entry.when <= end) {
-            let Some(Entry { when, happening, .. }) = self.queue.pop() else { break };
+        while let Some((when, happening)) = self.queue.pop(end) {
             self.now = when;
             self.happen(happening);
         }
@@ -322,9 +320,7 @@ impl World {
     }
 
     fn after(&mut self, wait: u64, happening: Happening) {
-        self.sequence += 1;
-        let (when, sequence) = (self.now + wait, self.sequence);
-        self.queue.push(Entry { when, sequence, happening });
+        self.queue.push(self.now + wait, happening);
     }
 
     /// Nobody reads the log of a run in which nothing is wrong.
@@ -334,13 +330,21 @@ impl World {
         }
     }
 
+    fn hurry(&mut self) {
+        self.hurried_until = self.now + BEFORE + AFTER;
+    }
+
     fn hop(&mut self) -> u64 {
         let hop = self.pace.hop;
         hop / 2 + self.roll(hop)
     }
 
     fn reaches(&self, one: usize, other: usize) -> bool {
-        !self.cuts.contains(&(one.min(other), one.max(other)))
+        !self.cuts[self.pair(one, other)]
+    }
+
+    fn pair(&self, one: usize, other: usize) -> usize {
+        one.min(other) * (self.servers.len() + 1) + one.max(other)
     }
 
     fn proxy(&self) -> usize {
@@ -401,6 +405,7 @@ impl World {
             }
             Happening::Started => self.start(),
             Happening::Fault(fault) => self.strike(fault),
+            Happening::Hurry => self.hurry(),
         }
     }
 }

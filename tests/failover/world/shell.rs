@@ -36,6 +36,7 @@ impl World {
     pub(super) fn perform(&mut self, action: Action) {
         match action {
             Action::Step { id, node, step, within } => {
+                self.hurry();
                 if step == Step::Promote {
                     self.promotions += 1;
                     if self.observing {
@@ -96,8 +97,14 @@ impl World {
         match self.bug.filter(|_| self.struck) {
             Some(Bug::NoDrain) if replica => facts.link_up = false,
             Some(Bug::StalestFirst) if replica => facts.offset = 1_000_000 - facts.offset,
+            Some(Bug::OrderFirst) if replica => (facts.offset, facts.read_offset) = (1_000_000, None),
+            Some(Bug::CachedOffsets) if replica => {
+                facts.offset = self.cached[node];
+                facts.read_offset = facts.read_offset.map(|_| self.cached[node]);
+            }
+            Some(Bug::HiddenReplica) if replica => facts.run_id = format!("run{node}"),
             Some(Bug::NoCatchUp) if replica && !facts.sealed => facts.offset += 1_000,
-            Some(Bug::HiddenRestart) => {
+            Some(Bug::HiddenRestart) if !replica => {
                 facts.run_id = format!("run{node}");
                 facts.offset = facts.offset.max(1_000_000);
             }

@@ -3,12 +3,13 @@
 use redhold::failover::{Event, Signal};
 use redhold::topology::NodeId;
 
-use super::{Happening, Request, World, id};
+use super::{Happening, IDLE, Request, World, id};
 use crate::model::Write;
 
 impl World {
     pub(super) fn write(&mut self, writer: usize) {
-        let think = self.pace.think;
+        let idle = self.now > self.hurried_until;
+        let think = self.pace.think * if idle { IDLE } else { 1 };
         let pause = think / 2 + self.roll(think);
         self.after(pause, Happening::Write(writer));
         if self.out[writer].is_some() {
@@ -79,7 +80,7 @@ impl World {
         if self.out[request.writer] == Some(request) {
             self.out[request.writer] = None;
             if done {
-                self.acked.insert(request.write);
+                self.acked.push(request.write);
             }
             if !done {
                 let signal = Signal::Refused("READONLY".to_owned());
