@@ -5,6 +5,7 @@
 //! Simpler than a server on purpose: every write takes the same number of bytes, and neither PING nor SELECT nor REPLCONF
 //! GETACK stands in the stream; what a node writes that never had a replica is not counted; backlogs never run over; a disk holds what SAVE or a full copy put there, and there is no
 //! append-only file; every attached replica counts for `min-replicas-to-write`, however late it is.
+//! A replica of 6.2.5 that is paused counts what it has not applied; that is left out.
 
 use std::collections::VecDeque;
 
