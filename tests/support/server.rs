@@ -185,6 +185,18 @@ impl Server {
         });
     }
 
+    /// As `restart`, with another configuration.
+    #[track_caller]
+    pub fn restart_with(&mut self, options: ServerOptions) {
+        self.options = options;
+        self.restart();
+    }
+
+    /// Removes its data from the disk, once it is killed.
+    pub fn lose_data(&self) {
+        fs::remove_file(self.folder.join("dump.rdb")).ok();
+    }
+
     /// Its log.
     pub fn log(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()

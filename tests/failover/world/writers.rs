@@ -3,11 +3,13 @@
 use redhold::failover::{Event, Signal};
 use redhold::topology::NodeId;
 
-use super::{Happening, Request, World, id};
+use super::{Happening, IDLE, Request, World, id};
+use crate::model::Write;
 
 impl World {
     pub(super) fn write(&mut self, writer: usize) {
-        let think = self.pace.think;
+        let idle = self.now > self.hurried_until;
+        let think = self.pace.think * if idle { IDLE } else { 1 };
         let pause = think / 2 + self.roll(think);
         self.after(pause, Happening::Write(writer));
         if self.out[writer].is_some() {
@@ -34,16 +36,15 @@ impl World {
 
     pub(super) fn write_arrives(&mut self, request: Request) {
         let (node, proxy) = (request.node, self.proxy());
-        let server = &self.servers[node];
         if !self.reaches(node, proxy) {
             return;
         }
-        if !server.up {
+        if !self.servers[node].up {
             self.out[request.writer] = None;
             self.after(500, Happening::Lost(node));
             return;
         }
-        if server.stopped || (server.is_primary() && server.paused_until > self.now) {
+        if self.servers[node].stopped || self.pauses(node) {
             self.stuck[node].push(request);
             return;
         }
@@ -52,12 +53,23 @@ impl World {
 
     pub(super) fn execute(&mut self, request: Request) {
         let node = request.node;
-        let done = self.servers[node].write(request.write, self.now);
-        if done {
-            self.spread(node, request.write);
-        }
+        let done = self.take(node, request.write).is_ok();
         let hop = self.hop();
         self.after(hop, Happening::Reply(request, done));
+    }
+
+    /// Whether a write on this node waits for the end of a pause.
+    pub(crate) fn pauses(&self, node: usize) -> bool {
+        let server = &self.servers[node];
+        server.is_primary() && server.paused_until > self.now
+    }
+
+    /// A client's write on a node that runs and is not paused.
+    pub(crate) fn take(&mut self, node: usize, write: Write) -> Result<(), &'static str> {
+        let attached = self.attached(node).len();
+        self.servers[node].write(write, self.now, attached)?;
+        self.spread(node, write);
+        Ok(())
     }
 
     pub(super) fn reply(&mut self, request: Request, done: bool) {
@@ -68,7 +80,7 @@ impl World {
         if self.out[request.writer] == Some(request) {
             self.out[request.writer] = None;
             if done {
-                self.acked.insert(request.write);
+                self.acked.push(request.write);
             }
             if !done {
                 let signal = Signal::Refused("READONLY".to_owned());

@@ -1,18 +1,19 @@
 //! Simulated nodes, network, writers and shell around one machine, in virtual time. One seed, one run.
 
-mod group;
+mod faults;
+mod links;
+mod queue;
+mod shell;
 mod writers;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use redhold::failover::{
-    Action, ActionId, Captured, Event, Machine, Outcome, Record, Settings, Signal, Step, Verdict,
-};
-use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation, Replication};
+use redhold::failover::{ActionId, Event, Machine, Outcome, Record, Settings, Signal, Step, Verdict};
+use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation};
 
-use crate::model::{Boot, Following, Link, Server, Write};
+use crate::model::{Boot, Following, Server, Write};
+use queue::Queue;
 
 /// A defect put in on purpose, which the properties must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +26,24 @@ pub(crate) enum Bug {
     NoCatchUp,
     /// Replies of connections of an older epoch are believed.
     StaleReplies,
-    /// A restart does not show.
+    /// That a primary started again does not show, nor that it holds less.
     HiddenRestart,
+    /// Nor does that of a replica, which holds less than it once did.
+    HiddenReplica,
+    /// Replicas tell the same offset: who is declared first is chosen.
+    OrderFirst,
+    /// Replicas tell the offset that they had before the trouble began.
+    CachedOffsets,
     /// The proxy's disk does not keep what was begun.
     NoIntent,
 }
+
+/// So long before a fault clients begin to write quickly.
+const BEFORE: u64 = 200_000;
+/// So long after a fault or a step of the machine they go on. Where nothing happens they write less, since that proves little.
+const AFTER: u64 = 500_000;
+/// So many times less.
+const IDLE: u64 = 6;
 
 /// Something that happens to the world, as the plan of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +86,8 @@ enum Happening {
     /// The proxy is started again.
     Started,
     Fault(Fault),
+    /// A fault is near: clients write quickly.
+    Hurry,
 }
 
 impl Happening {
@@ -94,6 +110,7 @@ impl Happening {
             | Self::Apply(_)
             | Self::WriteArrives(_)
             | Self::Started
+            | Self::Hurry
             | Self::Fault(_) => false,
         }
     }
@@ -121,10 +138,14 @@ pub(crate) struct Pace {
 pub(crate) struct World {
     pub(crate) servers: Vec<Server>,
     pub(crate) machine: Machine,
-    pub(crate) acked: BTreeSet<Write>,
+    pub(crate) acked: Vec<Write>,
     pub(crate) table: Option<Verdict>,
     pub(crate) promotions: u64,
     pub(crate) log: Vec<String>,
+    /// Whether the log is written.
+    pub(crate) told: bool,
+    /// `repl-timeout`
+    pub(crate) replication_timeout: u64,
     pub(crate) violations: Vec<String>,
     pub(crate) now: u64,
     pub(crate) orders: Vec<Result<String, String>>,
@@ -139,11 +160,10 @@ pub(crate) struct World {
     pace: Pace,
     bug: Option<Bug>,
     start: Instant,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
-    sequence: u64,
+    queue: Queue<Happening>,
     dice: u64,
-    cuts: BTreeSet<(usize, usize)>,
+    /// By pair of nodes.
+    cuts: Vec<bool>,
     /// By writer: its request that is out.
     out: Vec<Option<Request>>,
     /// Requests that wait in the socket of a stopped node.
@@ -154,13 +174,19 @@ pub(crate) struct World {
     stalled_until: u64,
     /// Events that wait until the stall is over.
     unread: Vec<Event>,
+    /// By node: when its link is looked at next.
+    ticks: Vec<u64>,
     /// By node: an application is due.
     applying: Vec<bool>,
     /// When the data path last told that the primary lives.
     heard: u64,
     /// From here on the planted bug is there.
     struck: bool,
+    /// By node: the offset at that moment.
+    cached: Vec<u64>,
     deadline: Option<u64>,
+    /// Until then clients write quickly.
+    hurried_until: u64,
 }
 
 impl World {
@@ -184,11 +210,11 @@ impl World {
         let servers = (0..nodes)
             .map(|node| {
                 let mut server = Server::new(format!("run{node}"), format!("id{node}"));
-                server.following = match (sealed, node) {
-                    (true, _) => Following::Sealed,
-                    (false, 0) => Following::Nobody,
-                    (false, _) => Following::Node(0),
-                };
+                match (sealed, node) {
+                    (true, _) => server.following = Following::Sealed,
+                    (false, 0) => {}
+                    (false, _) => server.follow(Following::Node(0), 0),
+                }
                 server.save();
                 server
             })
@@ -196,10 +222,12 @@ impl World {
         let mut world = Self {
             servers,
             machine: Machine::new(&specs, settings.clone(), None, start),
-            acked: BTreeSet::new(),
+            acked: Vec::new(),
             table: None,
             promotions: 0,
             log: Vec::new(),
+            told: false,
+            replication_timeout: 10_000_000,
             violations: Vec::new(),
             now: 0,
             orders: Vec::new(),
@@ -211,11 +239,9 @@ impl World {
             pace,
             bug,
             start,
-            queue: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
-            sequence: 0,
+            queue: Queue::new(),
             dice: seed ^ 0x9e37_79b9_7f4a_7c15,
-            cuts: BTreeSet::new(),
+            cuts: vec![false; (nodes + 1) * (nodes + 1)],
             out: vec![None; 2],
             stuck: vec![Vec::new(); nodes],
             writes: 0,
@@ -223,13 +249,16 @@ impl World {
             observing: false,
             stalled_until: 0,
             unread: Vec::new(),
+            ticks: vec![u64::MAX; nodes],
             applying: vec![false; nodes],
             heard: 0,
             struck: false,
+            cached: Vec::new(),
             deadline: None,
+            hurried_until: 0,
         };
         for node in 0..nodes {
-            world.after(100, Happening::Replicate(node));
+            world.tick_at(node, 100);
         }
         world.begin();
         world
@@ -252,7 +281,7 @@ impl World {
             return;
         }
         self.down = true;
-        self.happenings.retain(|_, happening| !happening.is_of_the_proxy());
+        self.queue.retain(|happening| !happening.is_of_the_proxy());
         self.out.fill(None);
         self.unread.clear();
         (self.stalled_until, self.deadline, self.table) = (0, None, None);
@@ -277,28 +306,32 @@ impl World {
 
     pub(crate) fn at(&mut self, when: u64, fault: Fault) {
         let wait = when.saturating_sub(self.now);
+        self.after(wait.saturating_sub(BEFORE), Happening::Hurry);
         self.after(wait, Happening::Fault(fault));
     }
 
     /// Lets everything happen until `end`.
     pub(crate) fn run(&mut self, end: u64) {
-        while let Some(Reverse((when, sequence))) = self.queue.peek().copied() {
-            if when > end {
-                break;
-            }
-            self.queue.pop();
+        while let Some((when, happening)) = self.queue.pop(end) {
             self.now = when;
-            if let Some(happening) = self.happenings.remove(&sequence) {
-                self.happen(happening);
-            }
+            self.happen(happening);
         }
         self.now = end;
     }
 
     fn after(&mut self, wait: u64, happening: Happening) {
-        self.sequence += 1;
-        self.queue.push(Reverse((self.now + wait, self.sequence)));
-        self.happenings.insert(self.sequence, happening);
+        self.queue.push(self.now + wait, happening);
+    }
+
+    /// Nobody reads the log of a run in which nothing is wrong.
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if self.told {
+            self.log.push(format!("{:>9} {}", self.now, line()));
+        }
+    }
+
+    fn hurry(&mut self) {
+        self.hurried_until = self.now + BEFORE + AFTER;
     }
 
     fn hop(&mut self) -> u64 {
@@ -307,7 +340,11 @@ impl World {
     }
 
     fn reaches(&self, one: usize, other: usize) -> bool {
-        !self.cuts.contains(&(one.min(other), one.max(other)))
+        !self.cuts[self.pair(one, other)]
+    }
+
+    fn pair(&self, one: usize, other: usize) -> usize {
+        one.min(other) * (self.servers.len() + 1) + one.max(other)
     }
 
     fn proxy(&self) -> usize {
@@ -322,101 +359,6 @@ impl World {
     fn instant(&self) -> Instant {
         self.start + Duration::from_micros(self.now)
     }
-
-    // The machine and its shell.
-
-    fn tell(&mut self, event: Event) {
-        if self.down {
-            return;
-        }
-        if self.stalled_until > self.now {
-            self.unread.push(event);
-            return;
-        }
-        let now = self.instant();
-        self.machine.handle(event, now);
-        self.drain();
-    }
-
-    fn drain(&mut self) {
-        while let Some(action) = self.machine.next_action() {
-            self.perform(action);
-        }
-        let due = self.machine.next_deadline().map(|when| when.duration_since(self.start).as_micros() as u64);
-        if due != self.deadline {
-            self.deadline = due;
-            if let Some(due) = due {
-                self.after(due.saturating_sub(self.now), Happening::Deadline);
-            }
-        }
-    }
-
-    fn perform(&mut self, action: Action) {
-        match action {
-            Action::Step { id, node, step, within } => {
-                if step == Step::Promote {
-                    self.promotions += 1;
-                    if self.observing {
-                        self.violations.push("a node was promoted while another brain decides".to_owned());
-                    }
-                }
-                self.log.push(format!("{:>9} {step:?} on {}", self.now, node.0));
-                let node = node.index();
-                let hop = self.hop();
-                self.after(hop, Happening::Step(id, node, step));
-                let late = within.as_micros() as u64;
-                self.after(late, Happening::Answer(id, Outcome::Unknown));
-            }
-            Action::Publish(verdict) => self.publish(verdict),
-            Action::Record { id, record } => {
-                let fsync = 500 + self.roll(4_000);
-                self.after(fsync, Happening::Recorded(id, record));
-            }
-            Action::Capture { id, within, .. } => {
-                let took = self.roll(within.as_micros() as u64);
-                let unread = Outcome::Captured(Captured::Unread("simulated".to_owned()));
-                self.after(took, Happening::Answer(id, unread));
-            }
-            Action::Quiesce { id, within } => {
-                let until = self.now + within.as_micros() as u64;
-                self.after(0, Happening::Quiesced(id, until));
-            }
-            Action::Answer { result, .. } => self.orders.push(result),
-            Action::Tell(note) => self.log.push(format!("{:>9} {}: {}", self.now, note.phase, note.text)),
-        }
-    }
-
-    fn publish(&mut self, verdict: Verdict) {
-        self.log.push(format!(
-            "{:>9} publish epoch {} primary {:?} {}",
-            self.now,
-            verdict.epoch,
-            verdict.primary,
-            if verdict.held_since.is_some() { "held" } else { "open" }
-        ));
-        // A connection that is given up takes its request along; whether it was executed is not known.
-        for slot in &mut self.out {
-            let given_up = slot.is_some_and(|request| {
-                verdict.epoch != request.epoch || verdict.generations[request.node] != request.generation
-            });
-            if given_up && self.bug != Some(Bug::StaleReplies) {
-                *slot = None;
-            }
-        }
-        if let Some(primary) = verdict.primary.filter(|_| verdict.held_since.is_none()) {
-            let before = *self.led.entry(verdict.epoch).or_insert(primary);
-            if before != primary {
-                let epoch = verdict.epoch;
-                self.violations.push(format!("epoch {epoch} names node {} and node {}", before.0, primary.0));
-            }
-            if self.led.keys().any(|epoch| *epoch > verdict.epoch) {
-                self.violations.push(format!("epoch {} follows {:?}", verdict.epoch, self.led));
-            }
-        }
-        self.table = Some(verdict);
-    }
-
-    // What happens.
 
     fn happen(&mut self, happening: Happening) {
         match happening {
@@ -463,120 +405,7 @@ impl World {
             }
             Happening::Started => self.start(),
             Happening::Fault(fault) => self.strike(fault),
-        }
-    }
-
-    fn info(&mut self, node: usize) -> Replication {
-        let attached = (0..self.servers.len())
-            .filter(|other| {
-                let replica = &self.servers[*other];
-                replica.following == Following::Node(node) && matches!(replica.link, Link::Up { .. })
-            })
-            .collect();
-        let mut facts = self.servers[node].info(self.now, address, attached);
-        let replica = !self.servers[node].is_primary();
-        match self.bug.filter(|_| self.struck) {
-            Some(Bug::NoDrain) if replica => facts.link_up = false,
-            Some(Bug::StalestFirst) if replica => facts.offset = 1_000_000 - facts.offset,
-            Some(Bug::NoCatchUp) if replica && !facts.sealed => facts.offset += 1_000,
-            Some(Bug::HiddenRestart) => {
-                facts.run_id = format!("run{node}");
-                facts.offset = facts.offset.max(1_000_000);
-            }
-            Some(_) | None => {}
-        }
-        facts
-    }
-
-    fn look(&mut self, node: usize) {
-        let hop = self.hop();
-        self.after(hop, Happening::LookArrives(node));
-    }
-
-    fn look_arrives(&mut self, node: usize) {
-        let hop = self.hop();
-        let proxy = self.proxy();
-        if !self.reaches(node, proxy) || self.servers[node].stopped {
-            self.after(300_000, Happening::Seen(node, Health::Silent));
-        } else if !self.servers[node].up {
-            self.after(hop, Happening::Seen(node, Health::Down("Connection refused".to_owned())));
-        } else {
-            let facts = self.info(node);
-            self.after(hop, Happening::Seen(node, Health::Answered(Box::new(facts))));
-        }
-    }
-
-    fn step(&mut self, id: ActionId, node: usize, step: Step) {
-        let proxy = self.proxy();
-        if !self.reaches(node, proxy) || self.servers[node].stopped {
-            return;
-        }
-        let hop = self.hop();
-        if !self.servers[node].up {
-            let down = Outcome::Down("Connection refused".to_owned());
-            return self.after(hop, Happening::Answer(id, down));
-        }
-        let loading = self.servers[node].loading_until > self.now;
-        if loading && step != Step::Probe {
-            let refused = Outcome::Failed("LOADING Redis is loading the dataset in memory".to_owned());
-            return self.after(hop, Happening::Answer(id, refused));
-        }
-        let outcome = self.do_step(node, step);
-        self.after(hop, Happening::Answer(id, outcome));
-    }
-
-    fn do_step(&mut self, node: usize, step: Step) -> Outcome {
-        let now = self.now;
-        match step {
-            Step::Probe | Step::Tune(_) | Step::Restore(_) => {}
-            Step::Seal => self.turn(node, Following::Sealed),
-            Step::Promote => {
-                let replid = self.name("promoted");
-                if !self.servers[node].is_primary() {
-                    self.disconnect(node);
-                }
-                self.servers[node].promote(replid);
-            }
-            Step::Verify => {
-                if !self.servers[node].is_primary() {
-                    return Outcome::Failed(
-                        "READONLY You can't write against a read only replica.".to_owned(),
-                    );
-                }
-            }
-            Step::Follow { primary, .. } => {
-                let whom = (0..self.servers.len()).find(|other| address(*other) == primary);
-                let whom = whom.expect("nobody is told to follow a node outside the group");
-                self.turn(node, Following::Node(whom));
-            }
-            Step::Pause(length) => self.servers[node].paused_until = now + length.as_micros() as u64,
-            Step::Unpause => {
-                self.servers[node].paused_until = 0;
-                self.unstick(node);
-            }
-        }
-        Outcome::Done(Some(Box::new(self.info(node))))
-    }
-
-    /// REPLICAOF: also ends the connections of those who follow this node.
-    fn turn(&mut self, node: usize, whom: Following) {
-        if self.servers[node].following != whom {
-            self.disconnect(node);
-        }
-        let now = self.now;
-        self.servers[node].follow(whom, now);
-    }
-
-    fn disconnect(&mut self, node: usize) {
-        let retry = self.now + 1_000_000;
-        for other in &mut self.servers {
-            if other.following == Following::Node(node) {
-                match &mut other.link {
-                    Link::Up { closing } => *closing = true,
-                    Link::Copying { .. } => other.link = Link::Down { retry },
-                    Link::Down { .. } => {}
-                }
-            }
+            Happening::Hurry => self.hurry(),
         }
     }
 }
