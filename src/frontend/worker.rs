@@ -93,7 +93,8 @@ impl Worker {
         control: Control,
     ) -> Rc<Self> {
         let marks = shared.marks.clone();
-        let poison_after = backend.timeout;
+        // Silence counts from the last byte, which may be a beat older than the request that silenced the node.
+        let poison_after = backend.timeout * 3 / 4;
         let kept_max = usize::try_from(backend.hold_memory).unwrap_or(usize::MAX) / settings.workers;
         let around = Surroundings {
             settings: Rc::new(backend),

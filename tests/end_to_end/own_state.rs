@@ -193,6 +193,23 @@ fn a_database_chosen_without_replies_is_chosen_again() {
     assert_eq!(client.call("GET k"), Value::bulk("five"));
 }
 
+/// However slowly it is said, and with nothing else on the connection that would stand.
+#[test]
+fn who_proves_himself_without_a_reply_stays_who_he_is() {
+    let server = crate::support::Server::start();
+    assert_eq!(server.call("ACL SETUSER bob on >secret ~* +@all"), Value::ok());
+    let proxy = crate::support::Proxy::start(&[server.address()]);
+    for pause in (0..8).map(std::time::Duration::from_millis) {
+        let mut client = proxy.client();
+        for request in [&["CLIENT", "REPLY", "SKIP"][..], &["AUTH", "bob", "secret"]] {
+            client.send(request);
+            std::thread::sleep(pause);
+        }
+        assert_eq!(client.call("ACL WHOAMI"), Value::bulk("bob"), "{pause:?} apart");
+        assert_eq!(client.call("ACL WHOAMI"), Value::bulk("bob"), "{pause:?} apart");
+    }
+}
+
 /// Nobody is who he says without proof.
 #[test]
 fn who_proves_himself_without_a_reply_is_closed() {

@@ -250,9 +250,13 @@ fn a_list_of_any_length_shows_no_channel_of_redholds() {
     }
     // What is longer than a client may be owed is not shown in part either.
     let proxy = ProxyOptions::new(&[server.address()]).set("limits.client_output", "\"64KiB\"").start();
-    let mut client = proxy.client();
-    assert_eq!(client.call("WATCH k"), Value::ok());
-    client.send(&["PUBSUB", "CHANNELS"]);
-    let shown = client.read_to_close();
-    assert_eq!(shown.escape_ascii().to_string(), "");
+    for (number, first) in ["WATCH k", "SET k v"].into_iter().enumerate() {
+        let mut client = proxy.client();
+        assert_eq!(client.call(first), Value::ok());
+        client.send(&["PUBSUB", "CHANNELS"]);
+        let shown = client.read_to_close();
+        assert_eq!(shown.escape_ascii().to_string(), "");
+        let closed = proxy.metric("redhold_errors_total{kind=\"client_output\"}");
+        assert_eq!(closed, Some((number + 1) as f64), "once each");
+    }
 }

@@ -180,6 +180,10 @@ fn ten_switchovers_cost_nobody_an_error() {
     let (mut idle, mut parked) = (proxy.client(), proxy.client());
     idle.pipeline(&["MULTI", "INCR idle"]);
     parked.send(&["BLPOP", "never", "0"]);
+    let mut beside = Client::connect_resp3(proxy.address());
+    beside.send(&["SUBSCRIBE", "channel"]);
+    beside.read();
+    beside.send(&["BLPOP", "never-either", "0"]);
     for round in 1..=10 {
         work.wait_for(300);
         switch(&group, &proxy, round);
@@ -213,6 +217,8 @@ fn ten_switchovers_cost_nobody_an_error() {
     assert_eq!(idle.call("EXEC"), Value::Array(vec![Value::Int(1)]));
     direct.call("RPUSH never job");
     assert_eq!(parked.read().items()[1], Value::bulk("job"));
+    // Beside subscriptions it is not parked again, and told so as by a server.
+    assert!(beside.read().error().is_some_and(|text| text.starts_with("UNBLOCKED ")));
 }
 
 /// Who left after sending may still get an answer; his writes count as in flight until they have ended, and no longer.

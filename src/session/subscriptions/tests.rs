@@ -190,6 +190,15 @@ fn silent(subscriptions: &mut Subscriptions, text: &str) {
 }
 
 #[test]
+fn in_resp3_an_array_is_no_confirmation_whatever_it_holds() {
+    let mut subscriptions = Subscriptions::default();
+    silent(&mut subscriptions, "SUBSCRIBE a");
+    send(&mut subscriptions, "LRANGE l 0 -1");
+    assert_eq!(subscriptions.on_frame(&frame('*', "subscribe y"), Proto::Resp3), Frame::Reply);
+    assert_eq!(subscriptions.counts(), [1, 0, 0]);
+}
+
+#[test]
 fn without_replies_all_is_taken_to_be_accepted_and_may_be_confirmed() {
     both(|subscriptions, read| {
         silent(subscriptions, "SUBSCRIBE a b");
