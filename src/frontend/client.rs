@@ -232,6 +232,8 @@ impl Client {
                 cursor::stamp_reply(frame, epoch, &mut self.out.borrow_mut());
                 true
             }
+            // What was too large to be looked at whole is shown to nobody, its end neither.
+            Some(Special::Pubsub(..) | Special::Hidden(_)) if self.doomed.get().is_some() => true,
             Some(Special::Pubsub(listing, begun)) => {
                 let whole = if begun.is_empty() { frame } else { &begun };
                 listing.write(whole, &mut self.out.borrow_mut());
