@@ -128,14 +128,14 @@ impl Machine {
 
     /// A primary that leads already becomes the decided one, as a new epoch, and writes go.
     pub(super) fn adopt(&mut self, node: NodeId) -> State {
-        let goal = Goal { kind: GoalKind::Begin, order: None, lineage: Vec::new() };
+        let goal = Goal { kind: GoalKind::Begin, order: None, lineage: Vec::new(), floor: None };
         State::Release { primary: node, goal }
     }
 
     /// Orders `node` to lead.
     pub(super) fn lead(&mut self, node: NodeId, kind: GoalKind, lineage: Vec<String>) -> State {
         self.ask(node, Step::Promote, super::machine::PROMOTE);
-        let goal = Goal { kind, order: None, lineage };
+        let goal = Goal { kind, order: None, lineage, floor: None };
         State::Promote { since: self.now, candidate: node, rest: Vec::new(), goal, unknown: None }
     }
 
@@ -275,7 +275,11 @@ impl Machine {
         if facts.loading || (self.group.run_id == facts.run_id && facts.replid == self.group.replid) {
             return None;
         }
-        let away = |node: &Node| node.answered().is_none() && node.alive_at + self.settings.timeout < began;
+        // One that is away may hold more where writes wait for replicas.
+        let settled = self.settings.durability.replicas == 0;
+        let away = |node: &Node| {
+            settled && node.answered().is_none() && node.alive_at + self.settings.timeout < began
+        };
         let accounted = |node: &Node| {
             away(node)
                 || self.settings.on_no_quorum == OnNoQuorum::Proceed

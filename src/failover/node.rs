@@ -190,6 +190,11 @@ impl Node {
         if self.spec.priority == 0 || self.facts.as_ref().is_some_and(|facts| facts.priority == 0) {
             return Some(Reason::NeverPromoted);
         }
+        self.untrusted(lineage, after)
+    }
+
+    /// Why it may not hold what it once acknowledged of a history named by `lineage`, or is not known to.
+    pub(super) fn untrusted(&self, lineage: &[String], after: Instant) -> Option<Reason> {
         let Some(facts) = self.answered_since(after) else {
             return Some(Reason::NotAnswering);
         };

@@ -234,7 +234,8 @@ impl Machine {
         if facts.role == Role::Replica {
             self.ask(node, Step::Promote, PROMOTE);
         }
-        let goal = Goal { kind: GoalKind::Adopt, order: Some(id), lineage: vec![facts.replid.clone()] };
+        let goal =
+            Goal { kind: GoalKind::Adopt, order: Some(id), lineage: vec![facts.replid.clone()], floor: None };
         Ok(if facts.role == Role::Primary {
             State::Release { primary: node, goal }
         } else {
@@ -335,7 +336,7 @@ impl Machine {
         let candidate = switch.to;
         self.ask(candidate, Step::Promote, PROMOTE);
         let order = switch.order;
-        let goal = Goal { kind: GoalKind::Switch(switch), order, lineage: self.lineage() };
+        let goal = Goal { kind: GoalKind::Switch(switch), order, lineage: self.lineage(), floor: None };
         State::Promote { since: self.now, candidate, rest: Vec::new(), goal, unknown: None }
     }
 
@@ -377,7 +378,8 @@ impl Machine {
                 self.ask(switch.from, Step::Promote, PROMOTE);
                 let candidate = switch.from;
                 let order = switch.order;
-                let goal = Goal { kind: GoalKind::Rollback(switch), order, lineage: self.lineage() };
+                let goal =
+                    Goal { kind: GoalKind::Rollback(switch), order, lineage: self.lineage(), floor: None };
                 State::Promote { since: self.now, candidate, rest: Vec::new(), goal, unknown: None }
             }
             Some(Role::Primary) | None => {

@@ -108,6 +108,7 @@ impl Machine {
             readable: self.readable(),
             generations: self.nodes.iter().map(|node| node.generation).collect(),
             run_ids: self.nodes.iter().map(|node| self.meant(node).to_owned()).collect(),
+            degraded: self.degraded,
         };
         if self.published.as_ref() != Some(&verdict) {
             self.check_publication(&verdict);
@@ -181,7 +182,7 @@ impl Machine {
         let node = self.node_mut(primary);
         node.deposed = false;
         node.in_sync = Some(facts.run_id.clone());
-        self.resuming = false;
+        (self.resuming, self.undeclared) = (false, 0);
         // The pause between two planned switches is for one primary that cannot be relieved; the brake is for all.
         self.planned_after = self.now;
         self.group.parent =

@@ -105,6 +105,8 @@ impl Player {
                 settings.empty_primary =
                     if value == "accept" { EmptyPrimary::Accept } else { EmptyPrimary::Refuse }
             }
+            "replicas" => settings.durability.replicas = value.parse().expect("a number"),
+            "degrade_after" => settings.durability.degrade_after = duration(value),
             "burst" => settings.burst = value.parse().expect("a number"),
             "refill" => settings.refill = duration(value),
             "disk" => self.slow_disk = value == "slow",
@@ -179,7 +181,9 @@ impl Player {
                 "io" => facts.last_io_seconds = Some(value.parse().expect("a number")),
                 "keys" => facts.keys = value.parse().expect("a number"),
                 "good" => facts.good_replicas = Some(value.parse().expect("a number")),
-                "replicas" => facts.replicas = value.split(',').map(|name| (address(name), true)).collect(),
+                "replicas" => {
+                    facts.replicas = value.split_terminator(',').map(|name| (address(name), true)).collect()
+                }
                 other => panic!("fact {other}"),
             }
         }
@@ -328,8 +332,9 @@ impl Player {
                 let generations: Vec<String> = verdict.generations.iter().map(u64::to_string).collect();
                 let primary = verdict.primary.map_or("-".to_owned(), name);
                 format!(
-                    "publish epoch {} primary {primary} {gate}; readable {readable}; generations {}{}",
+                    "publish epoch {} primary {primary} {gate}{}; readable {readable}; generations {}{}",
                     verdict.epoch,
+                    if verdict.degraded { ", degraded" } else { "" },
                     generations.join(","),
                     self.past_lives(&verdict.run_ids)
                 )
