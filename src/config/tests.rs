@@ -202,6 +202,7 @@ fn every_key_that_works_reaches_its_settings() {
         refill: Duration::from_secs(3600),
         empty_primary: failover::EmptyPrimary::Accept,
         tune_nodes: false,
+        durability: failover::Durability::default(),
         max_staleness: Duration::from_secs(3),
     };
     assert_eq!(config.control.failover, failover);

@@ -18,10 +18,10 @@ use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Placed, Replicati
 use super::actuator::{Changes, Performed, perform};
 use super::capture::capture;
 use super::caught_up::CaughtUp;
+use super::coordinator::Coordinator;
 use super::link::Dial;
 use super::monitor::{Heard, Look, Pace};
 use super::quarantine::Quarantine;
-use super::record::Writer;
 use super::{NodeFacts, Quarantined, SettingChanged, Status};
 
 /// Longest wait of the loop; what comes later than this says how long the thread was stalled.
@@ -62,7 +62,7 @@ pub(super) struct Driver {
     marks: Arc<Marks>,
     ends: Ends,
     /// `None` where nothing is kept.
-    writer: Option<Writer>,
+    coordinator: Box<dyn Coordinator>,
     quarantine: Quarantine,
     quarantined: Quarantined,
     nodes: Vec<NodeFacts>,
@@ -109,7 +109,7 @@ impl Driver {
         specs: &[NodeSpec],
         dials: Vec<Dial>,
         marks: Arc<Marks>,
-        writer: Option<Writer>,
+        coordinator: Box<dyn Coordinator>,
         quarantine: Quarantine,
         ends: Ends,
     ) -> Self {
@@ -118,7 +118,7 @@ impl Driver {
             dials,
             marks,
             ends,
-            writer,
+            coordinator,
             quarantine,
             quarantined: Quarantined::default(),
             nodes: unseen(specs),
@@ -212,15 +212,10 @@ impl Driver {
                     StepEnd { id, node: Some(node), outcome, changes: Changes::default() }
                 });
             }
-            Action::Record { id, record } => match &self.writer {
-                Some(writer) => {
-                    let written = writer.write(record);
-                    self.steps.spawn(async move { StepEnd::plain(id, written_outcome(written.await)) });
-                }
-                None => {
-                    self.steps.spawn(async move { StepEnd::plain(id, Outcome::Done(None)) });
-                }
-            },
+            Action::Record { id, record } => {
+                let agreed = self.coordinator.propose(record);
+                self.steps.spawn(async move { StepEnd::plain(id, written_outcome(agreed.await)) });
+            }
             Action::Quiesce { id, within } => {
                 let (marks, primary) =
                     (self.marks.clone(), self.verdict.as_ref().and_then(|now| now.primary));

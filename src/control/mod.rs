@@ -4,6 +4,7 @@ mod actuator;
 mod brains;
 mod capture;
 mod caught_up;
+mod coordinator;
 mod dice;
 mod driver;
 mod handle;

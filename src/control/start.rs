@@ -6,18 +6,18 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::failover::{Machine, Record};
+use crate::failover::Machine;
 use crate::net::SocketOptions;
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
 use crate::topology::{Marks, NodeId, NodeSpec, orders};
 
 use super::brains::{Identity, listen};
+use super::coordinator::{Coordinator, local};
 use super::dice::Dice;
 use super::driver::{Driver, Ends, unseen};
 use super::link::Dial;
 use super::monitor::{Beat, Pace, watch_node};
 use super::quarantine::Quarantine;
-use super::record::{Store, Writer};
 use super::signals::signals;
 use super::{Handle, Quarantined, Settings, StartError, Status, StatusReader};
 
@@ -54,8 +54,8 @@ impl Running {
 /// # Errors
 /// When `state_dir` cannot be used: see [`StartError`]. Nothing was started then.
 pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running), StartError> {
-    let (writer, record) = open_state(&settings)?;
-    let unwritten = writer.as_ref().map(Writer::unwritten).unwrap_or_default();
+    let (coordinator, record) = local(settings.state_dir.as_deref())?;
+    let unwritten = coordinator.unwritten();
     let now = Instant::now();
     let machine = Machine::new(&settings.nodes, settings.failover.clone(), record, now);
     let (publisher, routes) = publisher(first_table(&settings.nodes, now));
@@ -72,7 +72,7 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
     };
     let (status, snapshots) = watch::channel(Arc::new(first_status));
     let (stop, stopped) = oneshot::channel();
-    let parts = Parts { settings, marks, machine, writer, publisher, placed, raised, status, stopped };
+    let parts = Parts { settings, marks, machine, coordinator, publisher, placed, raised, status, stopped };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(StartError::Thread)?;
     let thread = std::thread::Builder::new()
@@ -81,16 +81,6 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
         .map_err(StartError::Thread)?;
     let handle = Handle { orders, status: StatusReader { snapshots, unwritten }, routes, signals };
     Ok((handle, Running { stop: Some(stop), thread }))
-}
-
-fn open_state(settings: &Settings) -> Result<(Option<Writer>, Option<Record>), StartError> {
-    let Some(dir) = &settings.state_dir else {
-        return Ok((None, None));
-    };
-    let store = Store::open(dir)?;
-    let record = store.load()?;
-    let writer = Writer::start(store).map_err(StartError::Thread)?;
-    Ok((Some(writer), record))
 }
 
 /// Nobody leads yet: writes wait from now on.
@@ -112,7 +102,7 @@ struct Parts {
     settings: Settings,
     marks: Arc<Marks>,
     machine: Machine,
-    writer: Option<Writer>,
+    coordinator: Box<dyn Coordinator>,
     publisher: Publisher,
     placed: mpsc::Receiver<crate::topology::Placed>,
     raised: mpsc::Receiver<(NodeId, crate::failover::Signal)>,
@@ -159,6 +149,6 @@ impl Parts {
             pace,
             greets,
         };
-        Driver::new(self.machine, &specs, dials, self.marks, self.writer, quarantine, ends).run().await;
+        Driver::new(self.machine, &specs, dials, self.marks, self.coordinator, quarantine, ends).run().await;
     }
 }

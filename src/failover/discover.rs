@@ -236,7 +236,13 @@ impl Machine {
         if self.resuming {
             return Some(heir.id);
         }
-        let led = heir.facts.as_ref().map(|facts| facts.replid.clone())?;
+        let facts = heir.facts.as_ref()?;
+        // What started again may have branched off from what its disk remembered.
+        let whole = u64::try_from(facts.second_offset).is_ok_and(|next| next > self.group.offset);
+        if heir.in_sync.as_ref() != Some(&facts.run_id) && !whole {
+            return None;
+        }
+        let led = facts.replid.clone();
         let agrees = |node: &Node| match &node.sight {
             Sight::Answered => node.facts.as_ref().is_some_and(|facts| {
                 let points = facts.primary.as_ref().is_some_and(|address| heir.is_called(address));

@@ -140,6 +140,11 @@ impl Machine {
                 node.in_sync = Some(run_id.clone());
             }
         }
+        for address in record.iter().flat_map(|record| &record.deposed) {
+            if let Some(node) = nodes.iter_mut().find(|node| node.name() == *address) {
+                node.deposed = true;
+            }
+        }
         let undeclared = record
             .iter()
             .flat_map(|record| &record.run_ids)

@@ -366,7 +366,7 @@ impl Machine {
         if let Some(outcome) = self.answered(Some(candidate), Kind::Verify) {
             let mut pause = PROVE_AGAIN;
             match &outcome {
-                Outcome::Done(_) if self.awaits_acknowledgers(candidate, since) => pause = ATTACHED_AGAIN,
+                Outcome::Done(_) if self.wants_acknowledgers(candidate, since) => pause = ATTACHED_AGAIN,
                 Outcome::Done(_) => match self.impostor(candidate, &goal) {
                     None => return State::Release { primary: candidate, goal },
                     Some(why) => return self.next_candidate(candidate, rest, goal, why),
@@ -414,7 +414,7 @@ impl Machine {
     }
 
     /// Writes would have to wait for replicas that are not back yet, and are given a moment.
-    fn awaits_acknowledgers(&self, candidate: NodeId, since: Instant) -> bool {
+    fn wants_acknowledgers(&self, candidate: NodeId, since: Instant) -> bool {
         self.lacks_acknowledgers(candidate) && self.now < since + LOWER
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::topology::{NodeId, Role};
 
 use super::machine::{Kind, Machine};
-use super::node::Node;
+use super::node::{Floor, Node};
 use super::{Action, Intent, Phase, Record, Verdict};
 
 /// Samples of the primary's offset that are kept to tell how old a replica's data is.
@@ -23,15 +23,16 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// Adds a look, unless it is known.
-    pub(super) fn add(&mut self, at: Instant, offset: u64) {
+    /// Adds a look, unless it is known: false then.
+    pub(super) fn add(&mut self, at: Instant, offset: u64) -> bool {
         if self.samples.back().is_some_and(|(last, _)| *last >= at) {
-            return;
+            return false;
         }
         if self.samples.len() == SAMPLES_MAX {
             self.samples.pop_front();
         }
         self.samples.push_back((at, offset));
+        true
     }
 
     pub(super) fn clear(&mut self) {
@@ -160,6 +161,7 @@ impl Machine {
                 .iter()
                 .filter_map(|node| Some((node.name(), node.in_sync.clone()?)))
                 .collect(),
+            deposed: self.nodes.iter().filter(|node| node.deposed).map(Node::name).collect(),
             intent,
         };
         if self.recorded.as_ref() != Some(&record) {
@@ -194,6 +196,9 @@ impl Machine {
         self.take_facts(&facts);
         self.trace.clear();
         self.trace.add(self.now, facts.offset);
+        // Offsets of one history say nothing in another.
+        self.nodes.iter_mut().for_each(|node| node.floor = Floor::Looks(0));
+        self.nodes.iter_mut().for_each(|node| node.measure(facts.offset));
     }
 
     /// The group is as its primary says.

@@ -130,6 +130,7 @@ impl Player {
                         Some(_) | None => Intent::Failover,
                     });
                 }
+                "deposed" => record.deposed = vec![address(value).to_string()],
                 "run_ids" => {
                     let one = |run: &str| (address(&run[..1]).to_string(), run.to_owned());
                     record.run_ids = value.split(',').map(one).collect();
@@ -348,12 +349,13 @@ impl Player {
                     Some(Intent::Switch(to)) => format!(" intent switch to {}", plain(to)),
                 };
                 format!(
-                    "record epoch {} primary {} replid {} runs {}{}{intent}",
+                    "record epoch {} primary {} replid {} runs {}{}{}{intent}",
                     record.epoch,
                     plain(&record.primary),
                     record.replid,
                     runs.join(","),
-                    if record.empty { " empty" } else { "" }
+                    if record.empty { " empty" } else { "" },
+                    record.deposed.iter().map(|node| format!(" deposed {}", plain(node))).collect::<String>(),
                 )
             }
             Action::Capture { id, node, part, .. } => {

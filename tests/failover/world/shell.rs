@@ -108,7 +108,7 @@ impl World {
                 facts.offset = self.cached[node];
                 facts.read_offset = facts.read_offset.map(|_| self.cached[node]);
             }
-            Some(Bug::HiddenReplica) if replica => facts.run_id = format!("run{node}"),
+            Some(Bug::HiddenReplica) if node > 0 => facts.run_id = format!("run{node}"),
             Some(Bug::NoSeal) if replica && self.feigns[node] => {
                 (facts.sealed, facts.link_up) = (true, false)
             }
