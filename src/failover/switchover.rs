@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::topology::{NodeId, Role};
 
-use super::candidate::Reason;
+use super::candidate::{Reason, rank};
 use super::machine::{FOLLOW, Kind, Machine, PROBE, PROMOTE, VERIFY, words};
 use super::node::Sight;
 use super::state::{Cause, Goal, GoalKind, State, Switch, Trial};
@@ -92,7 +92,9 @@ impl Machine {
     /// Whom to switch to: the wanted one, when it can, or the best.
     fn switch_target(&self, wanted: Option<NodeId>) -> Result<NodeId, String> {
         let fresh = self.now.checked_sub(self.settings.timeout).unwrap_or(self.now);
-        let ranking = self.candidates(fresh);
+        // What it lacks of its life before does not matter: it is waited for until it has all that the primary has.
+        let others = self.nodes.iter().filter(|node| Some(node.id) != self.group.primary);
+        let ranking = rank(others, &self.lineage(), fresh, true);
         let Some(wanted) = wanted else {
             return ranking
                 .order
