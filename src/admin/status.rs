@@ -95,6 +95,12 @@ pub struct NodeBody {
     pub ineligible: Option<String>,
     /// What is wrong with it, or being done to it.
     pub remark: Option<String>,
+    /// Whether it has the users, settings and scripts that every node has to have; `None`: unknown.
+    #[serde(default)]
+    pub parity: Option<bool>,
+    /// What of them it lacks or has otherwise, one sentence each.
+    #[serde(default)]
+    pub out_of_parity: Vec<String>,
     /// The long request that it was sent and has not answered, by the name of its command, and for how long.
     #[serde(default)]
     pub works_on: Option<String>,
@@ -271,6 +277,8 @@ fn nodes(doors: &Doors, status: &crate::control::Status) -> Vec<NodeBody> {
         keys: seen.facts.as_ref().map(|facts| facts.keys),
         ineligible: judged.ineligible.clone(),
         remark: judged.remark.clone(),
+        parity: status.parity.of(seen.id).in_parity,
+        out_of_parity: status.parity.of(seen.id).faults,
         works_on: works_on(seen.id),
         error: seen.error.clone(),
     });

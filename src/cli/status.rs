@@ -68,6 +68,7 @@ fn render(status: &StatusBody) -> String {
     }
     text.push('\n');
     nodes(&mut text, status);
+    out_of_parity(&mut text, status);
     if !status.settings_changed.is_empty() {
         text.push_str("\nSettings changed on nodes\n");
         for s in &status.settings_changed {
@@ -86,6 +87,17 @@ fn render(status: &StatusBody) -> String {
         }
     }
     text
+}
+
+fn out_of_parity(text: &mut String, status: &StatusBody) {
+    let mut faults = status.nodes.iter().flat_map(|node| node.out_of_parity.iter().map(move |it| (node, it)));
+    let first = faults.next();
+    if first.is_some() {
+        text.push_str("\nOut of parity with the primary\n");
+    }
+    for (node, fault) in first.into_iter().chain(faults) {
+        let _ = writeln!(text, "  {}  {fault}", node.address);
+    }
 }
 
 fn lost(text: &mut String, status: &StatusBody) {
@@ -199,6 +211,8 @@ mod tests {
             keys: Some(7),
             ineligible: None,
             remark: None,
+            parity: Some(true),
+            out_of_parity: vec![],
             works_on: None,
             error: None,
         }
@@ -278,6 +292,7 @@ Last failovers, newest first
         let setting = ["b:22", "repl-timeout", "10", "60"].map(str::to_owned);
         let [node, name, value, before] = setting;
         status.settings_changed.push(SettingBody { node, name, value, before });
+        status.nodes[1].out_of_parity.push("refused ACL SETUSER app: NOPERM".to_owned());
         let one = |request: &str, sent_twice| LostRequestBody {
             request: request.to_owned(),
             waited_ms: 3,
@@ -301,6 +316,7 @@ Last failovers, newest first
             "OBSERVING only: another brain was heard: sentinel-1",
             "a:1   was primary*  DOWN 1 h  -     -      1.23 ms  7.0.15   7     works on EVAL for 900 ms; no answer",
             "  b:22  repl-timeout = 10 (was 60)",
+            "  b:22  refused ACL SETUSER app: NOPERM",
             "  L  a:1  5 in all: DEBUG (after 3 ms); GET k (after 3 ms, sent twice)",
             "  B  false alarm, a:1 leads, epoch 40 -> 41, going on for 500 ms, writes held 400 ms",
             "  B  failover, b:22 -> a:1, epoch 40 -> 41, took 500 ms, writes held 400 ms",

@@ -22,7 +22,7 @@ use super::link::Dial;
 use super::monitor::{Heard, Look, Pace};
 use super::quarantine::Quarantine;
 use super::record::Writer;
-use super::{NodeFacts, Quarantined, SettingChanged, Status};
+use super::{NodeFacts, ParityReport, Quarantined, SettingChanged, Status};
 
 /// Longest wait of the loop; what comes later than this says how long the thread was stalled.
 const BEAT: Duration = Duration::from_millis(100);
@@ -53,6 +53,8 @@ pub(super) struct Ends {
     pub(super) pace: watch::Sender<Pace>,
     /// By node: whether our greeting to other brains is to be published there.
     pub(super) greets: watch::Sender<Arc<[bool]>>,
+    /// Who has what every node has to have.
+    pub(super) parity: watch::Receiver<Arc<ParityReport>>,
 }
 
 /// The state of the loop.
@@ -388,6 +390,7 @@ impl Driver {
             settings_changed: self.ledger.iter().map(|entry| entry.changed.clone()).collect(),
             other_brains: self.other_brains.clone(),
             quarantined: self.quarantined,
+            parity: self.ends.parity.borrow().clone(),
         }));
         // Whoever ordered something and asks right afterwards is to find it done.
         for (answer, result) in self.answered.drain(..) {

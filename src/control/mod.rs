@@ -10,6 +10,7 @@ mod handle;
 mod info;
 mod link;
 mod monitor;
+mod parity;
 mod preflight;
 mod quarantine;
 mod record;
@@ -21,6 +22,7 @@ mod status;
 mod testing;
 
 pub use handle::Handle;
+pub use parity::{NodeParity, Parity, ParityReport};
 pub use preflight::{Finding, Severity, preflight};
 pub use record::StartError;
 pub use settings::{Credentials, Settings};

@@ -16,10 +16,11 @@ use super::dice::Dice;
 use super::driver::{Driver, Ends, unseen};
 use super::link::Dial;
 use super::monitor::{Beat, Pace, watch_node};
+use super::parity::{self, parity};
 use super::quarantine::Quarantine;
 use super::record::{Store, Writer};
 use super::signals::signals;
-use super::{Handle, Quarantined, Settings, StartError, Status, StatusReader};
+use super::{Handle, ParityReport, Quarantined, Settings, StartError, Status, StatusReader};
 
 /// Looks that wait for the driver; each node has one or two at a time.
 const HEARD_MAX: usize = 64;
@@ -61,6 +62,10 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
     let (publisher, routes) = publisher(first_table(&settings.nodes, now));
     let (orders, placed) = orders();
     let (signals, raised) = signals();
+    let (parity, parity_doors) = parity();
+    let unknown = Arc::new(ParityReport::unknown(settings.nodes.len()));
+    let (report, reported) = watch::channel(unknown.clone());
+    let parity_ends = parity::Ends { doors: parity_doors, report };
     let first_status = Status {
         at: now,
         at_wall: std::time::SystemTime::now(),
@@ -69,17 +74,29 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
         settings_changed: Vec::new(),
         other_brains: Vec::new(),
         quarantined: Quarantined::default(),
+        parity: unknown.clone(),
     };
     let (status, snapshots) = watch::channel(Arc::new(first_status));
     let (stop, stopped) = oneshot::channel();
-    let parts = Parts { settings, marks, machine, writer, publisher, placed, raised, status, stopped };
+    let parts = Parts {
+        settings,
+        marks,
+        machine,
+        writer,
+        publisher,
+        placed,
+        raised,
+        status,
+        stopped,
+        parity: (parity_ends, reported),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(StartError::Thread)?;
     let thread = std::thread::Builder::new()
         .name("redhold-control".to_owned())
         .spawn(move || runtime.block_on(parts.run()))
         .map_err(StartError::Thread)?;
-    let handle = Handle { orders, status: StatusReader { snapshots, unwritten }, routes, signals };
+    let handle = Handle { orders, status: StatusReader { snapshots, unwritten }, routes, signals, parity };
     Ok((handle, Running { stop: Some(stop), thread }))
 }
 
@@ -118,6 +135,7 @@ struct Parts {
     raised: mpsc::Receiver<(NodeId, crate::failover::Signal)>,
     status: watch::Sender<Arc<Status>>,
     stopped: oneshot::Receiver<()>,
+    parity: (parity::Ends, watch::Receiver<Arc<ParityReport>>),
 }
 
 impl Parts {
@@ -149,6 +167,8 @@ impl Parts {
             tokio::spawn(listen(dial.clone(), identity.clone(), greeted.clone(), sink.clone()));
         }
         drop(sink);
+        let (parity_ends, parity) = self.parity;
+        tokio::spawn(parity::run(dials.clone(), parity_ends));
         let ends = Ends {
             heard,
             signals: self.raised,
@@ -158,6 +178,7 @@ impl Parts {
             status: self.status,
             pace,
             greets,
+            parity,
         };
         Driver::new(self.machine, &specs, dials, self.marks, self.writer, quarantine, ends).run().await;
     }
