@@ -42,6 +42,9 @@ pub struct StatusBody {
     pub other_brains: Vec<String>,
     /// Every declared node.
     pub nodes: Vec<NodeBody>,
+    /// What is unwise about the group, one sentence each.
+    #[serde(default)]
+    pub advice: Vec<String>,
     /// Settings changed on nodes and not yet put back.
     pub settings_changed: Vec<SettingBody>,
     /// Requests that nodes owed when connections to them were lost; only nodes of which any were.
@@ -230,6 +233,7 @@ pub(super) fn status_of(doors: &Doors) -> StatusBody {
         record_unwritten: doors.status.record_unwritten(),
         other_brains: status.other_brains.clone(),
         nodes: nodes(doors, &status),
+        advice: status.parity.advice.clone(),
         settings_changed: settings_changed.collect(),
         lost: lost(doors, &status),
         episodes: machine.episodes.iter().map(|episode| episode_body(episode, now, &wall, &name)).collect(),

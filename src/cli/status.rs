@@ -66,6 +66,9 @@ fn render(status: &StatusBody) -> String {
     for brain in &status.other_brains {
         let _ = writeln!(text, "OBSERVING only: another brain was heard: {brain}");
     }
+    for advice in &status.advice {
+        let _ = writeln!(text, "ADVICE    {advice}");
+    }
     text.push('\n');
     nodes(&mut text, status);
     out_of_parity(&mut text, status);
@@ -253,6 +256,7 @@ mod tests {
             record_unwritten: None,
             other_brains: vec![],
             nodes: vec![node("a:1", "primary"), node("b:22", "replica")],
+            advice: vec![],
             settings_changed: vec![],
             lost: vec![],
             episodes: vec![episode],
@@ -286,6 +290,7 @@ Last failovers, newest first
         status.draining = true;
         status.record_unwritten = Some("the record of epoch 2 was not written: full".to_owned());
         status.other_brains.push("sentinel-1".to_owned());
+        status.advice.push("evicts what replicas serve".to_owned());
         status.nodes[0].up = false;
         status.nodes[0].error = Some("no answer".to_owned());
         status.nodes[0].works_on = Some("works on EVAL for 900 ms".to_owned());
@@ -313,6 +318,7 @@ Last failovers, newest first
             "primary   a:1  (epoch 41, HELD for 2.5 s: a:1 is silent)",
             "proxy     0.1.0 steady, draining, as of T",
             "RECORD    the record of epoch 2 was not written: full; without it a restart of this proxy may not know who leads",
+            "ADVICE    evicts what replicas serve",
             "OBSERVING only: another brain was heard: sentinel-1",
             "a:1   was primary*  DOWN 1 h  -     -      1.23 ms  7.0.15   7     works on EVAL for 900 ms; no answer",
             "  b:22  repl-timeout = 10 (was 60)",

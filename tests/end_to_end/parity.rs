@@ -7,6 +7,18 @@ fn setting(node: &Server, name: &str) -> String {
     reply.items().get(1).and_then(Value::text).unwrap_or_default()
 }
 
+/// A node that is told to follow another one closes its clients' connections.
+fn tells(node: &Server, request: &str) -> Option<Value> {
+    Client::try_connect(node.address()).ok()?.try_cmd(&request.split(' ').collect::<Vec<_>>()).ok()
+}
+
+/// ACL LIST without a default that some servers say and some do not.
+fn rules(node: &Server) -> Vec<String> {
+    let lines = tells(node, "ACL LIST");
+    let lines = lines.iter().flat_map(Value::items).filter_map(Value::text);
+    lines.map(|line| line.replace(" sanitize-payload", "")).collect()
+}
+
 fn has_user(node: &Server, name: &str) -> bool {
     node.call("ACL USERS").items().contains(&Value::bulk(name))
 }
@@ -132,7 +144,7 @@ fn who_refuses_is_named_until_it_accepts_and_no_secret_is_told() {
     assert_eq!(client.call("ACL SETUSER app on >hush-hush"), Value::ok());
     eventually(LONG, "it is named", || faults(&proxy, 1).contains("refused ACL SETUSER app: NOPERM"));
     eventually(LONG, "it is counted", || parity(&proxy, replica) == Some(0.0));
-    assert_eq!(replica.call("ACL SETUSER ops +acl|setuser"), Value::ok());
+    assert_eq!(replica.call("ACL SETUSER ops reset on >words ~* &* +@all"), Value::ok());
     assert_eq!(client.call("ACL SETUSER app on >hush-hush ~k"), Value::ok());
     eventually(LONG, "it is in parity", || parity(&proxy, replica) == Some(1.0));
     assert_eq!(faults(&proxy, 1), "[]");
@@ -150,4 +162,74 @@ fn who_hangs_delays_the_answer_by_moments_and_is_named() {
     assert_eq!(setting(&group.nodes()[2], "slowlog-max-len"), "33", "the other one has it");
     eventually(LONG, "it is named", || faults(&proxy, 1).contains("missed CONFIG SET slowlog-max-len"));
     group.nodes()[1].sigcont();
+}
+
+#[test]
+fn who_was_away_is_brought_what_clients_changed_meanwhile_and_before() {
+    for version in installed() {
+        let mut group = Group::plain_with(2, &version.options());
+        let proxy = Proxy::start(&group.addresses());
+        let mut client = proxy.client();
+        assert_eq!(client.call("ACL SETUSER old on"), Value::ok());
+        assert_eq!(client.call("ACL SETUSER before on >hush ~k resetchannels &c -@all +get"), Value::ok());
+        if version.release >= 70 {
+            let selector = ["ACL", "SETUSER", "selects", "on", ">hush", "%R~j", "(+set ~z)"];
+            assert_eq!(client.cmd(&selector), Value::ok());
+        }
+        group.node(1).kill9();
+        assert_eq!(client.call("ACL DELUSER old"), Value::Int(1));
+        assert_eq!(client.call("ACL SETUSER app on >hush ~* +@all"), Value::ok());
+        assert_eq!(client.call("CONFIG SET slowlog-max-len 44"), Value::ok());
+        eventually(LONG, "what it missed is told", || faults(&proxy, 1).contains("missed"));
+        group.node(1).restart();
+        let users = rules(&group.nodes()[0]);
+        eventually(LONG, "it has all users", || rules(&group.nodes()[1]) == users);
+        eventually(LONG, "it has the setting", || {
+            tells(&group.nodes()[1], "CONFIG GET slowlog-max-len")
+                .is_some_and(|reply| reply.items().contains(&Value::bulk("44")))
+        });
+        eventually(LONG, "it is in parity", || parity(&proxy, &group.nodes()[1]) == Some(1.0));
+        assert!(!proxy.log().contains("hush"), "{}", proxy.log());
+        // The old primary forgets when it is started again, and is brought it by the new one.
+        group.node(0).kill9();
+        assert_eq!(proxy.client().call("AUTH app hush"), Value::ok(), "{}", version.name);
+        group.node(0).restart();
+        eventually(LONG, "the old primary has it", || {
+            tells(&group.nodes()[0], "ACL USERS")
+                .is_some_and(|reply| reply.items().contains(&Value::bulk("app")))
+        });
+    }
+}
+
+#[test]
+fn what_somebody_else_changed_is_told_with_its_cure_and_left() {
+    let group = Group::plain(1);
+    let proxy = ProxyOptions::new(&group.addresses()).set("reads.policy", "\"prefer_replica\"").start();
+    let [primary, replica] = group.nodes() else { panic!("two nodes") };
+    let mut client = proxy.client();
+    eventually(LONG, "they agree", || parity(&proxy, replica) == Some(1.0));
+    assert_eq!(proxy.status()["advice"].to_string(), "[]");
+    for request in ["CONFIG SET maxmemory 1234567", "CONFIG SET masterauth hush", "ACL SETUSER app on"] {
+        assert_eq!(replica.call(request), Value::ok());
+    }
+    assert_eq!(primary.call("CONFIG SET maxmemory-policy allkeys-lru"), Value::ok());
+    // What a client changes has them compared.
+    assert_eq!(client.call("CONFIG SET slowlog-max-len 9"), Value::ok());
+    eventually(LONG, "it is told", || faults(&proxy, 1).contains("maxmemory differs"));
+    let told = faults(&proxy, 1);
+    for words in
+        ["by CONFIG SET maxmemory and in its redis.conf", "masterauth differs", "***", "ACL users differ"]
+    {
+        assert!(told.contains(words), "{words} in {told}");
+    }
+    assert_eq!(parity(&proxy, replica), Some(0.0));
+    assert!(proxy.status()["advice"].to_string().contains("LRU/LFU clocks"));
+    assert!(!proxy.log().contains("hush") && !told.contains("hush"));
+    assert_eq!(setting(replica, "maxmemory"), "1234567", "nobody changed it through the proxy");
+    for request in ["CONFIG SET maxmemory 0", "CONFIG SET masterauth ", "ACL DELUSER app"] {
+        replica.client().cmd(&request.split(' ').collect::<Vec<_>>());
+    }
+    assert_eq!(replica.call("CONFIG SET maxmemory-policy allkeys-lru"), Value::ok());
+    assert_eq!(client.call("CONFIG SET slowlog-max-len 10"), Value::ok());
+    eventually(LONG, "they agree again", || parity(&proxy, replica) == Some(1.0));
 }

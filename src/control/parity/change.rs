@@ -40,6 +40,15 @@ const PLACE_BEGINNINGS: [&[u8]; 10] = [
 /// `append…` are names of files and folders, but for these.
 const NO_PLACE: [&[u8]; 2] = [b"appendonly", b"appendfsync"];
 
+/// What can be compared afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Name {
+    /// A setting, lower case.
+    Setting(String),
+    /// A user.
+    User(String),
+}
+
 /// A request for every node but the one that accepted it.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Change {
@@ -47,6 +56,10 @@ pub(super) struct Change {
     pub(super) words: Vec<Vec<u8>>,
     /// What of it may be told: never a password or a rule.
     pub(super) told: String,
+    /// What it changes, as far as that can be compared.
+    pub(super) names: Vec<Name>,
+    /// It deletes them.
+    pub(super) deletes: bool,
 }
 
 impl std::fmt::Debug for Change {
@@ -67,13 +80,37 @@ impl Change {
                 // The rules of SETUSER are secrets.
                 let names = if upper(1)? == "SETUSER" { words.get(2..3)? } else { words.get(2..)? };
                 let told = told(&upper(1)?, "ACL", names);
-                Some(Self { words, told })
+                let users = names.iter().filter_map(|name| String::from_utf8(name.clone()).ok());
+                let (names, deletes) = (users.map(Name::User).collect(), upper(1)? == "DELUSER");
+                Some(Self { words, told, names, deletes })
             }
             (command, subcommand) => {
                 let told = format!("{command} {subcommand}");
-                Some(Self { words, told })
+                Some(Self { words, told, names: Vec::new(), deletes: false })
             }
         }
+    }
+
+    /// CONFIG SET.
+    pub(super) fn to_set(name: &str, value: &str) -> Self {
+        let words = ["CONFIG", "SET", name, value].map(|word| word.as_bytes().to_vec()).to_vec();
+        let names = vec![Name::Setting(name.to_owned())];
+        Self { told: told("SET", "CONFIG", &words[2..3]), words, names, deletes: false }
+    }
+
+    /// Gives a user exactly these rules, as ACL LIST tells them.
+    pub(super) fn to_give(name: &str, rules: &[String]) -> Self {
+        let words = ["ACL", "SETUSER", name, "reset"].into_iter().chain(rules.iter().map(String::as_str));
+        let words: Vec<Vec<u8>> = words.map(|word| word.as_bytes().to_vec()).collect();
+        let names = vec![Name::User(name.to_owned())];
+        Self { told: told("SETUSER", "ACL", &words[2..3]), words, names, deletes: false }
+    }
+
+    /// Deletes a user.
+    pub(super) fn to_delete(name: &str) -> Self {
+        let words = ["ACL", "DELUSER", name].map(|word| word.as_bytes().to_vec()).to_vec();
+        let names = vec![Name::User(name.to_owned())];
+        Self { told: told("DELUSER", "ACL", &words[2..3]), words, names, deletes: true }
     }
 
     fn of_settings(words: &[Vec<u8>]) -> Option<Self> {
@@ -84,7 +121,9 @@ impl Change {
         }
         let names: Vec<Vec<u8>> = pairs.iter().map(|pair| pair[0].to_ascii_lowercase()).collect();
         let words = words[..2].iter().chain(pairs.into_iter().flatten()).cloned().collect();
-        Some(Self { words, told: told("SET", "CONFIG", &names) })
+        let told = told("SET", "CONFIG", &names);
+        let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
+        Some(Self { words, told, names: names.map(Name::Setting).collect(), deletes: false })
     }
 }
 

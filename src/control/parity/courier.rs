@@ -25,7 +25,7 @@ const IDLE: Duration = Duration::from_secs(10);
 pub(super) struct Errand {
     pub(super) change: Arc<Change>,
     /// Held until it has ended: whoever waits notices that all of them have.
-    pub(super) _done: Arc<oneshot::Sender<()>>,
+    pub(super) _done: Option<Arc<oneshot::Sender<()>>>,
 }
 
 /// How an errand ended.
