@@ -162,6 +162,7 @@ impl Driver {
                 warn!(stalled_ms = millis(stalled), "the control thread was stalled");
                 self.feed(Event::Tick { late: true });
             }
+            self.hear_parity();
             match woken {
                 Woken::Heard(heard) => self.take(heard, stalled > STALL),
                 Woken::Signal(node, signal) => self.feed(Event::Signal { node, signal }),
@@ -267,6 +268,15 @@ impl Driver {
             Level::Error => error!(phase, since_ms, "{text}"),
         }
         self.status_due = true;
+    }
+
+    /// What the nodes lack weighs when one of them is chosen.
+    fn hear_parity(&mut self) {
+        if self.ends.parity.has_changed().unwrap_or(false) {
+            let report = self.ends.parity.borrow_and_update().clone();
+            self.feed(Event::Compared(report.lacking.clone()));
+            self.status_due = true;
+        }
     }
 
     fn take(&mut self, heard: Heard, after_stall: bool) {

@@ -233,3 +233,19 @@ fn what_somebody_else_changed_is_told_with_its_cure_and_left() {
     assert_eq!(client.call("CONFIG SET slowlog-max-len 10"), Value::ok());
     eventually(LONG, "they agree again", || parity(&proxy, replica) == Some(1.0));
 }
+
+#[test]
+fn who_lacks_a_user_is_not_chosen_where_another_has_it() {
+    let group = Group::plain(2);
+    let [a, b, c] = group.addresses()[..] else { panic!("three nodes") };
+    let preferred = format!(r#"["{a}", {{ address = "{b}", priority = 200 }}, "{c}"]"#);
+    let proxy = ProxyOptions::new(&group.addresses()).set("backend.nodes", &preferred).start();
+    // By hand, behind the proxy's back: the order has the nodes compared first.
+    for node in [0, 2] {
+        assert_eq!(group.nodes()[node].call("ACL SETUSER app on"), Value::ok());
+    }
+    let (status, body) = proxy.http_with_body("POST", "/api/switchover", "").expect("the admin page answers");
+    assert_eq!(status, 200, "{body}");
+    eventually(LONG, "it leads", || proxy.status()["primary"] == c.to_string());
+    assert!(!has_user(&group.nodes()[1], "app"), "nobody changed it through the proxy");
+}
