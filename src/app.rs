@@ -56,6 +56,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
         status: handle.status.clone(),
         orders: handle.orders.clone(),
         signals: handle.signals.clone(),
+        parity: handle.parity.clone(),
         drain: Arc::new(move || begins.begin()),
         credentials,
     };

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::control::{Status, StatusReader};
 use crate::failover;
 use crate::telemetry::{Episode, Metrics, NodeRole, NodeView};
-use crate::topology::Role;
+use crate::topology::{NodeId, Role};
 
 /// Follows the snapshots until the control thread ends.
 pub(super) async fn follow(mut status: StatusReader, metrics: Arc<Metrics>) {
@@ -31,7 +31,9 @@ struct Follower {
 impl Follower {
     fn take(&mut self, status: &Status, metrics: &Metrics) {
         let machine = &status.machine;
-        let views: Vec<_> = machine.nodes.iter().map(view).collect();
+        let parity = (0..).map(|node| status.parity.of(NodeId(node)).in_parity);
+        let views = machine.nodes.iter().zip(parity);
+        let views: Vec<_> = views.map(|(node, in_parity)| NodeView { in_parity, ..view(node) }).collect();
         metrics.set_group(machine.epoch, &views);
         metrics.set_quarantined(status.quarantined.kept_bytes, status.quarantined.given_up_bytes);
         self.pings.resize(status.nodes.len(), None);
@@ -64,7 +66,7 @@ fn view(node: &failover::NodeStatus) -> NodeView {
         Some(Role::Replica) => NodeRole::Replica,
         None => NodeRole::Unknown,
     };
-    NodeView { up: node.up, role, lag_bytes: node.lag_bytes, staleness: node.staleness }
+    NodeView { up: node.up, role, lag_bytes: node.lag_bytes, staleness: node.staleness, in_parity: None }
 }
 
 fn ended_episode(episode: &failover::Episode, ended: Instant) -> Episode {

@@ -42,6 +42,9 @@ pub struct StatusBody {
     pub other_brains: Vec<String>,
     /// Every declared node.
     pub nodes: Vec<NodeBody>,
+    /// What is unwise about the group, one sentence each.
+    #[serde(default)]
+    pub advice: Vec<String>,
     /// Settings changed on nodes and not yet put back.
     pub settings_changed: Vec<SettingBody>,
     /// Requests that nodes owed when connections to them were lost; only nodes of which any were.
@@ -95,6 +98,12 @@ pub struct NodeBody {
     pub ineligible: Option<String>,
     /// What is wrong with it, or being done to it.
     pub remark: Option<String>,
+    /// Whether it has the users, settings and scripts that every node has to have; `None`: unknown.
+    #[serde(default)]
+    pub parity: Option<bool>,
+    /// What of them it lacks or has otherwise, one sentence each.
+    #[serde(default)]
+    pub out_of_parity: Vec<String>,
     /// The long request that it was sent and has not answered, by the name of its command, and for how long.
     #[serde(default)]
     pub works_on: Option<String>,
@@ -224,6 +233,7 @@ pub(super) fn status_of(doors: &Doors) -> StatusBody {
         record_unwritten: doors.status.record_unwritten(),
         other_brains: status.other_brains.clone(),
         nodes: nodes(doors, &status),
+        advice: status.parity.advice.clone(),
         settings_changed: settings_changed.collect(),
         lost: lost(doors, &status),
         episodes: machine.episodes.iter().map(|episode| episode_body(episode, now, &wall, &name)).collect(),
@@ -271,6 +281,8 @@ fn nodes(doors: &Doors, status: &crate::control::Status) -> Vec<NodeBody> {
         keys: seen.facts.as_ref().map(|facts| facts.keys),
         ineligible: judged.ineligible.clone(),
         remark: judged.remark.clone(),
+        parity: status.parity.of(seen.id).in_parity,
+        out_of_parity: status.parity.of(seen.id).faults,
         works_on: works_on(seen.id),
         error: seen.error.clone(),
     });

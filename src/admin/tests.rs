@@ -66,6 +66,7 @@ pub(super) fn status() -> Status {
         settings_changed: vec![],
         other_brains: vec![],
         quarantined: Quarantined { kept_bytes: 11, given_up_bytes: 7 },
+        parity: std::sync::Arc::default(),
     }
 }
 

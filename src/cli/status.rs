@@ -66,8 +66,12 @@ fn render(status: &StatusBody) -> String {
     for brain in &status.other_brains {
         let _ = writeln!(text, "OBSERVING only: another brain was heard: {brain}");
     }
+    for advice in &status.advice {
+        let _ = writeln!(text, "ADVICE    {advice}");
+    }
     text.push('\n');
     nodes(&mut text, status);
+    out_of_parity(&mut text, status);
     if !status.settings_changed.is_empty() {
         text.push_str("\nSettings changed on nodes\n");
         for s in &status.settings_changed {
@@ -86,6 +90,17 @@ fn render(status: &StatusBody) -> String {
         }
     }
     text
+}
+
+fn out_of_parity(text: &mut String, status: &StatusBody) {
+    let mut faults = status.nodes.iter().flat_map(|node| node.out_of_parity.iter().map(move |it| (node, it)));
+    let first = faults.next();
+    if first.is_some() {
+        text.push_str("\nOut of parity with the primary\n");
+    }
+    for (node, fault) in first.into_iter().chain(faults) {
+        let _ = writeln!(text, "  {}  {fault}", node.address);
+    }
 }
 
 fn lost(text: &mut String, status: &StatusBody) {
@@ -199,6 +214,8 @@ mod tests {
             keys: Some(7),
             ineligible: None,
             remark: None,
+            parity: Some(true),
+            out_of_parity: vec![],
             works_on: None,
             error: None,
         }
@@ -239,6 +256,7 @@ mod tests {
             record_unwritten: None,
             other_brains: vec![],
             nodes: vec![node("a:1", "primary"), node("b:22", "replica")],
+            advice: vec![],
             settings_changed: vec![],
             lost: vec![],
             episodes: vec![episode],
@@ -272,12 +290,14 @@ Last failovers, newest first
         status.draining = true;
         status.record_unwritten = Some("the record of epoch 2 was not written: full".to_owned());
         status.other_brains.push("sentinel-1".to_owned());
+        status.advice.push("evicts what replicas serve".to_owned());
         status.nodes[0].up = false;
         status.nodes[0].error = Some("no answer".to_owned());
         status.nodes[0].works_on = Some("works on EVAL for 900 ms".to_owned());
         let setting = ["b:22", "repl-timeout", "10", "60"].map(str::to_owned);
         let [node, name, value, before] = setting;
         status.settings_changed.push(SettingBody { node, name, value, before });
+        status.nodes[1].out_of_parity.push("refused ACL SETUSER app: NOPERM".to_owned());
         let one = |request: &str, sent_twice| LostRequestBody {
             request: request.to_owned(),
             waited_ms: 3,
@@ -298,9 +318,11 @@ Last failovers, newest first
             "primary   a:1  (epoch 41, HELD for 2.5 s: a:1 is silent)",
             "proxy     0.1.0 steady, draining, as of T",
             "RECORD    the record of epoch 2 was not written: full; without it a restart of this proxy may not know who leads",
+            "ADVICE    evicts what replicas serve",
             "OBSERVING only: another brain was heard: sentinel-1",
             "a:1   was primary*  DOWN 1 h  -     -      1.23 ms  7.0.15   7     works on EVAL for 900 ms; no answer",
             "  b:22  repl-timeout = 10 (was 60)",
+            "  b:22  refused ACL SETUSER app: NOPERM",
             "  L  a:1  5 in all: DEBUG (after 3 ms); GET k (after 3 ms, sent twice)",
             "  B  false alarm, a:1 leads, epoch 40 -> 41, going on for 500 ms, writes held 400 ms",
             "  B  failover, b:22 -> a:1, epoch 40 -> 41, took 500 ms, writes held 400 ms",

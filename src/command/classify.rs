@@ -75,9 +75,13 @@ fn unknown(row: RowId) -> Class {
 
 fn refused(row: RowId) -> Class {
     let lane = match row.spec().lane {
-        Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Blocking | Lane::Threaded | Lane::Wait => {
-            Lane::Shared
-        }
+        Lane::Shared
+        | Lane::Scan
+        | Lane::Pubsub
+        | Lane::Script
+        | Lane::Blocking
+        | Lane::Threaded
+        | Lane::Wait => Lane::Shared,
         _ => Lane::Own,
     };
     Class { row, lane, effect: Effect::Neutral, retry: Retry::Read, arity_ok: false }

@@ -20,6 +20,8 @@ pub enum Lane {
     Scan,
     /// As `Shared`, and what only Redhold subscribed to is left out of the reply.
     Pubsub,
+    /// As `Shared`, and what it says of scripts is for every node.
+    Script,
     /// The session answers or remembers: HELLO, AUTH, SELECT, RESET, QUIT, CLIENT SETNAME/GETNAME/SETINFO/….
     Session,
     /// Redhold's own client table: CLIENT ID/INFO/LIST/KILL/UNBLOCK….

@@ -5,8 +5,8 @@
 //! command reports the arity -1 whatever it needs.
 
 use super::spec::Lane::{
-    Blocking, Clients, Monitor, Own, Owned, Proxy, Pubsub, ReplyMode, Scan, Session, Shared, Subscribe,
-    Threaded, Tracking, Transaction, Wait,
+    Blocking, Clients, Monitor, Own, Owned, Proxy, Pubsub, ReplyMode, Scan, Script, Session, Shared,
+    Subscribe, Threaded, Tracking, Transaction, Wait,
 };
 use super::spec::{
     ALL, Compare, Effect, Keys, Retry, Rule, Servers, Spec, module, only, redis, row, since, until, valkey,
@@ -442,10 +442,10 @@ pub(super) static ROWS: [Spec; 561] = [
     row("script", -2, NONE, N, Shared, AGAIN, ALL).primary(),
     row("script|debug", -3, NONE, N, Own, NEVER, ALL).primary(),
     row("script|exists", -3, NONE, N, Shared, AGAIN, ALL).primary(),
-    row("script|flush", -2, NONE, W, Shared, NEVER, ALL).long().parity(),
+    row("script|flush", -2, NONE, W, Script, NEVER, ALL).long().parity(),
     row("script|help", 2, NONE, N, Shared, AGAIN, ALL).primary(),
     row("script|kill", 2, NONE, N, Own, NEVER, ALL).primary(),
-    row("script|load", 3, NONE, W, Shared, IDEM, ALL).parity(),
+    row("script|load", 3, NONE, W, Script, IDEM, ALL).parity(),
     row("script|show", 3, NONE, N, Shared, AGAIN, valkey(80)).primary(),
     row("sdiff", -2, range(1, -1, 1), R, Shared, AGAIN, ALL).long().compare(Compare::Unordered),
     row("sdiffstore", -3, range(1, -1, 1), W, Shared, NEVER, ALL).long(),

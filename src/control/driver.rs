@@ -13,7 +13,7 @@ use crate::failover::{
     Action, ActionId, Event, Level, Machine, Note, OrderId, Outcome, Phase, Signal, Verdict,
 };
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable};
-use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Placed, Replication, Role};
+use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Order, Placed, Replication, Role};
 
 use super::actuator::{Changes, Performed, perform};
 use super::capture::capture;
@@ -22,7 +22,7 @@ use super::coordinator::Coordinator;
 use super::link::Dial;
 use super::monitor::{Heard, Look, Pace};
 use super::quarantine::Quarantine;
-use super::{NodeFacts, Quarantined, SettingChanged, Status};
+use super::{NodeFacts, ParityReport, Quarantined, SettingChanged, Status};
 
 /// Longest wait of the loop; what comes later than this says how long the thread was stalled.
 const BEAT: Duration = Duration::from_millis(100);
@@ -39,6 +39,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Other brains that are told apart by name; whoever may publish can call himself as he likes.
 const BRAINS_MAX: usize = 16;
 
+/// How long a planned change of primary waits for the nodes to be compared.
+const COMPARISON: Duration = Duration::from_millis(500);
+
 /// Between two looks at the writes in flight.
 const QUIESCE_BEAT: Duration = Duration::from_millis(1);
 
@@ -53,6 +56,10 @@ pub(super) struct Ends {
     pub(super) pace: watch::Sender<Pace>,
     /// By node: whether our greeting to other brains is to be published there.
     pub(super) greets: watch::Sender<Arc<[bool]>>,
+    /// Who has what every node has to have.
+    pub(super) parity: watch::Receiver<Arc<ParityReport>>,
+    /// Has the nodes compared at once.
+    pub(super) compare: mpsc::Sender<oneshot::Sender<()>>,
 }
 
 /// The state of the loop.
@@ -68,6 +75,8 @@ pub(super) struct Driver {
     nodes: Vec<NodeFacts>,
     verdict: Option<Verdict>,
     steps: JoinSet<StepEnd>,
+    /// Orders that wait for the nodes to be compared.
+    preparing: JoinSet<Placed>,
     answers: BTreeMap<OrderId, oneshot::Sender<Answer>>,
     /// Orders that are over and whose ends are told once the snapshot for people shows them.
     answered: Vec<(oneshot::Sender<Answer>, Answer)>,
@@ -99,6 +108,7 @@ enum Woken {
     Signal(NodeId, Signal),
     Ended(StepEnd),
     Ordered(Placed),
+    Prepared(Placed),
     Time,
     Stop,
 }
@@ -124,6 +134,7 @@ impl Driver {
             nodes: unseen(specs),
             verdict: None,
             steps: JoinSet::new(),
+            preparing: JoinSet::new(),
             answers: BTreeMap::new(),
             answered: Vec::new(),
             last_order: 0,
@@ -151,11 +162,13 @@ impl Driver {
                 warn!(stalled_ms = millis(stalled), "the control thread was stalled");
                 self.feed(Event::Tick { late: true });
             }
+            self.hear_parity();
             match woken {
                 Woken::Heard(heard) => self.take(heard, stalled > STALL),
                 Woken::Signal(node, signal) => self.feed(Event::Signal { node, signal }),
                 Woken::Ended(end) => self.settle(end),
-                Woken::Ordered(placed) => self.order(placed),
+                Woken::Ordered(placed) => self.prepare(placed),
+                Woken::Prepared(placed) => self.order(placed),
                 Woken::Time => self.feed(Event::Tick { late: false }),
                 Woken::Stop => stop_by = Some(Instant::now() + STOP_PATIENCE),
             }
@@ -168,6 +181,7 @@ impl Driver {
         tokio::select! {
             _ = &mut self.ends.stop, if !stopping => Woken::Stop,
             Some(Ok(end)) = self.steps.join_next() => Woken::Ended(end),
+            Some(Ok(placed)) = self.preparing.join_next() => Woken::Prepared(placed),
             Some(heard) = self.ends.heard.recv() => Woken::Heard(heard),
             Some((node, signal)) = self.ends.signals.recv() => Woken::Signal(node, signal),
             Some(placed) = self.ends.orders.recv() => Woken::Ordered(placed),
@@ -251,6 +265,15 @@ impl Driver {
         self.status_due = true;
     }
 
+    /// What the nodes lack weighs when one of them is chosen.
+    fn hear_parity(&mut self) {
+        if self.ends.parity.has_changed().unwrap_or(false) {
+            let report = self.ends.parity.borrow_and_update().clone();
+            self.feed(Event::Compared(report.lacking.clone()));
+            self.status_due = true;
+        }
+    }
+
     fn take(&mut self, heard: Heard, after_stall: bool) {
         match heard {
             Heard::Look(look) => {
@@ -315,6 +338,21 @@ impl Driver {
             let changed = *before != greets;
             *before = greets;
             changed
+        });
+    }
+
+    /// Before a planned change of primary the nodes are compared: who lacks what the primary has is to be known.
+    fn prepare(&mut self, placed: Placed) {
+        let compare = match placed.order {
+            Order::Switchover { .. } => self.ends.compare.clone(),
+            Order::Failover { .. } | Order::Adopt { .. } => return self.order(placed),
+        };
+        self.preparing.spawn(async move {
+            let (done, compared) = oneshot::channel();
+            if compare.try_send(done).is_ok() {
+                let _ = tokio::time::timeout(COMPARISON, compared).await;
+            }
+            placed
         });
     }
 
@@ -383,6 +421,7 @@ impl Driver {
             settings_changed: self.ledger.iter().map(|entry| entry.changed.clone()).collect(),
             other_brains: self.other_brains.clone(),
             quarantined: self.quarantined,
+            parity: self.ends.parity.borrow().clone(),
         }));
         // Whoever ordered something and asks right afterwards is to find it done.
         for (answer, result) in self.answered.drain(..) {

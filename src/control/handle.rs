@@ -3,9 +3,9 @@
 use crate::routing::Routes;
 use crate::topology::Orders;
 
-use super::{Signals, StatusReader};
+use super::{Parity, Signals, StatusReader};
 
-/// The four doors of the control thread. Cheap to clone, usable from any thread.
+/// The five doors of the control thread. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
     /// Places orders.
@@ -16,4 +16,6 @@ pub struct Handle {
     pub routes: Routes,
     /// Tells what the data path saw.
     pub signals: Signals,
+    /// Takes what every node has to have.
+    pub parity: Parity,
 }

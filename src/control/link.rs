@@ -140,11 +140,22 @@ impl Link {
         Ok(replies)
     }
 
+    /// Sends one request of any bytes and returns its reply.
+    pub(super) async fn say(&mut self, words: &[&[u8]], deadline: Instant) -> Result<Value, Fault> {
+        encode::own_command(&mut self.outbound, words);
+        self.flush(deadline).await?;
+        self.receive(deadline).await
+    }
+
     /// Sends without waiting for replies.
     pub(super) async fn send(&mut self, requests: &[&[&str]], deadline: Instant) -> Result<(), Fault> {
         for request in requests {
             self.push(request);
         }
+        self.flush(deadline).await
+    }
+
+    async fn flush(&mut self, deadline: Instant) -> Result<(), Fault> {
         let sent = timeout_at(deadline.into(), self.stream.write_all_buf(&mut self.outbound)).await;
         sent.map_err(|_| Fault::Silent)?.map_err(|error| Fault::Lost(error.to_string()))
     }

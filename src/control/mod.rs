@@ -11,6 +11,7 @@ mod handle;
 mod info;
 mod link;
 mod monitor;
+mod parity;
 mod preflight;
 mod quarantine;
 mod record;
@@ -22,6 +23,7 @@ mod status;
 mod testing;
 
 pub use handle::Handle;
+pub use parity::{NodeParity, Parity, ParityReport};
 pub use preflight::{Finding, Severity, preflight};
 pub use record::StartError;
 pub use settings::{Credentials, Settings};

@@ -19,6 +19,7 @@ use super::dice::Dice;
 use super::info;
 use super::link::{Dial, Fault, Link, within};
 use super::monitor::{Heard, facts_of};
+use super::parity::{self, Snapshot};
 use super::{Credentials, Settings};
 
 /// How much a finding matters.
@@ -54,27 +55,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Not the name of a deciding proxy's connections: one that starts meanwhile must not take us for a brain.
 const CLIENT_NAME: &str = "redhold:check";
 
-/// Settings that are read of each node.
-const SETTINGS: [&str; 18] = [
-    "databases",
-    "maxmemory",
-    "maxmemory-policy",
-    "notify-keyspace-events",
-    "requirepass",
-    "masterauth",
-    "masteruser",
-    "tls-replication",
-    "proto-max-bulk-len",
-    "client-query-buffer-limit",
-    "maxclients",
-    "timeout",
-    "appendonly",
-    "save",
-    "min-replicas-to-write",
-    "replica-read-only",
-    "repl-backlog-size",
-    "cluster-enabled",
-];
+/// Settings that are read of each node beside those that are compared.
+const SETTINGS: [&str; 3] = ["replica-read-only", "repl-backlog-size", "cluster-enabled"];
 
 /// What the proxy's user must be allowed to run, with arguments as they will be.
 const RIGHTS: [&[&str]; 16] = [
@@ -103,12 +85,8 @@ struct Report {
     facts: Option<Box<Replication>>,
     error: String,
     clients: u64,
-    settings: BTreeMap<&'static str, String>,
-    /// Settings that it would not tell.
-    untold: Vec<&'static str>,
-    /// ACL LIST; `None` where it would not tell.
-    users: Option<Vec<String>>,
-    modules: Vec<String>,
+    /// What it has of that in which nodes have to agree, and [`SETTINGS`].
+    has: Snapshot,
     rights: Rights,
     /// It asks clients for a password.
     locked: bool,
@@ -205,33 +183,18 @@ async fn fill(dial: &Dial, identity: &Identity, report: &mut Report) -> Result<(
             return Ok(());
         }
     }
-    read_settings(&mut link, report).await?;
-    let requests: [&[&str]; 4] =
-        [&["INFO", "clients"], &["CLIENT", "LIST"], &["ACL", "LIST"], &["MODULE", "LIST"]];
+    let version = report.facts.as_ref().map_or("", |facts| facts.version.as_str());
+    report.has = parity::read(&mut link, version, SETTINGS.into_iter(), within(PATIENCE)).await?;
+    let requests: [&[&str]; 2] = [&["INFO", "clients"], &["CLIENT", "LIST"]];
     let replies = link.call(&requests, within(PATIENCE)).await?;
     let clients = replies[0].as_str().unwrap_or_default();
     let count = clients.lines().find_map(|line| line.trim_end().strip_prefix("connected_clients:"));
     report.clients = count.and_then(|count| count.parse().ok()).unwrap_or(0);
     report.brains = identity.others_connected(replies[1].as_str().unwrap_or_default());
-    report.users = replies[2].as_array().map(texts);
-    report.modules = replies[3].as_array().map(module_names).unwrap_or_default();
     report.rights = rights(&mut link).await?;
     let anonymous = Dial { credentials: Credentials::default(), ..dial.clone() };
     let answer = anonymous.ask(&[&["PING"]], within(PATIENCE)).await?;
     report.locked = answer[0].error_code() == Some("NOAUTH");
-    Ok(())
-}
-
-async fn read_settings(link: &mut Link, report: &mut Report) -> Result<(), Fault> {
-    let wanted = SETTINGS.map(|name| ["CONFIG", "GET", name]);
-    let requests: Vec<&[&str]> = wanted.iter().map(<[&str; 3]>::as_slice).collect();
-    for (name, reply) in SETTINGS.into_iter().zip(link.call(&requests, within(PATIENCE)).await?) {
-        if reply.as_error().is_some() {
-            report.untold.push(name);
-        } else if let Some(value) = reply.as_array().and_then(|pair| pair.get(1)).and_then(Value::as_str) {
-            report.settings.insert(name, value.to_owned());
-        }
-    }
     Ok(())
 }
 
@@ -279,9 +242,9 @@ async fn try_following(dials: &[Dial], reports: &mut BTreeMap<NodeId, Report>) {
     let locked: Vec<NodeId> =
         reports.iter().filter(|(_, report)| report.locked).map(|(node, _)| *node).collect();
     for (follower, report) in reports.iter_mut().filter(|(_, report)| report.facts.is_some()) {
-        let value = |name: &str| report.settings.get(name).cloned().unwrap_or_default();
+        let value = |name: &str| report.has.settings.get(name).cloned().unwrap_or_default();
         let credentials = Credentials { username: value("masteruser"), password: value("masterauth") };
-        if report.untold.contains(&"masterauth") {
+        if report.has.untold.iter().any(|name| name == "masterauth") {
             continue;
         }
         for leader in locked.iter().filter(|leader| *leader != follower) {
@@ -297,18 +260,6 @@ async fn try_following(dials: &[Dial], reports: &mut BTreeMap<NodeId, Report>) {
 
 fn texts(values: &[Value]) -> Vec<String> {
     values.iter().filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-/// Each module is a list of names and values, `name` and `ver` among them.
-fn module_names(modules: &[Value]) -> Vec<String> {
-    let name = |module: &Value| {
-        let parts = module.as_array()?;
-        let place = parts.iter().position(|part| part.as_str() == Some("name"))?;
-        parts.get(place + 1)?.as_str().map(str::to_owned)
-    };
-    let mut names: Vec<String> = modules.iter().filter_map(name).collect();
-    names.sort();
-    names
 }
 
 #[cfg(test)]

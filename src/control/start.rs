@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::failover::Machine;
 use crate::net::SocketOptions;
-use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
+use crate::routing::{Gate, NodeRoute, Publisher, ReadPolicy, RoutingTable, publisher};
 use crate::topology::{Marks, NodeId, NodeSpec, orders};
 
 use super::brains::{Identity, listen};
@@ -17,12 +17,16 @@ use super::dice::Dice;
 use super::driver::{Driver, Ends, unseen};
 use super::link::Dial;
 use super::monitor::{Beat, Pace, watch_node};
+use super::parity::{self, parity};
 use super::quarantine::Quarantine;
 use super::signals::signals;
-use super::{Handle, Quarantined, Settings, StartError, Status, StatusReader};
+use super::{Handle, ParityReport, Quarantined, Settings, StartError, Status, StatusReader};
 
 /// Looks that wait for the driver; each node has one or two at a time.
 const HEARD_MAX: usize = 64;
+
+/// Orders that wait for the nodes to be compared; one more does not wait for it.
+const DEMANDS_MAX: usize = 16;
 
 /// The running control thread. Dropping it stops the thread without waiting for it.
 #[derive(Debug)]
@@ -61,6 +65,10 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
     let (publisher, routes) = publisher(first_table(&settings.nodes, now));
     let (orders, placed) = orders();
     let (signals, raised) = signals();
+    let (parity, parity_doors) = parity();
+    let unknown = Arc::new(ParityReport::unknown(settings.nodes.len()));
+    let (report, reported) = watch::channel(unknown.clone());
+    let (compare, demands) = mpsc::channel(DEMANDS_MAX);
     let first_status = Status {
         at: now,
         at_wall: std::time::SystemTime::now(),
@@ -69,17 +77,33 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
         settings_changed: Vec::new(),
         other_brains: Vec::new(),
         quarantined: Quarantined::default(),
+        parity: unknown.clone(),
     };
     let (status, snapshots) = watch::channel(Arc::new(first_status));
+    let status_reader = StatusReader { snapshots, unwritten };
+    let spreads_reads = settings.reads.policy != ReadPolicy::Primary;
+    let parity_ends =
+        parity::Ends { doors: parity_doors, report, status: status_reader.clone(), demands, spreads_reads };
     let (stop, stopped) = oneshot::channel();
-    let parts = Parts { settings, marks, machine, coordinator, publisher, placed, raised, status, stopped };
+    let parts = Parts {
+        settings,
+        marks,
+        machine,
+        coordinator,
+        publisher,
+        placed,
+        raised,
+        status,
+        stopped,
+        parity: (parity_ends, reported, compare),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(StartError::Thread)?;
     let thread = std::thread::Builder::new()
         .name("redhold-control".to_owned())
         .spawn(move || runtime.block_on(parts.run()))
         .map_err(StartError::Thread)?;
-    let handle = Handle { orders, status: StatusReader { snapshots, unwritten }, routes, signals };
+    let handle = Handle { orders, status: status_reader, routes, signals, parity };
     Ok((handle, Running { stop: Some(stop), thread }))
 }
 
@@ -108,6 +132,7 @@ struct Parts {
     raised: mpsc::Receiver<(NodeId, crate::failover::Signal)>,
     status: watch::Sender<Arc<Status>>,
     stopped: oneshot::Receiver<()>,
+    parity: (parity::Ends, watch::Receiver<Arc<ParityReport>>, mpsc::Sender<oneshot::Sender<()>>),
 }
 
 impl Parts {
@@ -139,6 +164,8 @@ impl Parts {
             tokio::spawn(listen(dial.clone(), identity.clone(), greeted.clone(), sink.clone()));
         }
         drop(sink);
+        let (parity_ends, parity, compare) = self.parity;
+        tokio::spawn(parity::run(dials.clone(), parity_ends));
         let ends = Ends {
             heard,
             signals: self.raised,
@@ -148,6 +175,8 @@ impl Parts {
             status: self.status,
             pace,
             greets,
+            parity,
+            compare,
         };
         Driver::new(self.machine, &specs, dials, self.marks, self.coordinator, quarantine, ends).run().await;
     }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::failover::{self, Captured};
 use crate::topology::{Address, NodeId, Replication};
 
+use super::ParityReport;
 use super::record::Unwritten;
 
 /// Everything that is known about the group at one moment: what the failover machine makes of it, and beside it
@@ -28,6 +29,8 @@ pub struct Status {
     pub other_brains: Vec<String>,
     /// What old primaries alone had, since the start.
     pub quarantined: Quarantined,
+    /// Who has what every node has to have.
+    pub parity: Arc<ParityReport>,
 }
 
 /// Bytes of commands that only old primaries had, pings and the like not counted, since the start.

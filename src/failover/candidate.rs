@@ -31,6 +31,8 @@ pub(super) enum Reason {
         /// How many.
         bytes: u64,
     },
+    /// As fresh as the best, but it lacks what the primary has and replication does not carry.
+    Lacks(String),
     /// As fresh as the best, but declared with a lower priority.
     LowerPriority,
     /// As good as the best, but declared later.
@@ -49,6 +51,7 @@ impl fmt::Display for Reason {
             Self::Writable => "is a writable replica",
             Self::Restarted => "restarted since it was last in sync",
             Self::Behind { bytes } => return write!(f, "is {bytes} bytes behind"),
+            Self::Lacks(what) => return write!(f, "lacks {what}"),
             Self::LowerPriority => "has a lower priority",
             Self::Later => "is as good, but declared later",
         })
@@ -65,7 +68,8 @@ pub(super) struct Ranking {
 }
 
 /// Compares `nodes` by facts at least as new as `after`: offset first, since a preferred node that lags would
-/// lose acknowledged writes; then declared priority; then the order of declaration.
+/// lose acknowledged writes; then whether it lacks users or the password to follow others; then declared priority; then the
+/// order of declaration.
 pub(super) fn rank<'a>(
     nodes: impl Iterator<Item = &'a Node>,
     lineage: &[String],
@@ -82,12 +86,15 @@ pub(super) fn rank<'a>(
         }
     }
     able.sort_by(|(a, at), (b, bt)| {
-        bt.cmp(at).then(b.spec.priority.cmp(&a.spec.priority)).then(a.id.cmp(&b.id))
+        let lack = a.lacks.is_some().cmp(&b.lacks.is_some());
+        bt.cmp(at).then(lack).then(b.spec.priority.cmp(&a.spec.priority)).then(a.id.cmp(&b.id))
     });
     if let Some((best, most)) = able.first().copied() {
         losers.extend(able[1..].iter().map(|(node, offset)| {
             let reason = if *offset < most {
                 Reason::Behind { bytes: most - offset }
+            } else if let Some(what) = node.lacks.clone().filter(|_| best.lacks.is_none()) {
+                Reason::Lacks(what)
             } else if node.spec.priority < best.spec.priority {
                 Reason::LowerPriority
             } else {

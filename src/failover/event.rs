@@ -30,6 +30,8 @@ pub enum Event {
         /// What.
         order: Order,
     },
+    /// The nodes were compared: what makes each a bad primary beside its data, in few words.
+    Compared(Vec<Option<String>>),
     /// Another brain was heard on a node (a Sentinel, another proxy); the text names it.
     OtherBrain(String),
     /// Time passed: `next_deadline` is due, or the driver's own tick was late and discards outstanding timeouts.

@@ -196,6 +196,9 @@ impl Machine {
             Event::Signal { node, signal } => self.sense(node, signal),
             Event::Outcome { id, outcome } => self.settle(id, outcome),
             Event::Order { id, order } => self.obey(id, order),
+            Event::Compared(lacking) => {
+                self.nodes.iter_mut().zip(lacking).for_each(|(node, lacks)| node.lacks = lacks);
+            }
             Event::OtherBrain(who) => self.hear(who),
             Event::Tick { late } => {
                 if late {

@@ -95,6 +95,8 @@ pub(super) struct Node {
     pub(super) lowered: bool,
     /// Its writes were paused by us, and not unpaused since.
     pub(super) paused: bool,
+    /// What makes it a bad primary beside its data, in few words.
+    pub(super) lacks: Option<String>,
     /// Declared dead: once per death.
     pub(super) dead: bool,
     pub(super) generation: u64,
@@ -127,6 +129,7 @@ impl Node {
             tuned: None,
             lowered: false,
             paused: false,
+            lacks: None,
             dead: false,
             generation: 0,
             remark: None,

@@ -223,7 +223,9 @@ impl Machine {
         let name = self.node(best).name();
         let others =
             if ranking.losers.is_empty() { String::new() } else { format!(" ({})", self.losers(&ranking)) };
-        self.tell(Level::Warn, format!("promoting {name} at offset {offset}{others}"));
+        let lacks =
+            self.node(best).lacks.as_ref().map_or_else(String::new, |it| format!(", which lacks {it}"));
+        self.tell(Level::Warn, format!("promoting {name} at offset {offset}{lacks}{others}"));
         self.ask(best, Step::Promote, PROMOTE);
         State::Promote { since: self.now, candidate: best, rest: ranking.order, goal, unknown: None }
     }

@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::resp::encode;
 use crate::session::Listing;
 use crate::telemetry::{Direction, ErrorKind, Side};
+use crate::topology::NodeId;
 
 use super::cursor;
 use super::hidden;
@@ -36,8 +37,10 @@ pub(super) enum Special {
     /// A session command: the connection looks at the reply before the client gets it. With the request as the
     /// client sent it, since something else was sent in its place; empty when the proxy asks of its own accord.
     Session(Bytes),
-    /// An order of PROXY, on which others work meanwhile.
+    /// An order of PROXY, or a change on its way to every node: others work on it meanwhile.
     Order,
+    /// This node's reply to a request that every node has to have, and that request.
+    EveryNode(NodeId, Bytes),
     /// A reply of the SCAN family, whose cursor is stamped with this epoch.
     Cursor(u64),
     /// A reply to PUBSUB, from which something is left out, and what came of it so far.
@@ -219,7 +222,7 @@ impl Client {
     fn take_special(&self, frame: &[u8]) -> bool {
         match self.special.take() {
             // Nothing is sent while an order is worked on.
-            None | Some(Special::Order | Special::Probe) => false,
+            None | Some(Special::Order | Special::Probe | Special::EveryNode(..)) => false,
             Some(Special::Refused(kept)) => {
                 self.hand_on(&kept);
                 false
@@ -290,9 +293,14 @@ impl Client {
             Some(Special::Cursor(epoch)) => {
                 kept.push(again(cursor::restore_request(request, epoch).as_deref().unwrap_or(request)));
             }
-            None | Some(Special::Order | Special::Probe | Special::Pubsub(..) | Special::Hidden(_)) => {
-                kept.push(again(request))
-            }
+            None
+            | Some(
+                Special::Order
+                | Special::Probe
+                | Special::EveryNode(..)
+                | Special::Pubsub(..)
+                | Special::Hidden(_),
+            ) => kept.push(again(request)),
         }
         if self.owed.get() > 0 {
             self.special.replace(Some(Special::Refused(kept)));
@@ -313,7 +321,7 @@ impl Caller for ClientRef {
     fn replies(&self, tag: u16, frames: &[u8], count: u32) {
         self.struck(tag, count);
         self.window.set(self.window.get().noted(frames.len(), count));
-        if self.special.borrow().is_some() && self.take_special(frames) {
+        if self.special.borrow().is_some() && (self.is_spread(frames) || self.take_special(frames)) {
             return;
         }
         self.out.borrow_mut().extend_from_slice(frames);

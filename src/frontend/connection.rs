@@ -313,6 +313,9 @@ impl Connection {
 
     /// After the client's end of sending: is there still something it may be given?
     fn is_finished(&self) -> bool {
+        if matches!(*self.client.special.borrow(), Some(Special::Order)) {
+            return false;
+        }
         if !self.ended {
             // Whoever holds something (a subscription, an open transaction) keeps it until drain_timeout.
             return self.worker.shared.ending() == Ending::Draining

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::backend::{Identity, Login};
-use crate::control::{Credentials, Signals, StatusReader};
+use crate::control::{Credentials, Parity, Signals, StatusReader};
 use crate::resp::Proto;
 use crate::topology::Orders;
 
@@ -20,6 +20,8 @@ pub struct Control {
     pub orders: Orders,
     /// Tells what nodes refused.
     pub signals: Signals,
+    /// Takes what every node has to have.
+    pub parity: Parity,
     /// Begins the drain of the process; true for the call that did.
     pub drain: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The proxy's own, for questions about users.

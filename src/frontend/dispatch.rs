@@ -54,6 +54,7 @@ impl Connection {
             Lane::Shared => self.send_shared(&dispatched),
             Lane::Scan => self.send_scan(&dispatched),
             Lane::Pubsub => self.send_pubsub(&dispatched),
+            Lane::Script => self.send_script(&dispatched),
             Lane::Session => self.session_command(&dispatched),
             Lane::Clients => self.client_command(&dispatched),
             Lane::Owned | Lane::Own if is_http(request) => {

@@ -17,6 +17,7 @@ mod listener;
 mod lost_request;
 mod monitor_line;
 mod own;
+mod parity;
 mod parked;
 mod pinned_hold;
 mod pinned_lane;

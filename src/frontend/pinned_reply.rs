@@ -3,6 +3,8 @@
 
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+
 use crate::backend::{DialError, Piece};
 use crate::command::{Lane, Spec, classify};
 use crate::resp::{self, RequestScanner, Value, encode};
@@ -13,6 +15,7 @@ use super::cursor::{self, Stamper};
 use super::lane::{Line, PinnedLane, Rest, Swallowed};
 use super::lane_loss::Loss;
 use super::monitor_line;
+use super::parity::has_changed;
 use super::purpose::{After, Purpose};
 
 /// Why a lane can go no further.
@@ -168,6 +171,15 @@ impl Connection {
             Verdict::Reply if !last && kind != b'-' && self.gathers(lane, bytes) => {
                 lane.middle = Some(Rest::Kept)
             }
+            Verdict::Reply if last && self.withholds(lane, bytes) => {
+                drop(out);
+                let sent = lane.strike();
+                self.client.spread(
+                    lane.target.node,
+                    sent.map(|it| it.request).unwrap_or_default(),
+                    Bytes::copy_from_slice(bytes),
+                );
+            }
             Verdict::Reply => {
                 match lane.sent.front().map(|sent| sent.row.spec()) {
                     Some(spec) if spec.lane == Lane::Scan => cursor::stamp_reply(bytes, epoch, &mut out),
@@ -302,7 +314,11 @@ impl Connection {
     fn replied(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
         let Some(sent) = lane.strike() else { return };
         let spec = sent.row.spec();
-        if reply == b"+OK\r\n" {
+        if spec.parity {
+            if has_changed(reply) {
+                self.spread_beside(lane, &sent.request);
+            }
+        } else if reply == b"+OK\r\n" {
             self.worker.note_pause(lane.target.node, &sent);
             self.accepted(lane, spec, &sent.request, true);
         } else if spec.name == "hello" && matches!(reply.first(), Some(b'*' | b'%')) {
@@ -312,6 +328,10 @@ impl Connection {
 
     /// The server has accepted the request, or, not `heard`, is taken to have.
     fn accepted(&mut self, lane: &mut PinnedLane, spec: &Spec, request: &[u8], heard: bool) {
+        // Without a reply nobody knows that it was: who differs is found by comparison.
+        if spec.parity && heard {
+            return self.spread_beside(lane, request);
+        }
         match spec.name {
             // Nobody is who he says without proof.
             "auth" | "hello" if !heard => lane.standing.forget(),

@@ -96,7 +96,7 @@ pub(super) fn nodes(status: &Status, marks: &Marks) -> String {
         let _ = writeln!(
             text,
             "addr={} role={role} leads={} up={} readable={} offset={} lag-bytes={} staleness-ms={} version={} zone={} \
-             works-on={} works-on-ms={} remark={}",
+             parity={} works-on={} works-on-ms={} remark={}",
             seen.address,
             u8::from(leads),
             u8::from(judged.up),
@@ -106,6 +106,7 @@ pub(super) fn nodes(status: &Status, marks: &Marks) -> String {
             optional(judged.staleness.map(|age| age.as_millis())),
             facts.map_or("", |facts| facts.version.as_str()),
             seen.zone,
+            optional(status.parity.of(seen.id).in_parity.map(u8::from)),
             works_on.map_or("", |(command, _)| command),
             optional(works_on.map(|(_, ms)| ms)),
             judged.remark.as_deref().or(judged.ineligible.as_deref()).or(seen.error.as_deref()).unwrap_or(""),
@@ -147,9 +148,9 @@ pub(super) fn failovers(status: &Status) -> String {
 /// `PROXY ROUTE`: which node, over which kind of connection, and why.
 pub(super) fn route(class: &Class, table: &RoutingTable, reads: &Settings, pass_owned: bool) -> String {
     let name = class.row.spec().name;
-    let shared = matches!(class.lane, Lane::Shared | Lane::Scan | Lane::Pubsub);
+    let shared = matches!(class.lane, Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script);
     let lane = match class.lane {
-        Lane::Shared | Lane::Scan | Lane::Pubsub => "a shared connection",
+        Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script => "a shared connection",
         Lane::Session => return format!("the session: {name} speaks of the client's own connection"),
         Lane::Clients => return format!("the proxy: {name} speaks of its own client table"),
         Lane::Proxy => return format!("the proxy: {name} is its own"),

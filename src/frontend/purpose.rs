@@ -38,7 +38,9 @@ impl Purpose {
             Lane::Transaction | Lane::Subscribe | Lane::Monitor | Lane::Tracking | Lane::ReplyMode => {
                 Self::Standing
             }
-            Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Threaded => Self::One { clean: true },
+            Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script | Lane::Threaded => {
+                Self::One { clean: true }
+            }
             Lane::Session | Lane::Clients | Lane::Own | Lane::Owned | Lane::Proxy => {
                 Self::One { clean: false }
             }

@@ -85,7 +85,9 @@ impl Standing {
             None if self.is_confined(proto) => Word::Other,
             None => Word::of(spec),
         };
-        self.touched |= word == Word::Unknown || (word == Word::Stateful && !queueing);
+        // What no lane knows, or one that is not shared.
+        let odd = word == Word::Unknown || (word == Word::EveryNode && class.lane == Lane::Own);
+        self.touched |= odd || (word == Word::Stateful && !queueing);
         let wanted = request.arg(2);
         let obeyed = spec.name == "client|reply" && self.obeys_reply(wanted, proto);
         let verb = if class.lane == Lane::Subscribe { Verb::of(request.name()) } else { None };

@@ -102,7 +102,12 @@ enum Refusal {
 impl Queue {
     fn push(&mut self, sent: Sent) {
         self.copy.extend(&sent.request);
-        if matches!(sent.word, Word::Scan | Word::Stale(_) | Word::Stateful) {
+        let noted = match sent.word {
+            Word::Scan | Word::Stale(_) | Word::Stateful => true,
+            Word::EveryNode => !sent.left.is_empty(),
+            _ => false,
+        };
+        if noted {
             self.notes.push((self.count, sent.word, sent.left));
         }
         self.count += 1;
@@ -114,7 +119,7 @@ struct Sent {
     word: Word,
     /// The request, unless the copy is too large; empty for an ordinary request beside the transaction.
     request: Vec<u8>,
-    /// The request again, when it is to be queued and leaves state.
+    /// The request again, when it is to be queued and leaves state, here or on every node.
     left: Vec<u8>,
 }
 
@@ -128,7 +133,7 @@ pub struct Transaction {
     swallow: usize,
     /// Bytes kept in `owed` and in the queue.
     kept: usize,
-    /// Bytes of requests that leave state.
+    /// Bytes of requests that leave state, here or on every node.
     noted: usize,
     /// More than [`COPY_MAX`] would have had to be kept, so nothing is.
     too_large: bool,
@@ -169,10 +174,15 @@ impl Transaction {
         if word == Word::Exec && self.is_doomed() {
             return Send::Answer;
         }
-        let ordinary =
-            matches!(word, Word::Other | Word::Scan | Word::Stale(_) | Word::Stateful | Word::Unknown);
+        let ordinary = matches!(
+            word,
+            Word::Other | Word::Scan | Word::Stale(_) | Word::Stateful | Word::EveryNode | Word::Unknown
+        );
         let (queueing, mut left) = (self.is_queueing(), Vec::new());
-        if queueing && word == Word::Stateful && self.noted + request.len() <= COPY_MAX {
+        if queueing
+            && matches!(word, Word::Stateful | Word::EveryNode)
+            && self.noted + request.len() <= COPY_MAX
+        {
             self.noted += request.len();
             left = request.to_vec();
         }

@@ -109,6 +109,9 @@ impl Metrics {
         let ages = nodes()
             .filter_map(|(name, node)| Some((vec![name], Value::Number(node.staleness?.as_secs_f64()))));
         families.push(family(&names::NODE_STALENESS, ages));
+        let parity =
+            nodes().filter_map(|(name, node)| Some((vec![name], Value::Number(flag(node.in_parity?)))));
+        families.push(family(&names::NODE_PARITY, parity));
         let pings =
             self.nodes.iter().zip(&group.pings).map(|(name, ping)| (vec![name.as_str()], summed([ping])));
         families.push(family(&names::NODE_PING, pings));

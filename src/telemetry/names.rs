@@ -56,6 +56,8 @@ metrics! {
         "Bytes of the primary's history that the replica has not applied; absent while unknown.";
     NODE_STALENESS = "redhold_node_staleness_seconds", GAUGE, "seconds", [NODE],
         "How old the replica's data may be; absent while unknown.";
+    NODE_PARITY = "redhold_node_parity", GAUGE, "0 or 1", [NODE],
+        "Whether the node has the users, settings and scripts that it has to share with the primary; absent while unknown. What differs is in the status.";
     NODE_PING = "redhold_node_ping_seconds", HISTOGRAM, "seconds", [NODE],
         "Time from the monitor's PING to the node's answer.";
     CLIENTS = "redhold_clients", GAUGE, "clients", [],

@@ -110,12 +110,14 @@ fn each_kind_of_error_has_its_own_series() {
 #[test]
 fn what_the_snapshot_says_is_shown() {
     let metrics = metrics();
-    let primary = NodeView { up: true, role: NodeRole::Primary, lag_bytes: None, staleness: None };
+    let primary =
+        NodeView { up: true, role: NodeRole::Primary, lag_bytes: None, staleness: None, in_parity: None };
     let replica = NodeView {
         up: true,
         role: NodeRole::Replica,
         lag_bytes: Some(14),
         staleness: Some(Duration::from_millis(250)),
+        in_parity: Some(true),
     };
     let changes = moved(&metrics, || metrics.set_group(41, &[primary, replica, replica]));
     let expected = [
@@ -128,6 +130,7 @@ fn what_the_snapshot_says_is_shown() {
         (r#"redhold_node_role{node="b:2",role="unknown"}"#, -1.0),
         (r#"redhold_node_replication_lag_bytes{node="b:2"}"#, 14.0),
         (r#"redhold_node_staleness_seconds{node="b:2"}"#, 0.25),
+        (r#"redhold_node_parity{node="b:2"}"#, 1.0),
     ];
     assert_eq!(changes, owned(&expected));
     let changes = moved(&metrics, || metrics.set_quarantined(11, 7));
@@ -181,8 +184,13 @@ fn all_moved() -> String {
     let worker = metrics.worker(0);
     worker.command(0, true, 1);
     worker.duration(0, 1, 1);
-    let replica =
-        NodeView { up: true, role: NodeRole::Replica, lag_bytes: Some(1), staleness: Some(Duration::ZERO) };
+    let replica = NodeView {
+        up: true,
+        role: NodeRole::Replica,
+        lag_bytes: Some(1),
+        staleness: Some(Duration::ZERO),
+        in_parity: Some(true),
+    };
     metrics.set_group(1, &[replica, replica]);
     metrics.episode(&Episode { ordered: false, changed: true, total: Duration::ZERO, phases: vec![] });
     metrics.render().unwrap()

@@ -91,7 +91,7 @@ fn lane(lane: Lane) -> &'static str {
     match lane {
         Lane::Shared => "shared",
         Lane::Scan => "cursor",
-        Lane::Pubsub => "shared",
+        Lane::Pubsub | Lane::Script => "shared",
         Lane::Session => "session",
         Lane::Clients => "client table",
         Lane::Transaction => "pinned: transaction",

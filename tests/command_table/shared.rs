@@ -40,7 +40,10 @@ fn a_shared_request_gets_one_reply_and_leaves_no_state() {
                 for count in 0..=arguments.len() {
                     let request: Vec<&str> =
                         row.name.split('|').chain(arguments[..count].iter().copied()).collect();
-                    if matches!(classify(&request).lane, Lane::Shared | Lane::Scan | Lane::Pubsub) {
+                    if matches!(
+                        classify(&request).lane,
+                        Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script
+                    ) {
                         sent += 1;
                         faults.extend(fault(version, client, &request, &before));
                     }

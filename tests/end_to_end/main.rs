@@ -25,6 +25,7 @@ mod own_connection;
 mod own_state;
 mod own_traffic;
 mod owned;
+mod parity;
 mod pause;
 mod pinned_lanes;
 mod pinned_max;

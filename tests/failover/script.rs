@@ -22,6 +22,8 @@ pub(crate) struct Player {
     /// Actions that were not answered, by what they are: `promote b`.
     open: BTreeMap<String, ActionId>,
     orders: u64,
+    /// What makes each node a bad primary.
+    lacking: Vec<Option<String>>,
     /// Records of intents are on the disk at once unless the script says `set disk=slow`.
     slow_disk: bool,
     /// Outcomes given that nobody asked for.
@@ -44,6 +46,7 @@ impl Default for Player {
             facts: Vec::new(),
             open: BTreeMap::new(),
             orders: 0,
+            lacking: Vec::new(),
             slow_disk: false,
             stray: Vec::new(),
             table: String::new(),
@@ -233,6 +236,12 @@ impl Player {
                     other => panic!("order {other}"),
                 };
                 Event::Order { id: OrderId(self.orders), order }
+            }
+            ["lacks", name, what @ ..] => {
+                self.lacking.resize(self.names.len(), None);
+                let node = self.node(name).index();
+                self.lacking[node] = (!what.is_empty()).then(|| what.join(" "));
+                Event::Compared(self.lacking.clone())
             }
             ["brain", who] => Event::OtherBrain((*who).to_owned()),
             ["tick"] => Event::Tick { late: false },

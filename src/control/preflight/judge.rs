@@ -6,27 +6,8 @@ use crate::control::Settings;
 use crate::routing::ReadPolicy;
 use crate::topology::{Address, NodeId, Replication, Role};
 
+use super::super::parity::{Difference, compare, evicts_unseen};
 use super::{Finding, Report, Rights, Severity};
-
-/// Settings in which nodes that may stand in for each other should agree.
-const PARITY: [&str; 13] = [
-    "databases",
-    "maxmemory",
-    "maxmemory-policy",
-    "notify-keyspace-events",
-    "requirepass",
-    "proto-max-bulk-len",
-    "client-query-buffer-limit",
-    "maxclients",
-    "timeout",
-    "appendonly",
-    "save",
-    "min-replicas-to-write",
-    "tls-replication",
-];
-
-/// Settings whose values nobody prints.
-const SECRET: [&str; 2] = ["requirepass", "masterauth"];
 
 /// Connections that the proxy leaves free for others on each node.
 const RESERVED_CLIENTS: u64 = 200;
@@ -119,91 +100,32 @@ impl<'a> Findings<'a> {
 
     fn durability(&mut self) {
         let demanding = self.answering().find(|(_, report, _)| {
-            report.settings.get("min-replicas-to-write").is_some_and(|count| count != "0")
+            report.has.settings.get("min-replicas-to-write").is_some_and(|count| count != "0")
         });
         if self.settings.nodes.len() == 2 && demanding.is_some() {
             let text = "two nodes with min-replicas-to-write: the one that is left takes no writes by itself";
             self.add(Severity::Warning, None, text.to_owned(), "add a third node");
         }
-        let lru = |policy: &String| policy.contains("lru") || policy.contains("lfu");
-        let evicts =
-            self.answering().any(|(_, report, _)| report.settings.get("maxmemory-policy").is_some_and(lru));
-        if evicts && self.settings.reads.policy != ReadPolicy::Primary {
-            let text =
-                "reads on replicas do not touch the primary's LRU/LFU clocks: it evicts what replicas serve";
-            self.add(
-                Severity::Warning,
-                None,
-                text.to_owned(),
-                "reads.policy = \"primary\", or maxmemory-policy noeviction or volatile-ttl",
-            );
+        let replicas = self.settings.nodes.len() > 1 && self.settings.reads.policy != ReadPolicy::Primary;
+        let evicting = self.answering().find_map(|(_, report, _)| evicts_unseen(&report.has));
+        if let Some(found) = evicting.filter(|_| replicas) {
+            self.differs(None, found);
         }
     }
 
+    fn differs(&mut self, node: Option<NodeId>, found: Difference) {
+        self.add(Severity::Warning, node, found.text, found.cure);
+    }
+
+    /// Everybody is compared with the primary, or with the first where there is none.
     fn parity(&mut self) {
-        for name in PARITY {
-            let values: BTreeMap<NodeId, &String> = self
-                .answering()
-                .filter_map(|(node, report, _)| Some((node, report.settings.get(name)?)))
-                .collect();
-            let show = |value: &&String| {
-                if SECRET.contains(&name) { "***".to_owned() } else { format!("`{value}`") }
-            };
-            if let Some(text) = self.difference(&values, show) {
-                let cure = format!("set the same on every node, by CONFIG SET {name} and in its redis.conf");
-                self.add(Severity::Warning, None, format!("{name} differs: {text}"), cure);
-            }
+        let leads = |facts: &Replication| facts.role == Role::Primary;
+        let first = self.answering().find(|(_, _, facts)| leads(facts)).or_else(|| self.answering().next());
+        let Some((reference, has)) = first.map(|(node, report, _)| (node, &report.has)) else { return };
+        for (node, report, _) in self.answering().filter(|(node, ..)| *node != reference) {
+            let found = compare((&self.name(reference), has), (&self.name(node), &report.has), &[]);
+            found.into_iter().for_each(|found| self.differs(Some(node), found));
         }
-        let versions = self.answering().map(|(node, _, facts)| (node, &facts.version)).collect();
-        if let Some(text) = self.difference(&versions, |value| (*value).clone()) {
-            let cure = "run one version; replicas may be newer than their primary, never older";
-            self.add(Severity::Warning, None, format!("versions differ: {text}"), cure);
-        }
-        let modules = self.answering().map(|(node, report, _)| (node, &report.modules)).collect();
-        if let Some(text) = self.difference(&modules, |value| format!("[{}]", value.join(", "))) {
-            self.add(
-                Severity::Warning,
-                None,
-                format!("modules differ: {text}"),
-                "load the same modules on every node",
-            );
-        }
-        let users: Vec<(NodeId, BTreeSet<&'a String>)> = self
-            .answering()
-            .filter_map(|(node, report, _)| Some((node, report.users.as_ref()?.iter().collect())))
-            .collect();
-        for pair in users.windows(2) {
-            let odd: BTreeSet<&str> = pair[0]
-                .1
-                .symmetric_difference(&pair[1].1)
-                .filter_map(|line| line.split(' ').nth(1))
-                .collect();
-            if !odd.is_empty() {
-                let odd: Vec<&str> = odd.into_iter().collect();
-                let (one, other) = (self.name(pair[0].0), self.name(pair[1].0));
-                let text = format!("ACL users differ between {one} and {other}: {}", odd.join(", "));
-                self.add(
-                    Severity::Warning,
-                    Some(pair[1].0),
-                    text,
-                    "give every node the same users (ACL LIST, ACL SETUSER)",
-                );
-            }
-        }
-    }
-
-    /// Who has what, when not all have the same.
-    fn difference<T: PartialEq>(
-        &self,
-        values: &BTreeMap<NodeId, T>,
-        show: impl Fn(&T) -> String,
-    ) -> Option<String> {
-        let first = values.values().next()?;
-        if values.values().all(|value| value == first) {
-            return None;
-        }
-        let told = values.iter().map(|(node, value)| format!("{} {}", self.name(*node), show(value)));
-        Some(told.collect::<Vec<_>>().join(", "))
     }
 
     fn node(&mut self, node: NodeId, report: &Report) {
@@ -296,7 +218,7 @@ impl<'a> Findings<'a> {
                 "",
             );
         }
-        let backlog = report.settings.get("repl-backlog-size").and_then(|size| size.parse::<u64>().ok());
+        let backlog = report.has.settings.get("repl-backlog-size").and_then(|size| size.parse::<u64>().ok());
         if let Some(size) = backlog.filter(|size| *size < BACKLOG_MIN && self.settings.nodes.len() > 1) {
             let text = format!(
                 "{}: repl-backlog-size {size}: a replica that was away for a moment needs everything again",
@@ -330,22 +252,27 @@ impl<'a> Findings<'a> {
                 self.add(Severity::Warning, Some(node), text, format!("see to it that it may run: {wanted}"));
             }
         }
-        if !report.untold.is_empty() {
-            let text = format!("{name} does not tell settings: {}", report.untold.join(", "));
-            self.add(Severity::Warning, Some(node), text, "allow CONFIG GET to the proxy's user");
+        if !report.has.untold.is_empty() {
+            let text = format!("{name} does not tell: {}", report.has.untold.join(", "));
+            self.add(
+                Severity::Warning,
+                Some(node),
+                text,
+                "allow CONFIG GET and ACL LIST to the proxy's user",
+            );
         }
     }
 
     fn limits(&mut self, node: NodeId, report: &Report, facts: &Replication) {
         let name = self.name(node);
-        if report.settings.get("cluster-enabled").is_some_and(|value| value == "yes") {
+        if report.has.settings.get("cluster-enabled").is_some_and(|value| value == "yes") {
             let text = format!("{name} runs in cluster mode, which is not supported");
             self.add(Severity::Error, Some(node), text, "cluster-enabled no");
         }
         if facts.loading {
             self.add(Severity::Warning, Some(node), format!("{name} is loading its data"), "wait for it");
         }
-        let most = report.settings.get("maxclients").and_then(|count| count.parse::<u64>().ok());
+        let most = report.has.settings.get("maxclients").and_then(|count| count.parse::<u64>().ok());
         if let Some(most) = most.filter(|most| *most < RESERVED_CLIENTS * 5) {
             let text = format!(
                 "{name}: maxclients {most} leaves {} connections for clients that block, watch or subscribe ({} are open)",

@@ -64,6 +64,7 @@ fn nodes_that_could_not_stand_in_for_each_other_are_named() {
     let memory = find(&findings, &["maxmemory differs", "104857600", "52428800"]);
     assert!(memory.severity == Severity::Warning && memory.cure.contains("CONFIG SET maxmemory"));
     find(&findings, &["ACL users differ", "app"]);
+    assert_eq!(memory.node, Some(NodeId(1)), "it is compared with the primary");
     assert_eq!(find(&findings, &["maxclients 500 leaves 300"]).node, Some(NodeId(1)));
     assert_eq!(find(&findings, &["repl-backlog-size"]).node, Some(NodeId(1)));
 }

@@ -23,6 +23,8 @@ pub enum Word {
     Stale(u64),
     /// Leaves state on the connection that executes it.
     Stateful,
+    /// Changes what every node has to have.
+    EveryNode,
     /// Nobody knows what it leaves there.
     Unknown,
     /// Anything else.
@@ -41,6 +43,7 @@ impl Word {
             ("unwatch", _) => Self::Unwatch,
             ("reset", _) => Self::Reset,
             (_, Lane::Scan) => Self::Scan,
+            (_, Lane::Own | Lane::Script) if spec.parity => Self::EveryNode,
             (_, Lane::Session | Lane::Subscribe | Lane::Monitor | Lane::Tracking | Lane::ReplyMode) => {
                 Self::Stateful
             }

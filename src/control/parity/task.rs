@@ -1,0 +1,199 @@
+//! The loop beside the driver: takes what nodes accepted, tells the others, compares them, shows who has what.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use crate::topology::NodeId;
+
+use super::super::link::{Dial, within};
+use super::super::status::StatusReader;
+use super::change::Change;
+use super::courier::{self, ERRANDS_MAX, End, Ended, Errand};
+use super::handle::{Accepted, Doors};
+use super::keeper::{Keeper, Round};
+use super::report::ParityReport;
+use super::snapshot::{self, Snapshot};
+
+/// Longest wait for what a node has; one that does not tell is not compared.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whom the task talks with.
+#[derive(Debug)]
+pub(in crate::control) struct Ends {
+    pub(in crate::control) doors: Doors,
+    pub(in crate::control) report: watch::Sender<Arc<ParityReport>>,
+    /// What is known of the group.
+    pub(in crate::control) status: StatusReader,
+    /// Who wants the nodes to be compared now, and is told when they were.
+    pub(in crate::control) demands: mpsc::Receiver<oneshot::Sender<()>>,
+    /// Reads go to replicas.
+    pub(in crate::control) spreads_reads: bool,
+}
+
+/// A comparison under way.
+struct Reading {
+    round: Round,
+    found: BTreeMap<NodeId, Snapshot>,
+    under_way: JoinSet<Option<(NodeId, Snapshot)>>,
+    wanted_by: Vec<oneshot::Sender<()>>,
+}
+
+struct Task {
+    dials: Vec<Dial>,
+    couriers: Vec<mpsc::Sender<Errand>>,
+    keeper: Keeper,
+    ends: Ends,
+    reading: Option<Reading>,
+    /// Who wants the next one.
+    wanted_by: Vec<oneshot::Sender<()>>,
+}
+
+/// Runs until the driver ends.
+pub(in crate::control) async fn run(dials: Vec<Dial>, ends: Ends) {
+    let (sink, mut ended) = mpsc::channel(ERRANDS_MAX);
+    let mut couriers = Vec::new();
+    for dial in &dials {
+        let (errands, waiting) = mpsc::channel(ERRANDS_MAX);
+        tokio::spawn(courier::run(dial.clone(), waiting, sink.clone()));
+        couriers.push(errands);
+    }
+    let names = dials.iter().map(|dial| dial.address.to_string()).collect();
+    let keeper = Keeper::new(names, ends.spreads_reads, Instant::now());
+    let mut task = Task { keeper, dials, couriers, ends, reading: None, wanted_by: Vec::new() };
+    loop {
+        tokio::select! {
+            accepted = task.ends.doors.changes.recv() => match accepted {
+                Some(accepted) => task.accepted(accepted),
+                None => return,
+            },
+            Some(ended) = ended.recv() => task.ended(ended),
+            alive = task.ends.status.changed() => match alive {
+                true => task.look(),
+                false => return,
+            },
+            Some(demand) = task.ends.demands.recv() => {
+                task.wanted_by.push(demand);
+                task.keeper.hasten(Instant::now());
+            }
+            read = next_read(task.reading.as_mut()) => task.read(read),
+            () = tokio::time::sleep_until(task.keeper.due().into()), if task.reading.is_none() => task.begin(),
+        }
+        if task.ends.doors.missed.swap(false, Ordering::Relaxed) {
+            task.keeper.missed(None, "a change, since too many came at once", Instant::now());
+        }
+        task.show();
+    }
+}
+
+/// What the next node has told, if it did; `None` when all have.
+async fn next_read(reading: Option<&mut Reading>) -> Option<Option<(NodeId, Snapshot)>> {
+    match reading {
+        Some(reading) => reading.under_way.join_next().await.map(|told| told.ok().flatten()),
+        None => std::future::pending().await,
+    }
+}
+
+impl Task {
+    fn accepted(&mut self, accepted: Accepted) {
+        let (Accepted { by, request, done }, now) = (accepted, Instant::now());
+        if request.is_empty() {
+            return self.keeper.missed(Some(by), "a change of more than 64 KiB", now);
+        }
+        let Some(change) = Change::of(&request).map(Arc::new) else { return };
+        info!(change = change.told, by = self.name(by), "on its way to every node");
+        let done = Arc::new(done);
+        for node in self.keeper.accepted(by, &change, now) {
+            self.send(node, change.clone(), Some(&done));
+        }
+    }
+
+    fn send(&mut self, node: NodeId, change: Arc<Change>, done: Option<&Arc<oneshot::Sender<()>>>) {
+        let errand = Errand { change: change.clone(), _done: done.cloned() };
+        if self.couriers[node.index()].try_send(errand).is_err() {
+            self.ended(Ended { node, change, end: End::Missed });
+        }
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        self.keeper.ended(ended.node, &ended.change, &ended.end);
+    }
+
+    fn look(&mut self) {
+        let status = self.ends.status.load();
+        let seen = status.nodes.iter().map(|node| {
+            let up = node.error.is_none() && node.facts.is_some();
+            (up, node.facts.as_ref().map(|facts| facts.run_id.as_str()))
+        });
+        self.keeper.look(status.machine.primary, seen, Instant::now());
+    }
+
+    fn begin(&mut self) {
+        let wanted_by = std::mem::take(&mut self.wanted_by);
+        let Some(round) = self.keeper.begin(Instant::now()) else { return };
+        let status = self.ends.status.load();
+        let mut under_way = JoinSet::new();
+        for id in &round.asked {
+            let (Some(dial), Some(node)) = (self.dials.get(id.index()), status.nodes.get(id.index())) else {
+                continue;
+            };
+            let version = node.facts.as_ref().map(|facts| facts.version.clone()).unwrap_or_default();
+            let (id, dial, settings) = (*id, dial.clone(), round.settings.clone());
+            under_way.spawn(async move {
+                let deadline = within(PATIENCE);
+                let mut link = dial.open(deadline).await.ok()?;
+                let more = settings.iter().map(String::as_str);
+                Some((id, snapshot::read(&mut link, &version, more, deadline).await.ok()?))
+            });
+        }
+        self.reading = Some(Reading { round, found: BTreeMap::new(), under_way, wanted_by });
+    }
+
+    fn read(&mut self, read: Option<Option<(NodeId, Snapshot)>>) {
+        if let Some(told) = read {
+            if let Some(reading) = &mut self.reading {
+                reading.found.extend(told);
+            }
+            return;
+        }
+        // Dropped at the end: whoever wanted to know is told by it.
+        let Some(reading) = self.reading.take() else { return };
+        let status = self.ends.status.load();
+        let except: Vec<String> = status.settings_changed.iter().map(|it| it.name.clone()).collect();
+        for (node, change) in self.keeper.compared(&reading.round, &reading.found, &except, Instant::now()) {
+            info!(change = change.told, node = self.name(node), "brought to a node that lacks it");
+            self.send(node, Arc::new(change), None);
+        }
+        self.show();
+        drop(reading.wanted_by);
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.dials.get(node.index()).map(|dial| dial.address.to_string()).unwrap_or_default()
+    }
+
+    /// Shows what changed, and says it once.
+    fn show(&self) {
+        let report = self.keeper.report();
+        let before = self.ends.report.borrow().clone();
+        if *before == report {
+            return;
+        }
+        for (dial, (then, now)) in self.dials.iter().zip(before.nodes.iter().zip(&report.nodes)) {
+            let node = &dial.address;
+            now.faults.iter().filter(|it| !then.faults.contains(it)).for_each(|fault| {
+                warn!(%node, "out of parity: {fault}");
+            });
+            if then.in_parity == Some(false) && now.in_parity == Some(true) {
+                info!(%node, "in parity again");
+            }
+        }
+        report.advice.iter().filter(|it| !before.advice.contains(it)).for_each(|text| warn!("{text}"));
+        self.ends.report.send_replace(Arc::new(report));
+    }
+}

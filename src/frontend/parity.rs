@@ -1,0 +1,71 @@
+//! What a client changes that every node has to have: once the primary has accepted it, the other nodes are told.
+
+use bytes::Bytes;
+
+use crate::topology::NodeId;
+
+use super::client::{ClientRef, Special};
+use super::connection::{Connection, Step};
+use super::dispatch::Dispatched;
+use super::lane::PinnedLane;
+
+impl Connection {
+    /// SCRIPT LOAD and its like: on a shared pipeline, its reply set apart.
+    pub(super) fn send_script(&mut self, dispatched: &Dispatched<'_>) -> Step {
+        if self.client.owed.get() > 0 {
+            return Step::Wait;
+        }
+        let step = self.send_shared(dispatched);
+        let lane = self.client.lane.borrow().as_ref().map(|lane| lane.target().node);
+        if let (Step::Taken, Some(node)) = (step, lane) {
+            let mut request = bytes::BytesMut::new();
+            dispatched.request.write_multibulk(&mut request);
+            self.client.special.replace(Some(Special::EveryNode(node, request.freeze())));
+        }
+        step
+    }
+
+    /// Whether the reply to the oldest request of a lane waits until the other nodes were told. Only where nothing can
+    /// come behind it.
+    pub(super) fn withholds(&self, lane: &PinnedLane, reply: &[u8]) -> bool {
+        let Some(sent) = lane.sent.front().filter(|_| lane.purpose.is_one()) else { return false };
+        sent.row.spec().parity && has_changed(reply)
+    }
+
+    /// The server has done what every node has to do.
+    pub(super) fn spread_beside(&self, lane: &PinnedLane, request: &[u8]) {
+        self.worker.control.parity.spread_beside(lane.target.node, Bytes::copy_from_slice(request));
+    }
+}
+
+/// Whether a reply says that a change was made, not that it was refused or queued.
+pub(super) fn has_changed(reply: &[u8]) -> bool {
+    !reply.starts_with(b"-") && reply != b"+QUEUED\r\n"
+}
+
+impl ClientRef {
+    /// The reply to a request that every node has to have; true when it is one and waits.
+    pub(super) fn is_spread(&self, reply: &[u8]) -> bool {
+        let special = &self.special;
+        let taken = special.borrow_mut().take_if(|special| matches!(special, Special::EveryNode(..)));
+        let Some(Special::EveryNode(node, request)) = taken else { return false };
+        if !has_changed(reply) {
+            return false;
+        }
+        self.spread(node, request, Bytes::copy_from_slice(reply));
+        true
+    }
+
+    /// Tells the other nodes, and then the client, who is served no further meanwhile: who changes something and asks a
+    /// replica for it, or loses the primary the next moment, finds it changed.
+    pub(super) fn spread(&self, node: NodeId, request: Bytes, reply: Bytes) {
+        self.special.replace(Some(Special::Order));
+        let client = self.clone();
+        tokio::task::spawn_local(async move {
+            client.worker.control.parity.spread(node, request).await;
+            client.out.borrow_mut().extend_from_slice(&reply);
+            client.special.replace(None);
+            client.wake();
+        });
+    }
+}
