@@ -354,14 +354,18 @@ const READS: &[Key] = &[
         "read_your_writes",
         Kind::Choice(
             &["off", "session", "key", "global"],
-            Some(|c, v| match v {
-                "off" => set(&mut c.control.reads.own_writes, OwnWrites::Off),
-                "session" => set(&mut c.control.reads.own_writes, OwnWrites::Session),
-                later => Err(format!("`{later}` is not yet supported; off and session work in this version")),
+            Some(|c, v| {
+                let kinds = [
+                    ("off", OwnWrites::Off),
+                    ("session", OwnWrites::Session),
+                    ("key", OwnWrites::Key),
+                    ("global", OwnWrites::Global),
+                ];
+                set(&mut c.control.reads.own_writes, pick(&kinds, v))
             }),
         ),
         r#""session""#,
-        "session: a connection's reads see its own writes, at the primary until a replica has them; off: only while replies are owed. key and global: not yet.",
+        "Writes that a read is sure to see, at the primary until a replica has them. session: the connection's own; key: everybody's of the same keys, through this proxy; global: everybody's; off: only those whose replies are owed.",
     ),
     key(
         "max_staleness",

@@ -279,10 +279,6 @@ fn keys_of_later_features_take_their_default_and_nothing_else() {
         faults("[durability]\nmode = \"semi_sync\""),
         "durability.mode: `semi_sync` is not yet supported; only \"async\" works in this version (line 2)"
     );
-    assert_eq!(
-        faults("[reads]\nread_your_writes = \"global\""),
-        "reads.read_your_writes: `global` is not yet supported; off and session work in this version (line 2)"
-    );
 }
 
 /// A valid value of the key's kind that is not its default.

@@ -6,7 +6,7 @@ use crate::backend::Pipeline;
 use crate::command::{Class, Effect, Lane, classify};
 use crate::error::Failure;
 use crate::resp::{Request, RequestScanner};
-use crate::routing::{Choice, Gate};
+use crate::routing::{Choice, Gate, ReadPolicy};
 use crate::topology::NodeId;
 
 use super::client::{ClientRef, Special};
@@ -92,7 +92,7 @@ impl Connection {
         // What is sent again goes to the primary: the replica that lost it may be chosen until it is found dead.
         let first = dispatched.since.is_none();
         let spreadable = first && class.effect == Effect::Read && !class.row.spec().primary_only;
-        let mut pipeline = if spreadable { self.read_pipeline() } else { self.primary_pipeline() };
+        let mut pipeline = if spreadable { self.read_pipeline(dispatched) } else { self.primary_pipeline() };
         if let Ok(Some(found)) = &pipeline
             && let Some(error) = self.beyond_admission(found, &dispatched.request)
         {
@@ -112,22 +112,32 @@ impl Connection {
     }
 
     /// A read whose client is owed replies follows them: no wait, and at the primary it sees its own writes.
-    fn read_pipeline(&mut self) -> Result<Option<Pipeline<ClientRef>>, Held> {
-        let owes = self.client.lane.borrow().as_ref().filter(|lane| !lane.is_closed()).cloned();
-        if owes.is_some() && owes == self.primary {
-            return self.primary_pipeline();
-        }
+    fn read_pipeline(&mut self, dispatched: &Dispatched<'_>) -> Result<Option<Pipeline<ClientRef>>, Held> {
         let worker = self.worker.clone();
         let table = worker.current();
-        let wrote = self.client.wrote_by_look.get();
+        if worker.reads.policy == ReadPolicy::Primary && table.writable().is_some() {
+            drop(table);
+            return self.primary_pipeline();
+        }
+        let owes = self.client.lane.borrow().as_ref().filter(|lane| !lane.is_closed()).cloned();
+        if owes.is_some() && owes == self.primary {
+            drop(table);
+            return self.primary_pipeline();
+        }
+        let needed = self.needed(dispatched);
         let owed = |node| worker.pools.outstanding(node);
-        let choice = table.for_read(&worker.reads, owed, |node| worker.shows(node, wrote));
-        match choice {
+        let shows = |node| worker.shows(node, needed);
+        let follows = owes.filter(|lane| shows(lane.target().node));
+        match table.for_read(&worker.reads, owed, shows) {
             Choice::Node(node) if Some(node) == table.primary => {
                 drop(table);
                 self.primary_pipeline()
             }
-            Choice::Node(node) => Ok(owes.or_else(|| self.open(node))),
+            Choice::Node(node) => {
+                let node = follows.as_ref().map_or(node, |lane| lane.target().node);
+                self.reads_from(node);
+                Ok(follows.or_else(|| self.open(node)))
+            }
             Choice::Hold => Err(Held),
         }
     }
@@ -193,6 +203,7 @@ impl Connection {
         // Struck off by the row's effect, whatever the arguments made of it.
         if class.row.spec().effect == Effect::Write {
             self.worker.write_sent(pipeline.target().node);
+            self.touches(dispatched);
             self.session.wrote_in = pipeline.target().epoch;
         }
         self.worker.count_command(class.row, pipeline.target().node);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{self, Pinned, Pools, Surroundings};
 use crate::command::RowId;
 use crate::error::Failure;
-use crate::routing::{self, Cached, Gate, OwnWrites, Routes, RoutingTable};
+use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
 use crate::session::Names;
 use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId};
@@ -53,8 +53,10 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) control: Control,
+    /// Positions of the keys of the request at hand.
+    pub(super) keys: RefCell<Vec<u16>>,
     poison_after: Duration,
-    marks: Arc<Marks>,
+    pub(super) marks: Arc<Marks>,
     latest: RefCell<Cached>,
     /// The table whose consequences were drawn.
     table: RefCell<Arc<RoutingTable>>,
@@ -114,6 +116,7 @@ impl Worker {
             shared,
             metrics,
             control,
+            keys: RefCell::default(),
             poison_after,
             marks,
             latest: RefCell::new(routes.cached()),
@@ -222,13 +225,6 @@ impl Worker {
     /// Number of the look at a node that began last: every later one finds what has been answered by now.
     pub(super) fn last_look(&self) -> u64 {
         self.marks.last_look()
-    }
-
-    /// Whether a replica is sure to have what a client was answered before the look after number `wrote` began.
-    pub(super) fn shows(&self, node: NodeId, wrote: u64) -> bool {
-        wrote == 0
-            || self.reads.own_writes == OwnWrites::Off
-            || self.marks.of(node).applied_look.load(Ordering::Relaxed) > wrote
     }
 
     pub(super) fn retry_rules(&self) -> RetryRules {

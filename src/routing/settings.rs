@@ -31,6 +31,10 @@ pub enum OwnWrites {
     Off,
     /// Those of the same connection.
     Session,
+    /// Those of everybody who wrote the same key through this proxy.
+    Key,
+    /// Those of everybody who wrote through this proxy.
+    Global,
 }
 
 /// `[reads]`.

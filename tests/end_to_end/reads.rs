@@ -18,7 +18,7 @@ fn info(node: &Server, field: &str) -> Option<String> {
 }
 
 /// GETs that each node has executed since it was last asked to forget them. GETs are not replicated.
-fn served(nodes: &[Server]) -> Vec<u64> {
+pub(crate) fn served(nodes: &[Server]) -> Vec<u64> {
     let count = |node: &Server| {
         let line = info(node, "cmdstat_get")?;
         line.strip_prefix("calls=")?.split(',').next()?.parse().ok()
@@ -26,13 +26,13 @@ fn served(nodes: &[Server]) -> Vec<u64> {
     nodes.iter().map(|node| count(node).unwrap_or(0)).collect()
 }
 
-fn forget(nodes: &[Server]) {
+pub(crate) fn forget(nodes: &[Server]) {
     for node in nodes {
         assert_eq!(node.call("CONFIG RESETSTAT"), Value::ok());
     }
 }
 
-fn wait_readable(proxy: &Proxy, node: usize, readable: bool) {
+pub(crate) fn wait_readable(proxy: &Proxy, node: usize, readable: bool) {
     eventually(LONG, &format!("node {node} is readable: {readable}"), || {
         proxy.status()["nodes"][node]["readable"] == readable
     });
@@ -175,14 +175,14 @@ fn a_strict_policy_waits_for_a_replica_as_long_as_for_a_primary() {
 }
 
 /// A primary and a replica whose stream passes through a relay, so that it can be made to lag while it answers.
-struct Lagging {
-    group: Group,
-    stream: Relay,
-    proxy: Proxy,
+pub(crate) struct Lagging {
+    pub(crate) group: Group,
+    pub(crate) stream: Relay,
+    pub(crate) proxy: Proxy,
 }
 
 impl Lagging {
-    fn start(settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
         let group = Group::plain(1);
         let [primary, replica] = group.nodes() else { panic!("two nodes") };
         let stream = Relay::to(primary.address());
