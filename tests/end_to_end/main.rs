@@ -32,6 +32,7 @@ mod primary_only;
 mod proxy_command;
 mod pubsub;
 mod quarantine;
+mod read_outage;
 mod read_tokens;
 mod reads;
 mod refusals;
