@@ -22,6 +22,7 @@ use super::link::Dial;
 use super::monitor::{Heard, Look, Pace};
 use super::quarantine::Quarantine;
 use super::record::Writer;
+use super::weights::Weights;
 use super::{NodeFacts, Quarantined, SettingChanged, Status};
 
 /// Longest wait of the loop; what comes later than this says how long the thread was stalled.
@@ -74,6 +75,7 @@ pub(super) struct Driver {
     last_order: u64,
     ledger: Vec<Entry>,
     caught_up: CaughtUp,
+    weights: Weights,
     other_brains: Vec<String>,
     status_at: Instant,
     status_due: bool,
@@ -129,6 +131,7 @@ impl Driver {
             last_order: 0,
             ledger: Vec::new(),
             caught_up: CaughtUp::default(),
+            weights: Weights::new(specs.len()),
             other_brains: Vec::new(),
             status_at: Instant::now(),
             status_due: true,
@@ -288,6 +291,9 @@ impl Driver {
             known.ping = look.ping;
             self.ledger.retain(|entry| entry.changed.node != node || entry.run_id == facts.run_id);
             self.mark(node, look.number, facts);
+            if let Some(took) = look.ping {
+                self.weigh(node, took);
+            }
         }
         self.choose_greeted();
     }
@@ -299,6 +305,14 @@ impl Driver {
         let primary = self.verdict.as_ref().and_then(|now| now.primary);
         if let Some(reached) = self.caught_up.note(primary, node, look, facts) {
             marks.applied_look.store(reached, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells the data path how slow nodes are.
+    fn weigh(&mut self, node: NodeId, took: Duration) {
+        self.weights.note(node.index(), took);
+        for (known, weight) in self.nodes.iter().zip(self.weights.list()) {
+            self.marks.of(known.id).weight.store(weight, Ordering::Relaxed);
         }
     }
 

@@ -19,6 +19,7 @@ mod start;
 mod status;
 #[cfg(test)]
 mod testing;
+mod weights;
 
 pub use handle::Handle;
 pub use preflight::{Finding, Severity, preflight};

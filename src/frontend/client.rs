@@ -88,6 +88,8 @@ pub(super) struct Client {
     pub(super) read_by_look: Cell<u64>,
     /// A replica owes it replies.
     pub(super) reads_replica: Cell<bool>,
+    /// Reads meant for replicas that the primary owes it.
+    pub(super) spilled: Cell<usize>,
     /// What its writes on their way touch, where that is asked for.
     pub(super) touches: RefCell<Touches>,
     /// Its next request stands in the queue for a connection of its own.
@@ -140,6 +142,7 @@ impl Client {
             wrote_by_look: Cell::new(0),
             read_by_look: Cell::new(0),
             reads_replica: Cell::new(false),
+            spilled: Cell::new(0),
             touches: RefCell::default(),
             queues: Cell::new(false),
             held_since: Cell::new(None),

@@ -89,6 +89,7 @@ impl Connection {
         if self.worker.is_stalled() {
             return self.pin(dispatched);
         }
+        self.spills = false;
         // What is sent again goes to the primary: the replica that lost it may be chosen until it is found dead.
         let first = dispatched.since.is_none();
         let spreadable = first && class.effect == Effect::Read && !class.row.spec().primary_only;
@@ -105,7 +106,13 @@ impl Connection {
             }
         }
         match pipeline {
-            Ok(Some(pipeline)) => self.send_on(&pipeline, dispatched),
+            Ok(Some(pipeline)) => {
+                let step = self.send_on(&pipeline, dispatched);
+                if self.spills && step == Step::Taken {
+                    self.worker.spilled(&self.client);
+                }
+                step
+            }
             Ok(None) => self.pin(dispatched),
             Err(step) => self.hold(step, dispatched.since),
         }
@@ -121,20 +128,27 @@ impl Connection {
         }
         let owes = self.client.lane.borrow().as_ref().filter(|lane| !lane.is_closed()).cloned();
         if owes.is_some() && owes == self.primary {
+            self.spills = self.client.spilled.get() > 0;
             drop(table);
             return self.primary_pipeline();
         }
         let needed = self.needed(dispatched);
-        let owed = |node| worker.pools.outstanding(node);
         let shows = |node| worker.shows(node, needed);
         let follows = owes.filter(|lane| shows(lane.target().node));
-        match table.for_read(&worker.reads, owed, shows) {
+        match table.for_read(&worker.reads, worker.read_turn.get(), |node| worker.cost(node), shows) {
             Choice::Node(node) if Some(node) == table.primary => {
+                worker.read_turn.set(node.index() + 1);
+                let spills = table.spills(&worker.reads);
                 drop(table);
+                if spills && !worker.may_spill(&self.client) {
+                    return Err(Held);
+                }
+                self.spills = spills;
                 self.primary_pipeline()
             }
             Choice::Node(node) => {
                 let node = follows.as_ref().map_or(node, |lane| lane.target().node);
+                worker.read_turn.set(node.index() + 1);
                 self.reads_from(node);
                 Ok(follows.or_else(|| self.open(node)))
             }

@@ -60,10 +60,13 @@ impl Client {
         self.wrote_by_look.set(self.worker.last_look());
     }
 
-    /// All that a replica owed it has come.
+    /// All that a node owed it has come.
     pub(super) fn note_read(&self) {
         if self.reads_replica.take() {
             self.read_by_look.set(self.worker.last_look());
+        }
+        if self.spilled.get() > 0 {
+            self.worker.spilled_ended(self.spilled.take());
         }
     }
 

@@ -2,6 +2,7 @@
 //! for the control thread.
 
 mod marks;
+mod spill;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use super::idle::Idle;
 use super::redo::RetryRules;
 use super::shared::Shared;
 use super::{Control, Settings};
+use spill::Spill;
 
 /// Bytes that one read of a socket takes at most.
 pub(super) const READ_SIZE: usize = 64 << 10;
@@ -53,6 +55,9 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) control: Control,
+    spill: Spill,
+    /// Position of the node after the one that took the last read that was spread.
+    pub(super) read_turn: Cell<usize>,
     /// Positions of the keys of the request at hand.
     pub(super) keys: RefCell<Vec<u16>>,
     poison_after: Duration,
@@ -116,6 +121,8 @@ impl Worker {
             shared,
             metrics,
             control,
+            spill: Spill::default(),
+            read_turn: Cell::new(0),
             keys: RefCell::default(),
             poison_after,
             marks,
@@ -158,6 +165,7 @@ impl Worker {
             }
         }
         self.wake_held();
+        self.wake_spilling();
     }
 
     /// The table whose consequences were drawn; newer than the last [`Self::table`] it is not.
@@ -220,6 +228,12 @@ impl Worker {
         let (again, new): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|client| !client.redo.borrow().is_empty());
         again.iter().chain(&new).for_each(|client| client.wake());
+    }
+
+    /// What a further read costs at `node`: what it owes this worker already, in the time that it takes.
+    pub(super) fn cost(&self, node: NodeId) -> usize {
+        let weight = self.marks.of(node).weight.load(Ordering::Relaxed).max(1);
+        (self.pools.outstanding(node) + 1).saturating_mul(usize::try_from(weight).unwrap_or(usize::MAX))
     }
 
     /// Number of the look at a node that began last: every later one finds what has been answered by now.

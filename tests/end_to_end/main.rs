@@ -33,6 +33,7 @@ mod proxy_command;
 mod pubsub;
 mod quarantine;
 mod read_outage;
+mod read_spread;
 mod read_tokens;
 mod reads;
 mod refusals;
