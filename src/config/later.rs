@@ -81,7 +81,7 @@ pub(super) const COMPRESSION: &[Key] = &[
 
 pub(super) const MIRROR: &[Key] = &[
     absent("nodes", Kind::Nodes(None), r#"["10.0.1.1:6379"]"#, "Nodes that get the copy."),
-    absent("share", Kind::Share, "0.01", "Share of the requests that is copied."),
+    absent("share", Kind::Share(None), "0.01", "Share of the requests that is copied."),
     absent("compare", Kind::Flag(None), "true", "Whether replies are compared."),
 ];
 
@@ -142,7 +142,7 @@ pub(super) const USERS: &[Key] = &[
 
 pub(super) const TRACING: &[Key] = &[
     key("otlp", Kind::Text(None), r#""""#, "URL of an OTLP collector; empty: none."),
-    key("sample", Kind::Share, "0.0", "Share of the requests that is traced."),
+    key("sample", Kind::Share(None), "0.0", "Share of the requests that is traced."),
 ];
 
 pub(super) const ARCHIVE: &[Key] = &[

@@ -245,7 +245,7 @@ fn same(key: &Key, default: &Item, item: &Item) -> bool {
     match (&key.kind, &default.value, &item.value) {
         (Kind::Duration(..), Value::Text(a), Value::Text(b)) => duration(a) == duration(b),
         (Kind::Size(..), Value::Text(a), Value::Text(b)) => size(a) == size(b),
-        (Kind::Share, Value::Share(a), Value::Count(b)) => *a == if *b == 0 { 0.0 } else { 1.0 },
+        (Kind::Share(_), Value::Share(a), Value::Count(b)) => *a == if *b == 0 { 0.0 } else { 1.0 },
         (_, Value::List(a), Value::List(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.value == b.value)
         }

@@ -146,6 +146,7 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         max_staleness = "3s"
         during_outage = "replica"
         zone = "here"
+        spill = 0.25
         [limits]
         request_size = "2MiB"
         client_output = "3MiB"
@@ -212,6 +213,7 @@ fn every_key_that_works_reaches_its_settings() {
         max_staleness: Duration::from_secs(3),
         during_outage: DuringOutage::Replica,
         zone: "here".to_owned(),
+        spill_permille: 250,
     };
     assert_eq!(config.control.reads, reads);
     assert_eq!(config.control.state_dir, None);
@@ -280,10 +282,6 @@ fn keys_of_later_features_take_their_default_and_nothing_else() {
         faults("[durability]\nmode = \"semi_sync\""),
         "durability.mode: `semi_sync` is not yet supported; only \"async\" works in this version (line 2)"
     );
-    assert_eq!(
-        faults("[reads]\nread_your_writes = \"global\""),
-        "reads.read_your_writes: `global` is not yet supported; off and session work in this version (line 2)"
-    );
 }
 
 /// A valid value of the key's kind that is not its default.
@@ -298,7 +296,7 @@ fn another(key: &Key) -> String {
             let word = words.iter().find(|word| format!("\"{word}\"") != value).unwrap();
             format!("\"{word}\"")
         }
-        (Kind::Share, _) => "0.77".to_owned(),
+        (Kind::Share(_), _) => "0.77".to_owned(),
         (Kind::Texts(_) | Kind::Listens(_), _) => "[\"a\"]".to_owned(),
         (Kind::Nodes(_), _) => "[\"a:1\"]".to_owned(),
         (Kind::Text(_) | Kind::Secret(_), _) => "\"something\"".to_owned(),

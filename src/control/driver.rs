@@ -22,6 +22,7 @@ use super::coordinator::Coordinator;
 use super::link::Dial;
 use super::monitor::{Heard, Look, Pace};
 use super::quarantine::Quarantine;
+use super::weights::Weights;
 use super::{NodeFacts, ParityReport, Quarantined, SettingChanged, Status};
 
 /// Longest wait of the loop; what comes later than this says how long the thread was stalled.
@@ -83,6 +84,7 @@ pub(super) struct Driver {
     last_order: u64,
     ledger: Vec<Entry>,
     caught_up: CaughtUp,
+    weights: Weights,
     other_brains: Vec<String>,
     status_at: Instant,
     status_due: bool,
@@ -140,6 +142,7 @@ impl Driver {
             last_order: 0,
             ledger: Vec::new(),
             caught_up: CaughtUp::default(),
+            weights: Weights::new(specs.len()),
             other_brains: Vec::new(),
             status_at: Instant::now(),
             status_due: true,
@@ -306,6 +309,9 @@ impl Driver {
             known.ping = look.ping;
             self.ledger.retain(|entry| entry.changed.node != node || entry.run_id == facts.run_id);
             self.mark(node, look.number, facts);
+            if let Some(took) = look.ping {
+                self.weigh(node, took);
+            }
         }
         self.choose_greeted();
     }
@@ -317,6 +323,14 @@ impl Driver {
         let primary = self.verdict.as_ref().and_then(|now| now.primary);
         if let Some(reached) = self.caught_up.note(primary, node, look, facts) {
             marks.applied_look.store(reached, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells the data path how slow nodes are.
+    fn weigh(&mut self, node: NodeId, took: Duration) {
+        self.weights.note(node.index(), took);
+        for (known, weight) in self.nodes.iter().zip(self.weights.list()) {
+            self.marks.of(known.id).weight.store(weight, Ordering::Relaxed);
         }
     }
 

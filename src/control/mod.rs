@@ -21,6 +21,7 @@ mod start;
 mod status;
 #[cfg(test)]
 mod testing;
+mod weights;
 
 pub use handle::Handle;
 pub use parity::{NodeParity, Parity, ParityReport};

@@ -24,6 +24,7 @@ use super::registry::Live;
 use super::stream::Writer;
 use super::window::Window;
 use super::worker::Worker;
+use super::written::Touches;
 
 /// An output buffer that outgrew this is given back when it runs empty.
 const KEEP_CAPACITY: usize = 16 << 10;
@@ -86,6 +87,14 @@ pub(super) struct Client {
     closed: Cell<bool>,
     /// Number of the look at a node that began last when its last write was answered; 0: it wrote nothing.
     pub(super) wrote_by_look: Cell<u64>,
+    /// The same of what a replica last answered it; 0: nothing.
+    pub(super) read_by_look: Cell<u64>,
+    /// A replica owes it replies.
+    pub(super) reads_replica: Cell<bool>,
+    /// Reads meant for replicas that the primary owes it.
+    pub(super) spilled: Cell<usize>,
+    /// What its writes on their way touch, where that is asked for.
+    pub(super) touches: RefCell<Touches>,
     /// Its next request stands in the queue for a connection of its own.
     pub(super) queues: Cell<bool>,
     /// Since when its next request is held.
@@ -134,6 +143,10 @@ impl Client {
             waker: RefCell::default(),
             closed: Cell::new(false),
             wrote_by_look: Cell::new(0),
+            read_by_look: Cell::new(0),
+            reads_replica: Cell::new(false),
+            spilled: Cell::new(0),
+            touches: RefCell::default(),
             queues: Cell::new(false),
             held_since: Cell::new(None),
             refused_since: Cell::new(None),
@@ -206,16 +219,12 @@ impl Client {
             && let Some(lane) = self.lane.borrow().as_ref()
         {
             self.worker.writes_ended(lane.target().node, count);
-            self.note_write();
+            self.note_writes(count);
         }
         if left == 0 {
             self.lane.replace(None);
+            self.note_read();
         }
-    }
-
-    /// A write was answered, or may have been executed: from now on its reads are to show it.
-    pub(super) fn note_write(&self) {
-        self.wrote_by_look.set(self.worker.last_look());
     }
 
     /// Takes a reply whose content matters to the session or carries a cursor.

@@ -55,6 +55,8 @@ pub(super) struct Connection {
     /// The pipeline that took the last request for the primary; asked for again when it is closed.
     pub(super) primary: Option<Pipeline<ClientRef>>,
     pub(super) pinned: Option<Box<PinnedLane>>,
+    /// The read at hand goes to the primary though it is meant for a replica.
+    pub(super) spills: bool,
     /// The client table shows what is held on a connection of its own.
     shown: bool,
 }
@@ -86,6 +88,7 @@ impl Connection {
             waits: false,
             primary: None,
             pinned: None,
+            spills: false,
             shown: false,
         }
     }

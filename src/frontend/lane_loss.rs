@@ -35,6 +35,7 @@ impl Connection {
     /// The connection is gone.
     pub(super) fn lane_lost(&mut self, mut lane: Box<PinnedLane>, loss: Loss) {
         self.client.note_write();
+        self.note_lane_writes(&mut lane);
         self.worker.long_ended(self.client.id);
         self.client.live.unpark();
         if matches!(lane.middle, Some(Rest::Extra | Rest::Reply | Rest::Kept)) {

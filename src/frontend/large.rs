@@ -150,6 +150,9 @@ impl Connection {
                 lane.write(bytes);
                 // Counted from its beginning: a switch that cut it would be an error to its client.
                 let writes = class.effect == Effect::Write;
+                if writes {
+                    lane.touched.add_anything();
+                }
                 let sent = Sent::new(bytes::Bytes::new(), class.row, self.worker.now());
                 lane.owe(Sent { writes, ..sent }, 0);
                 lane.tail = Some(tail);

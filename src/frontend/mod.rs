@@ -17,6 +17,7 @@ mod listener;
 mod lost_request;
 mod monitor_line;
 mod own;
+mod own_writes;
 mod parity;
 mod parked;
 mod pinned_hold;
@@ -37,6 +38,7 @@ mod stream;
 mod wait_lane;
 mod window;
 mod worker;
+mod written;
 
 pub use control_doors::Control;
 pub use listener::{Bound, bind};

@@ -239,6 +239,7 @@ impl Connection {
             _ => Send::Owed,
         };
         let (node, epoch) = (lane.target.node, lane.target.epoch);
+        self.worker.touches_on(lane, dispatched, matches!(send, Send::Owed));
         match send {
             Send::Owed => {
                 // What is sent again is what the client sent.

@@ -59,7 +59,9 @@ impl Connection {
                 return true;
             }
         }
-        match self.relay(&mut lane, cx) {
+        let relayed = self.relay(&mut lane, cx);
+        self.note_lane_writes(&mut lane);
+        match relayed {
             Err(Ended::Lost) => {
                 lane.ended_in = Some((lane.target.epoch, self.worker.generation(lane.target.node)));
                 self.lane_lost(lane, Loss::Gone);

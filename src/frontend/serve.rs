@@ -60,7 +60,7 @@ impl Frontend {
     /// # Errors
     /// The system has no thread or descriptor left.
     pub fn start(parts: Parts, bound: Vec<Bound>) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(parts.marks.clone()));
+        let shared = Arc::new(Shared::new(parts.marks.clone(), parts.reads.own_writes));
         let (ending, ends) = watch::channel(Ending::NotYet);
         let (mut threads, mut doors) = (Vec::new(), Vec::new());
         let (max_clients, drain_timeout) = (parts.settings.max_clients, parts.settings.drain_timeout);

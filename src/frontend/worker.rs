@@ -2,6 +2,7 @@
 //! for the control thread.
 
 mod marks;
+mod spill;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::backend::{self, Pinned, Pools, Surroundings};
 use crate::command::RowId;
 use crate::error::Failure;
-use crate::routing::{self, Cached, Gate, OwnWrites, Routes, RoutingTable};
+use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
 use crate::session::Names;
 use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId};
@@ -23,6 +24,7 @@ use super::idle::Idle;
 use super::redo::RetryRules;
 use super::shared::Shared;
 use super::{Control, Settings};
+use spill::Spill;
 
 /// Bytes that one read of a socket takes at most.
 pub(super) const READ_SIZE: usize = 64 << 10;
@@ -53,8 +55,13 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) control: Control,
+    spill: Spill,
+    /// Position of the node after the one that took the last read that was spread.
+    pub(super) read_turn: Cell<usize>,
+    /// Positions of the keys of the request at hand.
+    pub(super) keys: RefCell<Vec<u16>>,
     poison_after: Duration,
-    marks: Arc<Marks>,
+    pub(super) marks: Arc<Marks>,
     latest: RefCell<Cached>,
     /// The table whose consequences were drawn.
     table: RefCell<Arc<RoutingTable>>,
@@ -114,6 +121,9 @@ impl Worker {
             shared,
             metrics,
             control,
+            spill: Spill::default(),
+            read_turn: Cell::new(0),
+            keys: RefCell::default(),
             poison_after,
             marks,
             latest: RefCell::new(routes.cached()),
@@ -155,6 +165,7 @@ impl Worker {
             }
         }
         self.wake_held();
+        self.wake_spilling();
     }
 
     /// The table whose consequences were drawn; newer than the last [`Self::table`] it is not.
@@ -219,16 +230,15 @@ impl Worker {
         again.iter().chain(&new).for_each(|client| client.wake());
     }
 
+    /// What a further read costs at `node`: what it owes this worker already, in the time that it takes.
+    pub(super) fn cost(&self, node: NodeId) -> usize {
+        let weight = self.marks.of(node).weight.load(Ordering::Relaxed).max(1);
+        (self.pools.outstanding(node) + 1).saturating_mul(usize::try_from(weight).unwrap_or(usize::MAX))
+    }
+
     /// Number of the look at a node that began last: every later one finds what has been answered by now.
     pub(super) fn last_look(&self) -> u64 {
         self.marks.last_look()
-    }
-
-    /// Whether a replica is sure to have what a client was answered before the look after number `wrote` began.
-    pub(super) fn shows(&self, node: NodeId, wrote: u64) -> bool {
-        wrote == 0
-            || self.reads.own_writes == OwnWrites::Off
-            || self.marks.of(node).applied_look.load(Ordering::Relaxed) > wrote
     }
 
     pub(super) fn retry_rules(&self) -> RetryRules {

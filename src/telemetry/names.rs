@@ -91,6 +91,8 @@ metrics! {
         "Bytes read (in) and written (out) by the proxy on the side of clients and of nodes.";
     REISSUED = "redhold_reissued_total", COUNTER, "requests", [],
         "Requests sent again after their connection was lost, parked ones included.";
+    SPILLED = "redhold_spilled_reads_total", COUNTER, "requests", [],
+        "Reads that reads.policy = \"prefer_replica\" gave to the primary since no replica was usable.";
     RESUBSCRIPTIONS = "redhold_resubscriptions_total", COUNTER, "clients", [],
         "Clients whose subscriptions were made again after their connection was lost.";
 }

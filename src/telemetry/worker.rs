@@ -126,6 +126,7 @@ pub struct WorkerMetrics {
     pub(super) ambiguous: AtomicU64,
     pub(super) reissued: AtomicU64,
     pub(super) resubscribed: AtomicU64,
+    pub(super) spilled: AtomicU64,
     pub(super) bytes: [[AtomicU64; 2]; 2],
     pub(super) errors: [AtomicU64; ErrorKind::ALL.len()],
     pub(super) hold_duration: Histogram,
@@ -143,6 +144,7 @@ impl WorkerMetrics {
             ambiguous: AtomicU64::new(0),
             reissued: AtomicU64::new(0),
             resubscribed: AtomicU64::new(0),
+            spilled: AtomicU64::new(0),
             bytes: Default::default(),
             errors: Default::default(),
             hold_duration: Histogram::default(),
@@ -199,6 +201,11 @@ impl WorkerMetrics {
     /// Counts clients subscribed again.
     pub fn resubscribed(&self, n: u64) {
         bump(&self.resubscribed, n);
+    }
+
+    /// Counts reads meant for replicas that went to the primary since none was usable.
+    pub fn spilled(&self, n: u64) {
+        bump(&self.spilled, n);
     }
 
     /// Counts bytes.

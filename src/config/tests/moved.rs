@@ -57,6 +57,7 @@ const MOVED: &[(&str, &str, How)] = &[
     ("reads.max_staleness", "tests/end_to_end/reads.rs", Words(r#"("reads.max_staleness", "#)),
     ("reads.during_outage", "tests/end_to_end/reads.rs", Set),
     ("reads.zone", "tests/end_to_end/reads.rs", Set),
+    ("reads.spill", "tests/end_to_end/read_spread.rs", Set),
     ("admin.listen", "tests/support/proxy.rs", Set),
     ("limits.request_size", "tests/end_to_end/bad_input.rs", Set),
     ("limits.client_output", "tests/end_to_end/bad_input.rs", Set),
