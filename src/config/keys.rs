@@ -1,14 +1,15 @@
 //! Every section and the keys of those that work: what each holds, its default, what it means, and where its
 //! value goes. Data, and nothing else.
 
+use crate::durability::Level;
 use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum};
 use crate::routing::{DuringOutage, OwnWrites, ReadPolicy};
 use crate::telemetry::Format;
 
 use super::kind::{Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
 use super::later::{
-    ARCHIVE, BACKEND_TLS, CACHE, COMPRESSION, COORDINATOR, DURABILITY, DURABILITY_RULES, MIRROR, PROXY_TLS,
-    TRACING, USERS,
+    ARCHIVE, BACKEND_TLS, CACHE, COMPRESSION, COORDINATOR, DURABILITY_MODES, DURABILITY_RULES, MIRROR,
+    PROXY_TLS, TRACING, USERS,
 };
 
 const fn table(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
@@ -408,6 +409,51 @@ const READS: &[Key] = &[
         Kind::Text(None),
         r#""off""#,
         "Time after which a slow read is sent to a second node; off: never.",
+    ),
+];
+
+const DURABILITY: &[Key] = &[
+    key(
+        "mode",
+        Kind::Choice(
+            DURABILITY_MODES,
+            Some(|c, v| match v {
+                "async" => set(&mut c.frontend.durability.mode, Level::Async),
+                "semi_sync" => set(&mut c.frontend.durability.mode, Level::SemiSync),
+                later => {
+                    Err(format!("`{later}` is not yet supported; async and semi_sync work in this version"))
+                }
+            }),
+        ),
+        r#""async""#,
+        "What a write waits for before it is answered: async (nothing) or semi_sync (replicas have it). aof_local and aof_replicas: not yet.",
+    ),
+    key(
+        "replicas",
+        Kind::Count(
+            1..=16,
+            Some(|c, v| set(&mut c.frontend.durability.replicas, u32::try_from(v).unwrap_or(u32::MAX))),
+        ),
+        "1",
+        "Replicas that must have acknowledged.",
+    ),
+    key(
+        "timeout",
+        Kind::Duration(1, Some(|c, v| set(&mut c.frontend.durability.timeout, v))),
+        r#""200ms""#,
+        "Wait after which a write is answered with NOTDURABLE.",
+    ),
+    key(
+        "degrade_after",
+        Kind::Duration(0, None),
+        r#""0s""#,
+        "Time without replicas after which async is used; 0s: never.",
+    ),
+    key(
+        "reads",
+        Kind::Choice(&["uncommitted", "committed"], None),
+        r#""uncommitted""#,
+        "Whether reads of keys not yet covered wait: uncommitted (no) or committed.",
     ),
 ];
 

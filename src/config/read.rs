@@ -7,6 +7,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::failover::InFlight;
 use crate::{admin, backend, control, frontend, telemetry};
 
 use super::checks;
@@ -77,6 +78,15 @@ pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>
         for key in section.keys {
             apply(section, key, &given, &mut config, &mut faults);
         }
+    }
+    if config.frontend.durability.is_on() {
+        // Who follows a dead primary must have all that was waited for.
+        config.control.failover.durability.replicas =
+            usize::try_from(config.frontend.durability.replicas).unwrap_or(usize::MAX);
+    }
+    if config.frontend.durability.is_on() && config.control.failover.in_flight == InFlight::Auto {
+        // Sending a write again may undo another client's, which was answered as safe.
+        config.frontend.retry_idempotent = false;
     }
     checks::across_keys(&given, &config, &mut faults);
     faults.0.sort_by(|a, b| a.place.cmp(&b.place));

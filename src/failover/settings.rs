@@ -16,7 +16,7 @@ pub enum Mode {
 /// `failover.in_flight`: what happens to a write whose outcome is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InFlight {
-    /// `retry_idempotent` with async durability, else `error`.
+    /// `retry_idempotent` with `durability.mode = "async"`, else `error`.
     Auto,
     /// Always `-AMBIGUOUS`.
     Error,

@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::backend::{Caller, Pipeline, Unanswered, first_len};
 use crate::command::{Effect, Lane, RowId};
+use crate::durability::Withheld;
 use crate::error::Failure;
 use crate::resp::encode;
 use crate::session::Listing;
@@ -63,6 +64,10 @@ pub(super) struct Client {
     pub(super) worker: Rc<Worker>,
     pub(super) writer: Writer,
     pub(super) out: RefCell<BytesMut>,
+    /// What of it waits for a barrier.
+    pub(super) withheld: RefCell<Withheld>,
+    /// Its task takes nothing more before there is room in `out`.
+    pub(super) was_full: Cell<bool>,
     /// Requests on a pipeline without a reply.
     pub(super) owed: Cell<u32>,
     /// Bytes of those requests, as near as runs allow.
@@ -130,6 +135,8 @@ impl Client {
             worker,
             writer,
             out: RefCell::default(),
+            withheld: RefCell::default(),
+            was_full: Cell::new(false),
             owed: Cell::new(0),
             in_flight: Cell::new(0),
             window: Cell::default(),
@@ -170,8 +177,18 @@ impl Client {
     pub(super) fn close(&self) {
         self.closed.set(true);
         self.redo.borrow_mut().clear();
-        self.out.replace(BytesMut::new());
+        self.drop_output();
         self.writer.shut();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Nobody reads it.
+    pub(super) fn drop_output(&self) {
+        self.out.replace(BytesMut::new());
+        self.withheld.borrow_mut().clear();
     }
 
     /// Appends an error of the proxy's own.
@@ -182,18 +199,26 @@ impl Client {
 
     /// Writes what the socket takes; false when it is broken.
     pub(super) fn flush(&self) -> bool {
-        let mut out = self.out.borrow_mut();
-        while !out.is_empty() {
-            match self.writer.try_write(&out) {
+        let (mut out, mut withheld) = (self.out.borrow_mut(), self.withheld.borrow_mut());
+        loop {
+            let ready = withheld.writable(out.len());
+            if ready == 0 {
+                break;
+            }
+            match self.writer.try_write(&out[..ready]) {
                 Ok(0) => return false,
                 Ok(count) => {
                     self.worker.metrics.bytes(Side::Client, Direction::Out, count as u64);
                     self.live.wrote(count);
                     out.advance(count);
+                    withheld.wrote(count);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return true,
                 Err(_) => return false,
             }
+        }
+        if !out.is_empty() {
+            return true;
         }
         if out.capacity() > KEEP_CAPACITY {
             *out = BytesMut::new();
@@ -334,6 +359,9 @@ impl Caller for ClientRef {
             return;
         }
         self.out.borrow_mut().extend_from_slice(frames);
+        if self.worker.withholds {
+            self.withhold(tag, frames.len(), count);
+        }
     }
 
     fn error(&self, tag: u16, frame: &[u8], request: &[u8], resent: bool) {
@@ -377,6 +405,9 @@ impl Caller for ClientRef {
                 self.out.borrow_mut().extend_from_slice(piece);
             }
         }
+        if self.worker.withholds {
+            self.withhold_part(tag, piece.len(), last);
+        }
     }
 
     fn refused(&self, tag: u16, error: &[u8], count: u32) {
@@ -411,6 +442,7 @@ impl Caller for ClientRef {
             self.struck(lost.tag, 1);
             let special = self.special.take();
             if broken && index == 0 && !matches!(special, Some(Special::Pubsub(..) | Special::Hidden(_))) {
+                self.cut_unfinished();
                 self.doom("a reply was cut off in its middle");
                 continue;
             }
@@ -467,7 +499,7 @@ impl Caller for ClientRef {
                 // It does not read: what it was given will never be written.
                 self.close();
                 self.doom("the client does not read its replies");
-            } else if waiting > 0 {
+            } else if waiting > 0 && self.writable() > 0 {
                 self.wake();
             }
         }

@@ -38,6 +38,11 @@ impl Connection {
         let class = classify(request);
         self.client.live.looks_at(class.row);
         let dispatched = Dispatched { request: *request, class, resent, since };
+        if self.worker.withholds
+            && let Some(step) = self.hold_undurable(&dispatched)
+        {
+            return step;
+        }
         if self.pinned.is_some() {
             return self.dispatch_pinned(&dispatched);
         }

@@ -39,6 +39,7 @@ impl Connection {
         self.worker.long_ended(self.client.id);
         self.client.live.unpark();
         if matches!(lane.middle, Some(Rest::Extra | Rest::Reply | Rest::Kept)) {
+            self.client.cut_unfinished();
             self.client.doom("a reply was cut off in its middle");
             return;
         }

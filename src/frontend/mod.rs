@@ -1,12 +1,14 @@
 //! Sockets that face clients. [`Frontend`] is the whole of it to the outside; inside, start at `connection.rs`.
 
 mod admission;
+mod barrier_line;
 mod client;
 mod client_command;
 mod connection;
 mod control_doors;
 mod cursor;
 mod dispatch;
+mod durable;
 mod hidden;
 mod idle;
 mod lane;
@@ -37,6 +39,7 @@ mod shared;
 mod stream;
 mod wait_lane;
 mod window;
+mod withhold;
 mod worker;
 mod written;
 

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 
 use crate::backend::{DialError, Pinned, Target};
 use crate::command::{Effect, Lane};
+use crate::durability::Level;
 use crate::error::Failure;
 use crate::resp::Request;
 use crate::routing::Choice;
@@ -213,6 +214,8 @@ impl Connection {
         let proto = self.session.identity.proto;
         let queueing = self.pinned.as_ref().is_some_and(|lane| lane.standing.transaction().is_queueing());
         let asked = self.asked_instead(dispatched, queueing);
+        let queued = queueing && class.row.spec().name != "exec";
+        let level = if queued { Level::Async } else { self.level_of(class) };
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let (mut bytes, mut stale) = (BytesMut::new(), None);
         request.write_multibulk(&mut bytes);
@@ -245,7 +248,7 @@ impl Connection {
                 // What is sent again is what the client sent.
                 let copy = original.unwrap_or_else(|| bytes.clone());
                 let sent = Sent::new(copy, class.row, self.worker.now());
-                lane.owe(Sent { resent: *resent, writes, local, ..sent }, bytes.len());
+                lane.owe(Sent { resent: *resent, writes, level, local, ..sent }, bytes.len());
                 lane.write(&bytes);
             }
             Send::Silent(accepted) => {

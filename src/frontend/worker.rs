@@ -20,6 +20,7 @@ use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId};
 
 use super::client::ClientRef;
+use super::durable::Durable;
 use super::idle::Idle;
 use super::redo::RetryRules;
 use super::shared::Shared;
@@ -48,6 +49,9 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// See the module's text.
 pub(super) struct Worker {
     pub(super) settings: Settings,
+    /// Replies to some writes wait until these are safe.
+    pub(super) withholds: bool,
+    pub(super) durable: Durable,
     pub(super) reads: routing::Settings,
     pub(super) pools: Pools<ClientRef>,
     /// Read buffer of the clients' sockets.
@@ -114,6 +118,8 @@ impl Worker {
         let table = routes.load();
         let nodes = table.nodes.len();
         Rc::new(Self {
+            withholds: settings.durability.is_on(),
+            durable: Durable::new(&settings.durability),
             settings,
             reads,
             pools: Pools::new(nodes, around),
@@ -158,6 +164,7 @@ impl Worker {
         for node in &new.nodes {
             self.pools.refresh(node.id, old.carries_over(new, node.id), new.epoch);
         }
+        self.durable.table_changed(self, old, new);
         if old.epoch != new.epoch {
             self.idle.clear();
             for client in self.watching.borrow().values() {
@@ -223,7 +230,7 @@ impl Worker {
     }
 
     /// Who has something to send again comes first: it may have been executed before whatever was held after it.
-    fn wake_held(&self) {
+    pub(super) fn wake_held(&self) {
         let held = self.held.take();
         let (again, new): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|client| !client.redo.borrow().is_empty());

@@ -137,6 +137,8 @@ impl Metrics {
         families.push(family(&names::RESUBSCRIPTIONS, total(|w| &w.resubscribed)));
         let holds = summed(self.workers.iter().map(|worker| &worker.hold_duration));
         families.push(family(&names::HOLD_DURATION, [(vec![], holds)]));
+        let barriers = summed(self.workers.iter().map(|worker| &worker.barrier_duration));
+        families.push(family(&names::BARRIER_DURATION, [(vec![], barriers)]));
         let errors = ErrorKind::ALL
             .map(|(kind, label)| (vec![label], number(self.total(|worker| &worker.errors[kind as usize]))));
         families.push(family(&names::ERRORS, errors));

@@ -10,6 +10,7 @@ mod blocking;
 mod bounds;
 mod client_table;
 mod data_path;
+mod durability;
 mod failover;
 mod failover_rows;
 mod failover_sessions;
