@@ -163,6 +163,9 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         format = "json"
 "#;
 
+/// `durability.timeout` above.
+const WAIT: Duration = Duration::from_millis(70);
+
 #[test]
 fn every_key_that_works_reaches_its_settings() {
     let config = read(EVERY_KEY_THAT_WORKS).unwrap();
@@ -186,11 +189,7 @@ fn every_key_that_works_reaches_its_settings() {
         hold: Duration::from_secs(6),
         retry_idempotent: false,
         retry_all: false,
-        durability: durability::Settings {
-            mode: Level::SemiSync,
-            replicas: 2,
-            timeout: Duration::from_millis(70),
-        },
+        durability: durability::Settings { mode: Level::SemiSync, replicas: 2, timeout: WAIT },
     };
     assert_eq!(config.frontend, frontend);
     let backend = backend::Settings {

@@ -229,7 +229,9 @@ mod tests {
 
     fn trace(start: Instant, offsets: &[u64]) -> Trace {
         let mut trace = Trace::default();
-        (0..).zip(offsets).for_each(|(beat, offset)| trace.add(start + BEAT * beat, *offset));
+        (0..).zip(offsets).for_each(|(beat, offset)| {
+            trace.add(start + BEAT * beat, *offset);
+        });
         trace
     }
 

@@ -351,21 +351,7 @@ impl Player {
             }
             Action::Record { id, record } => {
                 self.open.insert("record".to_owned(), id);
-                let runs: Vec<&str> = record.run_ids.iter().map(|(_, run)| run.as_str()).collect();
-                let intent = match &record.intent {
-                    None => String::new(),
-                    Some(Intent::Failover) => " intent failover".to_owned(),
-                    Some(Intent::Switch(to)) => format!(" intent switch to {}", plain(to)),
-                };
-                format!(
-                    "record epoch {} primary {} replid {} runs {}{}{}{intent}",
-                    record.epoch,
-                    plain(&record.primary),
-                    record.replid,
-                    runs.join(","),
-                    if record.empty { " empty" } else { "" },
-                    record.deposed.iter().map(|node| format!(" deposed {}", plain(node))).collect::<String>(),
-                )
+                record_words(&record)
             }
             Action::Capture { id, node, part, .. } => {
                 let key = format!("capture {}", name(node));
@@ -439,6 +425,24 @@ fn plain(text: &str) -> String {
 
 fn address(name: &str) -> Address {
     Address { host: name.to_owned(), port: 6379 }
+}
+
+fn record_words(record: &Record) -> String {
+    let runs: Vec<&str> = record.run_ids.iter().map(|(_, run)| run.as_str()).collect();
+    let intent = match &record.intent {
+        None => String::new(),
+        Some(Intent::Failover) => " intent failover".to_owned(),
+        Some(Intent::Switch(to)) => format!(" intent switch to {}", plain(to)),
+    };
+    format!(
+        "record epoch {} primary {} replid {} runs {}{}{}{intent}",
+        record.epoch,
+        plain(&record.primary),
+        record.replid,
+        runs.join(","),
+        if record.empty { " empty" } else { "" },
+        record.deposed.iter().map(|node| format!(" deposed {}", plain(node))).collect::<String>(),
+    )
 }
 
 fn step_words(step: &Step, node: &str) -> (String, String) {
