@@ -60,6 +60,8 @@ class Group(targets.Stage):
         argv, version = self._redhold(port)
         nodes = ",".join(f"127.0.0.1:{node.port}" for node in [self.server, *self.replicas])
         given = [f"REDHOLD_DURABILITY_MODE={name}", f"REDHOLD_BACKEND_NODES={nodes}", "REDHOLD_FAILOVER_MODE=off"]
+        # Two that kept a record would need a directory each.
+        given.append("REDHOLD_FAILOVER_STATE_DIR=")
         process = processes.start(["env", *given, *argv], self.layout.proxy, self.work / f"{name}.log")
         return targets.Target(name, port, process.pid, process, version)
 

@@ -29,6 +29,14 @@ pub(super) fn across_keys(given: &Given, config: &Config, faults: &mut Faults) {
         let text = format!("{busy} is shorter than health.timeout {timeout}");
         faults.add("health.busy_timeout", place("health.busy_timeout"), text);
     }
+    let (durability, nodes) = (&config.frontend.durability, config.control.nodes.len());
+    if durability.is_on() && durability.replicas as usize >= nodes {
+        let text = format!(
+            "{} replicas can not acknowledge where backend.nodes has {nodes}, one of which is the primary",
+            durability.replicas
+        );
+        faults.add("durability.replicas", place("durability.replicas"), text);
+    }
     addresses(config, &place, faults);
 }
 

@@ -119,7 +119,7 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         hide_topology = true
         owned_commands = "pass"
         [backend]
-        nodes = ["a:1", { address = "[::1]:2", peer_address = "b:3", zone = "z", priority = 0 }]
+        nodes = ["a:1", { address = "[::1]:2", peer_address = "b:3", zone = "z", priority = 0 }, "c:4"]
         username = "u"
         password = "hunter2"
         pipelines_max = 5
@@ -251,7 +251,7 @@ fn writes_that_wait_to_be_safe_are_not_sent_again_unless_it_is_asked_for() {
     for (in_flight, retried) in
         [("auto", false), ("error", false), ("retry_idempotent", true), ("retry_all", true)]
     {
-        let durable = "durability.mode = \"semi_sync\"\n";
+        let durable = "durability.mode = \"semi_sync\"\nbackend.nodes = [\"a:1\", \"b:1\"]\n";
         let config = read(&format!("{durable}failover.in_flight = \"{in_flight}\"")).unwrap();
         assert_eq!(config.frontend.retry_idempotent, retried, "{in_flight}");
     }

@@ -253,8 +253,9 @@ impl Driver {
         let gate = verdict.held_since.map_or(Gate::Open, |since| Gate::Hold { since });
         let table =
             RoutingTable { epoch: verdict.epoch, primary: verdict.primary, gate, nodes: nodes.collect() };
-        self.ends.publisher.publish(table);
         self.verdict = Some(verdict);
+        self.marks.note_attached(self.attached());
+        self.ends.publisher.publish(table);
         self.status_due = true;
     }
 
@@ -314,6 +315,21 @@ impl Driver {
             }
         }
         self.choose_greeted();
+        self.marks.note_attached(self.attached());
+    }
+
+    /// How many replicas follow the primary, as far as the last looks tell: none before it was seen to lead.
+    fn attached(&self) -> u32 {
+        let primary = self.verdict.as_ref().and_then(|now| now.primary);
+        let seen = |known: &'_ NodeFacts| known.facts.clone().filter(|_| known.error.is_none());
+        let leads = primary.and_then(|id| seen(&self.nodes[id.index()]));
+        let Some(leads) = leads.filter(|facts| facts.role == Role::Primary) else { return 0 };
+        let follows = |known: &&NodeFacts| {
+            seen(known).is_some_and(|facts| {
+                facts.role == Role::Replica && facts.link_up && !facts.syncing && facts.replid == leads.replid
+            })
+        };
+        u32::try_from(self.nodes.iter().filter(follows).count()).unwrap_or(u32::MAX)
     }
 
     /// Tells the data path what it may draw from a look.

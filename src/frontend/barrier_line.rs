@@ -45,6 +45,12 @@ pub(super) struct BarrierLine {
     counted: Cell<Option<NodeId>>,
     /// Why there is no connection, and since when; `None`: there is one.
     state: RefCell<Option<(State, Instant)>>,
+    /// A barrier has passed in this life: enough replicas follow.
+    passed: Cell<bool>,
+    /// The looks at the nodes have found enough of them in this life.
+    seen: Cell<bool>,
+    /// When this life began.
+    born: Cell<Instant>,
     /// Changes whenever the connection must be given up.
     life: Cell<u64>,
     waker: RefCell<Option<Waker>>,
@@ -57,6 +63,15 @@ pub(super) enum State {
     Closed(String),
     /// The node refuses them, in these words.
     Refused(String),
+}
+
+/// Too few replicas follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shortage {
+    /// Since then enough may have come.
+    Unproved(Instant),
+    /// Enough did, and some have left.
+    Known,
 }
 
 /// What came of the barrier on its way.
@@ -91,6 +106,9 @@ impl BarrierLine {
             awaited: Cell::new(None),
             counted: Cell::new(None),
             state: RefCell::new(Some((State::Closed("not opened yet".to_owned()), Instant::now()))),
+            passed: Cell::new(false),
+            seen: Cell::new(false),
+            born: Cell::new(Instant::now()),
             life: Cell::new(0),
             waker: RefCell::default(),
         }
@@ -105,11 +123,34 @@ impl BarrierLine {
         self.state.borrow().clone()
     }
 
+    /// Whether too few replicas follow as that a write could become safe, as far as the last looks at them tell. After a
+    /// change of primary they are attached one by one, so until the first barrier has passed nothing is known.
+    pub(super) fn shortage(&self, worker: &Worker) -> Option<Shortage> {
+        let enough = self.look(worker);
+        match () {
+            () if !self.passed.get() => Some(Shortage::Unproved(self.born.get())),
+            () if !enough && (self.seen.get() || self.is_grown(worker)) => Some(Shortage::Known),
+            () => None,
+        }
+    }
+
+    /// This life has lasted for so long that every node was looked at in it.
+    fn is_grown(&self, worker: &Worker) -> bool {
+        self.born.get().elapsed() >= worker.settings.hold
+    }
+
+    /// Whether enough replicas were seen to follow; noted when they were.
+    fn look(&self, worker: &Worker) -> bool {
+        let enough = worker.shared.marks.attached() >= self.settings.replicas;
+        self.seen.set(self.seen.get() || enough);
+        enough
+    }
+
     /// A write of `client` was answered: the ticket that its reply waits for. The line counts as one write in flight as long
     /// as anybody waits, so that a planned change of primary waits too.
     pub(super) fn await_next(&self, worker: &Worker, client: &ClientRef) -> Ticket {
         let mut barriers = self.barriers.borrow_mut();
-        if barriers.is_idle()
+        if self.counted.get().is_none()
             && let Some(primary) = worker.current().primary
         {
             worker.write_sent(primary);
@@ -143,6 +184,9 @@ impl BarrierLine {
     /// What waits will never be covered, as far as can be known: each reply becomes `failure`.
     fn give_up(&self, worker: &Worker, failure: &Failure) {
         self.life.set(self.life.get() + 1);
+        self.passed.set(false);
+        self.seen.set(false);
+        self.born.set(Instant::now());
         self.state.replace(Some((State::Closed("not opened yet".to_owned()), Instant::now())));
         let ticket = Ticket { level: self.level, number: self.barriers.borrow_mut().give_up() };
         let (flying, waiting) = (self.flying.take(), self.waiting.take());
@@ -201,6 +245,11 @@ impl BarrierLine {
                 // It was refused a moment ago.
                 open.send();
             }
+            self.look(worker);
+            if !self.passed.get() && self.is_grown(worker) {
+                // Who waits for replicas is told that it does so in vain.
+                worker.wake_held();
+            }
         }
         loop {
             if self.barriers.borrow_mut().begin().is_some() {
@@ -239,6 +288,9 @@ impl BarrierLine {
             None => Some(self.not_durable(0)),
         };
         let Some(number) = self.barriers.borrow_mut().end() else { return };
+        if !self.passed.get() {
+            self.prove(worker, failure.is_none());
+        }
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         worker.metrics.barrier_duration(micros);
         self.begun.set(None);
@@ -246,6 +298,16 @@ impl BarrierLine {
         self.settled(worker);
         for client in &flying {
             client.resolve(Ticket { level: self.level, number }, failure.as_ref());
+        }
+    }
+
+    /// The first barriers of a life are nobody's: they show whether enough replicas follow.
+    fn prove(&self, worker: &Worker, passed: bool) {
+        self.passed.set(passed);
+        if passed {
+            worker.wake_held();
+        } else {
+            self.barriers.borrow_mut().await_next();
         }
     }
 
@@ -310,7 +372,11 @@ pub(super) async fn keep_open(worker: Rc<Worker>, level: Level) {
 /// or its node.
 async fn serve(worker: &Worker, line: &BarrierLine, mut opened: Open) {
     line.state.replace(None);
-    worker.wake_held();
+    if line.passed.get() {
+        worker.wake_held();
+    } else if line.barriers.borrow().is_idle() {
+        line.barriers.borrow_mut().await_next();
+    }
     let ended = poll_fn(|cx| line.turn(worker, &mut opened, cx)).await;
     if line.life.get() == opened.life {
         opened.pinned.note_loss();

@@ -417,6 +417,8 @@ impl Future for Connection {
                 return Poll::Pending;
             }
             if this.is_finished() {
+                // Whoever writes the rest wakes it.
+                this.client.blocked.set(true);
                 return if written { Poll::Ready(()) } else { Poll::Pending };
             }
             if !progress {

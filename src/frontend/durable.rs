@@ -8,7 +8,7 @@ use crate::durability::{self, Level};
 use crate::error::{Failure, Undurable};
 use crate::routing::{Gate, RoutingTable};
 
-use super::barrier_line::{BarrierLine, State};
+use super::barrier_line::{BarrierLine, Shortage, State};
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
 use super::worker::Worker;
@@ -65,13 +65,20 @@ impl Worker {
         })
     }
 
-    /// Nothing is sent before there is a connection on which it can be asked about.
+    /// Nothing is sent before there is a connection on which it can be asked about, and replicas that could have it.
     fn obstacle(&self, level: Level) -> Option<Obstacle> {
         let hold = self.settings.hold;
-        let (state, since) = self.durable.line(level).state()?;
-        Some(match state {
-            State::Refused(said) => Obstacle::Lasting(Failure::Undurable(Undurable::Unasked { said })),
-            State::Closed(said) => Obstacle::Passing(Failure::OutOfReach { hold, said }, since),
+        let line = self.durable.line(level);
+        if let Some((state, since)) = line.state() {
+            return Some(match state {
+                State::Refused(said) => Obstacle::Lasting(Failure::Undurable(Undurable::Unasked { said })),
+                State::Closed(said) => Obstacle::Passing(Failure::OutOfReach { hold, said }, since),
+            });
+        }
+        let few = Failure::Undurable(Undurable::NoReplicas);
+        Some(match line.shortage(self)? {
+            Shortage::Known => Obstacle::Lasting(few),
+            Shortage::Unproved(since) => Obstacle::Passing(few, since),
         })
     }
 }
@@ -87,6 +94,7 @@ impl Connection {
 
     /// Whether the request has to wait, or was answered, because nobody could say whether it is safe; `None`: it may be
     /// sent. What is only queued in a transaction goes on.
+    #[cold]
     pub(super) fn hold_undurable(&mut self, dispatched: &Dispatched<'_>) -> Option<Step> {
         let failure = self.undurable(&dispatched.class)?;
         Some(match failure {

@@ -24,6 +24,9 @@ use super::worker::wake_at;
 /// Why an EXEC was not sent that waited for all of the hold.
 pub(super) const TOO_LATE: &str = "no primary took it in time";
 
+/// … and one that nobody could have called safe.
+const UNDURABLE: &str = "durability.mode can not be kept, or too few replicas follow the primary";
+
 /// Between two attempts to connect, doubled from [`REFUSED_PAUSE`] on with each that fails.
 const PAUSE_MAX: Duration = Duration::from_millis(640);
 
@@ -92,7 +95,11 @@ impl Connection {
         match name {
             "exec" => {
                 self.leave_transaction();
-                self.client.fail(&Failure::TransactionLost { reason: TOO_LATE });
+                let reason = match failure {
+                    Failure::Undurable(_) => UNDURABLE,
+                    _ => TOO_LATE,
+                };
+                self.client.fail(&Failure::TransactionLost { reason });
             }
             "discard" => {
                 self.leave_transaction();

@@ -55,6 +55,7 @@ impl Client {
 
 impl ClientRef {
     /// The last `len` bytes of the output answer `count` requests of this row.
+    #[cold]
     pub(super) fn withhold(&self, tag: u16, len: usize, count: u32) {
         if RowId(tag).spec().effect == Effect::Write {
             self.withhold_for(self.worker.settings.durability.mode, len, count);
@@ -62,6 +63,7 @@ impl ClientRef {
     }
 
     /// The last `len` bytes of the output are a piece of a large reply to a request of this row.
+    #[cold]
     pub(super) fn withhold_part(&self, tag: u16, len: usize, last: bool) {
         if RowId(tag).spec().effect == Effect::Write {
             self.withhold_piece(self.worker.settings.durability.mode, len, last);

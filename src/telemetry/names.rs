@@ -71,7 +71,7 @@ metrics! {
     BACKEND_DURATION = "redhold_backend_duration_seconds", HISTOGRAM, "seconds", [NODE],
         "Time from a request's departure towards the node to its reply's arrival.";
     ERRORS = "redhold_errors_total", COUNTER, "replies",
-        [("kind", "hold_expired, out_of_reach, ambiguous, not_durable, no_barrier, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, client_output, node_refused, node_closed")],
+        [("kind", "hold_expired, out_of_reach, ambiguous, not_durable, no_replicas, no_barrier, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, client_output, node_refused, node_closed")],
         "Error replies of the proxy's own and clients closed by it, by kind.";
     HELD = "redhold_held_requests", GAUGE, "requests", [],
         "Requests that wait for a writable primary.";

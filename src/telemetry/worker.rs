@@ -35,6 +35,8 @@ pub enum ErrorKind {
     Ambiguous,
     /// [`Undurable::Missed`]
     NotDurable,
+    /// [`Undurable::NoReplicas`]
+    NoReplicas,
     /// [`Undurable::Unasked`]
     NoBarrier,
     /// [`Failure::InFlightAtDeath`]
@@ -67,11 +69,12 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them, with their label.
-    pub(super) const ALL: [(Self, &'static str); 18] = [
+    pub(super) const ALL: [(Self, &'static str); 19] = [
         (Self::HoldExpired, "hold_expired"),
         (Self::OutOfReach, "out_of_reach"),
         (Self::Ambiguous, "ambiguous"),
         (Self::NotDurable, "not_durable"),
+        (Self::NoReplicas, "no_replicas"),
         (Self::NoBarrier, "no_barrier"),
         (Self::InFlightAtDeath, "in_flight_at_death"),
         (Self::NoReplica, "no_replica"),
@@ -96,6 +99,7 @@ impl From<&Failure> for ErrorKind {
             Failure::OutOfReach { .. } => Self::OutOfReach,
             Failure::Ambiguous { .. } => Self::Ambiguous,
             Failure::Undurable(Undurable::Missed { .. }) => Self::NotDurable,
+            Failure::Undurable(Undurable::NoReplicas) => Self::NoReplicas,
             Failure::Undurable(Undurable::Unasked { .. }) => Self::NoBarrier,
             Failure::InFlightAtDeath { .. } => Self::InFlightAtDeath,
             Failure::NoReplica { .. } => Self::NoReplica,

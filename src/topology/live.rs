@@ -1,7 +1,7 @@
 //! What threads share about the nodes: the handle through which orders reach the control thread, and plain
 //! atomics that workers and the monitor write once a batch.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::{LostRequests, NodeId, Suspicion, Told};
@@ -65,6 +65,8 @@ pub struct Marks {
     nodes: Vec<NodeMarks>,
     /// Looks at nodes begun so far.
     looks: AtomicU64,
+    /// Declared replicas that the last looks found in step with the present primary.
+    attached: AtomicU32,
 }
 
 impl Marks {
@@ -72,13 +74,24 @@ impl Marks {
     #[must_use]
     pub fn new(count: usize, origin: std::time::Instant) -> Self {
         let nodes = (0..count).map(|_| NodeMarks::default()).collect();
-        Self { origin, nodes, looks: AtomicU64::new(0) }
+        Self { origin, nodes, looks: AtomicU64::new(0), attached: AtomicU32::new(0) }
     }
 
     /// Those of one node.
     #[must_use]
     pub fn of(&self, node: NodeId) -> &NodeMarks {
         &self.nodes[node.index()]
+    }
+
+    /// Declared replicas that the last looks found in step with the present primary; 0 until it was looked at as such.
+    #[must_use]
+    pub fn attached(&self) -> u32 {
+        self.attached.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many they are.
+    pub fn note_attached(&self, count: u32) {
+        self.attached.store(count, Ordering::Relaxed);
     }
 
     /// Numbers a look at a node that is about to begin. Sequentially consistent, beside what [`Marks`] says of marks:

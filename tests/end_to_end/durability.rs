@@ -109,8 +109,9 @@ fn queued() -> Value {
 #[test]
 fn a_transaction_that_was_not_executed_is_no_write() {
     let scene = Scene::with(Group::plain(2), |options| options);
-    scene.stop_replicas();
     let mut client = scene.proxy.client();
+    assert_eq!(client.call("SET k before"), Value::ok());
+    scene.stop_replicas();
     client.call("WATCH k");
     scene.group.nodes()[0].call("SET k other");
     assert_eq!(client.pipeline(&["MULTI", "SET k mine", "EXEC"])[2], Value::Nil);
@@ -281,6 +282,50 @@ fn without_the_right_to_barriers_nothing_is_written() {
     assert_eq!(client.call("GET k"), Value::Nil);
     scene.group.nodes()[0].call("ACL SETUSER proxy allchannels");
     eventually(LONG, "the right is noticed", || client.call("SET k v") == Value::ok());
+}
+
+const NO_REPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
+
+#[test]
+fn what_no_replica_could_have_is_not_executed() {
+    let mut scene = Scene::with(Group::sealed(1), |options| options.set("health.timeout", "\"1s\""));
+    let mut client = scene.proxy.client();
+    assert_eq!(client.call("SET k before"), Value::ok());
+    let replica = 1 - scene.group.primary();
+    scene.group.node(replica).kill9();
+    eventually(LONG, "its end is seen", || client.call("SET seen x").error() == Some(NO_REPLICAS));
+    assert_eq!(client.call("SET k after").error(), Some(NO_REPLICAS));
+    let block = client.pipeline(&["MULTI", "SET k after", "EXEC"]);
+    assert_eq!(block[..2], [Value::ok(), queued()]);
+    assert!(block[2].error().is_some_and(|text| text.starts_with("EXECABORT ")), "{block:?}");
+    assert_eq!(client.call("GET k"), Value::bulk("before"));
+    assert!(scene.proxy.metric("redhold_errors_total{kind=\"no_replicas\"}") >= Some(2.0));
+    scene.group.node(replica).restart();
+    eventually(LONG, "it follows again", || client.call("SET k after") == Value::ok());
+}
+
+/// Behind a change of primary nobody knows whether replicas will come; so it is waited for them, as long as a hold lasts.
+#[test]
+fn a_new_primary_has_time_to_find_its_replicas() {
+    let mut scene = Scene::with(Group::sealed(1), |options| {
+        options.set("health.timeout", "\"1s\"").set("failover.hold", "\"2s\"")
+    });
+    let mut client = scene.proxy.client();
+    assert_eq!(client.call("SET k before"), Value::ok());
+    let first = scene.group.primary();
+    scene.group.node(first).kill9();
+    client.send(&["SET", "k", "after"]);
+    eventually(LONG, "the replica leads", || scene.group.primaries() == [1 - first]);
+    assert!(client.is_silent_for(Duration::from_millis(500)), "it waits for a replica");
+    assert_eq!(client.read().error(), Some(NO_REPLICAS));
+    assert_eq!(
+        client.call("SET k again").error(),
+        Some(NO_REPLICAS),
+        "once it has waited, nobody waits again"
+    );
+    assert_eq!(client.call("GET k"), Value::bulk("before"));
+    scene.group.node(first).restart();
+    eventually(LONG, "the old primary follows", || client.call("SET k after") == Value::ok());
 }
 
 /// A group of three sealed nodes whose primary is killed under load; every acknowledged write is on the new one.

@@ -27,6 +27,10 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[backend]\nnodes = [{ address = \"a:1\", priority = -1 }]",
         "backend.nodes[0]: priority: `-1` is not between 0 and 1000000 (line 2)",
     ),
+    (
+        "[backend]\nnodes = [\"a:1\", \"b:1\"]\n[durability]\nmode = \"semi_sync\"\nreplicas = 2",
+        "durability.replicas: 2 replicas can not acknowledge where backend.nodes has 2, one of which is the primary (line 5)",
+    ),
     ("[backend]\nnodes = [\"a:1\", \"a:1\"]", "backend.nodes[1]: `a:1` is listed twice (line 2)"),
     (
         "[backend]\nnodes = [\"127.0.0.1:6380\"]",
