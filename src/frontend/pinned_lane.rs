@@ -212,6 +212,9 @@ impl Connection {
         let Dispatched { request, class, resent, .. } = dispatched;
         let proto = self.session.identity.proto;
         let queueing = self.pinned.as_ref().is_some_and(|lane| lane.standing.transaction().is_queueing());
+        if class.lane == Lane::Script && !class.row.spec().parity {
+            self.worker.note_script(request);
+        }
         let asked = self.asked_instead(dispatched, queueing);
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let (mut bytes, mut stale) = (BytesMut::new(), None);

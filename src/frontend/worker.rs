@@ -21,6 +21,7 @@ use crate::topology::{Marks, NodeId};
 use super::client::ClientRef;
 use super::idle::Idle;
 use super::redo::RetryRules;
+use super::scripts::SeenScripts;
 use super::shared::Shared;
 use super::{Control, Settings};
 
@@ -53,6 +54,7 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) control: Control,
+    pub(super) scripts: SeenScripts,
     poison_after: Duration,
     marks: Arc<Marks>,
     latest: RefCell<Cached>,
@@ -114,6 +116,7 @@ impl Worker {
             shared,
             metrics,
             control,
+            scripts: SeenScripts::default(),
             poison_after,
             marks,
             latest: RefCell::new(routes.cached()),
@@ -348,6 +351,7 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
             _ = late.tick() => worker.note_late(),
             _ = sweep.tick() => {
                 worker.pools.sweep(Instant::now());
+                worker.scripts.forget();
                 worker.idle.sweep(Instant::now());
             }
         }
