@@ -29,6 +29,8 @@ pub enum Failure {
         /// Present epoch, equal to `from` while no primary was published since.
         to: u64,
     },
+    /// What was asked of a write by `[durability]` does not hold.
+    Undurable(Undurable),
     /// A request in flight when its node died, of a kind that may have killed it. Reads only: nothing was changed.
     InFlightAtDeath {
         /// The node's address.
@@ -90,6 +92,41 @@ pub enum Failure {
     },
 }
 
+/// Why nobody can say that a write is safe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undurable {
+    /// The primary has executed it, and too few replicas have said in time that they have it. Trying again executes it
+    /// twice.
+    Missed {
+        /// Replicas that have it.
+        acknowledged: u32,
+        /// `durability.replicas`
+        replicas: u32,
+        /// `durability.timeout`
+        timeout: Duration,
+    },
+    /// The primary lets nobody ask. Not executed; trying again is safe.
+    Unasked {
+        /// Its words.
+        said: String,
+    },
+}
+
+impl std::fmt::Display for Undurable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Missed { acknowledged, replicas, timeout } => write!(
+                f,
+                "NOTDURABLE executed on the primary, acknowledged by {acknowledged} of {replicas} replicas within {} ms",
+                timeout.as_millis()
+            ),
+            Self::Unasked { said } => {
+                write!(f, "ERR durability.mode can not be kept ({said}); command was not executed")
+            }
+        }
+    }
+}
+
 const REDIRECT: &str = "ERR CLIENT TRACKING with REDIRECT is refused by Redhold: the ids of its clients are not those of the node, \
      which would redirect to a stranger; not executed (RESP3 needs no REDIRECT)";
 
@@ -124,6 +161,7 @@ impl std::fmt::Display for Failure {
                 f,
                 "AMBIGUOUS write may have been executed: connection to the primary lost (epoch {from}->{to}), not retried"
             ),
+            Self::Undurable(undurable) => undurable.fmt(f),
             Self::InFlightAtDeath { node } => write!(
                 f,
                 "TRYAGAIN request was in flight when node {node} died; it changed nothing and was not sent again"
@@ -168,7 +206,7 @@ impl std::fmt::Display for Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::Failure;
+    use super::{Failure, Undurable};
     use std::time::Duration;
 
     /// One of each, as README.md shows them.
@@ -179,6 +217,12 @@ mod tests {
             Failure::NoReplica { hold },
             Failure::OutOfReach { hold, said: "ERR max number of clients reached".to_owned() },
             Failure::Ambiguous { from: 41, to: 42 },
+            Failure::Undurable(Undurable::Missed {
+                acknowledged: 0,
+                replicas: 1,
+                timeout: Duration::from_millis(200),
+            }),
+            Failure::Undurable(Undurable::Unasked { said: "...".to_owned() }),
             Failure::InFlightAtDeath { node: "10.0.0.1:6379".to_owned() },
             Failure::NoConnection { pinned_max: 9800 },
             Failure::Managed { command: "REPLICAOF".to_owned() },
@@ -204,19 +248,21 @@ mod tests {
             Failure::NoReplica { .. } => 1,
             Failure::OutOfReach { .. } => 2,
             Failure::Ambiguous { .. } => 3,
-            Failure::InFlightAtDeath { .. } => 4,
-            Failure::NoConnection { .. } => 5,
-            Failure::Managed { .. } => 6,
-            Failure::ManagedSetting { .. } => 7,
-            Failure::Hidden { .. } => 8,
-            Failure::Uncounted { .. } => 9,
-            Failure::Redirect => 10,
-            Failure::Reserved { .. } => 11,
-            Failure::Cursor { .. } => 12,
-            Failure::LargeCut => 13,
-            Failure::Unreadable => 14,
-            Failure::TooLarge { .. } => 15,
-            Failure::TransactionLost { .. } => 16,
+            Failure::Undurable(Undurable::Missed { .. }) => 4,
+            Failure::Undurable(Undurable::Unasked { .. }) => 5,
+            Failure::InFlightAtDeath { .. } => 6,
+            Failure::NoConnection { .. } => 7,
+            Failure::Managed { .. } => 8,
+            Failure::ManagedSetting { .. } => 9,
+            Failure::Hidden { .. } => 10,
+            Failure::Uncounted { .. } => 11,
+            Failure::Redirect => 12,
+            Failure::Reserved { .. } => 13,
+            Failure::Cursor { .. } => 14,
+            Failure::LargeCut => 15,
+            Failure::Unreadable => 16,
+            Failure::TooLarge { .. } => 17,
+            Failure::TransactionLost { .. } => 18,
         }
     }
 
@@ -229,6 +275,6 @@ mod tests {
             .filter(|row| !readme.contains(row.as_str()))
             .collect();
         assert_eq!(missing, Vec::<String>::new());
-        assert!(all().iter().map(place).eq(0..17));
+        assert!(all().iter().map(place).eq(0..19));
     }
 }

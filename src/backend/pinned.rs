@@ -75,6 +75,11 @@ impl Pinned {
         })
     }
 
+    /// Tells the monitor that the node ended it in the middle of something.
+    pub fn note_loss(&self) {
+        self.around.note_loss(self.target.node);
+    }
+
     /// The node serves it; false: it answers `-NOAUTH`.
     #[must_use]
     pub fn is_admitted(&self) -> bool {

@@ -1,9 +1,39 @@
-//! Which arguments of a request are keys.
+//! Which arguments of a request are keys, and whether these are all that it concerns.
 
 use super::args::Args;
 use super::classify::number;
 use super::lookup::RowId;
-use super::spec::Keys;
+use super::spec::{Effect, Keys};
+
+/// What a request reads or changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// No data.
+    Nothing,
+    /// The keys that it names.
+    Keys,
+    /// Maybe others too: only the server can tell.
+    Everything,
+}
+
+/// What a request of `row` reads, or changes when its row writes. The positions of its keys go to `out`, as by [`keys`].
+pub fn reach<A: Args + ?Sized>(row: RowId, request: &A, out: &mut Vec<u16>) -> Reach {
+    out.clear();
+    let spec = row.spec();
+    let begins = |start: &str| spec.name.starts_with(start);
+    match spec.name {
+        "publish" | "spublish" | "exec" => return Reach::Nothing,
+        _ if begins("script|") => return Reach::Nothing,
+        _ if spec.effect == Effect::Neutral => return Reach::Nothing,
+        // What a script touches is not bound to the keys it names, BY and GET read others, and so do a time series's rules.
+        "sort_ro" => return Reach::Everything,
+        _ if begins("eval") || begins("fcall") || begins("ts.") => return Reach::Everything,
+        _ => {}
+    }
+    keys(row, request, out);
+    // Positions beyond those that `keys` can say are left out by it.
+    if out.is_empty() || request.count() > usize::from(u16::MAX) { Reach::Everything } else { Reach::Keys }
+}
 
 /// Writes the positions of a request's keys into `out`, which is emptied first. None where the server would refuse the
 /// request, and none where only the server can name them (`Keys::Opaque`). Positions beyond 65535 are left out.

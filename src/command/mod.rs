@@ -1,7 +1,7 @@
 //! What a request means: one row of data a command. Pure.
 //!
 //! `classify` finds a request's row and says where the request goes, what it does and whether it may be sent again;
-//! `keys` names its keys. `table` holds the rows, `spec` says what their columns mean.
+//! `keys` names its keys, `reach` whether they are all that it concerns. `table` holds the rows, `spec` says what their columns mean.
 
 mod args;
 mod classify;
@@ -12,6 +12,6 @@ mod table;
 
 pub use args::Args;
 pub use classify::{Class, classify, classify_partial, is_reserved};
-pub use keys::keys;
+pub use keys::{Reach, keys, reach};
 pub use lookup::{RowId, find, is_container, rows};
 pub use spec::{Compare, Effect, Keys, Lane, Releases, Retry, Rule, Servers, Spec};

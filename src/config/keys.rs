@@ -1,14 +1,15 @@
 //! Every section and the keys of those that work: what each holds, its default, what it means, and where its
 //! value goes. Data, and nothing else.
 
+use crate::durability::Level;
 use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum};
 use crate::routing::{DuringOutage, OwnWrites, ReadPolicy};
 use crate::telemetry::Format;
 
 use super::kind::{Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
 use super::later::{
-    ARCHIVE, BACKEND_TLS, CACHE, COMPRESSION, COORDINATOR, DURABILITY, DURABILITY_RULES, MIRROR, PROXY_TLS,
-    TRACING, USERS,
+    ARCHIVE, BACKEND_TLS, CACHE, COMPRESSION, COORDINATOR, DURABILITY_MODES, DURABILITY_RULES, MIRROR,
+    PROXY_TLS, TRACING, USERS,
 };
 
 const fn table(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
@@ -354,14 +355,18 @@ const READS: &[Key] = &[
         "read_your_writes",
         Kind::Choice(
             &["off", "session", "key", "global"],
-            Some(|c, v| match v {
-                "off" => set(&mut c.control.reads.own_writes, OwnWrites::Off),
-                "session" => set(&mut c.control.reads.own_writes, OwnWrites::Session),
-                later => Err(format!("`{later}` is not yet supported; off and session work in this version")),
+            Some(|c, v| {
+                let kinds = [
+                    ("off", OwnWrites::Off),
+                    ("session", OwnWrites::Session),
+                    ("key", OwnWrites::Key),
+                    ("global", OwnWrites::Global),
+                ];
+                set(&mut c.control.reads.own_writes, pick(&kinds, v))
             }),
         ),
         r#""session""#,
-        "session: a connection's reads see its own writes, at the primary until a replica has them; off: only while replies are owed. key and global: not yet.",
+        "Writes that a read is sure to see, at the primary until a replica has them. session: the connection's own; key: everybody's of the same keys, through this proxy; global: everybody's; off: only those whose replies are owed.",
     ),
     key(
         "max_staleness",
@@ -373,7 +378,7 @@ const READS: &[Key] = &[
             }),
         ),
         r#""1s""#,
-        "Age of a replica's data beyond which it answers no reads.",
+        "Age of a replica's data beyond which it answers no reads; in an outage it counts from the last look at the primary.",
     ),
     key(
         "during_outage",
@@ -393,12 +398,62 @@ const READS: &[Key] = &[
         r#""""#,
         "Zone of this proxy; replicas of the same zone are preferred; empty: no preference.",
     ),
-    key("spill", Kind::Share, "0.5", "Share of the reads meant for replicas that the primary may take over."),
+    key(
+        "spill",
+        Kind::Share(Some(|c, v| set(&mut c.control.reads.spill_permille, permille(v)))),
+        "0.5",
+        "prefer_replica without a usable replica: share of what is on its way to the primary that its reads may make up, beyond 64 a worker; the others wait. 0.0: all wait; 1.0: none.",
+    ),
     key(
         "hedge",
         Kind::Text(None),
         r#""off""#,
         "Time after which a slow read is sent to a second node; off: never.",
+    ),
+];
+
+const DURABILITY: &[Key] = &[
+    key(
+        "mode",
+        Kind::Choice(
+            DURABILITY_MODES,
+            Some(|c, v| match v {
+                "async" => set(&mut c.frontend.durability.mode, Level::Async),
+                "semi_sync" => set(&mut c.frontend.durability.mode, Level::SemiSync),
+                later => {
+                    Err(format!("`{later}` is not yet supported; async and semi_sync work in this version"))
+                }
+            }),
+        ),
+        r#""async""#,
+        "What a write waits for before it is answered: async (nothing) or semi_sync (replicas have it). aof_local and aof_replicas: not yet.",
+    ),
+    key(
+        "replicas",
+        Kind::Count(
+            1..=16,
+            Some(|c, v| set(&mut c.frontend.durability.replicas, u32::try_from(v).unwrap_or(u32::MAX))),
+        ),
+        "1",
+        "Replicas that must have acknowledged.",
+    ),
+    key(
+        "timeout",
+        Kind::Duration(1, Some(|c, v| set(&mut c.frontend.durability.timeout, v))),
+        r#""200ms""#,
+        "Wait after which a write is answered with NOTDURABLE.",
+    ),
+    key(
+        "degrade_after",
+        Kind::Duration(0, None),
+        r#""0s""#,
+        "Time without replicas after which async is used; 0s: never.",
+    ),
+    key(
+        "reads",
+        Kind::Choice(&["uncommitted", "committed"], None),
+        r#""uncommitted""#,
+        "Whether reads of keys not yet covered wait: uncommitted (no) or committed.",
     ),
 ];
 
@@ -508,6 +563,11 @@ fn set<T>(field: &mut T, value: T) -> Result<(), String> {
 /// The value that belongs to `word`, which the kind of the key has found among `words`.
 fn pick<T: Copy>(words: &[(&str, T)], word: &str) -> T {
     words.iter().find(|(name, _)| *name == word).map_or(words[0].1, |(_, value)| *value)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is from 0 to 1")]
+fn permille(share: f64) -> u16 {
+    (share * 1000.0).round() as u16
 }
 
 fn to_usize(count: u64) -> usize {

@@ -31,8 +31,8 @@ pub enum Kind {
     Text(Use<String>),
     /// Any text that is never printed.
     Secret(Use<String>),
-    /// A share from 0 to 1; no key that works takes one yet.
-    Share,
+    /// A share from 0 to 1.
+    Share(Use<f64>),
     /// Texts.
     Texts(Use<Vec<String>>),
     /// `proxy.listen`
@@ -120,7 +120,8 @@ impl Key {
             Kind::Texts(u) => u.is_some(),
             Kind::Listens(u) => u.is_some(),
             Kind::Nodes(u) => u.is_some(),
-            Kind::Share | Kind::Tables => false,
+            Kind::Share(u) => u.is_some(),
+            Kind::Tables => false,
         }
     }
 
@@ -129,7 +130,7 @@ impl Key {
         let other = || Value::Other(text.to_owned());
         Some(match &self.kind {
             Kind::Count(..) => text.parse().map_or_else(|_| other(), Value::Count),
-            Kind::Share => text.parse().map_or_else(|_| other(), Value::Share),
+            Kind::Share(_) => text.parse().map_or_else(|_| other(), Value::Share),
             Kind::Flag(_) => text.parse().map_or_else(|_| other(), Value::Flag),
             Kind::Texts(_) | Kind::Listens(_) | Kind::Nodes(_) => Value::List(
                 text.split(',')
@@ -158,7 +159,7 @@ impl Key {
             Kind::Secret(u) => {
                 give(read_text(&item.value).map_err(|_| "must be a text".to_owned()), *u, config)
             }
-            Kind::Share => read_share(&item.value),
+            Kind::Share(u) => give(read_share(&item.value), *u, config),
             Kind::Texts(u) => give(read_each(path, item, faults, text_of), *u, config),
             Kind::Listens(u) => give(read_each(path, item, faults, read_listen), *u, config),
             Kind::Nodes(u) => give(read_each(path, item, faults, read_node), *u, config),
@@ -238,10 +239,11 @@ fn read_text(value: &Value) -> Result<String, String> {
     }
 }
 
-fn read_share(value: &Value) -> Result<(), String> {
+fn read_share(value: &Value) -> Result<f64, String> {
     match value {
-        Value::Share(share) if (0.0..=1.0).contains(share) => Ok(()),
-        Value::Count(0 | 1) => Ok(()),
+        Value::Share(share) if (0.0..=1.0).contains(share) => Ok(*share),
+        Value::Count(0) => Ok(0.0),
+        Value::Count(1) => Ok(1.0),
         other => Err(format!("`{other}` is not a share from 0.0 to 1.0")),
     }
 }

@@ -32,35 +32,7 @@ pub(super) const BACKEND_TLS: &[Key] = &[
     ),
 ];
 
-const DURABILITY_MODES: &[&str] = &["async", "semi_sync", "aof_local", "aof_replicas"];
-
-pub(super) const DURABILITY: &[Key] = &[
-    key(
-        "mode",
-        Kind::Choice(DURABILITY_MODES, None),
-        r#""async""#,
-        "What a write waits for: async (nothing), semi_sync, aof_local or aof_replicas.",
-    ),
-    key("replicas", Kind::Count(1..=16, None), "1", "Replicas that must have acknowledged."),
-    key(
-        "timeout",
-        Kind::Duration(1, None),
-        r#""200ms""#,
-        "Wait after which a write is answered with NOTDURABLE.",
-    ),
-    key(
-        "degrade_after",
-        Kind::Duration(0, None),
-        r#""0s""#,
-        "Time without replicas after which async is used; 0s: never.",
-    ),
-    key(
-        "reads",
-        Kind::Choice(&["uncommitted", "committed"], None),
-        r#""uncommitted""#,
-        "Whether reads of keys not yet covered wait: uncommitted (no) or committed.",
-    ),
-];
+pub(super) const DURABILITY_MODES: &[&str] = &["async", "semi_sync", "aof_local", "aof_replicas"];
 
 pub(super) const DURABILITY_RULES: &[Key] = &[
     absent("prefix", Kind::Text(None), r#""order:""#, "Prefix of the keys."),
@@ -81,7 +53,7 @@ pub(super) const COMPRESSION: &[Key] = &[
 
 pub(super) const MIRROR: &[Key] = &[
     absent("nodes", Kind::Nodes(None), r#"["10.0.1.1:6379"]"#, "Nodes that get the copy."),
-    absent("share", Kind::Share, "0.01", "Share of the requests that is copied."),
+    absent("share", Kind::Share(None), "0.01", "Share of the requests that is copied."),
     absent("compare", Kind::Flag(None), "true", "Whether replies are compared."),
 ];
 
@@ -142,7 +114,7 @@ pub(super) const USERS: &[Key] = &[
 
 pub(super) const TRACING: &[Key] = &[
     key("otlp", Kind::Text(None), r#""""#, "URL of an OTLP collector; empty: none."),
-    key("sample", Kind::Share, "0.0", "Share of the requests that is traced."),
+    key("sample", Kind::Share(None), "0.0", "Share of the requests that is traced."),
 ];
 
 pub(super) const ARCHIVE: &[Key] = &[

@@ -78,7 +78,7 @@ fn values(key: &Key) -> String {
         Kind::Choice(words, _) => words.join(", "),
         Kind::Text(_) => "text".to_owned(),
         Kind::Secret(_) => "text, printed as `***`".to_owned(),
-        Kind::Share => "0.0 to 1.0".to_owned(),
+        Kind::Share(_) => "0.0 to 1.0".to_owned(),
         Kind::Texts(_) => "list of texts".to_owned(),
         Kind::Listens(_) => "list of addresses, at least one".to_owned(),
         Kind::Nodes(_) => "list of nodes".to_owned(),

@@ -7,6 +7,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::failover::InFlight;
 use crate::{admin, backend, control, frontend, telemetry};
 
 use super::checks;
@@ -77,6 +78,15 @@ pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>
         for key in section.keys {
             apply(section, key, &given, &mut config, &mut faults);
         }
+    }
+    if config.frontend.durability.is_on() {
+        // Who follows a dead primary must have all that was waited for.
+        config.control.failover.durability.replicas =
+            usize::try_from(config.frontend.durability.replicas).unwrap_or(usize::MAX);
+    }
+    if config.frontend.durability.is_on() && config.control.failover.in_flight == InFlight::Auto {
+        // Sending a write again may undo another client's, which was answered as safe.
+        config.frontend.retry_idempotent = false;
     }
     checks::across_keys(&given, &config, &mut faults);
     faults.0.sort_by(|a, b| a.place.cmp(&b.place));
@@ -245,7 +255,7 @@ fn same(key: &Key, default: &Item, item: &Item) -> bool {
     match (&key.kind, &default.value, &item.value) {
         (Kind::Duration(..), Value::Text(a), Value::Text(b)) => duration(a) == duration(b),
         (Kind::Size(..), Value::Text(a), Value::Text(b)) => size(a) == size(b),
-        (Kind::Share, Value::Share(a), Value::Count(b)) => *a == if *b == 0 { 0.0 } else { 1.0 },
+        (Kind::Share(_), Value::Share(a), Value::Count(b)) => *a == if *b == 0 { 0.0 } else { 1.0 },
         (_, Value::List(a), Value::List(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.value == b.value)
         }

@@ -18,11 +18,12 @@ use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Order, Placed, Re
 use super::actuator::{Changes, Performed, perform};
 use super::capture::capture;
 use super::caught_up::CaughtUp;
+use super::coordinator::Coordinator;
 use super::link::Dial;
 use super::monitor::{Heard, Look, Pace};
 use super::parity::Warm;
 use super::quarantine::Quarantine;
-use super::record::Writer;
+use super::weights::Weights;
 use super::{NodeFacts, ParityReport, Quarantined, SettingChanged, Status};
 
 /// Longest wait of the loop; what comes later than this says how long the thread was stalled.
@@ -80,7 +81,7 @@ pub(super) struct Driver {
     marks: Arc<Marks>,
     ends: Ends,
     /// `None` where nothing is kept.
-    writer: Option<Writer>,
+    coordinator: Box<dyn Coordinator>,
     quarantine: Quarantine,
     quarantined: Quarantined,
     nodes: Vec<NodeFacts>,
@@ -94,6 +95,7 @@ pub(super) struct Driver {
     last_order: u64,
     ledger: Vec<Entry>,
     caught_up: CaughtUp,
+    weights: Weights,
     other_brains: Vec<String>,
     status_at: Instant,
     status_due: bool,
@@ -130,7 +132,7 @@ impl Driver {
         specs: &[NodeSpec],
         dials: Vec<Dial>,
         marks: Arc<Marks>,
-        writer: Option<Writer>,
+        coordinator: Box<dyn Coordinator>,
         quarantine: Quarantine,
         ends: Ends,
     ) -> Self {
@@ -139,7 +141,7 @@ impl Driver {
             dials,
             marks,
             ends,
-            writer,
+            coordinator,
             quarantine,
             quarantined: Quarantined::default(),
             nodes: unseen(specs),
@@ -151,6 +153,7 @@ impl Driver {
             last_order: 0,
             ledger: Vec::new(),
             caught_up: CaughtUp::default(),
+            weights: Weights::new(specs.len()),
             other_brains: Vec::new(),
             status_at: Instant::now(),
             status_due: true,
@@ -241,15 +244,10 @@ impl Driver {
                     StepEnd { id, node: Some(node), outcome, changes: Changes::default() }
                 });
             }
-            Action::Record { id, record } => match &self.writer {
-                Some(writer) => {
-                    let written = writer.write(record);
-                    self.steps.spawn(async move { StepEnd::plain(id, written_outcome(written.await)) });
-                }
-                None => {
-                    self.steps.spawn(async move { StepEnd::plain(id, Outcome::Done(None)) });
-                }
-            },
+            Action::Record { id, record } => {
+                let agreed = self.coordinator.propose(record);
+                self.steps.spawn(async move { StepEnd::plain(id, written_outcome(agreed.await)) });
+            }
             Action::Quiesce { id, within } => {
                 let (marks, primary) =
                     (self.marks.clone(), self.verdict.as_ref().and_then(|now| now.primary));
@@ -333,6 +331,9 @@ impl Driver {
             known.ping = look.ping;
             self.ledger.retain(|entry| entry.changed.node != node || entry.run_id == facts.run_id);
             self.mark(node, look.number, facts);
+            if let Some(took) = look.ping {
+                self.weigh(node, took);
+            }
         }
         self.choose_greeted();
     }
@@ -344,6 +345,14 @@ impl Driver {
         let primary = self.verdict.as_ref().and_then(|now| now.primary);
         if let Some(reached) = self.caught_up.note(primary, node, look, facts) {
             marks.applied_look.store(reached, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells the data path how slow nodes are.
+    fn weigh(&mut self, node: NodeId, took: Duration) {
+        self.weights.note(node.index(), took);
+        for (known, weight) in self.nodes.iter().zip(self.weights.list()) {
+            self.marks.of(known.id).weight.store(weight, Ordering::Relaxed);
         }
     }
 

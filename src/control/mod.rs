@@ -4,6 +4,7 @@ mod actuator;
 mod brains;
 mod capture;
 mod caught_up;
+mod coordinator;
 mod dice;
 mod driver;
 mod handle;
@@ -20,6 +21,7 @@ mod start;
 mod status;
 #[cfg(test)]
 mod testing;
+mod weights;
 
 pub use handle::Handle;
 pub use parity::{NodeParity, Parity, ParityReport};

@@ -12,6 +12,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::failover::{Intent, Record};
 
+use super::coordinator::{Agreement, Coordinator};
+
 /// Name of the record in `failover.state_dir`.
 const FILE: &str = "group.record";
 
@@ -176,20 +178,20 @@ impl Writer {
         })?;
         Ok(Self { jobs: Some(jobs), thread: Some(thread), unwritten })
     }
+}
 
-    /// Tells at any time whether the last record was written.
-    pub(super) fn unwritten(&self) -> Unwritten {
-        self.unwritten.clone()
-    }
-
-    /// Begins to write `record`; the receiver hears how it ended.
-    pub(super) fn write(&self, record: Box<Record>) -> oneshot::Receiver<io::Result<()>> {
+impl Coordinator for Writer {
+    fn propose(&self, record: Box<Record>) -> Agreement {
         let (done, ended) = oneshot::channel();
         if let Some(Err(refused)) = self.jobs.as_ref().map(|jobs| jobs.try_send((record, done))) {
             let (_, done) = refused.into_inner();
             let _ = done.send(Err(io::Error::other("earlier records are still being written")));
         }
         ended
+    }
+
+    fn unwritten(&self) -> Unwritten {
+        self.unwritten.clone()
     }
 }
 
@@ -211,6 +213,9 @@ fn print(record: &Record) -> String {
         None => {}
         Some(Intent::Failover) => text.push_str("intent failover\n"),
         Some(Intent::Switch(to)) => text.push_str(&format!("intent switch {to}\n")),
+    }
+    for node in &record.deposed {
+        text.push_str(&format!("deposed {node}\n"));
     }
     for (node, run_id) in &record.run_ids {
         text.push_str(&format!("run_id {node} {run_id}\n"));
@@ -243,6 +248,7 @@ fn parse(text: &str) -> Result<Record, String> {
                     None | Some(_) => return Err(unknown()),
                 });
             }
+            "deposed" => record.deposed.push(value.to_owned()),
             "run_id" => {
                 let (node, run_id) = value.split_once(' ').ok_or_else(unknown)?;
                 record.run_ids.push((node.to_owned(), run_id.to_owned()));
@@ -276,6 +282,7 @@ mod tests {
                 ("[::1]:6379".to_owned(), "aa".to_owned()),
                 ("b.example:6380".to_owned(), "bb".to_owned()),
             ],
+            deposed: vec!["c.example:6381".to_owned()],
             intent: None,
         }
     }
@@ -288,7 +295,7 @@ mod tests {
         assert_eq!(store.load().unwrap(), None);
         let writer = Writer::start(store).unwrap();
         for epoch in 1..=42 {
-            writer.write(Box::new(Record { epoch, ..record() })).await.unwrap().unwrap();
+            writer.propose(Box::new(Record { epoch, ..record() })).await.unwrap().unwrap();
         }
         drop(writer);
         let reopened = Store::open(&dir).unwrap();

@@ -6,19 +6,19 @@ use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::failover::{Machine, Record};
+use crate::failover::Machine;
 use crate::net::SocketOptions;
 use crate::routing::{Gate, NodeRoute, Publisher, ReadPolicy, RoutingTable, publisher};
 use crate::topology::{Marks, NodeId, NodeSpec, orders};
 
 use super::brains::{Identity, listen};
+use super::coordinator::{Coordinator, local};
 use super::dice::Dice;
 use super::driver::{self, Driver, Ends, unseen};
 use super::link::Dial;
 use super::monitor::{Beat, Pace, watch_node};
 use super::parity::{self, parity};
 use super::quarantine::Quarantine;
-use super::record::{Store, Writer};
 use super::signals::signals;
 use super::{Handle, ParityReport, Quarantined, Settings, StartError, Status, StatusReader};
 
@@ -61,8 +61,8 @@ impl Running {
 /// # Errors
 /// When `state_dir` cannot be used: see [`StartError`]. Nothing was started then.
 pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running), StartError> {
-    let (writer, record) = open_state(&settings)?;
-    let unwritten = writer.as_ref().map(Writer::unwritten).unwrap_or_default();
+    let (coordinator, record) = local(settings.state_dir.as_deref())?;
+    let unwritten = coordinator.unwritten();
     let now = Instant::now();
     let machine = Machine::new(&settings.nodes, settings.failover.clone(), record, now);
     let (publisher, routes) = publisher(first_table(&settings.nodes, now));
@@ -100,7 +100,7 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
         settings,
         marks,
         machine,
-        writer,
+        coordinator,
         publisher,
         placed,
         raised,
@@ -116,16 +116,6 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
         .map_err(StartError::Thread)?;
     let handle = Handle { orders, status: status_reader, routes, signals, parity };
     Ok((handle, Running { stop: Some(stop), thread }))
-}
-
-fn open_state(settings: &Settings) -> Result<(Option<Writer>, Option<Record>), StartError> {
-    let Some(dir) = &settings.state_dir else {
-        return Ok((None, None));
-    };
-    let store = Store::open(dir)?;
-    let record = store.load()?;
-    let writer = Writer::start(store).map_err(StartError::Thread)?;
-    Ok((Some(writer), record))
 }
 
 /// Nobody leads yet: writes wait from now on.
@@ -147,7 +137,7 @@ struct Parts {
     settings: Settings,
     marks: Arc<Marks>,
     machine: Machine,
-    writer: Option<Writer>,
+    coordinator: Box<dyn Coordinator>,
     publisher: Publisher,
     placed: mpsc::Receiver<crate::topology::Placed>,
     raised: mpsc::Receiver<(NodeId, crate::failover::Signal)>,
@@ -198,6 +188,6 @@ impl Parts {
             greets,
             parity,
         };
-        Driver::new(self.machine, &specs, dials, self.marks, self.writer, quarantine, ends).run().await;
+        Driver::new(self.machine, &specs, dials, self.marks, self.coordinator, quarantine, ends).run().await;
     }
 }

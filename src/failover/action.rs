@@ -111,4 +111,6 @@ pub struct Verdict {
     /// By node: run_id of the process that is meant. The primary's is that which was decided on, whatever has been seen
     /// since; empty: not known.
     pub run_ids: Vec<String>,
+    /// The primary has lacked replicas for `durability.degrade_after`: writes wait for none.
+    pub degraded: bool,
 }

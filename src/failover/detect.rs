@@ -48,6 +48,7 @@ impl Machine {
         if let Some(state) = self.planned() {
             return state;
         }
+        self.watch_acknowledgers();
         self.tend();
         State::Steady
     }
@@ -377,6 +378,11 @@ impl Machine {
                 "no replica can be promoted: {}; to decide: redhold adopt NODE",
                 self.losers(&ranking)
             ));
+        }
+        let lineage = self.lineage();
+        let distrust = |node: &Node| node.untrusted(&lineage, trial.began).map(|reason| reason.to_string());
+        if let Some(why) = self.lacks_quorum(ordered, distrust) {
+            return Some(format!("{why}; to decide: redhold failover --force"));
         }
         if !ordered && self.budget.tokens() == 0 {
             return Some(

@@ -128,14 +128,14 @@ impl Machine {
 
     /// A primary that leads already becomes the decided one, as a new epoch, and writes go.
     pub(super) fn adopt(&mut self, node: NodeId) -> State {
-        let goal = Goal { kind: GoalKind::Begin, order: None, lineage: Vec::new() };
+        let goal = Goal { kind: GoalKind::Begin, order: None, lineage: Vec::new(), floor: None };
         State::Release { primary: node, goal }
     }
 
     /// Orders `node` to lead.
     pub(super) fn lead(&mut self, node: NodeId, kind: GoalKind, lineage: Vec<String>) -> State {
         self.ask(node, Step::Promote, super::machine::PROMOTE);
-        let goal = Goal { kind, order: None, lineage };
+        let goal = Goal { kind, order: None, lineage, floor: None };
         State::Promote { since: self.now, candidate: node, rest: Vec::new(), goal, unknown: None }
     }
 
@@ -236,7 +236,13 @@ impl Machine {
         if self.resuming {
             return Some(heir.id);
         }
-        let led = heir.facts.as_ref().map(|facts| facts.replid.clone())?;
+        let facts = heir.facts.as_ref()?;
+        // What started again may have branched off from what its disk remembered.
+        let whole = u64::try_from(facts.second_offset).is_ok_and(|next| next > self.group.offset);
+        if heir.in_sync.as_ref() != Some(&facts.run_id) && !whole {
+            return None;
+        }
+        let led = facts.replid.clone();
         let agrees = |node: &Node| match &node.sight {
             Sight::Answered => node.facts.as_ref().is_some_and(|facts| {
                 let points = facts.primary.as_ref().is_some_and(|address| heir.is_called(address));
@@ -275,7 +281,11 @@ impl Machine {
         if facts.loading || (self.group.run_id == facts.run_id && facts.replid == self.group.replid) {
             return None;
         }
-        let away = |node: &Node| node.answered().is_none() && node.alive_at + self.settings.timeout < began;
+        // One that is away may hold more where writes wait for replicas.
+        let settled = self.settings.durability.replicas == 0;
+        let away = |node: &Node| {
+            settled && node.answered().is_none() && node.alive_at + self.settings.timeout < began
+        };
         let accounted = |node: &Node| {
             away(node)
                 || self.settings.on_no_quorum == OnNoQuorum::Proceed

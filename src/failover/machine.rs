@@ -117,6 +117,12 @@ pub struct Machine {
     /// No planned switch by itself before this.
     pub(super) planned_after: Instant,
     pub(super) trace: Trace,
+    /// Recorded as in sync, and not declared any more.
+    pub(super) undeclared: usize,
+    /// Since when the primary has lacked replicas that writes wait for.
+    pub(super) alone_since: Option<Instant>,
+    /// They wait for none until those are back.
+    pub(super) degraded: bool,
     /// The order that is being carried out.
     pub(super) order: Option<OrderId>,
 }
@@ -134,6 +140,16 @@ impl Machine {
                 node.in_sync = Some(run_id.clone());
             }
         }
+        for address in record.iter().flat_map(|record| &record.deposed) {
+            if let Some(node) = nodes.iter_mut().find(|node| node.name() == *address) {
+                node.deposed = true;
+            }
+        }
+        let undeclared = record
+            .iter()
+            .flat_map(|record| &record.run_ids)
+            .filter(|(address, _)| !nodes.iter().any(|node| node.name() == *address));
+        let undeclared = undeclared.count();
         let epoch = record.as_ref().map_or(0, |record| record.epoch);
         let budget = Budget::new(settings.burst, settings.refill, now);
         let mut machine = Self {
@@ -162,6 +178,9 @@ impl Machine {
             other_brain: None,
             planned_after: now,
             trace: Trace::default(),
+            undeclared,
+            alone_since: None,
+            degraded: false,
             order: None,
         };
         machine.hold("no primary was found yet".to_owned());

@@ -40,11 +40,25 @@ pub(super) enum Rejoin {
     Unpausing,
 }
 
+/// How far a process must have come to count as in sync: it holds again what its life before it may have acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Floor {
+    /// So many looks at the primary ended since the process was first seen.
+    Looks(u32),
+    /// What the primary had then.
+    At(u64),
+}
+
+/// Looks at the primary after which one of them began when the process was there already.
+const LOOKS_AFTER: u32 = 2;
+
 /// One declared node.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) id: NodeId,
     pub(super) spec: NodeSpec,
+    /// Its address in print.
+    name: String,
     /// Where the others were seen to reach it.
     pub(super) learned: Option<Address>,
     /// What it was called in its life before: whoever still follows that name may look for it in the wrong place.
@@ -66,6 +80,8 @@ pub(super) struct Node {
     pub(super) busy: bool,
     /// run_id when it was last in sync with the group's history (as its primary or replica).
     pub(super) in_sync: Option<String>,
+    /// What it must reach before it is.
+    pub(super) floor: Floor,
     /// It led an older epoch, or was told to lead and passed over: it may not lead by itself.
     pub(super) deposed: bool,
     /// When a step that changes it was last answered.
@@ -92,6 +108,7 @@ impl Node {
     pub(super) fn new(id: NodeId, spec: NodeSpec, now: Instant) -> Self {
         Self {
             id,
+            name: spec.address.to_string(),
             spec,
             learned: None,
             former: None,
@@ -104,6 +121,7 @@ impl Node {
             paused_until: None,
             busy: false,
             in_sync: None,
+            floor: Floor::Looks(0),
             deposed: false,
             changed_at: now,
             skip_look: false,
@@ -120,7 +138,7 @@ impl Node {
 
     /// Its address, as people know it.
     pub(super) fn name(&self) -> String {
-        self.spec.address.to_string()
+        self.name.clone()
     }
 
     /// Where others reach it.
@@ -188,11 +206,30 @@ impl Node {
         })
     }
 
+    /// The primary was looked at, and was at `offset`.
+    pub(super) fn measure(&mut self, offset: u64) {
+        let Floor::Looks(looks) = self.floor else { return };
+        // Of a process whose former life nobody knows nothing is known to have been acknowledged either.
+        let known = self.in_sync.is_none() || looks + 1 >= LOOKS_AFTER;
+        self.floor = if known { Floor::At(offset) } else { Floor::Looks(looks + 1) };
+    }
+
+    /// Attached to history `replid`, and as far as it must be.
+    pub(super) fn is_caught_up(&self, replid: &str) -> bool {
+        let reached = |floor| self.facts.as_ref().is_some_and(|facts| facts.offset >= floor);
+        self.is_in_step(replid) && matches!(self.floor, Floor::At(floor) if reached(floor))
+    }
+
     /// Why it cannot be promoted into a history named by `lineage`; facts must be at least as new as `after`.
     pub(super) fn ineligible(&self, lineage: &[String], after: Instant) -> Option<Reason> {
         if self.spec.priority == 0 || self.facts.as_ref().is_some_and(|facts| facts.priority == 0) {
             return Some(Reason::NeverPromoted);
         }
+        self.untrusted(lineage, after)
+    }
+
+    /// Why it may not hold what it once acknowledged of a history named by `lineage`, or is not known to.
+    pub(super) fn untrusted(&self, lineage: &[String], after: Instant) -> Option<Reason> {
         let Some(facts) = self.answered_since(after) else {
             return Some(Reason::NotAnswering);
         };
@@ -258,6 +295,7 @@ pub(super) fn look(node: &mut Node, health: &Health, at: Instant) {
             }
             if before.is_some_and(|before| before.run_id != facts.run_id) {
                 node.generation += 1;
+                node.floor = Floor::Looks(0);
                 node.moved_at = None;
                 node.busy = false;
                 node.paused_until = None;

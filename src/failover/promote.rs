@@ -25,6 +25,8 @@ const LOOKS: u32 = 3;
 const PROVE: Duration = Duration::from_secs(2);
 /// Between two checks of a new primary.
 const PROVE_AGAIN: Duration = Duration::from_millis(10);
+/// Between two looks at whether its replicas are back.
+const ATTACHED_AGAIN: Duration = Duration::from_millis(2);
 /// After this a new primary that misses replicas is allowed to write without them.
 const LOWER: Duration = Duration::from_millis(300);
 /// A primary that is given up alive, by order, stops writing for this long; it is demoted well before.
@@ -154,7 +156,8 @@ impl Machine {
         for node in &targets {
             self.ask(*node, Step::Seal, SEAL);
         }
-        let goal = Goal { kind: GoalKind::Failover, order: trial.order, lineage: self.lineage() };
+        let goal =
+            Goal { kind: GoalKind::Failover, order: trial.order, lineage: self.lineage(), floor: None };
         State::Seal { since: self.now, targets, to: trial.to, goal }
     }
 
@@ -178,7 +181,7 @@ impl Machine {
         since: Instant,
         targets: &[NodeId],
         to: Option<NodeId>,
-        goal: Goal,
+        mut goal: Goal,
     ) -> State {
         let sealed = |id: &NodeId| self.node(*id).answered_since(since).is_some_and(|facts| facts.sealed);
         let pool: Vec<NodeId> = targets.iter().filter(|id| sealed(id)).copied().collect();
@@ -195,6 +198,9 @@ impl Machine {
         let forgive = goal.order.is_some() || self.settings.on_no_quorum == OnNoQuorum::Proceed;
         let nodes = self.nodes.iter().filter(|node| pool.contains(&node.id));
         let mut ranking = rank(nodes, &goal.lineage, since, forgive);
+        if let Err(why) = self.demand_all_acknowledged(&mut ranking, &mut goal, &pool, since) {
+            return self.fail(goal, why);
+        }
         if let Some(wanted) = to {
             if !ranking.order.contains(&wanted) {
                 let why =
@@ -205,7 +211,10 @@ impl Machine {
             ranking.order.insert(0, wanted);
         }
         if ranking.order.is_empty() {
-            let why = format!("no sealed replica can be promoted: {}", self.losers(&ranking));
+            let why = match pool.is_empty() {
+                true => "no replica could be sealed in time".to_owned(),
+                false => format!("no sealed replica can be promoted: {}", self.losers(&ranking)),
+            };
             return self.fail(goal, why);
         }
         let best = ranking.order.remove(0);
@@ -357,7 +366,9 @@ impl Machine {
         mut lowered: bool,
     ) -> State {
         if let Some(outcome) = self.answered(Some(candidate), Kind::Verify) {
+            let mut pause = PROVE_AGAIN;
             match &outcome {
+                Outcome::Done(_) if self.wants_acknowledgers(candidate, since) => pause = ATTACHED_AGAIN,
                 Outcome::Done(_) => match self.impostor(candidate, &goal) {
                     None => return State::Release { primary: candidate, goal },
                     Some(why) => return self.next_candidate(candidate, rest, goal, why),
@@ -371,7 +382,7 @@ impl Machine {
                     );
                 }
             }
-            again = self.now + PROVE_AGAIN;
+            again = self.now + pause;
         }
         if self.answered(Some(candidate), Kind::Tune).is_some() {
             again = self.now;
@@ -402,6 +413,11 @@ impl Machine {
         self.wake_at(since + LOWER);
         self.wake_at(since + PROVE);
         State::Verify { since, candidate, rest, goal, again, lowered }
+    }
+
+    /// Writes would have to wait for replicas that are not back yet, and are given a moment.
+    fn wants_acknowledgers(&self, candidate: NodeId, since: Instant) -> bool {
+        self.lacks_acknowledgers(candidate) && self.now < since + LOWER
     }
 
     /// `min-replicas-to-write` is in force and not met.

@@ -15,8 +15,10 @@ pub struct Record {
     pub fork_offset: u64,
     /// True when the group held no key when last seen: an empty restart then loses nothing.
     pub empty: bool,
-    /// run_id of each node when it was last in sync, by address.
+    /// The voters: run_id of each node when it was last in sync, by address.
     pub run_ids: Vec<(String, String)>,
+    /// Nodes that led an older epoch, or were to lead and could not, and have not followed since: they may not lead by themselves.
+    pub deposed: Vec<String>,
     /// The primary is being replaced: written before the first node is touched for it, gone with the next decision. A life that finds it
     /// brings the change to its end.
     pub intent: Option<Intent>,

@@ -60,7 +60,10 @@ impl Machine {
     /// Puts back what was lowered so that a primary could write alone, once it is not alone.
     fn raise(&mut self, primary: NodeId) {
         let replid = &self.group.replid;
-        if self.node(primary).lowered && self.others(primary).any(|node| node.is_in_step(replid)) {
+        if self.node(primary).lowered
+            && !self.degraded
+            && self.others(primary).any(|node| node.is_in_step(replid))
+        {
             self.node_mut(primary).lowered = false;
             self.tell(
                 Level::Info,

@@ -16,7 +16,7 @@ pub enum Mode {
 /// `failover.in_flight`: what happens to a write whose outcome is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InFlight {
-    /// `retry_idempotent` with async durability, else `error`.
+    /// `retry_idempotent` with `durability.mode = "async"`, else `error`.
     Auto,
     /// Always `-AMBIGUOUS`.
     Error,
@@ -44,6 +44,15 @@ pub enum EmptyPrimary {
     Accept,
 }
 
+/// `[durability]`, as far as it decides who may lead.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Durability {
+    /// Replicas that the strictest writes wait for; 0: none does.
+    pub replicas: usize,
+    /// `durability.degrade_after`; zero: never.
+    pub degrade_after: Duration,
+}
+
 /// What the machine needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -69,6 +78,8 @@ pub struct Settings {
     pub empty_primary: EmptyPrimary,
     /// `failover.tune_nodes`
     pub tune_nodes: bool,
+    /// `[durability]`
+    pub durability: Durability,
     /// `reads.max_staleness`: a replica that is further behind answers no reads.
     pub max_staleness: Duration,
 }
@@ -87,6 +98,7 @@ impl Default for Settings {
             refill: Duration::from_secs(60),
             empty_primary: EmptyPrimary::Refuse,
             tune_nodes: true,
+            durability: Durability::default(),
             max_staleness: Duration::from_secs(1),
         }
     }

@@ -90,11 +90,13 @@ impl Machine {
         }
         let mut followed = false;
         for node in &mut self.nodes {
-            if node.is_in_step(&replid) {
+            if node.is_caught_up(&replid) {
                 let run_id = node.facts.as_ref().map(|facts| facts.run_id.clone());
                 if node.in_sync != run_id {
                     node.in_sync = run_id;
                 }
+            }
+            if node.is_in_step(&replid) {
                 node.deposed = false;
                 followed = true;
             }
@@ -139,7 +141,9 @@ impl Machine {
         }
         self.take_facts(&facts);
         self.node_mut(primary).in_sync = Some(facts.run_id.clone());
-        self.trace.add(seen_at, facts.offset);
+        if self.trace.add(seen_at, facts.offset) {
+            self.nodes.iter_mut().for_each(|node| node.measure(facts.offset));
+        }
     }
 
     /// A primary is called as its replicas call it, a replica as its primary lists it.

@@ -71,6 +71,8 @@ pub(super) struct Goal {
     pub(super) order: Option<OrderId>,
     /// Replication ids that count as the group's history.
     pub(super) lineage: Vec<String>,
+    /// Whoever holds less of it may lack writes that were acknowledged. `None`: not known, or no matter.
+    pub(super) floor: Option<u64>,
 }
 
 /// The kinds of promotion.

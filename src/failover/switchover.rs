@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::topology::{NodeId, Role};
 
-use super::candidate::Reason;
+use super::candidate::{Reason, rank};
 use super::machine::{FOLLOW, Kind, Machine, PROBE, PROMOTE, VERIFY, words};
 use super::node::Sight;
 use super::state::{Cause, Goal, GoalKind, State, Switch, Trial};
@@ -92,7 +92,9 @@ impl Machine {
     /// Whom to switch to: the wanted one, when it can, or the best.
     fn switch_target(&self, wanted: Option<NodeId>) -> Result<NodeId, String> {
         let fresh = self.now.checked_sub(self.settings.timeout).unwrap_or(self.now);
-        let ranking = self.candidates(fresh);
+        // What it lacks of its life before does not matter: it is waited for until it has all that the primary has.
+        let others = self.nodes.iter().filter(|node| Some(node.id) != self.group.primary);
+        let ranking = rank(others, &self.lineage(), fresh, true);
         let Some(wanted) = wanted else {
             return ranking
                 .order
@@ -234,7 +236,8 @@ impl Machine {
         if facts.role == Role::Replica {
             self.ask(node, Step::Promote, PROMOTE);
         }
-        let goal = Goal { kind: GoalKind::Adopt, order: Some(id), lineage: vec![facts.replid.clone()] };
+        let goal =
+            Goal { kind: GoalKind::Adopt, order: Some(id), lineage: vec![facts.replid.clone()], floor: None };
         Ok(if facts.role == Role::Primary {
             State::Release { primary: node, goal }
         } else {
@@ -335,7 +338,7 @@ impl Machine {
         let candidate = switch.to;
         self.ask(candidate, Step::Promote, PROMOTE);
         let order = switch.order;
-        let goal = Goal { kind: GoalKind::Switch(switch), order, lineage: self.lineage() };
+        let goal = Goal { kind: GoalKind::Switch(switch), order, lineage: self.lineage(), floor: None };
         State::Promote { since: self.now, candidate, rest: Vec::new(), goal, unknown: None }
     }
 
@@ -377,7 +380,8 @@ impl Machine {
                 self.ask(switch.from, Step::Promote, PROMOTE);
                 let candidate = switch.from;
                 let order = switch.order;
-                let goal = Goal { kind: GoalKind::Rollback(switch), order, lineage: self.lineage() };
+                let goal =
+                    Goal { kind: GoalKind::Rollback(switch), order, lineage: self.lineage(), floor: None };
                 State::Promote { since: self.now, candidate, rest: Vec::new(), goal, unknown: None }
             }
             Some(Role::Primary) | None => {

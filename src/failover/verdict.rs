@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::topology::{NodeId, Role};
 
 use super::machine::{Kind, Machine};
-use super::node::Node;
+use super::node::{Floor, Node};
 use super::{Action, Intent, Phase, Record, Verdict};
 
 /// Samples of the primary's offset that are kept to tell how old a replica's data is.
@@ -23,47 +23,59 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    /// Adds a look, unless it is known.
-    pub(super) fn add(&mut self, at: Instant, offset: u64) {
+    /// Adds a look, unless it is known: false then.
+    pub(super) fn add(&mut self, at: Instant, offset: u64) -> bool {
         if self.samples.back().is_some_and(|(last, _)| *last >= at) {
-            return;
+            return false;
         }
         if self.samples.len() == SAMPLES_MAX {
             self.samples.pop_front();
         }
         self.samples.push_back((at, offset));
+        true
     }
 
     pub(super) fn clear(&mut self) {
         self.samples.clear();
     }
 
-    /// How old the data of a replica is that had `offset` at `seen`: from the newest sample that it covers to
-    /// the newest one that it could have covered. `None`: nothing to compare with.
-    pub(super) fn staleness(&self, offset: u64, seen: Instant) -> Option<Duration> {
+    /// Since when a replica that had `offset` at `seen` may lack something, that is since the newest sample that it covers.
+    /// That is none of the newest one's unless `ended`: nothing more is seen of the primary. `None`: nothing to compare with.
+    fn lacks_since(&self, offset: u64, seen: Instant, ended: bool) -> Option<Lack> {
         let newest = self.samples.iter().rev().find(|(at, _)| *at <= seen)?;
         let covered = self.samples.iter().rev().find(|(at, had)| *at <= seen && *had <= offset);
         Some(match covered {
-            Some((at, _)) => newest.0.saturating_duration_since(*at),
-            // Older than anything remembered.
-            None => Duration::MAX,
+            Some(covered) if covered == newest && !ended => Lack::Nothing,
+            Some((at, _)) => Lack::Since(*at),
+            None => Lack::All,
         })
     }
 }
 
+/// What a replica may not have of the primary's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lack {
+    /// Nothing, as of the last look at it.
+    Nothing,
+    /// What came after this.
+    Since(Instant),
+    /// Older than anything remembered.
+    All,
+}
+
 impl Machine {
-    /// How old the data of `node` may be; grows during an outage.
+    /// How old the data of `node` may be at most: time since the newest look at the primary that it covers. Zero when it
+    /// covers all of them and there are more to come; with no primary it counts from the last one.
     pub(super) fn staleness(&self, node: &Node) -> Option<Duration> {
         let facts = node.facts.as_ref()?;
         if facts.role != Role::Replica || facts.replid != self.group.replid {
             return None;
         }
-        let behind = self.trace.staleness(facts.offset, node.seen_at)?;
-        let outage = self
-            .held
-            .as_ref()
-            .map_or(Duration::ZERO, |(since, _)| self.now.saturating_duration_since(*since));
-        Some(behind.saturating_add(outage))
+        Some(match self.trace.lacks_since(facts.offset, node.seen_at, self.held.is_some())? {
+            Lack::Nothing => Duration::ZERO,
+            Lack::Since(at) => self.now.saturating_duration_since(at),
+            Lack::All => Duration::MAX,
+        })
     }
 
     /// Whether a replica may answer reads. Without a known primary a replica whose link is up may.
@@ -108,6 +120,7 @@ impl Machine {
             readable: self.readable(),
             generations: self.nodes.iter().map(|node| node.generation).collect(),
             run_ids: self.nodes.iter().map(|node| self.meant(node).to_owned()).collect(),
+            degraded: self.degraded,
         };
         if self.published.as_ref() != Some(&verdict) {
             self.check_publication(&verdict);
@@ -159,6 +172,7 @@ impl Machine {
                 .iter()
                 .filter_map(|node| Some((node.name(), node.in_sync.clone()?)))
                 .collect(),
+            deposed: self.nodes.iter().filter(|node| node.deposed).map(Node::name).collect(),
             intent,
         };
         if self.recorded.as_ref() != Some(&record) {
@@ -181,7 +195,7 @@ impl Machine {
         let node = self.node_mut(primary);
         node.deposed = false;
         node.in_sync = Some(facts.run_id.clone());
-        self.resuming = false;
+        (self.resuming, self.undeclared) = (false, 0);
         // The pause between two planned switches is for one primary that cannot be relieved; the brake is for all.
         self.planned_after = self.now;
         self.group.parent =
@@ -193,6 +207,9 @@ impl Machine {
         self.take_facts(&facts);
         self.trace.clear();
         self.trace.add(self.now, facts.offset);
+        // Offsets of one history say nothing in another.
+        self.nodes.iter_mut().for_each(|node| node.floor = Floor::Looks(0));
+        self.nodes.iter_mut().for_each(|node| node.measure(facts.offset));
     }
 
     /// The group is as its primary says.
@@ -201,5 +218,75 @@ impl Machine {
         self.group.replid.clone_from(&facts.replid);
         self.group.offset = facts.offset;
         self.group.empty = facts.keys == 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEAT: Duration = Duration::from_millis(100);
+
+    fn trace(start: Instant, offsets: &[u64]) -> Trace {
+        let mut trace = Trace::default();
+        (0..).zip(offsets).for_each(|(beat, offset)| trace.add(start + BEAT * beat, *offset));
+        trace
+    }
+
+    #[test]
+    fn a_replica_lacks_what_came_after_the_newest_look_that_it_covers() {
+        let start = Instant::now();
+        let trace = trace(start, &[10, 10, 20, 30]);
+        let late = start + BEAT * 10;
+        let lacks = |offset| trace.lacks_since(offset, late, false);
+        assert_eq!(lacks(30), Some(Lack::Nothing));
+        assert_eq!(lacks(29), Some(Lack::Since(start + BEAT * 2)));
+        assert_eq!(lacks(19), Some(Lack::Since(start + BEAT)), "the primary was idle until then");
+        assert_eq!(lacks(9), Some(Lack::All));
+        let seen = start + BEAT;
+        assert_eq!(trace.lacks_since(10, seen, false), Some(Lack::Nothing), "it could not have more then");
+        assert_eq!(Trace::default().lacks_since(10, late, false), None);
+    }
+
+    #[test]
+    fn without_a_primary_age_counts_from_the_last_look_at_it() {
+        let start = Instant::now();
+        let trace = trace(start, &[10, 20]);
+        assert_eq!(trace.lacks_since(20, start + BEAT * 9, true), Some(Lack::Since(start + BEAT)));
+    }
+
+    /// The age told is never less than the real one was at the look, and by a beat more at most.
+    #[test]
+    fn no_replica_is_called_younger_than_it_is() {
+        let start = Instant::now();
+        for seed in 1..300_u64 {
+            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut dice = move |sides: u64| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                state % sides
+            };
+            // Its offset in every millisecond; looked at every hundredth.
+            let mut history = vec![0_u64];
+            (1..2_000).for_each(|at| history.push(history[at - 1] + 1 + dice(3)));
+            let mut trace = Trace::default();
+            history.iter().enumerate().step_by(100).for_each(|(at, offset)| {
+                trace.add(start + Duration::from_millis(at as u64), *offset);
+            });
+            let seen = 1_000 + usize::try_from(dice(999)).unwrap();
+            let behind = usize::try_from(dice(900)).unwrap();
+            let told =
+                trace.lacks_since(history[seen - behind], start + Duration::from_millis(seen as u64), false);
+            match told.unwrap() {
+                Lack::Nothing => assert!(behind < 100, "seed {seed}: {behind} ms behind"),
+                Lack::Since(at) => {
+                    let age = start + Duration::from_millis(seen as u64) - at;
+                    let real = Duration::from_millis(behind as u64);
+                    assert!(age >= real && age < real + BEAT, "seed {seed}: {age:?} for {real:?}");
+                }
+                Lack::All => panic!("seed {seed}: all is remembered"),
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use crate::backend::{Caller, Pipeline, Unanswered, first_len};
 use crate::command::{Effect, Lane, RowId};
+use crate::durability::Withheld;
 use crate::error::Failure;
 use crate::resp::encode;
 use crate::session::Listing;
@@ -24,6 +25,7 @@ use super::registry::Live;
 use super::stream::Writer;
 use super::window::Window;
 use super::worker::Worker;
+use super::written::Touches;
 
 /// An output buffer that outgrew this is given back when it runs empty.
 const KEEP_CAPACITY: usize = 16 << 10;
@@ -62,6 +64,10 @@ pub(super) struct Client {
     pub(super) worker: Rc<Worker>,
     pub(super) writer: Writer,
     pub(super) out: RefCell<BytesMut>,
+    /// What of it waits for a barrier.
+    pub(super) withheld: RefCell<Withheld>,
+    /// Its task takes nothing more before there is room in `out`.
+    pub(super) was_full: Cell<bool>,
     /// Requests on a pipeline without a reply.
     pub(super) owed: Cell<u32>,
     /// Bytes of those requests, as near as runs allow.
@@ -86,6 +92,14 @@ pub(super) struct Client {
     closed: Cell<bool>,
     /// Number of the look at a node that began last when its last write was answered; 0: it wrote nothing.
     pub(super) wrote_by_look: Cell<u64>,
+    /// The same of what a replica last answered it; 0: nothing.
+    pub(super) read_by_look: Cell<u64>,
+    /// A replica owes it replies.
+    pub(super) reads_replica: Cell<bool>,
+    /// Reads meant for replicas that the primary owes it.
+    pub(super) spilled: Cell<usize>,
+    /// What its writes on their way touch, where that is asked for.
+    pub(super) touches: RefCell<Touches>,
     /// Its next request stands in the queue for a connection of its own.
     pub(super) queues: Cell<bool>,
     /// Since when its next request is held.
@@ -121,6 +135,8 @@ impl Client {
             worker,
             writer,
             out: RefCell::default(),
+            withheld: RefCell::default(),
+            was_full: Cell::new(false),
             owed: Cell::new(0),
             in_flight: Cell::new(0),
             window: Cell::default(),
@@ -134,6 +150,10 @@ impl Client {
             waker: RefCell::default(),
             closed: Cell::new(false),
             wrote_by_look: Cell::new(0),
+            read_by_look: Cell::new(0),
+            reads_replica: Cell::new(false),
+            spilled: Cell::new(0),
+            touches: RefCell::default(),
             queues: Cell::new(false),
             held_since: Cell::new(None),
             refused_since: Cell::new(None),
@@ -157,8 +177,18 @@ impl Client {
     pub(super) fn close(&self) {
         self.closed.set(true);
         self.redo.borrow_mut().clear();
-        self.out.replace(BytesMut::new());
+        self.drop_output();
         self.writer.shut();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Nobody reads it.
+    pub(super) fn drop_output(&self) {
+        self.out.replace(BytesMut::new());
+        self.withheld.borrow_mut().clear();
     }
 
     /// Appends an error of the proxy's own.
@@ -169,18 +199,26 @@ impl Client {
 
     /// Writes what the socket takes; false when it is broken.
     pub(super) fn flush(&self) -> bool {
-        let mut out = self.out.borrow_mut();
-        while !out.is_empty() {
-            match self.writer.try_write(&out) {
+        let (mut out, mut withheld) = (self.out.borrow_mut(), self.withheld.borrow_mut());
+        loop {
+            let ready = withheld.writable(out.len());
+            if ready == 0 {
+                break;
+            }
+            match self.writer.try_write(&out[..ready]) {
                 Ok(0) => return false,
                 Ok(count) => {
                     self.worker.metrics.bytes(Side::Client, Direction::Out, count as u64);
                     self.live.wrote(count);
                     out.advance(count);
+                    withheld.wrote(count);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return true,
                 Err(_) => return false,
             }
+        }
+        if !out.is_empty() {
+            return true;
         }
         if out.capacity() > KEEP_CAPACITY {
             *out = BytesMut::new();
@@ -206,16 +244,12 @@ impl Client {
             && let Some(lane) = self.lane.borrow().as_ref()
         {
             self.worker.writes_ended(lane.target().node, count);
-            self.note_write();
+            self.note_writes(count);
         }
         if left == 0 {
             self.lane.replace(None);
+            self.note_read();
         }
-    }
-
-    /// A write was answered, or may have been executed: from now on its reads are to show it.
-    pub(super) fn note_write(&self) {
-        self.wrote_by_look.set(self.worker.last_look());
     }
 
     /// Takes a reply whose content matters to the session or carries a cursor.
@@ -325,6 +359,9 @@ impl Caller for ClientRef {
             return;
         }
         self.out.borrow_mut().extend_from_slice(frames);
+        if self.worker.withholds {
+            self.withhold(tag, frames.len(), count);
+        }
     }
 
     fn error(&self, tag: u16, frame: &[u8], request: &[u8], resent: bool) {
@@ -369,6 +406,9 @@ impl Caller for ClientRef {
                 self.out.borrow_mut().extend_from_slice(piece);
             }
         }
+        if self.worker.withholds {
+            self.withhold_part(tag, piece.len(), last);
+        }
     }
 
     fn refused(&self, tag: u16, error: &[u8], count: u32) {
@@ -403,6 +443,7 @@ impl Caller for ClientRef {
             self.struck(lost.tag, 1);
             let special = self.special.take();
             if broken && index == 0 && !matches!(special, Some(Special::Pubsub(..) | Special::Hidden(_))) {
+                self.cut_unfinished();
                 self.doom("a reply was cut off in its middle");
                 continue;
             }
@@ -459,7 +500,7 @@ impl Caller for ClientRef {
                 // It does not read: what it was given will never be written.
                 self.close();
                 self.doom("the client does not read its replies");
-            } else if waiting > 0 {
+            } else if waiting > 0 && self.writable() > 0 {
                 self.wake();
             }
         }

@@ -55,6 +55,8 @@ pub(super) struct Connection {
     /// The pipeline that took the last request for the primary; asked for again when it is closed.
     pub(super) primary: Option<Pipeline<ClientRef>>,
     pub(super) pinned: Option<Box<PinnedLane>>,
+    /// The read at hand goes to the primary though it is meant for a replica.
+    pub(super) spills: bool,
     /// The client table shows what is held on a connection of its own.
     shown: bool,
 }
@@ -86,6 +88,7 @@ impl Connection {
             waits: false,
             primary: None,
             pinned: None,
+            spills: false,
             shown: false,
         }
     }
@@ -349,7 +352,11 @@ impl Connection {
 
     /// So much waits to be read by the client that it gets nothing more to wait for.
     pub(super) fn is_full(&self) -> bool {
-        self.client.out.borrow().len() >= OUTPUT_PAUSE
+        let full = self.client.out.borrow().len() >= OUTPUT_PAUSE && self.client.pending() >= OUTPUT_PAUSE;
+        if full {
+            self.client.was_full.set(true);
+        }
+        full
     }
 
     /// Writes; true when nothing is left to write.
@@ -361,11 +368,15 @@ impl Connection {
             if !self.client.flush() {
                 self.ended = true;
                 self.client.doom("the client closed its connection");
-                self.client.out.borrow_mut().clear();
+                self.client.drop_output();
                 return true;
             }
             if self.client.out.borrow().is_empty() {
                 return true;
+            }
+            if self.client.writable() == 0 {
+                // The rest waits for a barrier, whose end writes it.
+                return false;
             }
             if self.client.writer.poll_ready(cx).is_pending() {
                 return false;

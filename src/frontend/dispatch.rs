@@ -6,7 +6,7 @@ use crate::backend::Pipeline;
 use crate::command::{Class, Effect, Lane, classify};
 use crate::error::Failure;
 use crate::resp::{Request, RequestScanner};
-use crate::routing::{Choice, Gate};
+use crate::routing::{Choice, Gate, ReadPolicy};
 use crate::topology::NodeId;
 
 use super::client::{ClientRef, Special};
@@ -38,6 +38,11 @@ impl Connection {
         let class = classify(request);
         self.client.live.looks_at(class.row);
         let dispatched = Dispatched { request: *request, class, resent, since };
+        if self.worker.withholds
+            && let Some(step) = self.hold_undurable(&dispatched)
+        {
+            return step;
+        }
         if self.pinned.is_some() {
             return self.dispatch_pinned(&dispatched);
         }
@@ -90,10 +95,11 @@ impl Connection {
         if self.worker.is_stalled() {
             return self.pin(dispatched);
         }
+        self.spills = false;
         // What is sent again goes to the primary: the replica that lost it may be chosen until it is found dead.
         let first = dispatched.since.is_none();
         let spreadable = first && class.effect == Effect::Read && !class.row.spec().primary_only;
-        let mut pipeline = if spreadable { self.read_pipeline() } else { self.primary_pipeline() };
+        let mut pipeline = if spreadable { self.read_pipeline(dispatched) } else { self.primary_pipeline() };
         if let Ok(Some(found)) = &pipeline
             && let Some(error) = self.beyond_admission(found, &dispatched.request)
         {
@@ -106,29 +112,52 @@ impl Connection {
             }
         }
         match pipeline {
-            Ok(Some(pipeline)) => self.send_on(&pipeline, dispatched),
+            Ok(Some(pipeline)) => {
+                let step = self.send_on(&pipeline, dispatched);
+                if self.spills && step == Step::Taken {
+                    self.worker.spilled(&self.client);
+                }
+                step
+            }
             Ok(None) => self.pin(dispatched),
             Err(step) => self.hold(step, dispatched.since),
         }
     }
 
     /// A read whose client is owed replies follows them: no wait, and at the primary it sees its own writes.
-    fn read_pipeline(&mut self) -> Result<Option<Pipeline<ClientRef>>, Held> {
-        let owes = self.client.lane.borrow().as_ref().filter(|lane| !lane.is_closed()).cloned();
-        if owes.is_some() && owes == self.primary {
-            return self.primary_pipeline();
-        }
+    fn read_pipeline(&mut self, dispatched: &Dispatched<'_>) -> Result<Option<Pipeline<ClientRef>>, Held> {
         let worker = self.worker.clone();
         let table = worker.current();
-        let wrote = self.client.wrote_by_look.get();
-        let owed = |node| worker.pools.outstanding(node);
-        let choice = table.for_read(&worker.reads, owed, |node| worker.shows(node, wrote));
-        match choice {
+        if worker.reads.policy == ReadPolicy::Primary && table.writable().is_some() {
+            drop(table);
+            return self.primary_pipeline();
+        }
+        let owes = self.client.lane.borrow().as_ref().filter(|lane| !lane.is_closed()).cloned();
+        if owes.is_some() && owes == self.primary {
+            self.spills = self.client.spilled.get() > 0;
+            drop(table);
+            return self.primary_pipeline();
+        }
+        let needed = self.needed(dispatched);
+        let shows = |node| worker.shows(node, needed);
+        let follows = owes.filter(|lane| shows(lane.target().node));
+        match table.for_read(&worker.reads, worker.read_turn.get(), |node| worker.cost(node), shows) {
             Choice::Node(node) if Some(node) == table.primary => {
+                worker.read_turn.set(node.index() + 1);
+                let spills = table.spills(&worker.reads);
                 drop(table);
+                if spills && !worker.may_spill(&self.client) {
+                    return Err(Held);
+                }
+                self.spills = spills;
                 self.primary_pipeline()
             }
-            Choice::Node(node) => Ok(owes.or_else(|| self.open(node))),
+            Choice::Node(node) => {
+                let node = follows.as_ref().map_or(node, |lane| lane.target().node);
+                worker.read_turn.set(node.index() + 1);
+                self.reads_from(node);
+                Ok(follows.or_else(|| self.open(node)))
+            }
             Choice::Hold => Err(Held),
         }
     }
@@ -194,6 +223,7 @@ impl Connection {
         // Struck off by the row's effect, whatever the arguments made of it.
         if class.row.spec().effect == Effect::Write {
             self.worker.write_sent(pipeline.target().node);
+            self.touches(dispatched);
             self.session.wrote_in = pipeline.target().epoch;
         }
         self.worker.count_command(class.row, pipeline.target().node);

@@ -21,6 +21,7 @@ use super::lent::Counted;
 use super::purpose::{After, Purpose, Sent};
 use super::registry::Held;
 use super::shared::Shared;
+use super::written::Touched;
 
 /// Requests longer than this are not kept for sending again.
 const COPY_MAX: usize = 64 << 10;
@@ -78,6 +79,8 @@ pub(super) struct PinnedLane {
     pub(super) retry_at: Option<Instant>,
     /// Bytes that were to be written so far.
     pub(super) bytes: u64,
+    /// What its writes touch, where that is asked for.
+    pub(super) touched: Touched,
     writes: Writes,
     _counted: Counted,
 }
@@ -192,6 +195,7 @@ impl PinnedLane {
             unopened: None,
             retry_at: None,
             bytes: 0,
+            touched: Touched::default(),
             writes,
             _counted: counted,
         }

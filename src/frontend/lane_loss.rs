@@ -35,9 +35,11 @@ impl Connection {
     /// The connection is gone.
     pub(super) fn lane_lost(&mut self, mut lane: Box<PinnedLane>, loss: Loss) {
         self.client.note_write();
+        self.note_lane_writes(&mut lane);
         self.worker.long_ended(self.client.id);
         self.client.live.unpark();
         if matches!(lane.middle, Some(Rest::Extra | Rest::Reply | Rest::Kept)) {
+            self.client.cut_unfinished();
             self.client.doom("a reply was cut off in its middle");
             return;
         }

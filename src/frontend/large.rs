@@ -139,6 +139,18 @@ impl Connection {
             return Step::Taken;
         }
         let class = crate::command::classify_partial(&scanner.partial(bytes));
+        let level = self.level_of(&class);
+        match self.undurable(&class) {
+            None => {}
+            Some(None) => {
+                self.worker.hold(&self.client);
+                return Step::Wait;
+            }
+            Some(Some(failure)) => {
+                self.worker.unhold(&self.client);
+                return self.refuse_large(scanner, bytes, &failure);
+            }
+        }
         match self.take_lane(Purpose::Large, None) {
             Err(Step::Wait) => Step::Wait,
             Err(Step::Taken) => {
@@ -150,8 +162,11 @@ impl Connection {
                 lane.write(bytes);
                 // Counted from its beginning: a switch that cut it would be an error to its client.
                 let writes = class.effect == Effect::Write;
+                if writes {
+                    lane.touched.add_anything();
+                }
                 let sent = Sent::new(bytes::Bytes::new(), class.row, self.worker.now());
-                lane.owe(Sent { writes, ..sent }, 0);
+                lane.owe(Sent { writes, level, ..sent }, 0);
                 lane.tail = Some(tail);
                 self.pinned = Some(lane);
                 Step::Taken

@@ -111,6 +111,7 @@ impl Lent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routing::OwnWrites;
     use crate::topology::Marks;
     use std::sync::atomic::AtomicU32;
     use std::task::{Wake, Waker};
@@ -141,7 +142,7 @@ mod tests {
                 live.wake_by(&Waker::from(woken.clone()));
                 (live, woken)
             };
-            let shared = Arc::new(Shared::new(Arc::new(Marks::new(1, now))));
+            let shared = Arc::new(Shared::new(Arc::new(Marks::new(1, now)), OwnWrites::Off));
             Self { shared, clients: (0..count).map(client).collect(), now }
         }
 

@@ -185,6 +185,7 @@ fn refuse(client: Accepted, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routing::OwnWrites;
     use crate::topology::Marks;
     use socket2::SockRef;
     use std::time::Instant;
@@ -196,7 +197,7 @@ mod tests {
         let bound = bind(&Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
         let address = bound.address().unwrap();
         let (door, mut clients, _) = door();
-        let shared = Arc::new(Shared::new(Arc::new(Marks::new(0, Instant::now()))));
+        let shared = Arc::new(Shared::new(Arc::new(Marks::new(0, Instant::now())), OwnWrites::Off));
         let (_ending, ends) = watch::channel(Ending::NotYet);
         tokio::spawn(accept(bound, Arc::new(vec![door]), shared, 1, ends));
         let _client = tokio::net::TcpStream::connect(address).await.unwrap();

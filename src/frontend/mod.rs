@@ -1,12 +1,14 @@
 //! Sockets that face clients. [`Frontend`] is the whole of it to the outside; inside, start at `connection.rs`.
 
 mod admission;
+mod barrier_line;
 mod client;
 mod client_command;
 mod connection;
 mod control_doors;
 mod cursor;
 mod dispatch;
+mod durable;
 mod hidden;
 mod idle;
 mod lane;
@@ -17,6 +19,7 @@ mod listener;
 mod lost_request;
 mod monitor_line;
 mod own;
+mod own_writes;
 mod parity;
 mod parked;
 mod pinned_hold;
@@ -37,7 +40,9 @@ mod shared;
 mod stream;
 mod wait_lane;
 mod window;
+mod withhold;
 mod worker;
+mod written;
 
 pub use control_doors::Control;
 pub use listener::{Bound, bind};

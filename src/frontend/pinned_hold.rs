@@ -73,7 +73,7 @@ impl Connection {
     }
 
     /// Answers a request that is not sent, where Redis would answer.
-    fn refuse_pinned(&mut self, dispatched: &Dispatched<'_>, failure: &Failure) -> Step {
+    pub(super) fn refuse_pinned(&mut self, dispatched: &Dispatched<'_>, failure: &Failure) -> Step {
         if !self.is_owed_nothing() {
             return Step::Wait;
         }

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 
 use crate::backend::{DialError, Pinned, Target};
 use crate::command::{Effect, Lane};
+use crate::durability::Level;
 use crate::error::Failure;
 use crate::resp::Request;
 use crate::routing::Choice;
@@ -216,6 +217,8 @@ impl Connection {
             self.worker.note_script(request);
         }
         let asked = self.asked_instead(dispatched, queueing);
+        let queued = queueing && class.row.spec().name != "exec";
+        let level = if queued { Level::Async } else { self.level_of(class) };
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let (mut bytes, mut stale) = (BytesMut::new(), None);
         request.write_multibulk(&mut bytes);
@@ -242,12 +245,13 @@ impl Connection {
             _ => Send::Owed,
         };
         let (node, epoch) = (lane.target.node, lane.target.epoch);
+        self.worker.touches_on(lane, dispatched, matches!(send, Send::Owed));
         match send {
             Send::Owed => {
                 // What is sent again is what the client sent.
                 let copy = original.unwrap_or_else(|| bytes.clone());
                 let sent = Sent::new(copy, class.row, self.worker.now());
-                lane.owe(Sent { resent: *resent, writes, local, ..sent }, bytes.len());
+                lane.owe(Sent { resent: *resent, writes, level, local, ..sent }, bytes.len());
                 lane.write(&bytes);
             }
             Send::Silent(accepted) => {

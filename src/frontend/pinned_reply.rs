@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::backend::{DialError, Piece};
 use crate::command::{Lane, Spec, classify};
+use crate::durability::Level;
 use crate::resp::{self, RequestScanner, Value, encode};
 use crate::session::{self, Verdict};
 
@@ -59,7 +60,9 @@ impl Connection {
                 return true;
             }
         }
-        match self.relay(&mut lane, cx) {
+        let relayed = self.relay(&mut lane, cx);
+        self.note_lane_writes(&mut lane);
+        match relayed {
             Err(Ended::Lost) => {
                 lane.ended_in = Some((lane.target.epoch, self.worker.generation(lane.target.node)));
                 self.lane_lost(lane, Loss::Gone);
@@ -162,6 +165,7 @@ impl Connection {
         let (kind, bytes, last) = parts(piece);
         let epoch = lane.target.epoch;
         let mut out = self.client.out.borrow_mut();
+        let before = out.len();
         match verdict {
             Verdict::Reply if last && answered_here(lane, kind) => {
                 drop(out);
@@ -192,6 +196,7 @@ impl Connection {
                     _ => out.extend_from_slice(bytes),
                 }
                 drop(out);
+                self.withhold_pinned(lane, before, bytes, last);
                 if last {
                     self.replied(lane, bytes);
                 }
@@ -211,6 +216,7 @@ impl Connection {
                     lane.stamper = Some(stamper);
                 }
                 drop(out);
+                self.withhold_pinned(lane, before, bytes, last);
                 if last {
                     self.executed(lane);
                 }
@@ -219,6 +225,24 @@ impl Connection {
             Verdict::Refused => return Err(Ended::Doomed),
         }
         Ok(())
+    }
+
+    /// What was just added to the output behind `before` is the reply to the oldest request or its first piece, which came as
+    /// `bytes`. If it says that a write was executed, it waits until that is safe. A transaction and a blocking command whose
+    /// reply is null have executed nothing.
+    fn withhold_pinned(&self, lane: &PinnedLane, before: usize, bytes: &[u8], last: bool) {
+        let Some(sent) = lane.sent.front().filter(|sent| sent.level != Level::Async) else { return };
+        let spec = sent.row.spec();
+        let nothing = is_null(bytes) && (spec.lane == Lane::Blocking || spec.name == "exec");
+        if nothing || bytes.starts_with(b"-") {
+            return;
+        }
+        let len = self.client.out.borrow().len() - before;
+        if last {
+            self.client.withhold_for(sent.level, len, 1);
+        } else {
+            self.client.withhold_piece(sent.level, len, false);
+        }
     }
 
     /// A whole reply to a request of the proxy's own.
@@ -274,9 +298,16 @@ impl Connection {
         }
         if rest != Rest::Dropped {
             let mut out = self.client.out.borrow_mut();
+            let before = out.len();
             match &mut lane.stamper {
                 Some(stamper) => stamper.feed(bytes, &mut out),
                 None => out.extend_from_slice(bytes),
+            }
+            let len = out.len() - before;
+            drop(out);
+            let level = lane.sent.front().map_or(Level::Async, |sent| sent.level);
+            if rest == Rest::Reply && level != Level::Async {
+                self.client.withhold_piece(level, len, last);
             }
         }
         if last {
@@ -432,6 +463,10 @@ impl Connection {
             }
         }
     }
+}
+
+fn is_null(frame: &[u8]) -> bool {
+    [b"*-1\r\n".as_slice(), b"$-1\r\n", b"_\r\n"].contains(&frame)
 }
 
 /// First byte of the reply, what came of it, whether it ends here.

@@ -167,7 +167,7 @@ pub(super) fn route(class: &Class, table: &RoutingTable, reads: &Settings, pass_
         | Lane::Own => "a connection of its own",
     };
     let spread = shared && class.effect == Effect::Read && !class.row.spec().primary_only;
-    let choice = if spread { table.for_read(reads, |_| 0, |_| true) } else { table.for_primary() };
+    let choice = if spread { table.for_read(reads, 0, |_| 0, |_| true) } else { table.for_primary() };
     let why = match (class.effect, spread) {
         (_, true) => format!("a read that any eligible node may answer, reads.policy = {:?}", reads.policy),
         (Effect::Write, _) => "it may write".to_owned(),

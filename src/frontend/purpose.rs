@@ -5,6 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::command::{Class, Lane, RowId};
+use crate::durability::Level;
 use crate::resp::Request;
 
 use super::client_command::Local;
@@ -81,13 +82,15 @@ pub(super) struct Sent {
     pub(super) resent: bool,
     /// It counts as a write in flight.
     pub(super) writes: bool,
+    /// What its reply waits for.
+    pub(super) level: Level,
     /// Unless the reply is an error, the proxy does this in place of the server.
     pub(super) local: Option<Box<Local>>,
 }
 
 impl Sent {
     pub(super) fn new(request: Bytes, row: RowId, since: Instant) -> Self {
-        Self { request, end: 0, since, row, resent: false, writes: false, local: None }
+        Self { request, end: 0, since, row, resent: false, writes: false, level: Level::Async, local: None }
     }
 
     /// Its reply decides who the client is.

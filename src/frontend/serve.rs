@@ -17,6 +17,7 @@ use crate::routing::{self, Routes};
 use crate::telemetry::Metrics;
 use crate::topology::Marks;
 
+use super::barrier_line;
 use super::connection::Connection;
 use super::listener::{self, Accepted, Bound, Numbered, WorkerDoor};
 use super::registry::Place;
@@ -60,7 +61,7 @@ impl Frontend {
     /// # Errors
     /// The system has no thread or descriptor left.
     pub fn start(parts: Parts, bound: Vec<Bound>) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(parts.marks.clone()));
+        let shared = Arc::new(Shared::new(parts.marks.clone(), parts.reads.own_writes));
         let (ending, ends) = watch::channel(Ending::NotYet);
         let (mut threads, mut doors) = (Vec::new(), Vec::new());
         let (max_clients, drain_timeout) = (parts.settings.max_clients, parts.settings.drain_timeout);
@@ -158,6 +159,9 @@ fn run_worker(
         );
         tokio::task::spawn_local(follow_table(worker.clone(), parts.routes.clone()));
         tokio::task::spawn_local(wake_at_the_end(worker.clone(), ends));
+        for level in worker.durable.levels() {
+            tokio::task::spawn_local(barrier_line::keep_open(worker.clone(), level));
+        }
         take_clients(worker, clients, count).await;
     });
 }

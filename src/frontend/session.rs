@@ -13,6 +13,7 @@ use crate::backend::{Identity, Login};
 use crate::error::Failure;
 use crate::resp::{RequestScanner, encode};
 use crate::session::{self, Hello, Names};
+use crate::topology::NodeId;
 
 use super::admission::Admission;
 use super::client::Special;
@@ -28,6 +29,8 @@ pub(super) struct Session {
     pub(super) said: Names,
     /// Epoch under which its last write was sent; 0: it wrote nothing.
     pub(super) wrote_in: u64,
+    /// The replica that it last read from, and its generation then.
+    pub(super) read_from: Option<(NodeId, u64)>,
     /// The server has answered this identity with something else than `-NOAUTH`.
     pub(super) admitted: bool,
     pub(super) pending: Option<Pending>,
@@ -58,6 +61,7 @@ impl Session {
             identity: Identity::fresh(),
             said: Names::default(),
             wrote_in: 0,
+            read_from: None,
             admitted: false,
             pending: None,
         }

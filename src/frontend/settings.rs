@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::durability;
+
 /// Where clients connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
@@ -42,6 +44,8 @@ pub struct Settings {
     pub retry_idempotent: bool,
     /// `failover.in_flight = "retry_all"`
     pub retry_all: bool,
+    /// `[durability]`
+    pub durability: durability::Settings,
 }
 
 impl Default for Settings {
@@ -60,6 +64,7 @@ impl Default for Settings {
             hold: Duration::from_secs(5),
             retry_idempotent: true,
             retry_all: false,
+            durability: durability::Settings::default(),
         }
     }
 }

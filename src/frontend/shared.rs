@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
+use crate::routing::OwnWrites;
 use crate::topology::Marks;
 
 use super::lent::Lent;
 use super::registry::Registry;
+use super::written::Written;
 
 /// How far the end of the process has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,18 +29,21 @@ pub(super) struct Shared {
     /// Clients connected.
     pub(super) clients: AtomicUsize,
     pub(super) lent: Lent,
+    /// What was written, for reads that are to show it.
+    pub(super) written: Written,
     /// How far the end has come: see [`Ending`].
     pub(super) ending: AtomicU8,
     next_client: AtomicU64,
 }
 
 impl Shared {
-    pub(super) fn new(marks: Arc<Marks>) -> Self {
+    pub(super) fn new(marks: Arc<Marks>, own_writes: OwnWrites) -> Self {
         Self {
             marks,
             registry: Registry::default(),
             clients: AtomicUsize::new(0),
             lent: Lent::default(),
+            written: Written::new(own_writes),
             ending: AtomicU8::new(Ending::NotYet as u8),
             next_client: AtomicU64::new(1),
         }

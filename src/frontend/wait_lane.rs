@@ -19,10 +19,10 @@ use super::purpose::{Purpose, Sent};
 pub(super) const SHARDED: &[u8] = b"*3\r\n$8\r\nSPUBLISh\r\n$17\r\n__redhold:barrier\r\n$0\r\n\r\n";
 
 /// The barrier where the server has no sharded messages (before 7.0).
-const PLAIN: &[u8] = b"*3\r\n$7\r\nPUBLISh\r\n$17\r\n__redhold:barrier\r\n$0\r\n\r\n";
+pub(super) const PLAIN: &[u8] = b"*3\r\n$7\r\nPUBLISh\r\n$17\r\n__redhold:barrier\r\n$0\r\n\r\n";
 
 /// Whether the user may WAIT at all: answered at once, whatever the replicas do.
-const MAY_WAIT: &[u8] = b"*3\r\n$4\r\nWAIt\r\n$2\r\n-1\r\n$1\r\n0\r\n";
+pub(super) const MAY_WAIT: &[u8] = b"*3\r\n$4\r\nWAIt\r\n$2\r\n-1\r\n$1\r\n0\r\n";
 const MAY_WAIT_AOF: &[u8] = b"*4\r\n$7\r\nWAITAOf\r\n$1\r\n0\r\n$1\r\n0\r\n$1\r\n0\r\n";
 
 /// A longer request is none that a server accepts: it goes without a barrier and comes back refused.
@@ -54,7 +54,7 @@ enum Stage {
 
 /// How a barrier was answered.
 #[derive(Debug)]
-enum Passage {
+pub(super) enum Passage {
     Passed,
     /// No such command.
     Unknown,
@@ -131,7 +131,7 @@ impl Wait {
 }
 
 impl Passage {
-    fn of(frame: &[u8]) -> Self {
+    pub(super) fn of(frame: &[u8]) -> Self {
         if frame.starts_with(b":") {
             Self::Passed
         } else if frame.starts_with(b"-NOPERM ") {

@@ -2,6 +2,7 @@
 //! for the control thread.
 
 mod marks;
+mod spill;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
@@ -13,17 +14,19 @@ use std::time::{Duration, Instant};
 use crate::backend::{self, Pinned, Pools, Surroundings};
 use crate::command::RowId;
 use crate::error::Failure;
-use crate::routing::{self, Cached, Gate, OwnWrites, Routes, RoutingTable};
+use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
 use crate::session::Names;
 use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId};
 
 use super::client::ClientRef;
+use super::durable::Durable;
 use super::idle::Idle;
 use super::redo::RetryRules;
 use super::scripts::SeenScripts;
 use super::shared::Shared;
 use super::{Control, Settings};
+use spill::Spill;
 
 /// Bytes that one read of a socket takes at most.
 pub(super) const READ_SIZE: usize = 64 << 10;
@@ -47,6 +50,9 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// See the module's text.
 pub(super) struct Worker {
     pub(super) settings: Settings,
+    /// Replies to some writes wait until these are safe.
+    pub(super) withholds: bool,
+    pub(super) durable: Durable,
     pub(super) reads: routing::Settings,
     pub(super) pools: Pools<ClientRef>,
     /// Read buffer of the clients' sockets.
@@ -55,8 +61,13 @@ pub(super) struct Worker {
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) control: Control,
     pub(super) scripts: SeenScripts,
+    spill: Spill,
+    /// Position of the node after the one that took the last read that was spread.
+    pub(super) read_turn: Cell<usize>,
+    /// Positions of the keys of the request at hand.
+    pub(super) keys: RefCell<Vec<u16>>,
     poison_after: Duration,
-    marks: Arc<Marks>,
+    pub(super) marks: Arc<Marks>,
     latest: RefCell<Cached>,
     /// The table whose consequences were drawn.
     table: RefCell<Arc<RoutingTable>>,
@@ -109,6 +120,8 @@ impl Worker {
         let table = routes.load();
         let nodes = table.nodes.len();
         Rc::new(Self {
+            withholds: settings.durability.is_on(),
+            durable: Durable::new(&settings.durability),
             settings,
             reads,
             pools: Pools::new(nodes, around),
@@ -117,6 +130,9 @@ impl Worker {
             metrics,
             control,
             scripts: SeenScripts::default(),
+            spill: Spill::default(),
+            read_turn: Cell::new(0),
+            keys: RefCell::default(),
             poison_after,
             marks,
             latest: RefCell::new(routes.cached()),
@@ -151,6 +167,7 @@ impl Worker {
         for node in &new.nodes {
             self.pools.refresh(node.id, old.carries_over(new, node.id), new.epoch);
         }
+        self.durable.table_changed(self, old, new);
         if old.epoch != new.epoch {
             self.idle.clear();
             for client in self.watching.borrow().values() {
@@ -158,6 +175,7 @@ impl Worker {
             }
         }
         self.wake_held();
+        self.wake_spilling();
     }
 
     /// The table whose consequences were drawn; newer than the last [`Self::table`] it is not.
@@ -215,23 +233,22 @@ impl Worker {
     }
 
     /// Who has something to send again comes first: it may have been executed before whatever was held after it.
-    fn wake_held(&self) {
+    pub(super) fn wake_held(&self) {
         let held = self.held.take();
         let (again, new): (Vec<_>, Vec<_>) =
             held.into_iter().partition(|client| !client.redo.borrow().is_empty());
         again.iter().chain(&new).for_each(|client| client.wake());
     }
 
+    /// What a further read costs at `node`: what it owes this worker already, in the time that it takes.
+    pub(super) fn cost(&self, node: NodeId) -> usize {
+        let weight = self.marks.of(node).weight.load(Ordering::Relaxed).max(1);
+        (self.pools.outstanding(node) + 1).saturating_mul(usize::try_from(weight).unwrap_or(usize::MAX))
+    }
+
     /// Number of the look at a node that began last: every later one finds what has been answered by now.
     pub(super) fn last_look(&self) -> u64 {
         self.marks.last_look()
-    }
-
-    /// Whether a replica is sure to have what a client was answered before the look after number `wrote` began.
-    pub(super) fn shows(&self, node: NodeId, wrote: u64) -> bool {
-        wrote == 0
-            || self.reads.own_writes == OwnWrites::Off
-            || self.marks.of(node).applied_look.load(Ordering::Relaxed) > wrote
     }
 
     pub(super) fn retry_rules(&self) -> RetryRules {

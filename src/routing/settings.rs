@@ -31,6 +31,10 @@ pub enum OwnWrites {
     Off,
     /// Those of the same connection.
     Session,
+    /// Those of everybody who wrote the same key through this proxy.
+    Key,
+    /// Those of everybody who wrote through this proxy.
+    Global,
 }
 
 /// `[reads]`.
@@ -46,6 +50,8 @@ pub struct Settings {
     pub during_outage: DuringOutage,
     /// `reads.zone`; empty: no preference.
     pub zone: String,
+    /// `reads.spill`, in thousandths.
+    pub spill_permille: u16,
 }
 
 impl Default for Settings {
@@ -56,6 +62,7 @@ impl Default for Settings {
             max_staleness: Duration::from_secs(1),
             during_outage: DuringOutage::Hold,
             zone: String::new(),
+            spill_permille: 500,
         }
     }
 }

@@ -133,9 +133,12 @@ impl Metrics {
         families.push(family(&names::HELD, [(vec![], signed(self.held()))]));
         families.push(family(&names::AMBIGUOUS, total(|w| &w.ambiguous)));
         families.push(family(&names::REISSUED, total(|w| &w.reissued)));
+        families.push(family(&names::SPILLED, total(|w| &w.spilled)));
         families.push(family(&names::RESUBSCRIPTIONS, total(|w| &w.resubscribed)));
         let holds = summed(self.workers.iter().map(|worker| &worker.hold_duration));
         families.push(family(&names::HOLD_DURATION, [(vec![], holds)]));
+        let barriers = summed(self.workers.iter().map(|worker| &worker.barrier_duration));
+        families.push(family(&names::BARRIER_DURATION, [(vec![], barriers)]));
         let errors = ErrorKind::ALL
             .map(|(kind, label)| (vec![label], number(self.total(|worker| &worker.errors[kind as usize]))));
         families.push(family(&names::ERRORS, errors));

@@ -81,6 +81,7 @@ fn each_of_a_workers_counters_moves_its_own_series_by_its_own_amount() {
     );
     check(&|| first.ambiguous(5), &[("redhold_ambiguous_writes_total", 5.0)]);
     check(&|| second.reissued(6), &[("redhold_reissued_total", 6.0)]);
+    check(&|| second.spilled(8), &[("redhold_spilled_reads_total", 8.0)]);
     check(&|| second.resubscribed(7), &[("redhold_resubscriptions_total", 7.0)]);
     check(&|| first.clients(2), &[("redhold_clients", 2.0)]);
     check(&|| second.clients(-1), &[("redhold_clients", -1.0)]);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use crate::error::Failure;
+use crate::error::{Failure, Undurable};
 
 use super::buckets::{Histogram, bump};
 
@@ -33,6 +33,10 @@ pub enum ErrorKind {
     OutOfReach,
     /// [`Failure::Ambiguous`]
     Ambiguous,
+    /// [`Undurable::Missed`]
+    NotDurable,
+    /// [`Undurable::Unasked`]
+    NoBarrier,
     /// [`Failure::InFlightAtDeath`]
     InFlightAtDeath,
     /// [`Failure::NoReplica`]
@@ -63,10 +67,12 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them, with their label.
-    pub(super) const ALL: [(Self, &'static str); 16] = [
+    pub(super) const ALL: [(Self, &'static str); 18] = [
         (Self::HoldExpired, "hold_expired"),
         (Self::OutOfReach, "out_of_reach"),
         (Self::Ambiguous, "ambiguous"),
+        (Self::NotDurable, "not_durable"),
+        (Self::NoBarrier, "no_barrier"),
         (Self::InFlightAtDeath, "in_flight_at_death"),
         (Self::NoReplica, "no_replica"),
         (Self::NoConnection, "no_connection"),
@@ -89,6 +95,8 @@ impl From<&Failure> for ErrorKind {
             Failure::HoldExpired { .. } => Self::HoldExpired,
             Failure::OutOfReach { .. } => Self::OutOfReach,
             Failure::Ambiguous { .. } => Self::Ambiguous,
+            Failure::Undurable(Undurable::Missed { .. }) => Self::NotDurable,
+            Failure::Undurable(Undurable::Unasked { .. }) => Self::NoBarrier,
             Failure::InFlightAtDeath { .. } => Self::InFlightAtDeath,
             Failure::NoReplica { .. } => Self::NoReplica,
             Failure::NoConnection { .. } => Self::NoConnection,
@@ -126,9 +134,11 @@ pub struct WorkerMetrics {
     pub(super) ambiguous: AtomicU64,
     pub(super) reissued: AtomicU64,
     pub(super) resubscribed: AtomicU64,
+    pub(super) spilled: AtomicU64,
     pub(super) bytes: [[AtomicU64; 2]; 2],
     pub(super) errors: [AtomicU64; ErrorKind::ALL.len()],
     pub(super) hold_duration: Histogram,
+    pub(super) barrier_duration: Histogram,
     pub(super) nodes: Vec<Histogram>,
     /// By row of the command table; the last one takes every row that the table does not have.
     pub(super) rows: Vec<Row>,
@@ -143,9 +153,11 @@ impl WorkerMetrics {
             ambiguous: AtomicU64::new(0),
             reissued: AtomicU64::new(0),
             resubscribed: AtomicU64::new(0),
+            spilled: AtomicU64::new(0),
             bytes: Default::default(),
             errors: Default::default(),
             hold_duration: Histogram::default(),
+            barrier_duration: Histogram::default(),
             nodes: (0..nodes).map(|_| Histogram::default()).collect(),
             rows: (0..=rows).map(|_| Row::default()).collect(),
         }
@@ -186,6 +198,11 @@ impl WorkerMetrics {
         self.hold_duration.add(micros, 1);
     }
 
+    /// Counts a barrier that was answered after `micros`.
+    pub fn barrier_duration(&self, micros: u64) {
+        self.barrier_duration.add(micros, 1);
+    }
+
     /// Counts writes answered with AMBIGUOUS.
     pub fn ambiguous(&self, n: u64) {
         bump(&self.ambiguous, n);
@@ -199,6 +216,11 @@ impl WorkerMetrics {
     /// Counts clients subscribed again.
     pub fn resubscribed(&self, n: u64) {
         bump(&self.resubscribed, n);
+    }
+
+    /// Counts reads meant for replicas that went to the primary since none was usable.
+    pub fn spilled(&self, n: u64) {
+        bump(&self.spilled, n);
     }
 
     /// Counts bytes.

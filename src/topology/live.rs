@@ -28,6 +28,8 @@ pub struct NodeMarks {
     pub stalled_until_ms: AtomicU64,
     /// Number of the latest look at the primary whose offset this replica is known to have applied; 0: of none.
     pub applied_look: AtomicU64,
+    /// How many times as long as the fastest node it takes to answer; 0: unknown.
+    pub weight: AtomicU64,
     /// `maxclients` as the node last told it; 0: it did not.
     pub max_clients: AtomicU64,
     /// The control thread has subscribed to a pattern on the node, as all proxies do to the same one.

@@ -118,13 +118,13 @@ fn completions_know_the_commands() {
 
 #[test]
 fn every_fault_of_a_configuration_is_told_by_check_and_run() {
-    let file = File::new("[proxy]\nworkers = -1\n\n[durability]\nmode = \"semi_sync\"\n");
+    let file = File::new("[proxy]\nworkers = -1\n\n[coordinator]\nmode = \"raft\"\n");
     for command in ["check", "run"] {
         let ended = redhold(&[command, "--config", file.path()]);
         let expected = format!(
             "redhold: {}: 2 faults\n\
              proxy.workers: `-1` is not between 0 and 1024 (line 2)\n\
-             durability.mode: `semi_sync` is not yet supported; only \"async\" works in this version (line 5)\n",
+             coordinator.mode: `raft` is not yet supported; only \"local\" works in this version (line 5)\n",
             file.path()
         );
         assert_eq!((ended.code, ended.err.as_str(), ended.out.as_str()), (Some(2), expected.as_str(), ""));

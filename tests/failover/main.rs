@@ -2,6 +2,7 @@
 
 mod diagram;
 mod model;
+mod quorum;
 mod scenarios;
 mod script;
 mod simulation;

@@ -108,6 +108,8 @@ impl Player {
                 settings.empty_primary =
                     if value == "accept" { EmptyPrimary::Accept } else { EmptyPrimary::Refuse }
             }
+            "replicas" => settings.durability.replicas = value.parse().expect("a number"),
+            "degrade_after" => settings.durability.degrade_after = duration(value),
             "burst" => settings.burst = value.parse().expect("a number"),
             "refill" => settings.refill = duration(value),
             "disk" => self.slow_disk = value == "slow",
@@ -131,6 +133,7 @@ impl Player {
                         Some(_) | None => Intent::Failover,
                     });
                 }
+                "deposed" => record.deposed = vec![address(value).to_string()],
                 "run_ids" => {
                     let one = |run: &str| (address(&run[..1]).to_string(), run.to_owned());
                     record.run_ids = value.split(',').map(one).collect();
@@ -182,7 +185,9 @@ impl Player {
                 "io" => facts.last_io_seconds = Some(value.parse().expect("a number")),
                 "keys" => facts.keys = value.parse().expect("a number"),
                 "good" => facts.good_replicas = Some(value.parse().expect("a number")),
-                "replicas" => facts.replicas = value.split(',').map(|name| (address(name), true)).collect(),
+                "replicas" => {
+                    facts.replicas = value.split_terminator(',').map(|name| (address(name), true)).collect()
+                }
                 other => panic!("fact {other}"),
             }
         }
@@ -337,8 +342,9 @@ impl Player {
                 let generations: Vec<String> = verdict.generations.iter().map(u64::to_string).collect();
                 let primary = verdict.primary.map_or("-".to_owned(), name);
                 format!(
-                    "publish epoch {} primary {primary} {gate}; readable {readable}; generations {}{}",
+                    "publish epoch {} primary {primary} {gate}{}; readable {readable}; generations {}{}",
                     verdict.epoch,
+                    if verdict.degraded { ", degraded" } else { "" },
                     generations.join(","),
                     self.past_lives(&verdict.run_ids)
                 )
@@ -352,12 +358,13 @@ impl Player {
                     Some(Intent::Switch(to)) => format!(" intent switch to {}", plain(to)),
                 };
                 format!(
-                    "record epoch {} primary {} replid {} runs {}{}{intent}",
+                    "record epoch {} primary {} replid {} runs {}{}{}{intent}",
                     record.epoch,
                     plain(&record.primary),
                     record.replid,
                     runs.join(","),
-                    if record.empty { " empty" } else { "" }
+                    if record.empty { " empty" } else { "" },
+                    record.deposed.iter().map(|node| format!(" deposed {}", plain(node))).collect::<String>(),
                 )
             }
             Action::Capture { id, node, part, .. } => {

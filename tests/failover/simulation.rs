@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use redhold::failover::Settings;
+use redhold::failover::{Durability, Settings};
 
 use crate::model::{Boot, Following, Link, Release};
 use crate::world::{Bug, Fault, Pace, World};
@@ -36,11 +36,13 @@ enum Plan {
     Crash,
     /// A replica starts again with older data just when the primary hangs.
     Stale,
+    /// Only a replica that lost the primary some time ago is left to be asked.
+    Quorum,
     /// A few faults at once.
     Chaos,
 }
 
-const PLANS: [Plan; 10] = [
+const PLANS: [Plan; 11] = [
     Plan::Kill,
     Plan::Stop,
     Plan::Switch,
@@ -50,6 +52,7 @@ const PLANS: [Plan; 10] = [
     Plan::Observe,
     Plan::Crash,
     Plan::Stale,
+    Plan::Quorum,
     Plan::Chaos,
 ];
 
@@ -59,18 +62,22 @@ fn plan(seed: u64) -> Plan {
     PLANS[usize::try_from(seed % PLANS.len() as u64).expect("a small remainder")]
 }
 
-fn settings() -> Settings {
-    Settings { refill: Duration::from_secs(2), ..Settings::default() }
+/// With so many replicas that a write waits for.
+fn settings(replicas: usize) -> Settings {
+    let durability = Durability { replicas, ..Durability::default() };
+    Settings { refill: Duration::from_secs(2), durability, ..Settings::default() }
 }
 
 /// Plays `seed` and returns the world and what is wrong with it.
 fn play(seed: u64, plan: Plan, bug: Option<Bug>, told: bool) -> (World, Vec<String>) {
-    let mut dice = World::new(3, seed, Pace { hop: 1, apply: 1, think: 1 }, settings(), None, false);
+    let mut dice = World::new(3, seed, Pace { hop: 1, apply: 1, think: 1 }, settings(0), None, false);
     let nodes = 2 + usize::try_from(dice.roll(3)).expect("small");
     let hop = [100, 300, 1_000, 5_000][usize::try_from(dice.roll(4)).expect("small")];
     let apply = [200, 1_000, 2_500][usize::try_from(dice.roll(3)).expect("small")];
     let pace = Pace { hop, apply, think: 12_000 + dice.roll(20_000) };
-    let mut world = World::new(nodes, seed, pace, settings(), bug, plan == Plan::Fresh);
+    let acknowledged = dice.roll(2) * (1 + dice.roll(nodes as u64 - 1));
+    let settings = settings(usize::try_from(acknowledged).expect("small"));
+    let mut world = World::new(nodes, seed, pace, settings, bug, plan == Plan::Fresh);
     world.told = told;
     if world.roll(4) == 0 {
         world.servers.iter_mut().for_each(|server| server.release = Release::Six);
@@ -100,7 +107,11 @@ fn arrange(world: &mut World, plan: Plan, nodes: usize) -> u64 {
             when + 5 * SECOND
         }
         Plan::Stop => {
-            let length = 50_000 + world.roll(4 * SECOND);
+            // Half of them come back in the middle of being replaced.
+            let length = match world.roll(2) {
+                0 => 50_000 + world.roll(4 * SECOND),
+                _ => SECOND + world.roll(SECOND / 4),
+            };
             world.at(when, Fault::Stop(0));
             world.at(when + length, Fault::Continue(0));
             when + length + 4 * SECOND
@@ -146,6 +157,7 @@ fn arrange(world: &mut World, plan: Plan, nodes: usize) -> u64 {
         }
         Plan::Crash => crash(world, when),
         Plan::Stale => stale(world, nodes, when),
+        Plan::Quorum => quorum(world, nodes, when),
         Plan::Chaos => chaos(world, nodes, when),
     }
 }
@@ -161,6 +173,22 @@ fn stale(world: &mut World, nodes: usize, when: u64) -> u64 {
     let length = 50_000 + world.roll(4 * SECOND);
     world.at(hang + length, Fault::Continue(0));
     hang + length + 6 * SECOND
+}
+
+/// A replica loses the primary, and then everybody else falls silent for a while.
+fn quorum(world: &mut World, nodes: usize, when: u64) -> u64 {
+    let behind = 1 + usize::try_from(world.roll(nodes as u64 - 1)).expect("small");
+    world.at(when, Fault::Cut(0, behind));
+    let gone = when + 20_000 + world.roll(500_000);
+    let mut end = gone;
+    for node in (0..nodes).filter(|node| *node != behind) {
+        let (stop, length) = (world.roll(20_000), SECOND + world.roll(4 * SECOND));
+        world.at(gone + stop, Fault::Stop(node));
+        world.at(gone + stop + length, Fault::Continue(node));
+        end = end.max(gone + stop + length);
+    }
+    world.at(end, Fault::Heal(0, behind));
+    end + 8 * SECOND
 }
 
 /// The primary is killed, stopped or exchanged, and the proxy dies in the middle of it.
@@ -215,7 +243,7 @@ fn chaos(world: &mut World, nodes: usize, when: u64) -> u64 {
 
 /// Whether a person is told what to type.
 fn asks(text: Option<&str>) -> bool {
-    text.is_some_and(|text| text.contains("redhold adopt"))
+    text.is_some_and(|text| text.contains("redhold adopt") || text.contains("redhold failover"))
 }
 
 /// What must hold at the end of a run.
@@ -255,9 +283,7 @@ fn judge(world: &World, plan: Plan, nodes: usize) -> Vec<String> {
     let mut held = server.data.clone();
     held.sort_unstable();
     let lost = world.acked.iter().filter(|write| held.binary_search(write).is_err()).count();
-    if matches!(plan, Plan::Kill | Plan::Stop | Plan::Switch | Plan::Fresh | Plan::Crash | Plan::Stale)
-        && lost > 0
-    {
+    if lost > 0 && may_lose_nothing(world, plan) {
         wrong.push(format!("{lost} of {} acknowledged writes are lost", world.acked.len()));
     }
     let epoch = world.table.as_ref().map_or(0, |table| table.epoch);
@@ -280,12 +306,24 @@ fn judge(world: &World, plan: Plan, nodes: usize) -> Vec<String> {
         | Plan::Observe
         | Plan::Crash
         | Plan::Stale
+        | Plan::Quorum
         | Plan::Chaos => {}
     }
     if world.acked.is_empty() {
         wrong.push("no write was ever acknowledged".to_owned());
     }
     wrong
+}
+
+/// Whether what was acknowledged must be there at the end. With replicas that a write waits for it is, unless all who may have it
+/// died: what memory held is then gone.
+fn may_lose_nothing(world: &World, plan: Plan) -> bool {
+    match plan {
+        Plan::Kill | Plan::Stop | Plan::Switch | Plan::Fresh | Plan::Crash | Plan::Stale => true,
+        Plan::Cut | Plan::Quorum => world.acknowledged_by() > 0,
+        Plan::Chaos => world.acknowledged_by() > 0 && world.kills <= world.acknowledged_by(),
+        Plan::Restart | Plan::Observe => false,
+    }
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -401,4 +439,14 @@ fn a_stale_replica_that_leads_is_found() {
 #[test]
 fn a_restart_that_does_not_show_is_found() {
     hunt(Bug::HiddenRestart, Plan::Kill);
+}
+
+#[test]
+fn a_promotion_without_a_quorum_is_found() {
+    hunt(Bug::NoQuorum, Plan::Quorum);
+}
+
+#[test]
+fn a_seal_that_holds_nothing_is_found() {
+    hunt(Bug::NoSeal, Plan::Stop);
 }

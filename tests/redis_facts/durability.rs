@@ -1,5 +1,7 @@
 //! What WAIT speaks of, and which messages move the replication offset.
 
+use std::time::Duration;
+
 use crate::support::{Client, Group, V7_0, Value, Version, installed};
 
 fn frozen_replica(version: Version) -> Group {
@@ -55,6 +57,23 @@ fn a_sharded_message_is_hidden_from_pattern_subscribers() {
         client.call("PUBLISH plain y");
         let message = listener.read();
         assert_eq!(message.items().last(), Some(&Value::bulk("y")), "{}: {message:?}", version.name);
+    }
+}
+
+/// So no barrier may be on its way when a planned change of primary pauses writes.
+#[test]
+fn a_message_stands_still_while_writes_are_paused_and_wait_alone_does_not() {
+    for version in installed() {
+        let group = Group::plain_with(1, &version.options());
+        let primary = &group.nodes()[0];
+        let (mut barrier, mut wait) = (primary.client(), primary.client());
+        assert_eq!(primary.call("CLIENT PAUSE 60000 WRITE"), Value::ok());
+        let message = if version.release >= 70 { "SPUBLISH" } else { "PUBLISH" };
+        barrier.send(&[message, "__redhold:barrier", ""]);
+        assert_eq!(wait.call("WAIT 0 0"), Value::Int(1), "{}", version.name);
+        assert!(barrier.is_silent_for(Duration::from_millis(100)), "{}", version.name);
+        assert_eq!(primary.call("CLIENT UNPAUSE"), Value::ok());
+        assert_eq!(barrier.read(), Value::Int(0), "{}", version.name);
     }
 }
 

@@ -27,6 +27,7 @@ struct Shared {
     stalled: AtomicBool,
     refusing: AtomicBool,
     connections: AtomicUsize,
+    ended: AtomicUsize,
     bytes: AtomicU64,
     streams: Mutex<Vec<TcpStream>>,
     ambush: Mutex<Option<Ambush>>,
@@ -63,6 +64,7 @@ impl Relay {
             stalled: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
             bytes: AtomicU64::new(0),
             streams: Mutex::new(Vec::new()),
             ambush: Mutex::new(None),
@@ -114,6 +116,11 @@ impl Relay {
     /// Connections accepted so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many of them have ended, on both sides.
+    pub fn ended(&self) -> usize {
+        self.shared.ended.load(Ordering::SeqCst) / 2
     }
 
     /// Bytes passed on so far, both directions.
@@ -235,5 +242,6 @@ impl Shared {
         }
         from.shutdown(Shutdown::Both).ok();
         to.shutdown(Shutdown::Both).ok();
+        self.ended.fetch_add(1, Ordering::SeqCst);
     }
 }

@@ -3,7 +3,7 @@
 use crate::source::File;
 
 /// Folder, and the folders it may name. What is not listed may not be named.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("main", &["cli"]),
     ("lib", &[]),
     (
@@ -17,6 +17,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "backend",
             "session",
             "routing",
+            "durability",
             "failover",
             "command",
             "topology",
@@ -36,6 +37,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "backend",
             "session",
             "routing",
+            "durability",
             "failover",
             "command",
             "topology",
@@ -54,6 +56,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "backend",
             "session",
             "routing",
+            "durability",
             "failover",
             "command",
             "topology",
@@ -70,6 +73,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
             "backend",
             "session",
             "routing",
+            "durability",
             "failover",
             "command",
             "topology",
@@ -99,6 +103,7 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("backend", &["topology", "resp", "net", "telemetry", "error"]),
     ("session", &["command", "topology", "resp", "error"]),
     ("routing", &["command", "topology", "error"]),
+    ("durability", &["error"]),
     ("failover", &["topology", "error"]),
     ("command", &["resp", "error"]),
     ("topology", &["resp", "error"]),
@@ -108,7 +113,8 @@ const ARROWS: [(&str, &[&str]); 17] = [
 ];
 
 /// Folders that only decide, and their files that join threads: marks, the handle for orders, the publisher.
-const PURE: [&str; 7] = ["resp", "command", "topology", "routing", "session", "failover", "error"];
+const PURE: [&str; 8] =
+    ["resp", "command", "topology", "routing", "session", "durability", "failover", "error"];
 const PURE_BUT: [&str; 3] = ["src/topology/live.rs", "src/topology/orders.rs", "src/routing/publish.rs"];
 
 /// What deciding never needs, and what to do instead.

@@ -67,6 +67,7 @@ impl World {
         if !self.servers[node].up {
             return;
         }
+        self.kills += 1;
         self.servers[node].kill();
         self.disconnect(node);
         let lost: Vec<Request> = std::mem::take(&mut self.stuck[node]);

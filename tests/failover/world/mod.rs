@@ -9,7 +9,9 @@ mod writers;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use redhold::failover::{ActionId, Event, Machine, Outcome, Record, Settings, Signal, Step, Verdict};
+use redhold::failover::{
+    ActionId, Durability, Event, Machine, Outcome, Record, Settings, Signal, Step, Verdict,
+};
 use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation};
 
 use crate::model::{Boot, Following, Server, Write};
@@ -36,6 +38,10 @@ pub(crate) enum Bug {
     CachedOffsets,
     /// The proxy's disk does not keep what was begun.
     NoIntent,
+    /// Nobody asks how many replicas must be asked.
+    NoQuorum,
+    /// A replica that is told to let go of its primary only says that it did.
+    NoSeal,
 }
 
 /// So long before a fault clients begin to write quickly.
@@ -77,6 +83,11 @@ enum Happening {
     Write(usize),
     WriteArrives(Request),
     Reply(Request, bool),
+    /// The primary is asked how many replicas have what it executed so far.
+    Barrier(Request),
+    /// It waits until its replicas, of which enough have applied so much, say so.
+    Waits(Request, u64, u64),
+    Covered(Request),
     Lost(usize),
     Deadline,
     Woken,
@@ -100,6 +111,7 @@ impl Happening {
             | Self::Answer(..)
             | Self::Write(_)
             | Self::Reply(..)
+            | Self::Covered(_)
             | Self::Lost(_)
             | Self::Deadline
             | Self::Woken
@@ -109,6 +121,8 @@ impl Happening {
             | Self::Replicate(_)
             | Self::Apply(_)
             | Self::WriteArrives(_)
+            | Self::Barrier(_)
+            | Self::Waits(..)
             | Self::Started
             | Self::Hurry
             | Self::Fault(_) => false,
@@ -141,6 +155,8 @@ pub(crate) struct World {
     pub(crate) acked: Vec<Write>,
     pub(crate) table: Option<Verdict>,
     pub(crate) promotions: u64,
+    /// Nodes that died.
+    pub(crate) kills: usize,
     pub(crate) log: Vec<String>,
     /// Whether the log is written.
     pub(crate) told: bool,
@@ -184,6 +200,8 @@ pub(crate) struct World {
     struck: bool,
     /// By node: the offset at that moment.
     cached: Vec<u64>,
+    /// By node: it says that it let go of its primary, and did not.
+    feigns: Vec<bool>,
     deadline: Option<u64>,
     /// Until then clients write quickly.
     hurried_until: u64,
@@ -221,10 +239,11 @@ impl World {
             .collect();
         let mut world = Self {
             servers,
-            machine: Machine::new(&specs, settings.clone(), None, start),
+            machine: Machine::new(&specs, believed(&settings, bug), None, start),
             acked: Vec::new(),
             table: None,
             promotions: 0,
+            kills: 0,
             log: Vec::new(),
             told: false,
             replication_timeout: 10_000_000,
@@ -254,6 +273,7 @@ impl World {
             heard: 0,
             struck: false,
             cached: Vec::new(),
+            feigns: vec![false; nodes],
             deadline: None,
             hurried_until: 0,
         };
@@ -291,7 +311,8 @@ impl World {
     /// The proxy is started again.
     fn start(&mut self) {
         self.down = false;
-        self.machine = Machine::new(&self.specs, self.settings.clone(), self.record.clone(), self.instant());
+        let settings = believed(&self.settings, self.bug);
+        self.machine = Machine::new(&self.specs, settings, self.record.clone(), self.instant());
         self.begin();
     }
 
@@ -308,6 +329,11 @@ impl World {
         let wait = when.saturating_sub(self.now);
         self.after(wait.saturating_sub(BEFORE), Happening::Hurry);
         self.after(wait, Happening::Fault(fault));
+    }
+
+    /// Replicas that a write waits for.
+    pub(crate) fn acknowledged_by(&self) -> usize {
+        self.settings.durability.replicas
     }
 
     /// Lets everything happen until `end`.
@@ -376,6 +402,9 @@ impl World {
             Happening::Write(writer) => self.write(writer),
             Happening::WriteArrives(request) => self.write_arrives(request),
             Happening::Reply(request, done) => self.reply(request, done),
+            Happening::Barrier(request) => self.barrier(request),
+            Happening::Waits(request, offset, until) => self.waits(request, offset, until),
+            Happening::Covered(request) => self.covered(request),
             Happening::Lost(node) => self.tell(Event::Signal { node: id(node), signal: Signal::Lost }),
             Happening::Deadline => {
                 if self.stalled_until <= self.now && self.deadline.is_some_and(|due| due <= self.now) {
@@ -408,6 +437,12 @@ impl World {
             Happening::Hurry => self.hurry(),
         }
     }
+}
+
+/// The settings as the machine has them.
+fn believed(settings: &Settings, bug: Option<Bug>) -> Settings {
+    let durability = if bug == Some(Bug::NoQuorum) { Durability::default() } else { settings.durability };
+    Settings { durability, ..settings.clone() }
 }
 
 pub(crate) fn address(node: usize) -> Address {

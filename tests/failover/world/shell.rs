@@ -94,6 +94,7 @@ impl World {
             }
         }
         self.table = Some(verdict);
+        self.check_acknowledgers();
     }
 
     pub(super) fn info(&mut self, node: usize) -> Replication {
@@ -107,7 +108,10 @@ impl World {
                 facts.offset = self.cached[node];
                 facts.read_offset = facts.read_offset.map(|_| self.cached[node]);
             }
-            Some(Bug::HiddenReplica) if replica => facts.run_id = format!("run{node}"),
+            Some(Bug::HiddenReplica) if node > 0 => facts.run_id = format!("run{node}"),
+            Some(Bug::NoSeal) if replica && self.feigns[node] => {
+                (facts.sealed, facts.link_up) = (true, false)
+            }
             Some(Bug::NoCatchUp) if replica && !facts.sealed => facts.offset += 1_000,
             Some(Bug::HiddenRestart) if !replica => {
                 facts.run_id = format!("run{node}");
@@ -152,6 +156,7 @@ impl World {
             return self.after(hop, Happening::Answer(id, refused));
         }
         let outcome = self.do_step(node, step);
+        self.check_acknowledgers();
         self.after(hop, Happening::Answer(id, outcome));
     }
 
@@ -159,8 +164,12 @@ impl World {
         let now = self.now;
         match step {
             Step::Probe | Step::Tune(_) | Step::Restore(_) => {}
+            Step::Seal if self.bug == Some(Bug::NoSeal) => self.feigns[node] = true,
             Step::Seal => self.turn(node, Following::Sealed),
-            Step::Promote => self.turn(node, Following::Nobody),
+            Step::Promote => {
+                self.feigns[node] = false;
+                self.turn(node, Following::Nobody);
+            }
             Step::Verify => {
                 if !self.servers[node].is_primary() {
                     return Outcome::Failed(
@@ -171,6 +180,7 @@ impl World {
             Step::Follow { primary, .. } => {
                 let whom = (0..self.servers.len()).find(|other| address(*other) == primary);
                 let whom = whom.expect("nobody is told to follow a node outside the group");
+                self.feigns[node] = false;
                 self.turn(node, Following::Node(whom));
             }
             Step::Pause(length) => self.servers[node].paused_until = now + length.as_micros() as u64,

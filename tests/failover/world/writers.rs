@@ -6,6 +6,9 @@ use redhold::topology::NodeId;
 use super::{Happening, IDLE, Request, World, id};
 use crate::model::Write;
 
+/// `durability.timeout`
+const WAIT: u64 = 200_000;
+
 impl World {
     pub(super) fn write(&mut self, writer: usize) {
         let idle = self.now > self.hurried_until;
@@ -78,9 +81,17 @@ impl World {
             return;
         }
         if self.out[request.writer] == Some(request) {
-            self.out[request.writer] = None;
-            if done {
-                self.acked.push(request.write);
+            if done
+                && self.settings.durability.replicas > 0
+                && self.table.as_ref().is_some_and(|table| !table.degraded)
+            {
+                let hop = self.hop();
+                self.after(hop, Happening::Barrier(request));
+            } else {
+                self.out[request.writer] = None;
+                if done {
+                    self.acked.push(request.write);
+                }
             }
             if !done {
                 let signal = Signal::Refused("READONLY".to_owned());
@@ -90,6 +101,58 @@ impl World {
                 let signal = Signal::Alive { at: self.instant() };
                 self.tell(Event::Signal { node: id(request.node), signal });
             }
+        }
+    }
+
+    /// SPUBLISH, which ends where everything lies that was executed before, and WAIT.
+    pub(super) fn barrier(&mut self, request: Request) {
+        let (node, proxy) = (request.node, self.proxy());
+        if !self.servers[node].up {
+            self.out[request.writer] = None;
+        } else if self.reaches(node, proxy) {
+            let (offset, until) = (self.servers[node].offset, self.now + WAIT);
+            self.waits(request, offset, until);
+        }
+    }
+
+    pub(super) fn waits(&mut self, request: Request, offset: u64, until: u64) {
+        let (node, proxy) = (request.node, self.proxy());
+        if self.out[request.writer] != Some(request) || !self.servers[node].up {
+            return;
+        }
+        let has =
+            |replica: &&usize| self.reaches(node, **replica) && self.servers[**replica].offset >= offset;
+        let acknowledged = self.attached(node).iter().filter(has).count();
+        let speaks =
+            self.servers[node].runs() && self.servers[node].is_primary() && self.reaches(node, proxy);
+        let hop = self.hop();
+        if speaks && acknowledged >= self.settings.durability.replicas {
+            self.after(2 * hop, Happening::Covered(request));
+        } else if speaks && self.now >= until {
+            // NOTDURABLE
+            self.out[request.writer] = None;
+        } else {
+            self.after(1_000, Happening::Waits(request, offset, until));
+        }
+    }
+
+    /// Never can two primaries have their writes acknowledged by as many replicas as these wait for.
+    pub(super) fn check_acknowledgers(&mut self) {
+        let wanted = self.settings.durability.replicas;
+        let acknowledges = |node: &usize| {
+            let server = &self.servers[*node];
+            let hears = |replica: &&usize| self.servers[**replica].up && self.reaches(*node, **replica);
+            server.up && server.is_primary() && self.attached(*node).iter().filter(hears).count() >= wanted
+        };
+        if wanted > 0 && (0..self.servers.len()).filter(acknowledges).count() > 1 {
+            self.violations.push("two primaries have enough replicas to acknowledge writes".to_owned());
+        }
+    }
+
+    pub(super) fn covered(&mut self, request: Request) {
+        if self.out[request.writer] == Some(request) && self.reaches(request.node, self.proxy()) {
+            self.out[request.writer] = None;
+            self.acked.push(request.write);
         }
     }
 

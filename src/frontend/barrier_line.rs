@@ -1,0 +1,406 @@
+//! A worker's own connection to the primary for barriers, and who waits for them.
+//!
+//! Where the proxy's own user may do it, one message that moves the replication offset and a WAIT go out in one write; the
+//! answer speaks of every write that the primary executed before, on whichever connection. One barrier is on its way at a
+//! time, and data connections never wait for it.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
+
+use crate::backend::{DialError, Piece, Pinned, Target};
+use crate::durability::{Barriers, Level, Settings, Ticket};
+use crate::error::{Failure, Undurable};
+use crate::resp::encode;
+use crate::routing::RoutingTable;
+use crate::topology::NodeId;
+
+use super::client::ClientRef;
+use super::wait_lane::{MAY_WAIT, PLAIN, Passage, SHARDED};
+use super::worker::Worker;
+
+/// How often it is seen whether somebody has waited too long, and how long after a failure the next attempt is made.
+const BEAT: Duration = Duration::from_millis(20);
+
+/// See the module's text.
+pub(super) struct BarrierLine {
+    level: Level,
+    settings: Settings,
+    barriers: RefCell<Barriers>,
+    /// Clients with replies that wait for the barrier on its way.
+    flying: RefCell<Vec<ClientRef>>,
+    /// … and for the next one.
+    waiting: RefCell<Vec<ClientRef>>,
+    /// When the barrier on its way was begun.
+    begun: Cell<Option<Instant>>,
+    /// Since when somebody waits for the next one.
+    awaited: Cell<Option<Instant>>,
+    /// The node at which this line counts as a write in flight.
+    counted: Cell<Option<NodeId>>,
+    /// Why there is no connection, and since when; `None`: there is one.
+    state: RefCell<Option<(State, Instant)>>,
+    /// Changes whenever the connection must be given up.
+    life: Cell<u64>,
+    waker: RefCell<Option<Waker>>,
+}
+
+/// Why no barrier passes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// There is no connection yet; why the last attempt failed.
+    Closed(String),
+    /// The node refuses them, in these words.
+    Refused(String),
+}
+
+/// What came of the barrier on its way.
+#[derive(Debug, Default)]
+struct Answers {
+    passage: Option<Passage>,
+    acknowledged: Option<Option<u32>>,
+}
+
+/// An open connection.
+struct Open {
+    pinned: Pinned,
+    /// Barrier and WAIT.
+    request: Bytes,
+    answers: Answers,
+    /// The barrier on its way was sent on this connection.
+    sent: bool,
+    /// The life of the line that it was opened for.
+    life: u64,
+    beat: Interval,
+}
+
+impl BarrierLine {
+    pub(super) fn new(level: Level, settings: Settings) -> Self {
+        Self {
+            level,
+            settings,
+            barriers: RefCell::default(),
+            flying: RefCell::default(),
+            waiting: RefCell::default(),
+            begun: Cell::new(None),
+            awaited: Cell::new(None),
+            counted: Cell::new(None),
+            state: RefCell::new(Some((State::Closed("not opened yet".to_owned()), Instant::now()))),
+            life: Cell::new(0),
+            waker: RefCell::default(),
+        }
+    }
+
+    pub(super) fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Why no barrier passes, and since when; `None`: they do.
+    pub(super) fn state(&self) -> Option<(State, Instant)> {
+        self.state.borrow().clone()
+    }
+
+    /// A write of `client` was answered: the ticket that its reply waits for. The line counts as one write in flight as long
+    /// as anybody waits, so that a planned change of primary waits too.
+    pub(super) fn await_next(&self, worker: &Worker, client: &ClientRef) -> Ticket {
+        let mut barriers = self.barriers.borrow_mut();
+        if barriers.is_idle()
+            && let Some(primary) = worker.current().primary
+        {
+            worker.write_sent(primary);
+            worker.publish_writes();
+            self.counted.set(Some(primary));
+        }
+        let number = barriers.await_next();
+        if self.awaited.get().is_none() {
+            self.awaited.set(Some(Instant::now()));
+        }
+        let ticket = Ticket { level: self.level, number };
+        if client.withheld.borrow().newest() != Some(ticket) {
+            self.waiting.borrow_mut().push(client.clone());
+        }
+        if barriers.flight().is_none() {
+            self.wake();
+        }
+        ticket
+    }
+
+    /// The table has changed. A line to a primary that leads no more, or lives another life, is over with all that waits.
+    pub(super) fn table_changed(&self, worker: &Worker, old: &RoutingTable, new: &RoutingTable) {
+        let stays = old.primary == new.primary && new.primary.is_none_or(|node| old.carries_over(new, node));
+        if !stays {
+            let failure = Failure::Ambiguous { from: old.epoch, to: new.epoch.max(old.epoch) };
+            self.give_up(worker, &failure);
+        }
+        self.wake();
+    }
+
+    /// What waits will never be covered, as far as can be known: each reply becomes `failure`.
+    fn give_up(&self, worker: &Worker, failure: &Failure) {
+        self.life.set(self.life.get() + 1);
+        self.state.replace(Some((State::Closed("not opened yet".to_owned()), Instant::now())));
+        let ticket = Ticket { level: self.level, number: self.barriers.borrow_mut().give_up() };
+        let (flying, waiting) = (self.flying.take(), self.waiting.take());
+        self.begun.set(None);
+        self.awaited.set(None);
+        self.settled(worker);
+        for client in flying.iter().chain(&waiting) {
+            client.resolve(ticket, Some(failure));
+        }
+    }
+
+    /// Notes why no barrier passes; since when is known if none passed before.
+    fn close(&self, state: State) {
+        let mut present = self.state.borrow_mut();
+        let since = present.as_ref().map_or_else(Instant::now, |(_, since)| *since);
+        if present.as_ref().is_none_or(|(before, _)| *before != state) {
+            tracing::warn!(level = ?self.level, ?state, "no connection for barriers");
+        }
+        *present = Some((state, since));
+    }
+
+    /// Nobody waits any more, maybe.
+    fn settled(&self, worker: &Worker) {
+        if self.barriers.borrow().is_idle()
+            && let Some(node) = self.counted.take()
+        {
+            worker.writes_ended(node, 1);
+            worker.publish_writes();
+        }
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Somebody has waited for longer than any answer may take.
+    fn is_overdue(&self, worker: &Worker) -> bool {
+        let patience = self.settings.timeout + worker.settings.hold;
+        let since = self.begun.get().or(self.awaited.get());
+        since.is_some_and(|since| since.elapsed() >= patience)
+    }
+
+    /// One turn with an open connection; ready when it is over.
+    fn turn(&self, worker: &Worker, open: &mut Open, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.waker.replace(Some(cx.waker().clone()));
+        if self.life.get() != open.life {
+            return Poll::Ready(Ok(()));
+        }
+        while open.beat.poll_tick(cx).is_ready() {
+            if self.is_overdue(worker) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            if !open.sent && self.barriers.borrow().flight().is_some() {
+                // It was refused a moment ago.
+                open.send();
+            }
+        }
+        loop {
+            if self.barriers.borrow_mut().begin().is_some() {
+                self.begun.set(Some(Instant::now()));
+                self.awaited.set(None);
+                self.flying.replace(self.waiting.take());
+                open.send();
+            }
+            open.pinned.poll_write(cx)?;
+            let Open { pinned, answers, .. } = open;
+            ready!(pinned.poll_read(cx, |piece| answers.take(&piece)))?;
+            if open.answers.acknowledged.is_some() {
+                // What comes from a primary that leads no more vouches for nothing.
+                worker.table();
+                if self.life.get() != open.life {
+                    return Poll::Ready(Ok(()));
+                }
+                self.answered(worker, open);
+            }
+        }
+    }
+
+    /// The barrier on its way was answered.
+    fn answered(&self, worker: &Worker, open: &mut Open) {
+        let answers = std::mem::take(&mut open.answers);
+        let Some(begun) = self.begun.get() else { return };
+        let passed = matches!(answers.passage, Some(Passage::Passed));
+        let failure = match answers.acknowledged.flatten().filter(|_| passed) {
+            Some(acknowledged) if acknowledged >= self.settings.replicas => None,
+            Some(acknowledged) => Some(self.not_durable(acknowledged)),
+            // The node refuses it for now: once more in a moment, for as long as an answer may take.
+            None if begun.elapsed() < self.settings.timeout => {
+                open.sent = false;
+                return;
+            }
+            None => Some(self.not_durable(0)),
+        };
+        let Some(number) = self.barriers.borrow_mut().end() else { return };
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        worker.metrics.barrier_duration(micros);
+        self.begun.set(None);
+        let flying = self.flying.take();
+        self.settled(worker);
+        for client in &flying {
+            client.resolve(Ticket { level: self.level, number }, failure.as_ref());
+        }
+    }
+
+    fn not_durable(&self, acknowledged: u32) -> Failure {
+        let Settings { replicas, timeout, .. } = self.settings;
+        Failure::Undurable(Undurable::Missed { acknowledged, replicas, timeout })
+    }
+}
+
+impl Open {
+    fn send(&mut self) {
+        self.answers = Answers::default();
+        self.sent = true;
+        self.pinned.send(&self.request);
+    }
+}
+
+impl Answers {
+    fn take(&mut self, piece: &Piece<'_>) {
+        let Piece::Frame { bytes, .. } = piece else { return };
+        if self.passage.is_none() {
+            self.passage = Some(Passage::of(bytes));
+        } else {
+            self.acknowledged = Some(integer(bytes));
+        }
+    }
+}
+
+/// The number in an integer reply.
+fn integer(frame: &[u8]) -> Option<u32> {
+    std::str::from_utf8(frame.strip_prefix(b":")?.trim_ascii_end()).ok()?.parse().ok()
+}
+
+/// Keeps the line of `level` open to whoever leads, for as long as the thread lives.
+pub(super) async fn keep_open(worker: Rc<Worker>, level: Level) {
+    let line = worker.durable.line(level);
+    let mut beat = interval(BEAT);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let life = line.life.get();
+        let awaited = !line.barriers.borrow().is_idle();
+        let opened = match worker.barrier_target(awaited) {
+            Some(target) => Some(open(&worker, line, target).await),
+            None => None,
+        };
+        match opened.filter(|_| line.life.get() == life) {
+            Some(Ok(opened)) => serve(&worker, line, opened).await,
+            Some(Err(state)) => {
+                line.close(state);
+                rest(&worker, line, &mut beat).await;
+            }
+            None => rest(&worker, line, &mut beat).await,
+        }
+        if line.is_overdue(&worker) {
+            let epoch = worker.epoch();
+            line.give_up(&worker, &Failure::Ambiguous { from: epoch, to: epoch });
+        }
+    }
+}
+
+/// Serves until the connection is lost or given up. The next attempt is made at once: it tells whether it was this connection
+/// or its node.
+async fn serve(worker: &Worker, line: &BarrierLine, mut opened: Open) {
+    line.state.replace(None);
+    worker.wake_held();
+    let ended = poll_fn(|cx| line.turn(worker, &mut opened, cx)).await;
+    if line.life.get() == opened.life {
+        opened.pinned.note_loss();
+        line.close(State::Closed(ended.err().map_or_else(String::new, |error| error.to_string())));
+    }
+}
+
+/// Waits for the next attempt, or until something has changed.
+async fn rest(worker: &Worker, line: &BarrierLine, beat: &mut Interval) {
+    let life = line.life.get();
+    beat.reset();
+    poll_fn(|cx| {
+        line.waker.replace(Some(cx.waker().clone()));
+        let over = line.life.get() != life;
+        if beat.poll_tick(cx).is_ready() || over { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    if line.state().is_some_and(|(_, since)| since.elapsed() >= worker.settings.hold) {
+        // Whoever waits for the line is told that it does so in vain.
+        worker.wake_held();
+    }
+}
+
+/// Opens a connection and finds out which message moves the offset there.
+async fn open(worker: &Worker, line: &BarrierLine, target: Target) -> Result<Open, State> {
+    let around = worker.pools.around().clone();
+    let patience = around.settings.connect_timeout;
+    let closed = |error: io::Error| State::Closed(error.to_string());
+    let mut pinned = Pinned::open(target, around).await.map_err(|error| match error {
+        DialError::Refused(said) => State::Refused(words(&said)),
+        DialError::Io(error) => closed(error),
+    })?;
+    for message in [SHARDED, PLAIN] {
+        pinned.send(message);
+        pinned.send(MAY_WAIT);
+        let asked = timeout(patience, replies(&mut pinned)).await;
+        let asked = asked.map_err(|_| State::Closed("no reply to a barrier".to_owned()))?;
+        let [passage, judged] = asked.map_err(closed)?;
+        if judged.first() == Some(&b'-') {
+            return Err(State::Refused(words(&judged)));
+        }
+        match Passage::of(&passage) {
+            Passage::Passed => {
+                let mut request = BytesMut::from(message);
+                let Settings { replicas, timeout, .. } = &line.settings;
+                let (replicas, timeout) = (replicas.to_string(), timeout.as_millis().to_string());
+                encode::own_command(&mut request, &[b"WAIT", replicas.as_bytes(), timeout.as_bytes()]);
+                let mut beat = interval(BEAT);
+                beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                let mut open = Open {
+                    pinned,
+                    request: request.freeze(),
+                    answers: Answers::default(),
+                    sent: false,
+                    life: line.life.get(),
+                    beat,
+                };
+                if line.barriers.borrow().flight().is_some() {
+                    // It was on its way on another connection to the same process.
+                    open.send();
+                }
+                return Ok(open);
+            }
+            Passage::Unknown if message == SHARDED => {}
+            Passage::Unknown | Passage::Forbidden => return Err(State::Refused(words(&passage))),
+            Passage::Failed(said) => return Err(State::Closed(words(&said))),
+        }
+    }
+    Err(State::Closed("no barrier is known there".to_owned()))
+}
+
+/// The next two replies.
+async fn replies(pinned: &mut Pinned) -> io::Result<[Bytes; 2]> {
+    let mut got: Vec<Bytes> = Vec::with_capacity(2);
+    poll_fn(|cx| {
+        pinned.poll_write(cx)?;
+        while got.len() < 2 {
+            ready!(pinned.poll_read(cx, |piece| {
+                if let Piece::Frame { bytes, .. } = piece {
+                    got.push(Bytes::copy_from_slice(bytes));
+                }
+            }))?;
+        }
+        Poll::Ready(Ok::<(), io::Error>(()))
+    })
+    .await?;
+    let second = got.pop().unwrap_or_default();
+    Ok([got.pop().unwrap_or_default(), second])
+}
+
+fn words(error: &[u8]) -> String {
+    String::from_utf8_lossy(error).trim_start_matches('-').trim_end().to_owned()
+}
