@@ -20,7 +20,7 @@ pub enum Lane {
     Scan,
     /// As `Shared`, and what only Redhold subscribed to is left out of the reply.
     Pubsub,
-    /// As `Shared`, and what it says of scripts is for every node.
+    /// As `Shared`, and what it says of scripts is for every node: a body to remember, or with `parity` a change.
     Script,
     /// The session answers or remembers: HELLO, AUTH, SELECT, RESET, QUIT, CLIENT SETNAME/GETNAME/SETINFO/….
     Session,

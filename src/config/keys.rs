@@ -523,9 +523,9 @@ const LIMITS: &[Key] = &[
     ),
     key(
         "script_cache",
-        Kind::Size(0..=GIB, None),
+        Kind::Size(0..=GIB, Some(|c, v| set(&mut c.control.script_cache, v))),
         r#""16MiB""#,
-        "Memory for scripts that are loaded again after a failover.",
+        "Memory for scripts of clients, which every node is brought before it is asked for them; 0: none.",
     ),
 ];
 

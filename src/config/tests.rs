@@ -156,6 +156,7 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         request_size = "2MiB"
         client_output = "3MiB"
         in_flight_per_client = "4KiB"
+        script_cache = "5MiB"
         [admin]
         listen = "127.0.0.1:9"
         [log]
@@ -227,6 +228,7 @@ fn every_key_that_works_reaches_its_settings() {
     assert_eq!(config.control.reads, reads);
     assert_eq!(config.control.state_dir, None);
     assert_eq!((config.control.quarantine_files, config.control.quarantine_size), (3, 1 << 20));
+    assert_eq!(config.control.script_cache, 5 << 20);
     assert_eq!(config.control.credentials.username, "u");
     assert_eq!(config.control.credentials.password, "hunter2");
     let nodes = &config.control.nodes;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
 use crate::failover::{
-    Action, ActionId, Event, Level, Machine, Note, OrderId, Outcome, Phase, Signal, Verdict,
+    Action, ActionId, Event, Level, Machine, Note, OrderId, Outcome, Phase, Signal, Step, Verdict,
 };
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable};
 use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Order, Placed, Replication, Role};
@@ -21,6 +21,7 @@ use super::caught_up::CaughtUp;
 use super::coordinator::Coordinator;
 use super::link::Dial;
 use super::monitor::{Heard, Look, Pace};
+use super::parity::Warm;
 use super::quarantine::Quarantine;
 use super::weights::Weights;
 use super::{NodeFacts, ParityReport, Quarantined, SettingChanged, Status};
@@ -40,6 +41,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 /// Other brains that are told apart by name; whoever may publish can call himself as he likes.
 const BRAINS_MAX: usize = 16;
 
+/// How long a new primary is waited for to have its scripts: an application that meets one that is missing can load it.
+const WARMING: Duration = Duration::from_millis(20);
+
 /// How long a planned change of primary waits for the nodes to be compared.
 const COMPARISON: Duration = Duration::from_millis(500);
 
@@ -57,10 +61,17 @@ pub(super) struct Ends {
     pub(super) pace: watch::Sender<Pace>,
     /// By node: whether our greeting to other brains is to be published there.
     pub(super) greets: watch::Sender<Arc<[bool]>>,
-    /// Who has what every node has to have.
-    pub(super) parity: watch::Receiver<Arc<ParityReport>>,
+    pub(super) parity: Parity,
+}
+
+/// The task that brings every node what it has to have.
+pub(super) struct Parity {
+    /// Who has it.
+    pub(super) reported: watch::Receiver<Arc<ParityReport>>,
     /// Has the nodes compared at once.
     pub(super) compare: mpsc::Sender<oneshot::Sender<()>>,
+    /// Brings every script to a node that is about to lead.
+    pub(super) warm: mpsc::Sender<Warm>,
 }
 
 /// The state of the loop.
@@ -216,8 +227,12 @@ impl Driver {
                 debug!(node = %self.dials[node.index()].address, ?step, "step");
                 let before = self.settings_before(node);
                 let dial = self.dials[node.index()].clone();
+                // The last step before writes are let go.
+                let warmed = (step == Step::Verify).then(|| self.warm(node));
                 self.steps.spawn(async move {
-                    let Performed { outcome, changes } = perform(dial, step, within, before).await;
+                    let warmed = tokio::time::timeout(WARMING, async { warmed?.await.ok() });
+                    let (performed, _) = tokio::join!(perform(dial, step, within, before), warmed);
+                    let Performed { outcome, changes } = performed;
                     StepEnd { id, node: Some(node), outcome, changes }
                 });
             }
@@ -239,6 +254,13 @@ impl Driver {
                 self.steps.spawn(async move { StepEnd::plain(id, quiesce(&marks, primary, within).await) });
             }
         }
+    }
+
+    /// Has every script brought to a node; ends when it has them.
+    fn warm(&self, node: NodeId) -> oneshot::Receiver<()> {
+        let (done, warmed) = oneshot::channel();
+        let _ = self.ends.parity.warm.try_send(Warm { node, done });
+        warmed
     }
 
     fn publish(&mut self, verdict: Verdict) {
@@ -271,8 +293,8 @@ impl Driver {
 
     /// What the nodes lack weighs when one of them is chosen.
     fn hear_parity(&mut self) {
-        if self.ends.parity.has_changed().unwrap_or(false) {
-            let report = self.ends.parity.borrow_and_update().clone();
+        if self.ends.parity.reported.has_changed().unwrap_or(false) {
+            let report = self.ends.parity.reported.borrow_and_update().clone();
             self.feed(Event::Compared(report.lacking.clone()));
             self.status_due = true;
         }
@@ -374,7 +396,7 @@ impl Driver {
     /// Before a planned change of primary the nodes are compared: who lacks what the primary has is to be known.
     fn prepare(&mut self, placed: Placed) {
         let compare = match placed.order {
-            Order::Switchover { .. } => self.ends.compare.clone(),
+            Order::Switchover { .. } => self.ends.parity.compare.clone(),
             Order::Failover { .. } | Order::Adopt { .. } => return self.order(placed),
         };
         self.preparing.spawn(async move {
@@ -451,7 +473,7 @@ impl Driver {
             settings_changed: self.ledger.iter().map(|entry| entry.changed.clone()).collect(),
             other_brains: self.other_brains.clone(),
             quarantined: self.quarantined,
-            parity: self.ends.parity.borrow().clone(),
+            parity: self.ends.parity.reported.borrow().clone(),
         }));
         // Whoever ordered something and asks right afterwards is to find it done.
         for (answer, result) in self.answered.drain(..) {

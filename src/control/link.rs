@@ -140,11 +140,19 @@ impl Link {
         Ok(replies)
     }
 
-    /// Sends one request of any bytes and returns its reply.
-    pub(super) async fn say(&mut self, words: &[&[u8]], deadline: Instant) -> Result<Value, Fault> {
-        encode::own_command(&mut self.outbound, words);
+    /// As [`Self::call`], with requests of any bytes.
+    pub(super) async fn say(
+        &mut self,
+        requests: &[Vec<&[u8]>],
+        deadline: Instant,
+    ) -> Result<Vec<Value>, Fault> {
+        requests.iter().for_each(|words| encode::own_command(&mut self.outbound, words));
         self.flush(deadline).await?;
-        self.receive(deadline).await
+        let mut replies = Vec::with_capacity(requests.len());
+        while replies.len() < requests.len() {
+            replies.push(self.receive(deadline).await?);
+        }
+        Ok(replies)
     }
 
     /// Sends without waiting for replies.

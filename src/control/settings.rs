@@ -36,4 +36,6 @@ pub struct Settings {
     pub quarantine_files: usize,
     /// `failover.quarantine_size`, in bytes
     pub quarantine_size: u64,
+    /// `limits.script_cache`, in bytes; 0: no script is remembered
+    pub script_cache: u64,
 }

@@ -14,7 +14,7 @@ use crate::topology::{Marks, NodeId, NodeSpec, orders};
 use super::brains::{Identity, listen};
 use super::coordinator::{Coordinator, local};
 use super::dice::Dice;
-use super::driver::{Driver, Ends, unseen};
+use super::driver::{self, Driver, Ends, unseen};
 use super::link::Dial;
 use super::monitor::{Beat, Pace, watch_node};
 use super::parity::{self, parity};
@@ -27,6 +27,9 @@ const HEARD_MAX: usize = 64;
 
 /// Orders that wait for the nodes to be compared; one more does not wait for it.
 const DEMANDS_MAX: usize = 16;
+
+/// Nodes that are about to lead; there is one at a time.
+const WARMS_MAX: usize = 4;
 
 /// The running control thread. Dropping it stops the thread without waiting for it.
 #[derive(Debug)]
@@ -65,7 +68,7 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
     let (publisher, routes) = publisher(first_table(&settings.nodes, now));
     let (orders, placed) = orders();
     let (signals, raised) = signals();
-    let (parity, parity_doors) = parity();
+    let (parity, parity_doors) = parity(settings.script_cache > 0);
     let unknown = Arc::new(ParityReport::unknown(settings.nodes.len()));
     let (report, reported) = watch::channel(unknown.clone());
     let (compare, demands) = mpsc::channel(DEMANDS_MAX);
@@ -82,8 +85,16 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
     let (status, snapshots) = watch::channel(Arc::new(first_status));
     let status_reader = StatusReader { snapshots, unwritten };
     let spreads_reads = settings.reads.policy != ReadPolicy::Primary;
-    let parity_ends =
-        parity::Ends { doors: parity_doors, report, status: status_reader.clone(), demands, spreads_reads };
+    let (warm, warms) = mpsc::channel(WARMS_MAX);
+    let parity_ends = parity::Ends {
+        doors: parity_doors,
+        report,
+        status: status_reader.clone(),
+        demands,
+        warms,
+        spreads_reads,
+        script_cache: settings.script_cache,
+    };
     let (stop, stopped) = oneshot::channel();
     let parts = Parts {
         settings,
@@ -95,7 +106,7 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
         raised,
         status,
         stopped,
-        parity: (parity_ends, reported, compare),
+        parity: (parity_ends, driver::Parity { reported, compare, warm }),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(StartError::Thread)?;
@@ -132,7 +143,7 @@ struct Parts {
     raised: mpsc::Receiver<(NodeId, crate::failover::Signal)>,
     status: watch::Sender<Arc<Status>>,
     stopped: oneshot::Receiver<()>,
-    parity: (parity::Ends, watch::Receiver<Arc<ParityReport>>, mpsc::Sender<oneshot::Sender<()>>),
+    parity: (parity::Ends, driver::Parity),
 }
 
 impl Parts {
@@ -164,7 +175,7 @@ impl Parts {
             tokio::spawn(listen(dial.clone(), identity.clone(), greeted.clone(), sink.clone()));
         }
         drop(sink);
-        let (parity_ends, parity, compare) = self.parity;
+        let (parity_ends, parity) = self.parity;
         tokio::spawn(parity::run(dials.clone(), parity_ends));
         let ends = Ends {
             heard,
@@ -176,7 +187,6 @@ impl Parts {
             pace,
             greets,
             parity,
-            compare,
         };
         Driver::new(self.machine, &specs, dials, self.marks, self.coordinator, quarantine, ends).run().await;
     }

@@ -365,10 +365,11 @@ impl Caller for ClientRef {
     }
 
     fn error(&self, tag: u16, frame: &[u8], request: &[u8], resent: bool) {
-        if redo::is_of_state(frame)
-            && let Some(lane) = self.lane.borrow().as_ref()
-        {
-            self.worker.note_refusal(lane.target().node, frame);
+        if let Some(lane) = self.lane.borrow().as_ref() {
+            if redo::is_of_state(frame) {
+                self.worker.note_refusal(lane.target().node, frame);
+            }
+            self.worker.note_missing(lane.target().node, frame, request);
         }
         self.struck(tag, 1);
         if redo::is_proof(RowId(tag), frame) {

@@ -32,6 +32,7 @@ mod pubsub;
 mod purpose;
 mod redo;
 mod registry;
+mod scripts;
 mod serve;
 mod session;
 mod settings;

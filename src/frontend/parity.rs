@@ -10,8 +10,12 @@ use super::dispatch::Dispatched;
 use super::lane::PinnedLane;
 
 impl Connection {
-    /// SCRIPT LOAD and its like: on a shared pipeline, its reply set apart.
+    /// EVAL, whose body is noted, and SCRIPT LOAD and FLUSH, whose replies are set apart.
     pub(super) fn send_script(&mut self, dispatched: &Dispatched<'_>) -> Step {
+        if !dispatched.class.row.spec().parity {
+            self.worker.note_script(&dispatched.request);
+            return self.send_shared(dispatched);
+        }
         if self.client.owed.get() > 0 {
             return Step::Wait;
         }

@@ -213,6 +213,9 @@ impl Connection {
         let Dispatched { request, class, resent, .. } = dispatched;
         let proto = self.session.identity.proto;
         let queueing = self.pinned.as_ref().is_some_and(|lane| lane.standing.transaction().is_queueing());
+        if class.lane == Lane::Script && !class.row.spec().parity {
+            self.worker.note_script(request);
+        }
         let asked = self.asked_instead(dispatched, queueing);
         let queued = queueing && class.row.spec().name != "exec";
         let level = if queued { Level::Async } else { self.level_of(class) };

@@ -132,6 +132,8 @@ impl Connection {
         }
         if kind == b'-' {
             self.worker.note_refusal(lane.target.node, bytes);
+            let request = lane.sent.front().map_or(&[][..], |sent| &sent.request);
+            self.worker.note_missing(lane.target.node, bytes, request);
         }
         if self.is_refused_parked(lane, bytes) {
             return Err(Ended::Refused);

@@ -23,6 +23,7 @@ use super::client::ClientRef;
 use super::durable::Durable;
 use super::idle::Idle;
 use super::redo::RetryRules;
+use super::scripts::SeenScripts;
 use super::shared::Shared;
 use super::{Control, Settings};
 use spill::Spill;
@@ -59,6 +60,7 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) control: Control,
+    pub(super) scripts: SeenScripts,
     spill: Spill,
     /// Position of the node after the one that took the last read that was spread.
     pub(super) read_turn: Cell<usize>,
@@ -127,6 +129,7 @@ impl Worker {
             shared,
             metrics,
             control,
+            scripts: SeenScripts::default(),
             spill: Spill::default(),
             read_turn: Cell::new(0),
             keys: RefCell::default(),
@@ -365,6 +368,7 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
             _ = late.tick() => worker.note_late(),
             _ = sweep.tick() => {
                 worker.pools.sweep(Instant::now());
+                worker.scripts.forget();
                 worker.idle.sweep(Instant::now());
             }
         }

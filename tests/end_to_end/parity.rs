@@ -1,5 +1,7 @@
 //! What a client changes on the primary and replication does not carry, every node gets: users, settings, scripts.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Server, Value, eventually, installed};
 
 fn setting(node: &Server, name: &str) -> String {
@@ -248,4 +250,85 @@ fn who_lacks_a_user_is_not_chosen_where_another_has_it() {
     assert_eq!(status, 200, "{body}");
     eventually(LONG, "it leads", || proxy.status()["primary"] == c.to_string());
     assert!(!has_user(&group.nodes()[1], "app"), "nobody changed it through the proxy");
+}
+
+/// Calls scripts by their digests, many at a time, until it is told to stop; the errors that came.
+fn calls(proxy: &Proxy, digests: &[String], stop: &AtomicBool) -> Vec<String> {
+    let mut client = proxy.client();
+    let mut errors = Vec::new();
+    while !stop.load(Ordering::SeqCst) {
+        let batch: Vec<Vec<&str>> = digests
+            .iter()
+            .cycle()
+            .take(50)
+            .map(|digest| vec!["EVALSHA", digest.as_str(), "1", "k"])
+            .collect();
+        let batch: Vec<&[&str]> = batch.iter().map(Vec::as_slice).collect();
+        let replies = client.pipelined(&batch);
+        errors.extend(replies.iter().filter_map(Value::error).map(str::to_owned));
+    }
+    errors
+}
+
+#[test]
+fn a_script_that_was_said_once_is_known_to_a_new_primary() {
+    for version in installed() {
+        let mut group = Group::plain_with(2, &version.options());
+        let proxy = Proxy::start(&group.addresses());
+        let mut client = proxy.client();
+        let writes = |n: u32| format!("return redis.call('SET', KEYS[1], '{n}')");
+        let digest =
+            |n: u32| group.nodes()[2].client().cmd(&["SCRIPT", "LOAD", &writes(n)]).text().expect("a digest");
+        let (two, three) = (digest(2), digest(3));
+        assert_eq!(group.nodes()[2].call("SCRIPT FLUSH"), Value::ok());
+        let one = client.cmd(&["SCRIPT", "LOAD", &writes(1)]).text().expect("a digest");
+        // As clients do that try the digest first, and as those that say the body once and the digest ever after.
+        let missing = client.call(&format!("EVALSHA {two} 1 k"));
+        assert!(missing.error().is_some_and(|text| text.starts_with("NOSCRIPT")), "{missing:?}");
+        for n in [2, 3] {
+            assert_eq!(client.cmd(&["EVAL", &writes(n), "1", "k"]), Value::ok());
+        }
+        eventually(LONG, "every node has what was asked for", || {
+            group.nodes()[1..].iter().all(|node| has_script(node, &two))
+        });
+        let scripts = [one, two, three];
+        let stop = AtomicBool::new(false);
+        let errors = std::thread::scope(|scope| {
+            let calling: Vec<_> = (0..4).map(|_| scope.spawn(|| calls(&proxy, &scripts, &stop))).collect();
+            group.node(0).kill9();
+            eventually(LONG, "another one leads", || proxy.status()["epoch"] == 2);
+            for script in &scripts {
+                let reply = client.call(&format!("EVALSHA {script} 1 k"));
+                assert_eq!(reply, Value::ok(), "{}: {script}", version.name);
+            }
+            stop.store(true, Ordering::SeqCst);
+            calling.into_iter().flat_map(|it| it.join().expect("it ends")).collect::<Vec<_>>()
+        });
+        let unknown = errors.iter().filter(|text| !text.starts_with("AMBIGUOUS"));
+        assert_eq!(unknown.collect::<Vec<_>>(), Vec::<&String>::new(), "{}", version.name);
+    }
+}
+
+#[test]
+fn flushed_scripts_are_forgotten_and_without_room_none_is_remembered() {
+    for cache in ["16MiB", "0B"] {
+        let mut group = Group::plain(1);
+        let proxy =
+            ProxyOptions::new(&group.addresses()).set("limits.script_cache", &format!("\"{cache}\"")).start();
+        let mut client = proxy.client();
+        let said = |client: &mut Client, body: &str| client.cmd(&["EVAL", body, "0"]);
+        assert_eq!(said(&mut client, "return 1"), Value::Int(1));
+        assert_eq!(said(&mut client, "return 2"), Value::Int(2));
+        assert_eq!(client.call("SCRIPT FLUSH"), Value::ok());
+        assert_eq!(said(&mut client, "return 1"), Value::Int(1), "a body that was said before it");
+        let sha =
+            |body: &str| group.nodes()[0].client().cmd(&["SCRIPT", "LOAD", body]).text().expect("a digest");
+        let (one, two) = (sha("return 1"), sha("return 2"));
+        group.node(0).kill9();
+        let mut client = proxy.client();
+        assert_eq!(client.call("SET k v"), Value::ok());
+        let known = client.call(&format!("SCRIPT EXISTS {one} {two}"));
+        let expected = [i64::from(cache != "0B"), 0].map(Value::Int);
+        assert_eq!(known, Value::Array(expected.to_vec()), "{cache}");
+    }
 }

@@ -12,6 +12,7 @@ mod durability;
 mod framing;
 mod greeting;
 mod own_traffic;
+mod parity;
 mod pause;
 mod refusals;
 mod replication;

@@ -144,7 +144,7 @@ const IMPURE: [(&str, &str); 22] = [
 ];
 
 /// Crates from outside and the folders that may name them.
-const HOMES: [(&str, &[&str]); 11] = [
+const HOMES: [(&str, &[&str]); 12] = [
     ("redis_protocol", &["resp"]),
     ("arc_swap", &["routing"]),
     ("prometheus", &["telemetry"]),
@@ -155,6 +155,7 @@ const HOMES: [(&str, &[&str]); 11] = [
     ("hyper", &["admin", "cli"]),
     ("hyper_util", &["admin", "cli"]),
     ("clap", &["cli"]),
+    ("sha1", &["control"]),
     ("clap_complete", &["cli"]),
 ];
 

@@ -65,6 +65,7 @@ const MOVED: &[(&str, &str, How)] = &[
     ("limits.request_size", "tests/end_to_end/bad_input.rs", Set),
     ("limits.client_output", "tests/end_to_end/bad_input.rs", Set),
     ("limits.in_flight_per_client", "tests/end_to_end/bounds.rs", Set),
+    ("limits.script_cache", "tests/end_to_end/parity.rs", Set),
     ("log.level", "src/telemetry/log.rs", Words("fn the_level_changes_while_the_process_runs")),
     ("log.format", "src/telemetry/log.rs", Words("fn auto_is_text_on_a_terminal_and_json_elsewhere")),
 ];

@@ -49,6 +49,15 @@ pub(super) enum Name {
     User(String),
 }
 
+/// What a change does to a server's scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scripting {
+    /// It loads the one that is its third word.
+    Loads,
+    /// It removes all of them.
+    Flushes,
+}
+
 /// A request for every node but the one that accepted it.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Change {
@@ -60,6 +69,7 @@ pub(super) struct Change {
     pub(super) names: Vec<Name>,
     /// It deletes them.
     pub(super) deletes: bool,
+    pub(super) scripting: Option<Scripting>,
 }
 
 impl std::fmt::Debug for Change {
@@ -82,11 +92,16 @@ impl Change {
                 let told = told(&upper(1)?, "ACL", names);
                 let users = names.iter().filter_map(|name| String::from_utf8(name.clone()).ok());
                 let (names, deletes) = (users.map(Name::User).collect(), upper(1)? == "DELUSER");
-                Some(Self { words, told, names, deletes })
+                Some(Self { words, told, names, deletes, scripting: None })
             }
             (command, subcommand) => {
                 let told = format!("{command} {subcommand}");
-                Some(Self { words, told, names: Vec::new(), deletes: false })
+                let scripting = match (command, subcommand) {
+                    ("SCRIPT", "LOAD") if words.len() == 3 => Some(Scripting::Loads),
+                    ("SCRIPT", "FLUSH") => Some(Scripting::Flushes),
+                    _ => None,
+                };
+                Some(Self { words, told, names: Vec::new(), deletes: false, scripting })
             }
         }
     }
@@ -95,7 +110,7 @@ impl Change {
     pub(super) fn to_set(name: &str, value: &str) -> Self {
         let words = ["CONFIG", "SET", name, value].map(|word| word.as_bytes().to_vec()).to_vec();
         let names = vec![Name::Setting(name.to_owned())];
-        Self { told: told("SET", "CONFIG", &words[2..3]), words, names, deletes: false }
+        Self { told: told("SET", "CONFIG", &words[2..3]), words, names, deletes: false, scripting: None }
     }
 
     /// Gives a user exactly these rules, as ACL LIST tells them.
@@ -103,14 +118,14 @@ impl Change {
         let words = ["ACL", "SETUSER", name, "reset"].into_iter().chain(rules.iter().map(String::as_str));
         let words: Vec<Vec<u8>> = words.map(|word| word.as_bytes().to_vec()).collect();
         let names = vec![Name::User(name.to_owned())];
-        Self { told: told("SETUSER", "ACL", &words[2..3]), words, names, deletes: false }
+        Self { told: told("SETUSER", "ACL", &words[2..3]), words, names, deletes: false, scripting: None }
     }
 
     /// Deletes a user.
     pub(super) fn to_delete(name: &str) -> Self {
         let words = ["ACL", "DELUSER", name].map(|word| word.as_bytes().to_vec()).to_vec();
         let names = vec![Name::User(name.to_owned())];
-        Self { told: told("DELUSER", "ACL", &words[2..3]), words, names, deletes: true }
+        Self { told: told("DELUSER", "ACL", &words[2..3]), words, names, deletes: true, scripting: None }
     }
 
     fn of_settings(words: &[Vec<u8>]) -> Option<Self> {
@@ -123,7 +138,7 @@ impl Change {
         let words = words[..2].iter().chain(pairs.into_iter().flatten()).cloned().collect();
         let told = told("SET", "CONFIG", &names);
         let names = names.into_iter().filter_map(|name| String::from_utf8(name).ok());
-        Some(Self { words, told, names: names.map(Name::Setting).collect(), deletes: false })
+        Some(Self { words, told, names: names.map(Name::Setting).collect(), deletes: false, scripting: None })
     }
 }
 

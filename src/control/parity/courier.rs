@@ -10,6 +10,7 @@ use crate::topology::NodeId;
 
 use super::super::link::{Dial, Fault, Link, within};
 use super::change::Change;
+use super::scripts::Script;
 
 /// Errands that wait for one node. Beyond them the node has missed the next one.
 pub(super) const ERRANDS_MAX: usize = 256;
@@ -20,10 +21,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A connection that nobody used for so long is closed: the node need not count it.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// What a node is to have.
+#[derive(Clone, Debug)]
+pub(super) enum Load {
+    /// What a client changed.
+    Change(Arc<Change>),
+    /// Scripts, said in one go.
+    Scripts(Vec<Script>),
+}
+
 /// Something to be said to one node.
 #[derive(Debug)]
 pub(super) struct Errand {
-    pub(super) change: Arc<Change>,
+    pub(super) load: Load,
     /// Held until it has ended: whoever waits notices that all of them have.
     pub(super) _done: Option<Arc<oneshot::Sender<()>>>,
 }
@@ -43,7 +53,7 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) node: NodeId,
-    pub(super) change: Arc<Change>,
+    pub(super) load: Load,
     pub(super) end: End,
 }
 
@@ -60,11 +70,8 @@ pub(super) async fn run(dial: Dial, mut errands: mpsc::Receiver<Errand>, ends: m
             }
         };
         let mut missed = vec![];
-        let end = match say(&dial, &mut kept, &errand.change).await {
-            Ok(reply) => match reply.as_error() {
-                Some(text) => End::Refused(text.to_owned()),
-                None => End::Done,
-            },
+        let end = match say(&dial, &mut kept, &errand.load).await {
+            Ok(replies) => end_of(&errand.load, &replies),
             Err(_) => {
                 kept = None;
                 // Said later they would come out of their order.
@@ -72,7 +79,7 @@ pub(super) async fn run(dial: Dial, mut errands: mpsc::Receiver<Errand>, ends: m
                 End::Missed
             }
         };
-        let ended = |errand: Errand, end| Ended { node: dial.node, change: errand.change, end };
+        let ended = |errand: Errand, end| Ended { node: dial.node, load: errand.load, end };
         let all = std::iter::once((errand, end)).chain(missed.into_iter().map(|it| (it, End::Missed)));
         for (errand, end) in all {
             if ends.send(ended(errand, end)).await.is_err() {
@@ -82,16 +89,30 @@ pub(super) async fn run(dial: Dial, mut errands: mpsc::Receiver<Errand>, ends: m
     }
 }
 
+/// A script that does not compile is no more use on any other node: only whether they may be loaded at all counts.
+fn end_of(load: &Load, replies: &[Value]) -> End {
+    let refuses = |text: &&str| matches!(load, Load::Change(_)) || text.starts_with("NOPERM");
+    match replies.iter().filter_map(Value::as_error).find(refuses) {
+        Some(text) => End::Refused(text.to_owned()),
+        None => End::Done,
+    }
+}
+
 /// What is said can be said twice: a kept connection that was closed meanwhile is replaced once.
-async fn say(dial: &Dial, kept: &mut Option<Link>, change: &Change) -> Result<Value, Fault> {
+async fn say(dial: &Dial, kept: &mut Option<Link>, load: &Load) -> Result<Vec<Value>, Fault> {
+    let requests: Vec<Vec<&[u8]>> = match load {
+        Load::Change(change) => vec![change.words.iter().map(Vec::as_slice).collect()],
+        Load::Scripts(scripts) => {
+            scripts.iter().map(|(_, body)| vec![&b"SCRIPT"[..], b"LOAD", body]).collect()
+        }
+    };
     let deadline = within(PATIENCE);
-    let words: Vec<&[u8]> = change.words.iter().map(Vec::as_slice).collect();
     if let Some(link) = kept {
-        match link.say(&words, deadline).await {
+        match link.say(&requests, deadline).await {
             Err(Fault::Lost(_)) => {}
             answered => return answered,
         }
     }
     let link = kept.insert(dial.open(deadline).await?);
-    link.say(&words, deadline).await
+    link.say(&requests, deadline).await
 }

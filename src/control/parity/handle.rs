@@ -1,17 +1,23 @@
 //! The door for what nodes accepted from clients.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::resp::RequestScanner;
 use crate::topology::NodeId;
+
+use super::scripts::{self, Digest};
 
 /// Changes that wait for the control thread. One more waits for room, within [`PATIENCE`]; then all nodes but the one that
 /// accepted it count as having missed it.
 const WAITING_MAX: usize = 256;
+
+/// Scripts that wait to be remembered. One more is passed on when it is said again.
+const SIGHTINGS_MAX: usize = 1024;
 
 /// A client waits so long for the other nodes to have its change: whoever creates a user and loses the primary the next
 /// moment finds the user on the new one. Somebody who hangs delays nobody for longer.
@@ -28,11 +34,23 @@ pub(super) struct Accepted {
     pub(super) done: oneshot::Sender<()>,
 }
 
+/// What clients said of scripts.
+#[derive(Debug)]
+pub(super) enum Sighting {
+    /// The body of one.
+    Seen(Arc<[u8]>),
+    /// A node does not know one, by the request that asked for it.
+    Missing(NodeId, Digest),
+}
+
 /// Brings what every node has to have to the others. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
 pub struct Parity {
     changes: mpsc::Sender<Accepted>,
     missed: Arc<AtomicBool>,
+    sightings: mpsc::Sender<Sighting>,
+    flushes: Arc<AtomicU64>,
+    remembers_scripts: bool,
 }
 
 /// What the task takes from.
@@ -41,13 +59,19 @@ pub(in crate::control) struct Doors {
     pub(super) changes: mpsc::Receiver<Accepted>,
     /// A change found no room.
     pub(super) missed: Arc<AtomicBool>,
+    pub(super) sightings: mpsc::Receiver<Sighting>,
+    /// SCRIPT FLUSHes that were accepted.
+    pub(super) flushes: Arc<AtomicU64>,
 }
 
-/// Makes the pair.
-pub(in crate::control) fn parity() -> (Parity, Doors) {
+/// Makes the pair. Without `remembers_scripts` none is taken.
+pub(in crate::control) fn parity(remembers_scripts: bool) -> (Parity, Doors) {
     let (sender, changes) = mpsc::channel(WAITING_MAX);
+    let (sightings, seen) = mpsc::channel(SIGHTINGS_MAX);
     let missed = Arc::new(AtomicBool::new(false));
-    (Parity { changes: sender, missed: missed.clone() }, Doors { changes, missed })
+    let flushes = Arc::new(AtomicU64::new(0));
+    let doors = Doors { changes, missed: missed.clone(), sightings: seen, flushes: flushes.clone() };
+    (Parity { changes: sender, missed, sightings, flushes, remembers_scripts }, doors)
 }
 
 impl Parity {
@@ -67,6 +91,33 @@ impl Parity {
         let accepted = Accepted { by, request, done: oneshot::channel().0 };
         if self.changes.try_send(accepted).is_err() {
             self.missed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether scripts are remembered at all.
+    #[must_use]
+    pub fn remembers_scripts(&self) -> bool {
+        self.remembers_scripts
+    }
+
+    /// How often scripts were forgotten by order of a client.
+    #[must_use]
+    pub fn flushes(&self) -> u64 {
+        self.flushes.load(Ordering::Relaxed)
+    }
+
+    /// A client has said a script's body. False when there is no room for it now.
+    #[must_use]
+    pub fn script_seen(&self, body: Arc<[u8]>) -> bool {
+        self.sightings.try_send(Sighting::Seen(body)).is_ok()
+    }
+
+    /// `node` said that it does not know the script that `request` asks for. A hint: it may get lost.
+    pub fn script_missing(&self, node: NodeId, request: &[u8]) {
+        let asked = RequestScanner::of_kept(request);
+        let asked = asked.as_ref().map(|scanner| scanner.request(request)).filter(|asked| asked.len() > 1);
+        if let Some(digest) = asked.and_then(|asked| scripts::parse(asked.arg(1))) {
+            let _ = self.sightings.try_send(Sighting::Missing(node, digest));
         }
     }
 }

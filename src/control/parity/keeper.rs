@@ -28,6 +28,9 @@ const REPAIRS_MAX: u32 = 3;
 /// Refusals that are told of one node; the oldest go.
 const REFUSALS_MAX: usize = 8;
 
+/// What a node that takes no scripts refuses.
+const LOADS: &str = "SCRIPT LOAD";
+
 /// A change that a node refused.
 #[derive(Debug)]
 struct Refusal {
@@ -112,6 +115,7 @@ impl Keeper {
                 if node.run_id.is_some() {
                     node.refused.clear();
                     node.miss("what was changed before it was started again");
+                    soon = true;
                 }
                 node.run_id = run_id.map(str::to_owned);
             }
@@ -145,6 +149,21 @@ impl Keeper {
             node.refused.truncate(REFUSALS_MAX - 1);
             let (told, words) = (change.told.clone(), harmless(words));
             node.refused.insert(0, Refusal { told, words, compared: !change.names.is_empty() });
+        }
+    }
+
+    /// A node has scripts, or refused them.
+    pub(super) fn scripts_ended(&mut self, node: NodeId, end: &End) {
+        let Some(node) = self.nodes.get_mut(node.index()) else { return };
+        match end {
+            End::Done => node.refused.retain(|refusal| refusal.told != LOADS),
+            End::Refused(words) => {
+                node.refused.retain(|refusal| refusal.told != LOADS);
+                let (told, words) = (LOADS.to_owned(), harmless(words));
+                node.refused.insert(0, Refusal { told, words, compared: false });
+            }
+            // They are said again.
+            End::Missed => {}
         }
     }
 
@@ -189,6 +208,10 @@ impl Keeper {
             self.due = self.due.min(now + SETTLE);
             return Vec::new();
         };
+        // Who is told to follow another one closes its connections, the one that asks among them.
+        if found.len() < round.asked.len() {
+            self.due = self.due.min(now + CONFIRM);
+        }
         self.advise(reference);
         let mut repairs = Vec::new();
         for (id, snapshot) in found {

@@ -13,11 +13,13 @@ use crate::topology::NodeId;
 
 use super::super::link::{Dial, within};
 use super::super::status::StatusReader;
-use super::change::Change;
-use super::courier::{self, ERRANDS_MAX, End, Ended, Errand};
-use super::handle::{Accepted, Doors};
+use super::change::{Change, Scripting};
+use super::courier::{self, ERRANDS_MAX, End, Ended, Errand, Load};
+use super::handle::{Accepted, Doors, Sighting};
 use super::keeper::{Keeper, Round};
 use super::report::ParityReport;
+use super::scripts::digest_of;
+use super::shelves::Shelves;
 use super::snapshot::{self, Snapshot};
 
 /// Longest wait for what a node has; one that does not tell is not compared.
@@ -32,8 +34,20 @@ pub(in crate::control) struct Ends {
     pub(in crate::control) status: StatusReader,
     /// Who wants the nodes to be compared now, and is told when they were.
     pub(in crate::control) demands: mpsc::Receiver<oneshot::Sender<()>>,
+    /// Nodes that are about to lead.
+    pub(in crate::control) warms: mpsc::Receiver<Warm>,
     /// Reads go to replicas.
     pub(in crate::control) spreads_reads: bool,
+    /// `limits.script_cache`, in bytes.
+    pub(in crate::control) script_cache: u64,
+}
+
+/// A node is about to lead: it is to have every script.
+#[derive(Debug)]
+pub(in crate::control) struct Warm {
+    pub(in crate::control) node: NodeId,
+    /// Dropped when it has them, or they can not be brought.
+    pub(in crate::control) done: oneshot::Sender<()>,
 }
 
 /// A comparison under way.
@@ -48,6 +62,7 @@ struct Task {
     dials: Vec<Dial>,
     couriers: Vec<mpsc::Sender<Errand>>,
     keeper: Keeper,
+    shelves: Shelves,
     ends: Ends,
     reading: Option<Reading>,
     /// Who wants the next one.
@@ -65,7 +80,8 @@ pub(in crate::control) async fn run(dials: Vec<Dial>, ends: Ends) {
     }
     let names = dials.iter().map(|dial| dial.address.to_string()).collect();
     let keeper = Keeper::new(names, ends.spreads_reads, Instant::now());
-    let mut task = Task { keeper, dials, couriers, ends, reading: None, wanted_by: Vec::new() };
+    let shelves = Shelves::new(dials.len(), ends.script_cache);
+    let mut task = Task { keeper, shelves, dials, couriers, ends, reading: None, wanted_by: Vec::new() };
     loop {
         tokio::select! {
             accepted = task.ends.doors.changes.recv() => match accepted {
@@ -81,6 +97,8 @@ pub(in crate::control) async fn run(dials: Vec<Dial>, ends: Ends) {
                 task.wanted_by.push(demand);
                 task.keeper.hasten(Instant::now());
             }
+            Some(warm) = task.ends.warms.recv() => task.warm(warm),
+            Some(sighting) = task.ends.doors.sightings.recv() => task.sighted(sighting),
             read = next_read(task.reading.as_mut()) => task.read(read),
             () = tokio::time::sleep_until(task.keeper.due().into()), if task.reading.is_none() => task.begin(),
         }
@@ -107,21 +125,70 @@ impl Task {
         }
         let Some(change) = Change::of(&request).map(Arc::new) else { return };
         info!(change = change.told, by = self.name(by), "on its way to every node");
+        match change.scripting {
+            Some(Scripting::Loads) => self.shelves.loaded(by, &change.words[2]),
+            Some(Scripting::Flushes) => {
+                self.shelves.flush();
+                self.ends.doors.flushes.fetch_add(1, Ordering::Relaxed);
+            }
+            None => {}
+        }
         let done = Arc::new(done);
         for node in self.keeper.accepted(by, &change, now) {
-            self.send(node, change.clone(), Some(&done));
+            self.send(node, Load::Change(change.clone()), Some(&done));
         }
     }
 
-    fn send(&mut self, node: NodeId, change: Arc<Change>, done: Option<&Arc<oneshot::Sender<()>>>) {
-        let errand = Errand { change: change.clone(), _done: done.cloned() };
+    fn send(&mut self, node: NodeId, load: Load, done: Option<&Arc<oneshot::Sender<()>>>) {
+        let errand = Errand { load: load.clone(), _done: done.cloned() };
         if self.couriers[node.index()].try_send(errand).is_err() {
-            self.ended(Ended { node, change, end: End::Missed });
+            self.ended(Ended { node, load, end: End::Missed });
         }
     }
 
     fn ended(&mut self, ended: Ended) {
-        self.keeper.ended(ended.node, &ended.change, &ended.end);
+        let Ended { node, load, end } = ended;
+        match load {
+            Load::Change(change) => {
+                if change.scripting == Some(Scripting::Loads) && end == End::Done {
+                    self.shelves.brought(node, digest_of(&change.words[2]));
+                }
+                self.keeper.ended(node, &change, &end);
+            }
+            Load::Scripts(scripts) => {
+                if end != End::Done {
+                    self.shelves.lost(node, &scripts);
+                }
+                self.keeper.scripts_ended(node, &end);
+            }
+        }
+    }
+
+    fn sighted(&mut self, sighting: Sighting) {
+        let wanted = match sighting {
+            Sighting::Seen(body) => self.shelves.seen(&body),
+            Sighting::Missing(node, digest) => self.shelves.missed(node, digest),
+        };
+        if wanted {
+            self.bring_scripts();
+        }
+    }
+
+    /// Every node that can be reached gets what it lacks.
+    fn bring_scripts(&mut self) {
+        let status = self.ends.status.load();
+        for node in status.nodes.iter().filter(|node| node.error.is_none() && node.facts.is_some()) {
+            for scripts in self.shelves.due(node.id) {
+                self.send(node.id, Load::Scripts(scripts), None);
+            }
+        }
+    }
+
+    fn warm(&mut self, warm: Warm) {
+        let done = Arc::new(warm.done);
+        for scripts in self.shelves.due_to_lead(warm.node) {
+            self.send(warm.node, Load::Scripts(scripts), Some(&done));
+        }
     }
 
     fn look(&mut self) {
@@ -131,11 +198,21 @@ impl Task {
             (up, node.facts.as_ref().map(|facts| facts.run_id.as_str()))
         });
         self.keeper.look(status.machine.primary, seen, Instant::now());
+        let mut restarted = false;
+        for node in &status.nodes {
+            if let Some(facts) = &node.facts {
+                restarted |= self.shelves.look(node.id, &facts.run_id);
+            }
+        }
+        if restarted {
+            self.bring_scripts();
+        }
     }
 
     fn begin(&mut self) {
         let wanted_by = std::mem::take(&mut self.wanted_by);
         let Some(round) = self.keeper.begin(Instant::now()) else { return };
+        self.bring_scripts();
         let status = self.ends.status.load();
         let mut under_way = JoinSet::new();
         for id in &round.asked {
@@ -167,7 +244,7 @@ impl Task {
         let except: Vec<String> = status.settings_changed.iter().map(|it| it.name.clone()).collect();
         for (node, change) in self.keeper.compared(&reading.round, &reading.found, &except, Instant::now()) {
             info!(change = change.told, node = self.name(node), "brought to a node that lacks it");
-            self.send(node, Arc::new(change), None);
+            self.send(node, Load::Change(Arc::new(change)), None);
         }
         self.show();
         drop(reading.wanted_by);

@@ -105,6 +105,7 @@ fn who_comes_back_is_brought_what_clients_changed_while_the_primary_is_what_it_i
     assert_eq!(stage.keeper.due(), stage.now, "it is looked at at once");
     assert_eq!(stage.compare(), [], "it is the same process, so somebody set it there by hand");
     stage.look([true; 3], ["x", "other", "z"]);
+    assert_eq!(stage.keeper.due(), stage.now, "nobody saw it away");
     assert_eq!(stage.compare(), [(NodeId(1), "CONFIG SET timeout".to_owned())]);
     // The primary was started again as well and has lost it: who is behind gets what it has, who is not keeps what he has.
     stage.settings = ["0", "5", "5"];
@@ -121,4 +122,14 @@ fn what_was_read_before_a_change_repairs_nothing() {
     let found = GROUP.map(|id| (id, Snapshot::default())).into();
     assert_eq!(stage.keeper.compared(&round, &found, &[], stage.now), []);
     assert!(stage.keeper.due() <= stage.now + SETTLE);
+}
+
+#[test]
+fn who_did_not_tell_is_asked_again() {
+    let mut stage = Stage::new();
+    let round = stage.keeper.begin(stage.now).expect("there is a primary");
+    let found = [NodeId(0), NodeId(1)].map(|id| (id, Snapshot::default())).into();
+    stage.keeper.compared(&round, &found, &[], stage.now);
+    assert_eq!(stage.parity(), [Some(true), Some(true), None]);
+    assert_eq!(stage.keeper.due(), stage.now + CONFIRM);
 }
