@@ -39,7 +39,7 @@ impl Words {
         let mut words = Self {
             runs: 1,
             faults: Fault::ALL.to_vec(),
-            keepers: vec![Keeper::Redhold],
+            keepers: vec![Keeper::Redhold, Keeper::SemiSync],
             pressure,
             out: None,
         };
@@ -60,7 +60,7 @@ impl Words {
                     words.faults = list.split(',').map(one).collect::<Result<_, _>>()?;
                 }
                 "--beside" => {
-                    words.keepers = vec![Keeper::Redhold, Keeper::Sentinel(1_000), Keeper::Sentinel(200)]
+                    words.keepers.extend([Keeper::Sentinel(1_000), Keeper::Sentinel(200)]);
                 }
                 "--connections" => words.pressure.connections = number(value()?)? as usize,
                 "--rate" => {
@@ -97,8 +97,8 @@ fn main() -> ExitCode {
         let mut number = 0;
         for fault in &words.faults {
             let runs = repeat(&mut rig, *fault, &mut number, &words);
-            if keeper == Keeper::Redhold {
-                wrong.extend(runs.iter().flat_map(|run| report::wrong(*fault, run)));
+            if !matches!(keeper, Keeper::Sentinel(_)) {
+                wrong.extend(runs.iter().flat_map(|run| report::wrong(keeper, *fault, run)));
             }
             let row = report::row(keeper, *fault, &runs);
             println!("{row}");

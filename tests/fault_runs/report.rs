@@ -58,11 +58,11 @@ pub fn row(keeper: Keeper, fault: Fault, runs: &[Run]) -> String {
 }
 
 /// What must not be, however slow the machine.
-pub fn wrong(fault: Fault, run: &Run) -> Vec<String> {
+pub fn wrong(keeper: Keeper, fault: Fault, run: &Run) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut check = |holds: bool, what: String| {
         if !holds {
-            wrong.push(format!("{}: {what}", fault.says()));
+            wrong.push(format!("{}, {}: {what}", keeper.name(), fault.says()));
         }
     };
     let f = run.faults;
@@ -76,10 +76,8 @@ pub fn wrong(fault: Fault, run: &Run) -> Vec<String> {
     check(run.gap <= fault.goal().1 * PATIENCE, format!("a pause of {:?}", run.gap));
     match fault {
         // Asynchronous replication: what had reached no replica is gone with its primary.
-        Fault::Kill | Fault::Stop => {}
-        Fault::Term | Fault::Stall | Fault::Replica | Fault::Switch => {
-            check(f.lost == 0, format!("{} writes lost", f.lost))
-        }
+        Fault::Kill | Fault::Stop if keeper != Keeper::SemiSync => {}
+        _ => check(f.lost == 0, format!("{} writes lost", f.lost)),
     }
     if fault == Fault::Switch {
         check(run.full_copies == 0, format!("{} full copies", run.full_copies));

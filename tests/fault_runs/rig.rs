@@ -10,6 +10,8 @@ use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, ServerOptions, ev
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeper {
     Redhold,
+    /// With `durability.mode = "semi_sync"`.
+    SemiSync,
     /// Three Sentinels with this `down-after-milliseconds`, and HAProxy, which asks each node for its role.
     Sentinel(u64),
 }
@@ -18,6 +20,7 @@ impl Keeper {
     pub fn name(self) -> String {
         match self {
             Self::Redhold => "Redhold".to_owned(),
+            Self::SemiSync => "Redhold, semi_sync".to_owned(),
             Self::Sentinel(down_after) => format!("Sentinel ({down_after} ms) and HAProxy"),
         }
     }
@@ -42,11 +45,15 @@ impl Rig {
     pub fn new(keeper: Keeper) -> Self {
         let options = ServerOptions::default().set("repl-timeout", "5").set("repl-diskless-sync-delay", "0");
         match keeper {
-            Keeper::Redhold => {
+            Keeper::Redhold | Keeper::SemiSync => {
                 let group = Group::sealed(2);
                 let options = ProxyOptions::new(&group.addresses())
                     .set("failover.burst", "100")
                     .set("failover.refill", "\"1s\"");
+                let options = match keeper {
+                    Keeper::SemiSync => options.set("durability.mode", "\"semi_sync\""),
+                    Keeper::Redhold | Keeper::Sentinel(_) => options,
+                };
                 let proxy = Box::new(options.start());
                 Self { group, front: Front::Redhold(proxy) }
             }
