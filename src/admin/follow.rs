@@ -34,7 +34,7 @@ impl Follower {
         let parity = (0..).map(|node| status.parity.of(NodeId(node)).in_parity);
         let views = machine.nodes.iter().zip(parity);
         let views: Vec<_> = views.map(|(node, in_parity)| NodeView { in_parity, ..view(node) }).collect();
-        metrics.set_group(machine.epoch, &views);
+        metrics.set_group(machine.epoch, machine.degraded, &views);
         metrics.set_quarantined(status.quarantined.kept_bytes, status.quarantined.given_up_bytes);
         self.pings.resize(status.nodes.len(), None);
         for (node, counted) in status.nodes.iter().zip(&mut self.pings) {

@@ -67,6 +67,9 @@ fn headline(page: &mut String, status: &StatusBody) {
         status.clients,
         status.held_requests,
     );
+    if status.degraded {
+        page.push_str("<p class=\"bad\">Degraded: writes wait for no replica until enough are back.</p>");
+    }
     if status.draining {
         page.push_str("<p class=\"bad\">This proxy is draining.</p>");
     }

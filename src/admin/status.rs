@@ -27,6 +27,9 @@ pub struct StatusBody {
     pub writable: bool,
     /// Since when writes are held, and why.
     pub held: Option<HeldBody>,
+    /// Replicas have been away for `durability.degrade_after`: writes wait for none.
+    #[serde(default)]
+    pub degraded: bool,
     /// The proxy is about to end.
     pub draining: bool,
     /// Clients connected.
@@ -226,6 +229,7 @@ pub(super) fn status_of(doors: &Doors) -> StatusBody {
         primary: machine.primary.and_then(name),
         writable: doors.routes.load().writable().is_some(),
         held,
+        degraded: machine.degraded,
         draining: doors.drain.begun(),
         clients: doors.metrics.clients(),
         held_requests: doors.metrics.held(),

@@ -57,6 +57,7 @@ pub(super) fn status() -> Status {
             epoch: 41,
             primary: Some(NodeId(0)),
             held: None,
+            degraded: false,
             tokens: 2,
             other_brain: None,
             nodes: vec![judged(0, Role::Primary, "a:1"), judged(1, Role::Replica, "b:2")],
@@ -92,7 +93,13 @@ fn table(gate: Gate) -> RoutingTable {
         generation: 0,
         run_id: None,
     };
-    RoutingTable { epoch: 41, primary: Some(NodeId(0)), gate, nodes: vec![node(0, "a:1"), node(1, "b:2")] }
+    RoutingTable {
+        epoch: 41,
+        primary: Some(NodeId(0)),
+        gate,
+        degraded: false,
+        nodes: vec![node(0, "a:1"), node(1, "b:2")],
+    }
 }
 
 /// The endpoint with its other ends in the hands of the test.

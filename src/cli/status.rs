@@ -59,6 +59,9 @@ fn render(status: &StatusBody) -> String {
         "clients   {}, {} requests held, {} failovers allowed at once",
         status.clients, status.held_requests, status.failovers_left
     );
+    if status.degraded {
+        let _ = writeln!(text, "DEGRADED  writes wait for no replica until enough are back");
+    }
     if let Some(fault) = &status.record_unwritten {
         let _ =
             writeln!(text, "RECORD    {fault}; without it a restart of this proxy may not know who leads");

@@ -445,9 +445,9 @@ const DURABILITY: &[Key] = &[
     ),
     key(
         "degrade_after",
-        Kind::Duration(0, None),
+        Kind::Duration(0, Some(|c, v| set(&mut c.control.failover.durability.degrade_after, v))),
         r#""0s""#,
-        "Time without replicas after which async is used; 0s: never.",
+        "Time without enough replicas after which writes wait for none until they are back, which status and redhold_durability_degraded tell; 0s: never.",
     ),
     key(
         "reads",

@@ -152,6 +152,7 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         mode = "semi_sync"
         replicas = 2
         timeout = "70ms"
+        degrade_after = "9s"
         [limits]
         request_size = "2MiB"
         client_output = "3MiB"
@@ -213,7 +214,7 @@ fn every_key_that_works_reaches_its_settings() {
         refill: Duration::from_secs(3600),
         empty_primary: failover::EmptyPrimary::Accept,
         tune_nodes: false,
-        durability: failover::Durability { replicas: 2, ..Default::default() },
+        durability: failover::Durability { replicas: 2, degrade_after: Duration::from_secs(9) },
         max_staleness: Duration::from_secs(3),
     };
     assert_eq!(config.control.failover, failover);

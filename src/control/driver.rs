@@ -273,8 +273,13 @@ impl Driver {
             run_id: known_run_id(&verdict.run_ids[dial.node.index()]),
         });
         let gate = verdict.held_since.map_or(Gate::Open, |since| Gate::Hold { since });
-        let table =
-            RoutingTable { epoch: verdict.epoch, primary: verdict.primary, gate, nodes: nodes.collect() };
+        let table = RoutingTable {
+            epoch: verdict.epoch,
+            primary: verdict.primary,
+            gate,
+            degraded: verdict.degraded,
+            nodes: nodes.collect(),
+        };
         self.verdict = Some(verdict);
         self.marks.note_attached(self.attached());
         self.ends.publisher.publish(table);

@@ -129,7 +129,7 @@ fn first_table(specs: &[NodeSpec], now: Instant) -> RoutingTable {
         run_id: None,
     };
     let nodes = (0..).zip(specs).map(route).collect();
-    RoutingTable { epoch: 0, primary: None, gate: Gate::Hold { since: now }, nodes }
+    RoutingTable { epoch: 0, primary: None, gate: Gate::Hold { since: now }, degraded: false, nodes }
 }
 
 /// All that moves into the thread.

@@ -22,6 +22,7 @@ impl Machine {
             epoch: self.group.epoch,
             primary: self.group.primary,
             held: self.held.clone(),
+            degraded: self.degraded,
             tokens: self.budget.tokens(),
             other_brain: self.other_brain.as_ref().map(|(who, _)| who.clone()),
             nodes: self.nodes.iter().map(|node| self.report(node, now, readable[node.id.index()])).collect(),

@@ -17,6 +17,8 @@ pub struct Status {
     pub primary: Option<NodeId>,
     /// Since when writes are held, and why, one sentence; `None`: they go.
     pub held: Option<(Instant, String)>,
+    /// Replicas have been away for `durability.degrade_after`: writes wait for none.
+    pub degraded: bool,
     /// Failovers that may follow at once before the brake holds.
     pub tokens: u32,
     /// The other brain that was heard; with one the machine only observes.

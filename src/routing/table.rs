@@ -43,6 +43,8 @@ pub struct RoutingTable {
     pub primary: Option<NodeId>,
     /// Whether writes may go.
     pub gate: Gate,
+    /// Replicas have been away for `durability.degrade_after`: writes wait for none.
+    pub degraded: bool,
     /// Every declared node, by [`NodeId`].
     pub nodes: Vec<NodeRoute>,
 }
@@ -87,7 +89,7 @@ mod tests {
             generation: generations[id.index()],
             run_id: None,
         });
-        RoutingTable { epoch, primary: Some(primary), gate: Gate::Open, nodes: nodes.into() }
+        RoutingTable { epoch, primary: Some(primary), gate: Gate::Open, degraded: false, nodes: nodes.into() }
     }
 
     fn carried(before: &RoutingTable, after: &RoutingTable) -> Vec<NodeId> {

@@ -56,6 +56,7 @@ const PHASES_MAX: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) epoch: u64,
+    pub(super) degraded: bool,
     pub(super) nodes: Vec<NodeView>,
     pub(super) pings: Vec<Histogram>,
     /// By ordered and changed.

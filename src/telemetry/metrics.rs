@@ -53,10 +53,11 @@ impl Metrics {
         self.sum(|worker| &worker.held)
     }
 
-    /// Sets the epoch and the nodes, by position; nodes beyond the declared ones are left out.
-    pub fn set_group(&self, epoch: u64, nodes: &[NodeView]) {
+    /// Sets the epoch, whether writes wait for no replica though they should, and the nodes, by position; nodes beyond the declared
+    /// ones are left out.
+    pub fn set_group(&self, epoch: u64, degraded: bool, nodes: &[NodeView]) {
         let mut group = self.group();
-        group.epoch = epoch;
+        (group.epoch, group.degraded) = (epoch, degraded);
         for (slot, node) in group.nodes.iter_mut().zip(nodes) {
             *slot = *node;
         }
@@ -98,6 +99,7 @@ impl Metrics {
         let flag = |is: bool| if is { 1.0 } else { 0.0 };
         families.push(family(&names::BUILD_INFO, [(vec![env!("CARGO_PKG_VERSION")], Value::Number(1.0))]));
         families.push(family(&names::EPOCH, [(vec![], number(group.epoch))]));
+        families.push(family(&names::DEGRADED, [(vec![], Value::Number(flag(group.degraded)))]));
         families
             .push(family(&names::NODE_UP, nodes().map(|(name, n)| (vec![name], Value::Number(flag(n.up))))));
         let roles = nodes().flat_map(|(name, node)| {

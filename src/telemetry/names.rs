@@ -48,6 +48,8 @@ metrics! {
         "Always 1; the version is in the label.";
     EPOCH = "redhold_epoch", GAUGE, "decisions", [],
         "Number of the routing decision in force; grows by one at each change of primary.";
+    DEGRADED = "redhold_durability_degraded", GAUGE, "0 or 1", [],
+        "Whether replicas have been away for durability.degrade_after, so that writes wait for none.";
     NODE_UP = "redhold_node_up", GAUGE, "0 or 1", [NODE],
         "Whether the last look at the node was answered.";
     NODE_ROLE = "redhold_node_role", GAUGE, "0 or 1", [NODE, ("role", "primary, replica, unknown")],

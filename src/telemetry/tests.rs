@@ -120,8 +120,9 @@ fn what_the_snapshot_says_is_shown() {
         staleness: Some(Duration::from_millis(250)),
         in_parity: Some(true),
     };
-    let changes = moved(&metrics, || metrics.set_group(41, &[primary, replica, replica]));
+    let changes = moved(&metrics, || metrics.set_group(41, true, &[primary, replica, replica]));
     let expected = [
+        ("redhold_durability_degraded", 1.0),
         ("redhold_epoch", 41.0),
         (r#"redhold_node_up{node="a:1"}"#, 1.0),
         (r#"redhold_node_up{node="b:2"}"#, 1.0),
@@ -140,7 +141,7 @@ fn what_the_snapshot_says_is_shown() {
         (r#"redhold_quarantined_bytes_total{result="given_up"}"#, 7.0),
     ];
     assert_eq!(changes, owned(&expected));
-    metrics.set_group(42, &[NodeView::default(), primary]);
+    metrics.set_group(42, false, &[NodeView::default(), primary]);
     let text = metrics.render().unwrap();
     assert_eq!(value(&text, r#"redhold_node_up{node="a:1"}"#), Some(0.0));
     assert!(!text.contains("redhold_node_replication_lag_bytes{"), "an unknown lag is no lag of 0");
@@ -192,7 +193,7 @@ fn all_moved() -> String {
         staleness: Some(Duration::ZERO),
         in_parity: Some(true),
     };
-    metrics.set_group(1, &[replica, replica]);
+    metrics.set_group(1, false, &[replica, replica]);
     metrics.episode(&Episode { ordered: false, changed: true, total: Duration::ZERO, phases: vec![] });
     metrics.render().unwrap()
 }
