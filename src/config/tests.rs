@@ -302,10 +302,6 @@ fn keys_of_later_features_take_their_default_and_nothing_else() {
         "coordinator.mode: `raft` is not yet supported; only \"local\" works in this version (line 2)"
     );
     assert_eq!(
-        faults("[durability]\nmode = \"aof_local\""),
-        "durability.mode: `aof_local` is not yet supported; async and semi_sync work in this version (line 2)"
-    );
-    assert_eq!(
         faults("[reads]\nread_your_writes = \"global\""),
         "reads.read_your_writes: `global` is not yet supported; off and session work in this version (line 2)"
     );

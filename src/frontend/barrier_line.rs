@@ -1,6 +1,6 @@
 //! A worker's own connection to the primary for barriers, and who waits for them.
 //!
-//! Where the proxy's own user may do it, one message that moves the replication offset and a WAIT go out in one write; the
+//! Where the proxy's own user may do it, one message that moves the replication offset and a WAIT or WAITAOF go out in one write; the
 //! answer speaks of every write that the primary executed before, on whichever connection. One barrier is on its way at a
 //! time, and data connections never wait for it.
 
@@ -16,7 +16,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::backend::{DialError, Piece, Pinned, Target};
 use crate::durability::{Barriers, Level, Settings, Ticket};
-use crate::error::{Failure, Undurable};
+use crate::error::Failure;
 use crate::resp::encode;
 use crate::routing::RoutingTable;
 use crate::topology::NodeId;
@@ -27,6 +27,14 @@ use super::worker::Worker;
 
 /// How often it is seen whether somebody has waited too long, and how long after a failure the next attempt is made.
 const BEAT: Duration = Duration::from_millis(20);
+
+/// A node that refuses is not asked again sooner: what it refuses, people have to change.
+const REFUSED_BEATS: u32 = 25;
+
+/// Whether WAITAOF is known, allowed and of any use: a node without an append-only file refuses it at once.
+const MAY_WAIT_FOR_DISKS: &[u8] = b"*4\r\n$7\r\nWAITAOf\r\n$1\r\n1\r\n$1\r\n0\r\n$1\r\n1\r\n";
+
+const NO_WAITAOF: &str = "the primary has no WAITAOF, which came with Redis 7.2";
 
 /// See the module's text.
 pub(super) struct BarrierLine {
@@ -78,7 +86,8 @@ pub(super) enum Shortage {
 #[derive(Debug, Default)]
 struct Answers {
     passage: Option<Passage>,
-    acknowledged: Option<Option<u32>>,
+    /// The answer to what was asked behind it.
+    answer: Option<Bytes>,
 }
 
 /// An open connection.
@@ -106,7 +115,7 @@ impl BarrierLine {
             awaited: Cell::new(None),
             counted: Cell::new(None),
             state: RefCell::new(Some((State::Closed("not opened yet".to_owned()), Instant::now()))),
-            passed: Cell::new(false),
+            passed: Cell::new(!level.needs_replicas()),
             seen: Cell::new(false),
             born: Cell::new(Instant::now()),
             life: Cell::new(0),
@@ -141,7 +150,7 @@ impl BarrierLine {
 
     /// Whether enough replicas were seen to follow; noted when they were.
     fn look(&self, worker: &Worker) -> bool {
-        let enough = worker.shared.marks.attached() >= self.settings.replicas;
+        let enough = !self.level.needs_replicas() || worker.shared.marks.attached() >= self.settings.replicas;
         self.seen.set(self.seen.get() || enough);
         enough
     }
@@ -184,7 +193,7 @@ impl BarrierLine {
     /// What waits will never be covered, as far as can be known: each reply becomes `failure`.
     fn give_up(&self, worker: &Worker, failure: &Failure) {
         self.life.set(self.life.get() + 1);
-        self.passed.set(false);
+        self.passed.set(!self.level.needs_replicas());
         self.seen.set(false);
         self.born.set(Instant::now());
         self.state.replace(Some((State::Closed("not opened yet".to_owned()), Instant::now())));
@@ -261,7 +270,7 @@ impl BarrierLine {
             open.pinned.poll_write(cx)?;
             let Open { pinned, answers, .. } = open;
             ready!(pinned.poll_read(cx, |piece| answers.take(&piece)))?;
-            if open.answers.acknowledged.is_some() {
+            if open.answers.answer.is_some() {
                 // What comes from a primary that leads no more vouches for nothing.
                 worker.table();
                 if self.life.get() != open.life {
@@ -277,16 +286,18 @@ impl BarrierLine {
         let answers = std::mem::take(&mut open.answers);
         let Some(begun) = self.begun.get() else { return };
         let passed = matches!(answers.passage, Some(Passage::Passed));
-        let failure = match answers.acknowledged.flatten().filter(|_| passed) {
-            Some(acknowledged) if acknowledged >= self.settings.replicas => None,
-            Some(acknowledged) => Some(self.not_durable(acknowledged)),
+        let said =
+            answers.answer.filter(|_| passed).and_then(|answer| self.settings.judge(self.level, &answer));
+        let failure = match said {
+            Some(said) => said.err(),
             // The node refuses it for now: once more in a moment, for as long as an answer may take.
             None if begun.elapsed() < self.settings.timeout => {
                 open.sent = false;
                 return;
             }
-            None => Some(self.not_durable(0)),
+            None => Some(self.settings.unanswered(self.level)),
         };
+        let failure = failure.map(Failure::Undurable);
         let Some(number) = self.barriers.borrow_mut().end() else { return };
         if !self.passed.get() {
             self.prove(worker, failure.is_none());
@@ -310,11 +321,6 @@ impl BarrierLine {
             self.barriers.borrow_mut().await_next();
         }
     }
-
-    fn not_durable(&self, acknowledged: u32) -> Failure {
-        let Settings { replicas, timeout, .. } = self.settings;
-        Failure::Undurable(Undurable::Missed { acknowledged, replicas, timeout })
-    }
 }
 
 impl Open {
@@ -331,14 +337,9 @@ impl Answers {
         if self.passage.is_none() {
             self.passage = Some(Passage::of(bytes));
         } else {
-            self.acknowledged = Some(integer(bytes));
+            self.answer = Some(Bytes::copy_from_slice(bytes));
         }
     }
-}
-
-/// The number in an integer reply.
-fn integer(frame: &[u8]) -> Option<u32> {
-    std::str::from_utf8(frame.strip_prefix(b":")?.trim_ascii_end()).ok()?.parse().ok()
 }
 
 /// Keeps the line of `level` open to whoever leads, for as long as the thread lives.
@@ -356,10 +357,11 @@ pub(super) async fn keep_open(worker: Rc<Worker>, level: Level) {
         match opened.filter(|_| line.life.get() == life) {
             Some(Ok(opened)) => serve(&worker, line, opened).await,
             Some(Err(state)) => {
+                let beats = if matches!(state, State::Refused(_)) { REFUSED_BEATS } else { 1 };
                 line.close(state);
-                rest(&worker, line, &mut beat).await;
+                rest(&worker, line, &mut beat, beats).await;
             }
-            None => rest(&worker, line, &mut beat).await,
+            None => rest(&worker, line, &mut beat, 1).await,
         }
         if line.is_overdue(&worker) {
             let epoch = worker.epoch();
@@ -385,13 +387,15 @@ async fn serve(worker: &Worker, line: &BarrierLine, mut opened: Open) {
 }
 
 /// Waits for the next attempt, or until something has changed.
-async fn rest(worker: &Worker, line: &BarrierLine, beat: &mut Interval) {
+async fn rest(worker: &Worker, line: &BarrierLine, beat: &mut Interval, mut beats: u32) {
     let life = line.life.get();
     beat.reset();
     poll_fn(|cx| {
         line.waker.replace(Some(cx.waker().clone()));
-        let over = line.life.get() != life;
-        if beat.poll_tick(cx).is_ready() || over { Poll::Ready(()) } else { Poll::Pending }
+        while beats > 0 && beat.poll_tick(cx).is_ready() {
+            beats -= 1;
+        }
+        if beats == 0 || line.life.get() != life { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
     if line.state().is_some_and(|(_, since)| since.elapsed() >= worker.settings.hold) {
@@ -411,19 +415,22 @@ async fn open(worker: &Worker, line: &BarrierLine, target: Target) -> Result<Ope
     })?;
     for message in [SHARDED, PLAIN] {
         pinned.send(message);
-        pinned.send(MAY_WAIT);
+        pinned.send(if line.level.needs_disks() { MAY_WAIT_FOR_DISKS } else { MAY_WAIT });
         let asked = timeout(patience, replies(&mut pinned)).await;
         let asked = asked.map_err(|_| State::Closed("no reply to a barrier".to_owned()))?;
         let [passage, judged] = asked.map_err(closed)?;
         if judged.first() == Some(&b'-') {
-            return Err(State::Refused(words(&judged)));
+            return Err(State::Refused(match Passage::of(&judged) {
+                Passage::Unknown => NO_WAITAOF.to_owned(),
+                _ => words(&judged),
+            }));
         }
         match Passage::of(&passage) {
             Passage::Passed => {
                 let mut request = BytesMut::from(message);
-                let Settings { replicas, timeout, .. } = &line.settings;
-                let (replicas, timeout) = (replicas.to_string(), timeout.as_millis().to_string());
-                encode::own_command(&mut request, &[b"WAIT", replicas.as_bytes(), timeout.as_bytes()]);
+                let question = line.settings.question(line.level);
+                let words: Vec<&[u8]> = question.iter().map(String::as_bytes).collect();
+                encode::own_command(&mut request, &words);
                 let mut beat = interval(BEAT);
                 beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 let mut open = Open {

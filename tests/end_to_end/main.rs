@@ -11,6 +11,7 @@ mod bounds;
 mod client_table;
 mod data_path;
 mod durability;
+mod durability_disks;
 mod failover;
 mod failover_rows;
 mod failover_sessions;
