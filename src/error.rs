@@ -105,6 +105,22 @@ pub enum Undurable {
         /// `durability.timeout`
         timeout: Duration,
     },
+    /// The primary has executed it, and not said in time that it is on its disk. Trying again executes it twice.
+    Unsynced {
+        /// `durability.timeout`
+        timeout: Duration,
+    },
+    /// The same of its disk or those of replicas.
+    MissedDisks {
+        /// 1: it is on the primary's.
+        local: u32,
+        /// Replicas that have it on theirs.
+        acknowledged: u32,
+        /// `durability.replicas`
+        replicas: u32,
+        /// `durability.timeout`
+        timeout: Duration,
+    },
     /// Fewer replicas follow the primary than are to have it. Not executed; trying again is safe.
     NoReplicas,
     /// The primary lets nobody ask. Not executed; trying again is safe.
@@ -120,6 +136,17 @@ impl std::fmt::Display for Undurable {
             Self::Missed { acknowledged, replicas, timeout } => write!(
                 f,
                 "NOTDURABLE executed on the primary, acknowledged by {acknowledged} of {replicas} replicas within {} ms",
+                timeout.as_millis()
+            ),
+            Self::Unsynced { timeout } => write!(
+                f,
+                "NOTDURABLE executed on the primary, not on its disk within {} ms",
+                timeout.as_millis()
+            ),
+            Self::MissedDisks { local, acknowledged, replicas, timeout } => write!(
+                f,
+                "NOTDURABLE executed on the primary, on the disks of {local} of 1 primary and {acknowledged} of {replicas} \
+                 replicas within {} ms",
                 timeout.as_millis()
             ),
             Self::NoReplicas => f.write_str("NOREPLICAS Not enough good replicas to write."),
@@ -225,6 +252,13 @@ mod tests {
                 replicas: 1,
                 timeout: Duration::from_millis(200),
             }),
+            Failure::Undurable(Undurable::Unsynced { timeout: Duration::from_millis(200) }),
+            Failure::Undurable(Undurable::MissedDisks {
+                local: 1,
+                acknowledged: 0,
+                replicas: 1,
+                timeout: Duration::from_millis(200),
+            }),
             Failure::Undurable(Undurable::NoReplicas),
             Failure::Undurable(Undurable::Unasked { said: "...".to_owned() }),
             Failure::InFlightAtDeath { node: "10.0.0.1:6379".to_owned() },
@@ -253,21 +287,23 @@ mod tests {
             Failure::OutOfReach { .. } => 2,
             Failure::Ambiguous { .. } => 3,
             Failure::Undurable(Undurable::Missed { .. }) => 4,
-            Failure::Undurable(Undurable::NoReplicas) => 5,
-            Failure::Undurable(Undurable::Unasked { .. }) => 6,
-            Failure::InFlightAtDeath { .. } => 7,
-            Failure::NoConnection { .. } => 8,
-            Failure::Managed { .. } => 9,
-            Failure::ManagedSetting { .. } => 10,
-            Failure::Hidden { .. } => 11,
-            Failure::Uncounted { .. } => 12,
-            Failure::Redirect => 13,
-            Failure::Reserved { .. } => 14,
-            Failure::Cursor { .. } => 15,
-            Failure::LargeCut => 16,
-            Failure::Unreadable => 17,
-            Failure::TooLarge { .. } => 18,
-            Failure::TransactionLost { .. } => 19,
+            Failure::Undurable(Undurable::Unsynced { .. }) => 5,
+            Failure::Undurable(Undurable::MissedDisks { .. }) => 6,
+            Failure::Undurable(Undurable::NoReplicas) => 7,
+            Failure::Undurable(Undurable::Unasked { .. }) => 8,
+            Failure::InFlightAtDeath { .. } => 9,
+            Failure::NoConnection { .. } => 10,
+            Failure::Managed { .. } => 11,
+            Failure::ManagedSetting { .. } => 12,
+            Failure::Hidden { .. } => 13,
+            Failure::Uncounted { .. } => 14,
+            Failure::Redirect => 15,
+            Failure::Reserved { .. } => 16,
+            Failure::Cursor { .. } => 17,
+            Failure::LargeCut => 18,
+            Failure::Unreadable => 19,
+            Failure::TooLarge { .. } => 20,
+            Failure::TransactionLost { .. } => 21,
         }
     }
 
@@ -280,6 +316,6 @@ mod tests {
             .filter(|row| !readme.contains(row.as_str()))
             .collect();
         assert_eq!(missing, Vec::<String>::new());
-        assert!(all().iter().map(place).eq(0..20));
+        assert!(all().iter().map(place).eq(0..22));
     }
 }

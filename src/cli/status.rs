@@ -254,6 +254,7 @@ mod tests {
             held: None,
             draining: false,
             clients: 3,
+            degraded: false,
             held_requests: 0,
             failovers_left: 2,
             record_unwritten: None,

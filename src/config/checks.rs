@@ -30,7 +30,7 @@ pub(super) fn across_keys(given: &Given, config: &Config, faults: &mut Faults) {
         faults.add("health.busy_timeout", place("health.busy_timeout"), text);
     }
     let (durability, nodes) = (&config.frontend.durability, config.control.nodes.len());
-    if durability.is_on() && durability.replicas as usize >= nodes {
+    if durability.mode.needs_replicas() && durability.replicas as usize >= nodes {
         let text = format!(
             "{} replicas can not acknowledge where backend.nodes has {nodes}, one of which is the primary",
             durability.replicas

@@ -417,16 +417,18 @@ const DURABILITY: &[Key] = &[
         "mode",
         Kind::Choice(
             DURABILITY_MODES,
-            Some(|c, v| match v {
-                "async" => set(&mut c.frontend.durability.mode, Level::Async),
-                "semi_sync" => set(&mut c.frontend.durability.mode, Level::SemiSync),
-                later => {
-                    Err(format!("`{later}` is not yet supported; async and semi_sync work in this version"))
-                }
+            Some(|c, v| {
+                let levels = [
+                    ("async", Level::Async),
+                    ("semi_sync", Level::SemiSync),
+                    ("aof_local", Level::AofLocal),
+                    ("aof_replicas", Level::AofReplicas),
+                ];
+                set(&mut c.frontend.durability.mode, pick(&levels, v))
             }),
         ),
         r#""async""#,
-        "What a write waits for before it is answered: async (nothing) or semi_sync (replicas have it). aof_local and aof_replicas: not yet.",
+        "What a write waits for before it is answered: async (nothing), semi_sync (replicas have it), aof_local (it is on the primary's disk) or aof_replicas (on replicas' too).",
     ),
     key(
         "replicas",

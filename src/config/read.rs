@@ -88,6 +88,7 @@ pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>
         // Sending a write again may undo another client's, which was answered as safe.
         config.frontend.retry_idempotent = false;
     }
+    config.control.durability = config.frontend.durability.clone();
     checks::across_keys(&given, &config, &mut faults);
     faults.0.sort_by(|a, b| a.place.cmp(&b.place));
     if faults.0.is_empty() { Ok(config) } else { Err(faults) }

@@ -306,10 +306,6 @@ fn keys_of_later_features_take_their_default_and_nothing_else() {
         faults("[coordinator]\nmode = \"raft\""),
         "coordinator.mode: `raft` is not yet supported; only \"local\" works in this version (line 2)"
     );
-    assert_eq!(
-        faults("[durability]\nmode = \"aof_local\""),
-        "durability.mode: `aof_local` is not yet supported; async and semi_sync work in this version (line 2)"
-    );
 }
 
 /// A valid value of the key's kind that is not its default.

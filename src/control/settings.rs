@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{failover, routing, topology::NodeSpec};
+use crate::{durability, failover, routing, topology::NodeSpec};
 
 /// User and password of the proxy's own work on the nodes (monitor, failover); never used for clients.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -38,4 +38,6 @@ pub struct Settings {
     pub quarantine_size: u64,
     /// `limits.script_cache`, in bytes; 0: no script is remembered
     pub script_cache: u64,
+    /// `[durability]`, which the nodes must be able to keep.
+    pub durability: durability::Settings,
 }

@@ -4,6 +4,7 @@
 //! clients of a worker: replies that come while one is on its way wait for the next.
 
 mod barriers;
+mod question;
 mod settings;
 mod withheld;
 

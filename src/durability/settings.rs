@@ -10,6 +10,10 @@ pub enum Level {
     Async,
     /// Replicas have applied it.
     SemiSync,
+    /// It is on the primary's disk.
+    AofLocal,
+    /// … and on replicas'.
+    AofReplicas,
 }
 
 /// See the module's text.

@@ -1,6 +1,6 @@
 //! A worker's own connection to the primary for barriers, and who waits for them.
 //!
-//! Where the proxy's own user may do it, one message that moves the replication offset and a WAIT go out in one write; the
+//! Where the proxy's own user may do it, one message that moves the replication offset and a WAIT or WAITAOF go out in one write; the
 //! answer speaks of every write that the primary executed before, on whichever connection. One barrier is on its way at a
 //! time, and data connections never wait for it.
 
@@ -16,7 +16,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::backend::{DialError, Piece, Pinned, Target};
 use crate::durability::{Barriers, Level, Settings, Ticket};
-use crate::error::{Failure, Undurable};
+use crate::error::Failure;
 use crate::resp::encode;
 use crate::routing::RoutingTable;
 use crate::topology::NodeId;
@@ -27,6 +27,14 @@ use super::worker::Worker;
 
 /// How often it is seen whether somebody has waited too long, and how long after a failure the next attempt is made.
 const BEAT: Duration = Duration::from_millis(20);
+
+/// A node that refuses is not asked again sooner: what it refuses, people have to change.
+const REFUSED_BEATS: u32 = 25;
+
+/// Whether WAITAOF is known, allowed and of any use: a node without an append-only file refuses it at once.
+const MAY_WAIT_FOR_DISKS: &[u8] = b"*4\r\n$7\r\nWAITAOf\r\n$1\r\n1\r\n$1\r\n0\r\n$1\r\n1\r\n";
+
+const NO_WAITAOF: &str = "the primary has no WAITAOF, which came with Redis 7.2";
 
 /// See the module's text.
 pub(super) struct BarrierLine {
@@ -78,7 +86,8 @@ pub(super) enum Shortage {
 #[derive(Debug, Default)]
 struct Answers {
     passage: Option<Passage>,
-    acknowledged: Option<Option<u32>>,
+    /// The answer to what was asked behind it.
+    answer: Option<Bytes>,
 }
 
 /// An open connection.
@@ -86,6 +95,10 @@ struct Open {
     pinned: Pinned,
     /// Barrier and WAIT.
     request: Bytes,
+    /// The same while the group is degraded: it waits for nobody.
+    relaxed: Bytes,
+    /// The barrier on its way waits for nobody.
+    waives: bool,
     answers: Answers,
     /// The barrier on its way was sent on this connection.
     sent: bool,
@@ -106,7 +119,7 @@ impl BarrierLine {
             awaited: Cell::new(None),
             counted: Cell::new(None),
             state: RefCell::new(Some((State::Closed("not opened yet".to_owned()), Instant::now()))),
-            passed: Cell::new(false),
+            passed: Cell::new(!level.needs_replicas()),
             seen: Cell::new(false),
             born: Cell::new(Instant::now()),
             life: Cell::new(0),
@@ -126,12 +139,17 @@ impl BarrierLine {
     /// Whether too few replicas follow as that a write could become safe, as far as the last looks at them tell. After a
     /// change of primary they are attached one by one, so until the first barrier has passed nothing is known.
     pub(super) fn shortage(&self, worker: &Worker) -> Option<Shortage> {
-        let enough = self.look(worker);
+        let enough = self.look(worker) || self.is_waived(worker);
         match () {
             () if !self.passed.get() => Some(Shortage::Unproved(self.born.get())),
             () if !enough && (self.seen.get() || self.is_grown(worker)) => Some(Shortage::Known),
             () => None,
         }
+    }
+
+    /// Replicas have been away for so long that writes wait for none.
+    fn is_waived(&self, worker: &Worker) -> bool {
+        self.level.needs_replicas() && worker.current().degraded
     }
 
     /// This life has lasted for so long that every node was looked at in it.
@@ -141,7 +159,7 @@ impl BarrierLine {
 
     /// Whether enough replicas were seen to follow; noted when they were.
     fn look(&self, worker: &Worker) -> bool {
-        let enough = worker.shared.marks.attached() >= self.settings.replicas;
+        let enough = !self.level.needs_replicas() || worker.shared.marks.attached() >= self.settings.replicas;
         self.seen.set(self.seen.get() || enough);
         enough
     }
@@ -184,7 +202,7 @@ impl BarrierLine {
     /// What waits will never be covered, as far as can be known: each reply becomes `failure`.
     fn give_up(&self, worker: &Worker, failure: &Failure) {
         self.life.set(self.life.get() + 1);
-        self.passed.set(false);
+        self.passed.set(!self.level.needs_replicas());
         self.seen.set(false);
         self.born.set(Instant::now());
         self.state.replace(Some((State::Closed("not opened yet".to_owned()), Instant::now())));
@@ -243,7 +261,7 @@ impl BarrierLine {
             }
             if !open.sent && self.barriers.borrow().flight().is_some() {
                 // It was refused a moment ago.
-                open.send();
+                open.send(self.is_waived(worker));
             }
             self.look(worker);
             if !self.passed.get() && self.is_grown(worker) {
@@ -256,12 +274,12 @@ impl BarrierLine {
                 self.begun.set(Some(Instant::now()));
                 self.awaited.set(None);
                 self.flying.replace(self.waiting.take());
-                open.send();
+                open.send(self.is_waived(worker));
             }
             open.pinned.poll_write(cx)?;
             let Open { pinned, answers, .. } = open;
             ready!(pinned.poll_read(cx, |piece| answers.take(&piece)))?;
-            if open.answers.acknowledged.is_some() {
+            if open.answers.answer.is_some() {
                 // What comes from a primary that leads no more vouches for nothing.
                 worker.table();
                 if self.life.get() != open.life {
@@ -277,16 +295,19 @@ impl BarrierLine {
         let answers = std::mem::take(&mut open.answers);
         let Some(begun) = self.begun.get() else { return };
         let passed = matches!(answers.passage, Some(Passage::Passed));
-        let failure = match answers.acknowledged.flatten().filter(|_| passed) {
-            Some(acknowledged) if acknowledged >= self.settings.replicas => None,
-            Some(acknowledged) => Some(self.not_durable(acknowledged)),
+        let said =
+            answers.answer.filter(|_| passed).and_then(|answer| self.settings.judge(self.level, &answer));
+        let said = if open.waives && passed { Some(Ok(())) } else { said };
+        let failure = match said {
+            Some(said) => said.err(),
             // The node refuses it for now: once more in a moment, for as long as an answer may take.
             None if begun.elapsed() < self.settings.timeout => {
                 open.sent = false;
                 return;
             }
-            None => Some(self.not_durable(0)),
+            None => Some(self.settings.unanswered(self.level)),
         };
+        let failure = failure.map(Failure::Undurable);
         let Some(number) = self.barriers.borrow_mut().end() else { return };
         if !self.passed.get() {
             self.prove(worker, failure.is_none());
@@ -310,18 +331,13 @@ impl BarrierLine {
             self.barriers.borrow_mut().await_next();
         }
     }
-
-    fn not_durable(&self, acknowledged: u32) -> Failure {
-        let Settings { replicas, timeout, .. } = self.settings;
-        Failure::Undurable(Undurable::Missed { acknowledged, replicas, timeout })
-    }
 }
 
 impl Open {
-    fn send(&mut self) {
+    fn send(&mut self, waives: bool) {
         self.answers = Answers::default();
-        self.sent = true;
-        self.pinned.send(&self.request);
+        (self.sent, self.waives) = (true, waives);
+        self.pinned.send(if waives { &self.relaxed } else { &self.request });
     }
 }
 
@@ -331,14 +347,9 @@ impl Answers {
         if self.passage.is_none() {
             self.passage = Some(Passage::of(bytes));
         } else {
-            self.acknowledged = Some(integer(bytes));
+            self.answer = Some(Bytes::copy_from_slice(bytes));
         }
     }
-}
-
-/// The number in an integer reply.
-fn integer(frame: &[u8]) -> Option<u32> {
-    std::str::from_utf8(frame.strip_prefix(b":")?.trim_ascii_end()).ok()?.parse().ok()
 }
 
 /// Keeps the line of `level` open to whoever leads, for as long as the thread lives.
@@ -356,10 +367,11 @@ pub(super) async fn keep_open(worker: Rc<Worker>, level: Level) {
         match opened.filter(|_| line.life.get() == life) {
             Some(Ok(opened)) => serve(&worker, line, opened).await,
             Some(Err(state)) => {
+                let beats = if matches!(state, State::Refused(_)) { REFUSED_BEATS } else { 1 };
                 line.close(state);
-                rest(&worker, line, &mut beat).await;
+                rest(&worker, line, &mut beat, beats).await;
             }
-            None => rest(&worker, line, &mut beat).await,
+            None => rest(&worker, line, &mut beat, 1).await,
         }
         if line.is_overdue(&worker) {
             let epoch = worker.epoch();
@@ -385,13 +397,15 @@ async fn serve(worker: &Worker, line: &BarrierLine, mut opened: Open) {
 }
 
 /// Waits for the next attempt, or until something has changed.
-async fn rest(worker: &Worker, line: &BarrierLine, beat: &mut Interval) {
+async fn rest(worker: &Worker, line: &BarrierLine, beat: &mut Interval, mut beats: u32) {
     let life = line.life.get();
     beat.reset();
     poll_fn(|cx| {
         line.waker.replace(Some(cx.waker().clone()));
-        let over = line.life.get() != life;
-        if beat.poll_tick(cx).is_ready() || over { Poll::Ready(()) } else { Poll::Pending }
+        while beats > 0 && beat.poll_tick(cx).is_ready() {
+            beats -= 1;
+        }
+        if beats == 0 || line.life.get() != life { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
     if line.state().is_some_and(|(_, since)| since.elapsed() >= worker.settings.hold) {
@@ -411,24 +425,29 @@ async fn open(worker: &Worker, line: &BarrierLine, target: Target) -> Result<Ope
     })?;
     for message in [SHARDED, PLAIN] {
         pinned.send(message);
-        pinned.send(MAY_WAIT);
+        pinned.send(if line.level.needs_disks() { MAY_WAIT_FOR_DISKS } else { MAY_WAIT });
         let asked = timeout(patience, replies(&mut pinned)).await;
         let asked = asked.map_err(|_| State::Closed("no reply to a barrier".to_owned()))?;
         let [passage, judged] = asked.map_err(closed)?;
         if judged.first() == Some(&b'-') {
-            return Err(State::Refused(words(&judged)));
+            return Err(State::Refused(match Passage::of(&judged) {
+                Passage::Unknown => NO_WAITAOF.to_owned(),
+                _ => words(&judged),
+            }));
         }
         match Passage::of(&passage) {
             Passage::Passed => {
                 let mut request = BytesMut::from(message);
-                let Settings { replicas, timeout, .. } = &line.settings;
-                let (replicas, timeout) = (replicas.to_string(), timeout.as_millis().to_string());
-                encode::own_command(&mut request, &[b"WAIT", replicas.as_bytes(), timeout.as_bytes()]);
+                let question = line.settings.question(line.level);
+                let words: Vec<&[u8]> = question.iter().map(String::as_bytes).collect();
+                encode::own_command(&mut request, &words);
                 let mut beat = interval(BEAT);
                 beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
                 let mut open = Open {
                     pinned,
                     request: request.freeze(),
+                    relaxed: [message, MAY_WAIT].concat().into(),
+                    waives: false,
                     answers: Answers::default(),
                     sent: false,
                     life: line.life.get(),
@@ -436,7 +455,7 @@ async fn open(worker: &Worker, line: &BarrierLine, target: Target) -> Result<Ope
                 };
                 if line.barriers.borrow().flight().is_some() {
                     // It was on its way on another connection to the same process.
-                    open.send();
+                    open.send(line.is_waived(worker));
                 }
                 return Ok(open);
             }

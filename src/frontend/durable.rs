@@ -65,11 +65,6 @@ impl Worker {
         })
     }
 
-    /// What a write waits for now that is to wait for `level`.
-    fn unless_degraded(&self, level: Level) -> Level {
-        if level != Level::Async && self.current().degraded { Level::Async } else { level }
-    }
-
     /// Nothing is sent before there is a connection on which it can be asked about, and replicas that could have it.
     fn obstacle(&self, level: Level) -> Option<Obstacle> {
         let hold = self.settings.hold;
@@ -92,7 +87,7 @@ impl Connection {
     /// What the reply to this request waits for.
     pub(super) fn level_of(&self, class: &Class) -> Level {
         match class.effect {
-            Effect::Write => self.worker.unless_degraded(self.worker.settings.durability.mode),
+            Effect::Write => self.worker.settings.durability.mode,
             Effect::Read | Effect::Neutral => Level::Async,
         }
     }

@@ -33,7 +33,7 @@ pub enum ErrorKind {
     OutOfReach,
     /// [`Failure::Ambiguous`]
     Ambiguous,
-    /// [`Undurable::Missed`]
+    /// [`Undurable::Missed`] and the like.
     NotDurable,
     /// [`Undurable::NoReplicas`]
     NoReplicas,
@@ -98,7 +98,9 @@ impl From<&Failure> for ErrorKind {
             Failure::HoldExpired { .. } => Self::HoldExpired,
             Failure::OutOfReach { .. } => Self::OutOfReach,
             Failure::Ambiguous { .. } => Self::Ambiguous,
-            Failure::Undurable(Undurable::Missed { .. }) => Self::NotDurable,
+            Failure::Undurable(
+                Undurable::Missed { .. } | Undurable::Unsynced { .. } | Undurable::MissedDisks { .. },
+            ) => Self::NotDurable,
             Failure::Undurable(Undurable::NoReplicas) => Self::NoReplicas,
             Failure::Undurable(Undurable::Unasked { .. }) => Self::NoBarrier,
             Failure::InFlightAtDeath { .. } => Self::InFlightAtDeath,

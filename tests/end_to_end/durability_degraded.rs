@@ -23,7 +23,6 @@ fn writes_wait_for_nobody_while_replicas_are_away_for_long_and_for_them_again_af
     }
     eventually(LONG, "a write goes without replicas", || {
         let reply = client.call("SET k 2");
-        eprintln!("{reply:?} {:?}", degraded());
         assert!(reply == Value::ok() || is_refused(&reply), "{reply:?}");
         reply == Value::ok()
     });

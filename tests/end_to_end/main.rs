@@ -12,6 +12,7 @@ mod client_table;
 mod data_path;
 mod durability;
 mod durability_degraded;
+mod durability_disks;
 mod failover;
 mod failover_rows;
 mod failover_sessions;

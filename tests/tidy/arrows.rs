@@ -99,7 +99,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "error",
         ],
     ),
-    ("control", &["failover", "routing", "topology", "resp", "net", "telemetry", "error"]),
+    ("control", &["durability", "failover", "routing", "topology", "resp", "net", "telemetry", "error"]),
     ("backend", &["topology", "resp", "net", "telemetry", "error"]),
     ("session", &["command", "topology", "resp", "error"]),
     ("routing", &["command", "topology", "error"]),

@@ -106,10 +106,35 @@ impl<'a> Findings<'a> {
             let text = "two nodes with min-replicas-to-write: the one that is left takes no writes by itself";
             self.add(Severity::Warning, None, text.to_owned(), "add a third node");
         }
+        self.disks();
         let replicas = self.settings.nodes.len() > 1 && self.settings.reads.policy != ReadPolicy::Primary;
         let evicting = self.answering().find_map(|(_, report, _)| evicts_unseen(&report.has));
         if let Some(found) = evicting.filter(|_| replicas) {
             self.differs(None, found);
+        }
+    }
+
+    /// What WAITAOF needs: any node may have to lead.
+    fn disks(&mut self) {
+        let mode = self.settings.durability.mode;
+        if !mode.needs_disks() {
+            return;
+        }
+        let lacking: Vec<(NodeId, String, &'static str)> = self
+            .answering()
+            .filter_map(|(node, report, facts)| {
+                if is_before_7_2(&facts.version) {
+                    let text = format!("is {}, without WAITAOF, which durability.mode needs", facts.version);
+                    return Some((node, text, "Redis 7.2 or newer, or durability.mode = \"semi_sync\""));
+                }
+                let off = report.has.settings.get("appendonly").is_some_and(|value| value == "no");
+                let text = "has no append-only file, which durability.mode needs".to_owned();
+                off.then_some((node, text, "appendonly yes, in its redis.conf too"))
+            })
+            .collect();
+        for (node, text, cure) in lacking {
+            let text = format!("{} {text}", self.name(node));
+            self.add(Severity::Error, Some(node), text, cure);
         }
     }
 
@@ -282,4 +307,10 @@ impl<'a> Findings<'a> {
             self.add(Severity::Warning, Some(node), text, "CONFIG SET maxclients 10000, and in redis.conf");
         }
     }
+}
+
+/// Valkey's first release was 7.2.
+fn is_before_7_2(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(u32::MAX));
+    (parts.next().unwrap_or(u32::MAX), parts.next().unwrap_or(u32::MAX)) < (7, 2)
 }

@@ -1,0 +1,104 @@
+//! What is asked behind a barrier, and what the answer says.
+
+use crate::error::Undurable;
+
+use super::{Level, Settings};
+
+impl Level {
+    /// Whether replicas have a part in it.
+    #[must_use]
+    pub fn needs_replicas(self) -> bool {
+        match self {
+            Self::Async | Self::AofLocal => false,
+            Self::SemiSync | Self::AofReplicas => true,
+        }
+    }
+
+    /// Whether disks have.
+    #[must_use]
+    pub fn needs_disks(self) -> bool {
+        match self {
+            Self::Async | Self::SemiSync => false,
+            Self::AofLocal | Self::AofReplicas => true,
+        }
+    }
+}
+
+impl Settings {
+    /// The question that follows a barrier of `level`, word by word. It is answered after `timeout` at the latest.
+    #[must_use]
+    pub fn question(&self, level: Level) -> Vec<String> {
+        let timeout = self.timeout.as_millis().to_string();
+        let replicas = if level.needs_replicas() { self.replicas } else { 0 }.to_string();
+        if level.needs_disks() {
+            vec!["WAITAOF".to_owned(), "1".to_owned(), replicas, timeout]
+        } else {
+            vec!["WAIT".to_owned(), replicas, timeout]
+        }
+    }
+
+    /// What the answer says of the writes before the barrier; `None`: it is no answer, and the question is asked again.
+    #[must_use]
+    pub fn judge(&self, level: Level, answer: &[u8]) -> Option<Result<(), Undurable>> {
+        let (local, acknowledged) = if level.needs_disks() {
+            let (local, replicas) =
+                std::str::from_utf8(answer.strip_prefix(b"*2\r\n")?).ok()?.split_once("\r\n")?;
+            (number(local)?, number(replicas)?)
+        } else {
+            (1, number(std::str::from_utf8(answer).ok()?)?)
+        };
+        let enough = !level.needs_replicas() || acknowledged >= self.replicas;
+        Some(if local > 0 && enough { Ok(()) } else { Err(self.missed(level, local, acknowledged)) })
+    }
+
+    /// What is said when nobody has answered at all.
+    #[must_use]
+    pub fn unanswered(&self, level: Level) -> Undurable {
+        self.missed(level, 0, 0)
+    }
+
+    fn missed(&self, level: Level, local: u32, acknowledged: u32) -> Undurable {
+        let Self { replicas, timeout, .. } = *self;
+        match level {
+            Level::Async | Level::SemiSync => Undurable::Missed { acknowledged, replicas, timeout },
+            Level::AofLocal => Undurable::Unsynced { timeout },
+            Level::AofReplicas => Undurable::MissedDisks { local, acknowledged, replicas, timeout },
+        }
+    }
+}
+
+/// The number in a line of an integer reply.
+fn number(line: &str) -> Option<u32> {
+    line.strip_prefix(':')?.trim_end().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const SETTINGS: Settings =
+        Settings { mode: Level::Async, replicas: 2, timeout: Duration::from_millis(50) };
+
+    #[test]
+    fn each_level_asks_for_what_it_needs() {
+        assert_eq!(SETTINGS.question(Level::SemiSync).join(" "), "WAIT 2 50");
+        assert_eq!(SETTINGS.question(Level::AofLocal).join(" "), "WAITAOF 1 0 50");
+        assert_eq!(SETTINGS.question(Level::AofReplicas).join(" "), "WAITAOF 1 2 50");
+    }
+
+    #[test]
+    fn only_enough_is_enough() {
+        let passed = |level, answer: &str| SETTINGS.judge(level, answer.as_bytes()).map(|said| said.is_ok());
+        assert_eq!(passed(Level::SemiSync, ":2\r\n"), Some(true));
+        assert_eq!(passed(Level::SemiSync, ":1\r\n"), Some(false));
+        assert_eq!(passed(Level::SemiSync, "-BUSY\r\n"), None);
+        assert_eq!(passed(Level::AofLocal, "*2\r\n:1\r\n:0\r\n"), Some(true));
+        assert_eq!(passed(Level::AofLocal, "*2\r\n:0\r\n:2\r\n"), Some(false));
+        assert_eq!(passed(Level::AofLocal, ":1\r\n"), None);
+        assert_eq!(passed(Level::AofReplicas, "*2\r\n:1\r\n:2\r\n"), Some(true));
+        assert_eq!(passed(Level::AofReplicas, "*2\r\n:1\r\n:1\r\n"), Some(false));
+        assert_eq!(passed(Level::AofReplicas, "*2\r\n:0\r\n:2\r\n"), Some(false));
+        assert_eq!(passed(Level::AofReplicas, "-ERR no\r\n"), None);
+    }
+}
