@@ -78,6 +78,16 @@ const RIGHTS: [&[&str]; 16] = [
     &["SCRIPT", "LOAD", "return 1"],
 ];
 
+/// What it must be allowed to run beside, so that the node has what every node has to have.
+const PARITY_RIGHTS: [&[&str]; 6] = [
+    &["ACL", "LIST"],
+    &["ACL", "SETUSER", "app"],
+    &["ACL", "DELUSER", "app"],
+    &["ACL", "LOAD"],
+    &["MODULE", "LIST"],
+    &["SCRIPT", "FLUSH"],
+];
+
 /// Everything that one node told.
 #[derive(Debug, Default)]
 struct Report {
@@ -88,6 +98,8 @@ struct Report {
     /// What it has of that in which nodes have to agree, and [`SETTINGS`].
     has: Snapshot,
     rights: Rights,
+    /// The same of [`PARITY_RIGHTS`].
+    parity_rights: Rights,
     /// It asks clients for a password.
     locked: bool,
     /// Nodes that it could not follow with its `masteruser` and `masterauth`, with their words.
@@ -191,7 +203,8 @@ async fn fill(dial: &Dial, identity: &Identity, report: &mut Report) -> Result<(
     let count = clients.lines().find_map(|line| line.trim_end().strip_prefix("connected_clients:"));
     report.clients = count.and_then(|count| count.parse().ok()).unwrap_or(0);
     report.brains = identity.others_connected(replies[1].as_str().unwrap_or_default());
-    report.rights = rights(&mut link).await?;
+    report.rights = rights(&mut link, &RIGHTS).await?;
+    report.parity_rights = rights(&mut link, &PARITY_RIGHTS).await?;
     let anonymous = Dial { credentials: Credentials::default(), ..dial.clone() };
     let answer = anonymous.ask(&[&["PING"]], within(PATIENCE)).await?;
     report.locked = answer[0].error_code() == Some("NOAUTH");
@@ -199,7 +212,7 @@ async fn fill(dial: &Dial, identity: &Identity, report: &mut Report) -> Result<(
 }
 
 /// Asks the server itself, by ACL DRYRUN (7.0); before that an all-powerful user is recognised, others are not judged.
-async fn rights(link: &mut Link) -> Result<Rights, Fault> {
+async fn rights(link: &mut Link, commands: &[&[&str]]) -> Result<Rights, Fault> {
     let replies = link.call(&[&["ACL", "WHOAMI"]], within(PATIENCE)).await?;
     let Some(user) = replies[0].as_str() else {
         return Ok(Rights::Unproved(
@@ -207,9 +220,9 @@ async fn rights(link: &mut Link) -> Result<Rights, Fault> {
         ));
     };
     let mut missing = Vec::new();
-    for command in RIGHTS {
+    for command in commands {
         let mut request = vec!["ACL", "DRYRUN", user];
-        request.extend(command);
+        request.extend(*command);
         let reply = link.call(&[&request], within(PATIENCE)).await?.swap_remove(0);
         match (reply.is_ok(), reply.as_error()) {
             (true, _) => {}

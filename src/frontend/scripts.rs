@@ -15,9 +15,6 @@ const SLOTS: usize = 256;
 /// Longer bodies are not remembered from EVAL, only from SCRIPT LOAD: they would make up 16 MiB a worker at most.
 const BODY_MAX: usize = 64 << 10;
 
-/// Words of a body that decide where it is looked for.
-const SAMPLES: usize = 8;
-
 /// See the module's text.
 pub(super) struct SeenScripts {
     slots: RefCell<Vec<Option<Arc<[u8]>>>>,
@@ -57,17 +54,17 @@ impl SeenScripts {
     }
 }
 
-/// By its length and some of its words.
+/// By its length and some of its words: a whole hash of a long body would cost more than the request.
 fn slot_of(body: &[u8]) -> usize {
-    let step = (body.len() / SAMPLES).max(size_of::<u64>());
     let mut hash = body.len() as u64;
-    for part in body.chunks(step) {
-        let word = part.first_chunk().map_or_else(
-            || part.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
-            |bytes| u64::from_le_bytes(*bytes),
-        );
-        hash = (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        hash ^= hash >> 32;
+    let mut mix = |word: u64| hash = (hash ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    match body.len().checked_sub(size_of::<u64>()) {
+        Some(last) => {
+            for start in [0, last / 3, last / 3 * 2, last] {
+                mix(body[start..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)));
+            }
+        }
+        None => body.iter().for_each(|byte| mix(u64::from(*byte))),
     }
     usize::try_from(hash % SLOTS as u64).unwrap_or(0)
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::topology::NodeId;
 
@@ -124,7 +124,11 @@ impl Task {
             return self.keeper.missed(Some(by), "a change of more than 64 KiB", now);
         }
         let Some(change) = Change::of(&request).map(Arc::new) else { return };
-        info!(change = change.told, by = self.name(by), "on its way to every node");
+        // Many applications load their scripts with each connection.
+        match change.scripting {
+            None => info!(change = change.told, by = self.name(by), "on its way to every node"),
+            Some(_) => debug!(change = change.told, by = self.name(by), "on its way to every node"),
+        }
         match change.scripting {
             Some(Scripting::Loads) => self.shelves.loaded(by, &change.words[2]),
             Some(Scripting::Flushes) => {

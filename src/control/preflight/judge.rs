@@ -277,6 +277,14 @@ impl<'a> Findings<'a> {
                 self.add(Severity::Warning, Some(node), text, format!("see to it that it may run: {wanted}"));
             }
         }
+        if let Rights::Missing(commands) = &report.parity_rights {
+            let text = format!(
+                "{name}: the proxy's user may not run: {}; what clients change on the primary may not reach this node",
+                commands.join("; ")
+            );
+            let cure = "ACL SETUSER <user> with these commands";
+            self.add(Severity::Warning, Some(node), text, cure);
+        }
         if !report.has.untold.is_empty() {
             let text = format!("{name} does not tell: {}", report.has.untold.join(", "));
             self.add(

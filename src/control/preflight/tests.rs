@@ -114,6 +114,12 @@ fn missing_rights_are_listed_and_dead_nodes_are_named() {
         "{missing:?}"
     );
     assert_eq!(find(&findings, &["127.0.0.1:1", "gives no INFO"]).severity, Severity::Error);
+    let weak =
+        redis(&[&["user", "ops", "on", ">words", "+@all", "-acl|setuser", "-script|flush", "~*", "&*"]]);
+    settings.nodes[0].address = weak.address();
+    let findings = check(&settings);
+    let missing = find(&findings, &["may not run: ACL SETUSER app; SCRIPT FLUSH;"]);
+    assert_eq!(missing.severity, Severity::Warning, "{missing:?}");
 }
 
 #[test]
