@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{LostRequests, NodeId, Suspicion, Told};
+use super::{LostRequests, NodeId, Suspicion, Told, Tolls};
 
 /// A long request is worth a word when it has been under way for this long, milliseconds.
 const LONG_TOLD: u64 = 500;
@@ -65,6 +65,8 @@ pub struct Marks {
     nodes: Vec<NodeMarks>,
     /// Looks at nodes begun so far.
     looks: AtomicU64,
+    /// What outages cost clients.
+    pub tolls: Tolls,
 }
 
 impl Marks {
@@ -72,7 +74,7 @@ impl Marks {
     #[must_use]
     pub fn new(count: usize, origin: std::time::Instant) -> Self {
         let nodes = (0..count).map(|_| NodeMarks::default()).collect();
-        Self { origin, nodes, looks: AtomicU64::new(0) }
+        Self { origin, nodes, looks: AtomicU64::new(0), tolls: Tolls::default() }
     }
 
     /// Those of one node.
