@@ -21,4 +21,5 @@ pub use server::{Bound, Server, bind};
 pub use settings::Settings;
 pub use status::{
     EpisodeBody, HeldBody, LostBody, LostRequestBody, NodeBody, NoteBody, OrderBody, SettingBody, StatusBody,
+    TollBody,
 };

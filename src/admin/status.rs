@@ -175,8 +175,28 @@ pub struct EpisodeBody {
     pub primary_after: Option<String>,
     /// For how long writes were held.
     pub held_ms: u64,
+    /// What it cost clients.
+    #[serde(default)]
+    pub toll: TollBody,
     /// What happened, in order.
     pub notes: Vec<NoteBody>,
+}
+
+/// What an episode cost clients, as far as it is counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TollBody {
+    /// Requests that were held, one a client at a time.
+    pub held_requests: u64,
+    /// The longest hold that has ended.
+    pub longest_hold_ms: u64,
+    /// Writes answered with AMBIGUOUS.
+    pub ambiguous_writes: u64,
+    /// Requests sent again after their connection was lost.
+    pub reissued_requests: u64,
+    /// Bytes of writes that only the old primary had, kept in a file.
+    pub quarantined_bytes: u64,
+    /// Those given up.
+    pub given_up_bytes: u64,
 }
 
 /// A line of a timeline.
@@ -323,6 +343,14 @@ fn episode_body(
         primary_before: episode.before.1.and_then(name),
         primary_after: episode.after.1.and_then(name),
         held_ms: millis(episode.held),
+        toll: TollBody {
+            held_requests: episode.toll.held,
+            longest_hold_ms: millis(episode.toll.longest_hold),
+            ambiguous_writes: episode.toll.ambiguous,
+            reissued_requests: episode.toll.reissued,
+            quarantined_bytes: episode.toll.quarantined_bytes,
+            given_up_bytes: episode.toll.given_up_bytes,
+        },
         notes: notes.collect(),
     }
 }

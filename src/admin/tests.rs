@@ -12,7 +12,7 @@ use crate::control::{NodeFacts, Quarantined, SettingChanged, Status};
 use crate::failover::{self, Level, Note};
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
 use crate::telemetry::{LevelHandle, Metrics};
-use crate::topology::{Marks, NodeId, Order, Placed, Replication, Role, Suspicion, Told, orders};
+use crate::topology::{Marks, NodeId, Order, Placed, Replication, Role, Suspicion, Told, Toll, orders};
 
 /// Far longer than any answer takes here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -80,6 +80,7 @@ pub(super) fn episode(status: &Status) -> failover::Episode {
         before: (41, Some(NodeId(0))),
         after: (42, Some(NodeId(1))),
         held: Duration::from_millis(400),
+        toll: Toll::default(),
         notes: vec![note(0, "suspect"), note(100, "promote")],
     }
 }

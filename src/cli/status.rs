@@ -198,7 +198,7 @@ fn span(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{HeldBody, LostBody, NoteBody, SettingBody};
+    use crate::admin::{HeldBody, LostBody, NoteBody, SettingBody, TollBody};
 
     fn node(address: &str, role: &str) -> NodeBody {
         NodeBody {
@@ -242,6 +242,7 @@ mod tests {
             primary_before: Some("b:22".to_owned()),
             primary_after: Some("a:1".to_owned()),
             held_ms: 400,
+            toll: TollBody::default(),
             notes: vec![note],
         };
         StatusBody {

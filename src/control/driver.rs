@@ -16,6 +16,7 @@ use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable};
 use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Order, Placed, Replication, Role};
 
 use super::actuator::{Changes, Performed, perform};
+use super::black_box::BlackBox;
 use super::capture::capture;
 use super::caught_up::CaughtUp;
 use super::coordinator::Coordinator;
@@ -96,6 +97,7 @@ pub(super) struct Driver {
     ledger: Vec<Entry>,
     caught_up: CaughtUp,
     weights: Weights,
+    black_box: BlackBox,
     other_brains: Vec<String>,
     status_at: Instant,
     status_due: bool,
@@ -154,6 +156,7 @@ impl Driver {
             ledger: Vec::new(),
             caught_up: CaughtUp::default(),
             weights: Weights::new(specs.len()),
+            black_box: BlackBox::new(Instant::now()),
             other_brains: Vec::new(),
             status_at: Instant::now(),
             status_due: true,
@@ -427,6 +430,7 @@ impl Driver {
         }
         if let Outcome::Captured(captured) = &end.outcome {
             self.quarantined.add(captured);
+            self.black_box.captured(captured, &self.machine.status(Instant::now()).episodes);
         }
         debug!(id = end.id.0, outcome = ?end.outcome, "step ended");
         self.feed(Event::Outcome { id: end.id, outcome: end.outcome });
@@ -466,7 +470,8 @@ impl Driver {
         }
         self.status_due = false;
         self.status_at = now;
-        let machine = self.machine.status(now);
+        let mut machine = self.machine.status(now);
+        let closed = self.black_box.note(now, self.marks.tolls.take(), &mut machine.episodes);
         if machine.other_brain.is_none() {
             self.other_brains.clear();
         }
@@ -480,6 +485,9 @@ impl Driver {
             quarantined: self.quarantined,
             parity: self.ends.parity.reported.borrow().clone(),
         }));
+        if let Some(note) = closed {
+            self.tell(&note);
+        }
         // Whoever ordered something and asks right afterwards is to find it done.
         for (answer, result) in self.answered.drain(..) {
             let _ = answer.send(result);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::topology::NodeId;
+use crate::topology::{NodeId, Toll};
 
 use super::{EPISODES_MAX, Episode, NOTES_MAX, Note};
 
@@ -38,6 +38,7 @@ impl Timeline {
             before,
             after: before,
             held: Duration::ZERO,
+            toll: Toll::default(),
             notes: Vec::new(),
         });
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::topology::{Address, NodeId, Role};
+use crate::topology::{Address, NodeId, Role, Toll};
 
 use super::Note;
 
@@ -69,6 +69,8 @@ pub struct Episode {
     pub after: (u64, Option<NodeId>),
     /// For how long writes were held in it, so far.
     pub held: Duration,
+    /// What it cost clients. The machine does not know: whoever asks for its status fills it in.
+    pub toll: Toll,
     /// What happened, in order, at most [`NOTES_MAX`]; when more happened the middle is left out.
     pub notes: Vec<Note>,
 }

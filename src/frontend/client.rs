@@ -470,7 +470,9 @@ impl Caller for ClientRef {
                 self.worker.note_lost(&LostRequest { node, epoch, row, request, resent, waited });
                 let rules = self.worker.rules_after(lost.node, epoch, row);
                 let fate = redo::fate_of(request, &rules, resent, waited);
-                self.worker.metrics.reissued(u64::from(fate == Fate::Again));
+                if fate == Fate::Again {
+                    self.worker.count_reissued();
+                }
                 redo::after_loss(fate, request, lost.since, &ambiguous, lost.node)
             };
             self.redo.borrow_mut().lost(redo);

@@ -77,7 +77,7 @@ impl Connection {
                 redo = Redo::Answer(failure.clone());
             }
             if matches!(redo, Redo::Send { .. }) && at < written {
-                self.worker.metrics.reissued(1);
+                self.worker.count_reissued();
             }
             self.client.redo.borrow_mut().lost(redo);
         }

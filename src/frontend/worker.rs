@@ -211,6 +211,7 @@ impl Worker {
         if client.held_since.get().is_none() {
             client.held_since.set(Some(self.now()));
             self.metrics.held(1);
+            self.marks.tolls.hold_began();
         }
         self.wake_with_table(client);
     }
@@ -228,7 +229,9 @@ impl Worker {
         let Some(since) = client.held_since.take() else { return false };
         self.metrics.held(-1);
         let micros = self.now().saturating_duration_since(since).as_micros();
-        self.metrics.hold_duration(u64::try_from(micros).unwrap_or(u64::MAX));
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        self.metrics.hold_duration(micros);
+        self.marks.tolls.hold_ended(micros);
         true
     }
 
@@ -336,7 +339,14 @@ impl Worker {
         self.metrics.error(failure.into());
         if matches!(failure, Failure::Ambiguous { .. }) {
             self.metrics.ambiguous(1);
+            self.marks.tolls.ambiguous();
         }
+    }
+
+    /// A request is sent again after its connection was lost.
+    pub(super) fn count_reissued(&self) {
+        self.metrics.reissued(1);
+        self.marks.tolls.reissued(1);
     }
 }
 

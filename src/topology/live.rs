@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{LostRequests, NodeId, Suspicion, Told};
+use super::{LostRequests, NodeId, Suspicion, Told, Tolls};
 
 /// A long request is worth a word when it has been under way for this long, milliseconds.
 const LONG_TOLD: u64 = 500;
@@ -67,6 +67,8 @@ pub struct Marks {
     looks: AtomicU64,
     /// Declared replicas that the last looks found in step with the present primary.
     attached: AtomicU32,
+    /// What outages cost clients.
+    pub tolls: Tolls,
 }
 
 impl Marks {
@@ -74,7 +76,8 @@ impl Marks {
     #[must_use]
     pub fn new(count: usize, origin: std::time::Instant) -> Self {
         let nodes = (0..count).map(|_| NodeMarks::default()).collect();
-        Self { origin, nodes, looks: AtomicU64::new(0), attached: AtomicU32::new(0) }
+        let (looks, attached) = (AtomicU64::new(0), AtomicU32::new(0));
+        Self { origin, nodes, looks, attached, tolls: Tolls::default() }
     }
 
     /// Those of one node.

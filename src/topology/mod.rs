@@ -6,9 +6,11 @@ mod lost;
 mod node;
 mod observation;
 mod orders;
+mod toll;
 
 pub use live::{Marks, NodeMarks};
 pub use lost::{LostRequest, LostRequests, Suspicion, Told};
 pub use node::{Address, AddressError, NodeId, NodeSpec, Role};
 pub use observation::{Health, Observation, Replication};
 pub use orders::{Answer, Order, Orders, Placed, orders};
+pub use toll::{Toll, Tolls};

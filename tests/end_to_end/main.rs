@@ -6,6 +6,7 @@ mod support;
 
 mod another_process;
 mod bad_input;
+mod black_box;
 mod blocking;
 mod bounds;
 mod client_table;

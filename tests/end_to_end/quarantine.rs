@@ -94,6 +94,11 @@ fn acknowledged_writes_that_only_a_stopped_primary_had_are_kept_byte_for_byte() 
         "{path}"
     );
     eventually(LONG, "the bytes are counted", || bytes(&proxy, "kept") == Some(size as f64));
+    eventually(LONG, "the change of primary is charged with them", || {
+        let status = proxy.status();
+        let last = status["episodes"].as_array().and_then(|all| all.last().cloned()).expect("one took place");
+        last["toll"]["quarantined_bytes"] == size && last["toll"]["given_up_bytes"] == 0
+    });
 
     assert_eq!(group.nodes()[leader].call("GET k"), Value::bulk("received"));
     let replay = |program| {
