@@ -122,8 +122,8 @@ fn what_the_snapshot_says_is_shown() {
     };
     let changes = moved(&metrics, || metrics.set_group(41, true, &[primary, replica, replica]));
     let expected = [
-        ("redhold_durability_degraded", 1.0),
         ("redhold_epoch", 41.0),
+        ("redhold_durability_degraded", 1.0),
         (r#"redhold_node_up{node="a:1"}"#, 1.0),
         (r#"redhold_node_up{node="b:2"}"#, 1.0),
         (r#"redhold_node_role{node="a:1",role="primary"}"#, 1.0),

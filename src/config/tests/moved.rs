@@ -61,6 +61,7 @@ const MOVED: &[(&str, &str, How)] = &[
     ("durability.mode", "tests/end_to_end/durability.rs", Set),
     ("durability.replicas", "tests/end_to_end/durability.rs", Set),
     ("durability.timeout", "tests/end_to_end/durability.rs", Set),
+    ("durability.degrade_after", "tests/end_to_end/durability_degraded.rs", Set),
     ("admin.listen", "tests/support/proxy.rs", Set),
     ("limits.request_size", "tests/end_to_end/bad_input.rs", Set),
     ("limits.client_output", "tests/end_to_end/bad_input.rs", Set),
