@@ -79,7 +79,7 @@ pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>
             apply(section, key, &given, &mut config, &mut faults);
         }
     }
-    if config.frontend.durability.is_on() {
+    if config.frontend.durability.mode.needs_replicas() {
         // Who follows a dead primary must have all that was waited for.
         config.control.failover.durability.replicas =
             usize::try_from(config.frontend.durability.replicas).unwrap_or(usize::MAX);

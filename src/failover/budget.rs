@@ -42,6 +42,11 @@ impl Budget {
         taken
     }
 
+    /// The one that was taken last was not needed.
+    pub(super) fn give_back(&mut self) {
+        self.tokens = self.burst.min(self.tokens + 1);
+    }
+
     /// When the next token will be there; `None` while full.
     pub(super) fn next(&self) -> Option<Instant> {
         (self.tokens < self.burst).then(|| self.since + self.refill)
@@ -62,6 +67,9 @@ mod tests {
         budget.grow(start + Duration::from_secs(61));
         assert_eq!(budget.tokens(), 1);
         assert_eq!(budget.next(), Some(start + Duration::from_secs(120)));
+        assert!(budget.take());
+        budget.give_back();
+        assert_eq!(budget.tokens(), 1);
         budget.grow(start + Duration::from_secs(1000));
         assert_eq!((budget.tokens(), budget.next()), (2, None));
     }

@@ -290,7 +290,10 @@ impl Machine {
             self.wake_at(until);
             return State::Confirm { since, trial };
         }
-        if let Some(why) = self.obstacle(&trial) {
+        let doubt = self.doubt(&trial);
+        // Who answers is sealed all the same where the primary may be started again with less: they would copy it.
+        let waits = doubt.clone().filter(|_| !self.may_be_copied());
+        if let Some(why) = self.obstacle(&trial).or(waits) {
             if self.settings.mode == Mode::Auto {
                 if self.pardon(trial.began) {
                     return self.start_drain(trial);
@@ -302,7 +305,7 @@ impl Machine {
             self.answer_order(trial.order, Err(why.clone()));
             return self.block(why, false);
         }
-        self.fence_empty();
+        self.fence(doubt.is_some());
         self.start_drain(trial)
     }
 
@@ -379,17 +382,29 @@ impl Machine {
                 self.losers(&ranking)
             ));
         }
-        let lineage = self.lineage();
-        let distrust = |node: &Node| node.untrusted(&lineage, trial.began).map(|reason| reason.to_string());
-        if let Some(why) = self.lacks_quorum(ordered, distrust) {
-            return Some(format!("{why}; to decide: redhold failover --force"));
-        }
         if !ordered && self.budget.tokens() == 0 {
             return Some(
                 "the brake holds: failover.burst is used up until failover.refill gives one back".to_owned(),
             );
         }
         None
+    }
+
+    /// Why nobody is known to hold everything that was acknowledged.
+    fn doubt(&self, trial: &Trial) -> Option<String> {
+        let lineage = self.lineage();
+        let distrust = |node: &Node| node.untrusted(&lineage, trial.began).map(|reason| reason.to_string());
+        self.lacks_quorum(trial.order.is_some(), distrust)
+    }
+
+    /// The primary's process is gone: what is at its address, or will be, may hold less than its replicas.
+    fn may_be_copied(&self) -> bool {
+        self.group.primary.map(|primary| self.node(primary)).is_some_and(|node| match &node.sight {
+            Sight::Down { .. } => true,
+            Sight::Refused(text) => text.starts_with("LOADING"),
+            Sight::Answered => node.facts.as_ref().is_some_and(|facts| facts.run_id != self.group.run_id),
+            Sight::Unseen | Sight::Silent => false,
+        })
     }
 
     /// Why each other one not, in one line.
@@ -403,16 +418,21 @@ impl Machine {
         ranking.losers.iter().map(one).collect::<Vec<_>>().join("; ")
     }
 
-    /// A primary that came back empty must not be copied by those who still hold the data.
-    fn fence_empty(&mut self) {
+    /// A primary that came back empty must not be copied by those who still hold the data; nor one that came back at all, while it is
+    /// in `doubt` whether anybody else has everything.
+    fn fence(&mut self, doubt: bool) {
         let Some(primary) = self.group.primary else {
             return;
         };
-        let empty = self.node(primary).answered().is_some_and(|facts| {
-            facts.role == Role::Primary && facts.keys == 0 && facts.run_id != self.group.run_id
-        });
-        if empty && !self.group.empty && !self.is_out(primary, Kind::Seal) {
-            self.tell(Level::Error, format!("{} came back empty: sealed", self.node(primary).name()));
+        let facts = self.node(primary).answered();
+        let back = facts.filter(|facts| facts.role == Role::Primary && facts.run_id != self.group.run_id);
+        let Some(keys) = back.map(|facts| facts.keys) else {
+            return;
+        };
+        let empty = keys == 0 && !self.group.empty;
+        if (empty || doubt) && !self.is_out(primary, Kind::Seal) {
+            let what = if keys == 0 { "came back empty" } else { "came back as another process" };
+            self.tell(Level::Error, format!("{} {what}: sealed", self.node(primary).name()));
             self.ask(primary, Step::Seal, super::machine::SEAL);
         }
     }
@@ -443,7 +463,10 @@ impl Machine {
             self.tell(Level::Warn, format!("{name} is back unchanged: those who were sealed return to it"));
             return self.adopt(primary);
         }
-        let obstacle = self.obstacle(&trial);
+        let (obstacle, doubt) = (self.obstacle(&trial), self.doubt(&trial));
+        let copied = doubt.is_some() && self.may_be_copied();
+        // Once to seal who answers, and then when there is no doubt any more.
+        let obstacle = obstacle.or_else(|| doubt.filter(|_| sealed || !copied));
         let rested = !sealed || self.now >= since + AFTER_FAILURE;
         self.wake_at(since + AFTER_FAILURE);
         if obstacle.is_none() && rested {
@@ -456,6 +479,9 @@ impl Machine {
             if let Some(primary) = self.revival(since) {
                 return self.revive(primary);
             }
+        }
+        if copied {
+            self.fence(true);
         }
         self.look_again(&trial, SILENT_AGAIN * 2);
         if let Some(next) = self.budget.next() {

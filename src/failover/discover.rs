@@ -238,7 +238,9 @@ impl Machine {
         }
         let facts = heir.facts.as_ref()?;
         // What started again may have branched off from what its disk remembered.
-        let whole = u64::try_from(facts.second_offset).is_ok_and(|next| next > self.group.offset);
+        let seen = self.nodes.iter().filter_map(Node::answered).filter(|facts| facts.replid == *ours);
+        let most = seen.map(|facts| facts.offset).max().unwrap_or(0).max(self.group.offset);
+        let whole = u64::try_from(facts.second_offset).is_ok_and(|next| next > most);
         if heir.in_sync.as_ref() != Some(&facts.run_id) && !whole {
             return None;
         }

@@ -117,8 +117,10 @@ pub struct Machine {
     /// No planned switch by itself before this.
     pub(super) planned_after: Instant,
     pub(super) trace: Trace,
-    /// Recorded as in sync, and not declared any more.
-    pub(super) undeclared: usize,
+    /// Recorded as in sync, and not declared any more: they may hold what nobody else has until all who are declared have caught up.
+    pub(super) undeclared: Vec<(String, String)>,
+    /// Replicas of the primary's that no configuration names, as of the last look at it.
+    pub(super) strangers: usize,
     /// Since when the primary has lacked replicas that writes wait for.
     pub(super) alone_since: Option<Instant>,
     /// They wait for none until those are back.
@@ -145,11 +147,9 @@ impl Machine {
                 node.deposed = true;
             }
         }
-        let undeclared = record
-            .iter()
-            .flat_map(|record| &record.run_ids)
-            .filter(|(address, _)| !nodes.iter().any(|node| node.name() == *address));
-        let undeclared = undeclared.count();
+        let recorded = record.iter().flat_map(|record| record.run_ids.iter().cloned());
+        let undeclared =
+            recorded.filter(|(address, _)| !nodes.iter().any(|node| node.name() == *address)).collect();
         let epoch = record.as_ref().map_or(0, |record| record.epoch);
         let budget = Budget::new(settings.burst, settings.refill, now);
         let mut machine = Self {
@@ -179,6 +179,7 @@ impl Machine {
             planned_after: now,
             trace: Trace::default(),
             undeclared,
+            strangers: 0,
             alone_since: None,
             degraded: false,
             order: None,

@@ -293,9 +293,11 @@ pub(super) fn look(node: &mut Node, health: &Health, at: Instant) {
             if before.is_some_and(|before| before.run_id == facts.run_id && before.offset < facts.offset) {
                 node.moved_at = Some(at);
             }
+            if before.is_none_or(|before| before.run_id != facts.run_id) {
+                node.floor = Floor::Looks(0);
+            }
             if before.is_some_and(|before| before.run_id != facts.run_id) {
                 node.generation += 1;
-                node.floor = Floor::Looks(0);
                 node.moved_at = None;
                 node.busy = false;
                 node.paused_until = None;

@@ -199,13 +199,13 @@ impl Machine {
         let nodes = self.nodes.iter().filter(|node| pool.contains(&node.id));
         let mut ranking = rank(nodes, &goal.lineage, since, forgive);
         if let Err(why) = self.demand_all_acknowledged(&mut ranking, &mut goal, &pool, since) {
-            return self.fail(goal, why);
+            return self.fail_unpromoted(goal, why);
         }
         if let Some(wanted) = to {
             if !ranking.order.contains(&wanted) {
                 let why =
                     format!("{} cannot be promoted: {}", self.node(wanted).name(), self.losers(&ranking));
-                return self.fail(goal, why);
+                return self.fail_unpromoted(goal, why);
             }
             ranking.order.retain(|node| *node != wanted);
             ranking.order.insert(0, wanted);
@@ -215,7 +215,7 @@ impl Machine {
                 true => "no replica could be sealed in time".to_owned(),
                 false => format!("no sealed replica can be promoted: {}", self.losers(&ranking)),
             };
-            return self.fail(goal, why);
+            return self.fail_unpromoted(goal, why);
         }
         let best = ranking.order.remove(0);
         let offset = self.node(best).facts.as_ref().map_or(0, |facts| facts.offset);
@@ -311,6 +311,14 @@ impl Machine {
             self.ask(*node, Step::Seal, SEAL);
         }
         State::Seal { since: self.now, targets: rest, to: None, goal }
+    }
+
+    /// Gives up an attempt in which nobody was promoted yet: the brake on promotions does not count it.
+    fn fail_unpromoted(&mut self, goal: Goal, why: String) -> State {
+        if goal.kind == GoalKind::Failover && goal.order.is_none() && goal.floor.is_none() {
+            self.budget.give_back();
+        }
+        self.fail(goal, why)
     }
 
     /// Gives up this attempt.

@@ -6,14 +6,14 @@
 
 use std::time::Instant;
 
-use crate::topology::NodeId;
+use crate::topology::{Address, NodeId, Replication};
 
 use super::candidate::{Ranking, Reason};
 use super::machine::{Machine, VERIFY};
 use super::node::Node;
 use super::promote::MIN_REPLICAS;
 use super::state::{Goal, GoalKind};
-use super::{Level, OnNoQuorum, Step};
+use super::{Level, Mode, OnNoQuorum, Step};
 
 /// Of `voters` replicas that may acknowledge, how many must be asked when a write waits for `acknowledgements` of them. 0: none, since
 /// no write waits for anybody, or none can ever have been acknowledged.
@@ -28,16 +28,28 @@ impl Machine {
         if self.degraded { 0 } else { self.settings.durability.replicas }
     }
 
-    /// Replicas that the last primary had and no configuration names: WAIT counts them, and nobody here can ask them.
-    fn strangers(&self) -> usize {
-        let facts = self.group.primary.and_then(|primary| self.node(primary).facts.as_ref());
-        let attached = facts.map_or(&[][..], |facts| &facts.replicas);
-        attached.iter().filter(|(address, _)| !self.nodes.iter().any(|node| node.is_called(address))).count()
+    /// Replicas that the primary has and no configuration names: WAIT counts them, and nobody here can ask them. Where several nodes
+    /// have one port nobody knows who is called how, so an entry with the port of a declared replica in step is taken for it.
+    pub(super) fn count_strangers(&self, facts: &Replication) -> usize {
+        let called = |node: &Node| facts.replicas.iter().any(|(address, _)| node.is_called(address));
+        let mut nameless: Vec<u16> = self
+            .nodes
+            .iter()
+            .filter(|node| node.is_in_step(&facts.replid) && !called(node))
+            .filter_map(|node| Some(node.facts.as_ref()?.port))
+            .collect();
+        let unknown = |address: &Address| !self.nodes.iter().any(|node| node.is_called(address));
+        let entries = facts.replicas.iter().filter(|(address, _)| unknown(address));
+        let strange = entries.filter(|(address, _)| {
+            let declared = nameless.iter().position(|port| *port == address.port);
+            declared.map(|position| nameless.swap_remove(position)).is_none()
+        });
+        strange.count()
     }
 
     /// Everybody who may have acknowledged a write.
     fn voters(&self) -> usize {
-        self.nodes.len() - 1 + self.strangers() + self.undeclared
+        self.nodes.len() - 1 + self.strangers + self.undeclared.len()
     }
 
     /// Whether a promotion must be proven to lose nothing that was acknowledged.
@@ -71,7 +83,8 @@ impl Machine {
             others.push(format!("{unknown} more not declared"));
         }
         Some(format!(
-            "to lose no acknowledged write {required} of {voters} replicas are needed, and {trusted} can be relied on: {}",
+            "to lose no acknowledged write {required} of {voters} replicas are needed, and {trusted} can be relied on: {}; to \
+             decide: redhold failover --force",
             others.join("; ")
         ))
     }
@@ -103,12 +116,12 @@ impl Machine {
                 }
             },
         };
-        goal.floor = Some(floor);
         let offset = |id: NodeId| self.node(id).facts.as_ref().map_or(0, |facts| facts.offset);
         for id in ranking.order.extract_if(.., |id| offset(*id) < floor) {
             ranking.losers.retain(|(loser, _)| *loser != id);
             ranking.losers.push((id, Reason::Behind { bytes: floor - offset(id) }));
         }
+        goal.floor = (!ranking.order.is_empty()).then_some(floor);
         Ok(())
     }
 
@@ -125,8 +138,10 @@ impl Machine {
         if durability.replicas == 0 || durability.degrade_after.is_zero() {
             return;
         }
-        let Some(facts) = self.node(primary).answered() else { return };
-        let attached = facts.replicas.iter().filter(|(_, online)| *online).count();
+        if self.node(primary).answered().is_none() {
+            return;
+        }
+        let attached = self.others(primary).filter(|node| node.is_in_step(&self.group.replid)).count();
         let name = self.node(primary).name();
         if attached >= durability.replicas {
             self.alone_since = None;
@@ -145,16 +160,12 @@ impl Machine {
                 Level::Error,
                 format!("{name} has had {attached} of {wanted} replicas for {after} ms: writes wait for none until they are back"),
             );
-            if !self.node(primary).lowered && facts_need_replicas(self.node(primary)) {
-                self.node_mut(primary).lowered = true;
-                let pair = (MIN_REPLICAS.to_owned(), "0".to_owned());
-                self.ask(primary, Step::Tune(vec![pair]), VERIFY);
-            }
+        }
+        let refuses = self.node(primary).facts.as_ref().is_some_and(|facts| facts.good_replicas == Some(0));
+        if refuses && self.settings.mode == Mode::Auto && !self.must_observe() {
+            self.node_mut(primary).lowered = true;
+            let pair = (MIN_REPLICAS.to_owned(), "0".to_owned());
+            self.ask(primary, Step::Tune(vec![pair]), VERIFY);
         }
     }
-}
-
-/// `min-replicas-to-write` is in force.
-fn facts_need_replicas(node: &Node) -> bool {
-    node.facts.as_ref().is_some_and(|facts| facts.good_replicas.is_some())
 }

@@ -104,6 +104,13 @@ impl Machine {
         if followed {
             self.group.parent.clear();
         }
+        let primary = self.group.primary;
+        let all_caught_up = || {
+            self.nodes.iter().filter(|node| Some(node.id) != primary).all(|node| node.is_caught_up(&replid))
+        };
+        if !self.undeclared.is_empty() && all_caught_up() {
+            self.undeclared.clear();
+        }
     }
 
     /// Reads in flight to a replica that hangs are not waited for any longer than its silence is.
@@ -140,6 +147,7 @@ impl Machine {
             self.trace.clear();
         }
         self.take_facts(&facts);
+        self.strangers = self.count_strangers(&facts);
         self.node_mut(primary).in_sync = Some(facts.run_id.clone());
         if self.trace.add(seen_at, facts.offset) {
             self.nodes.iter_mut().for_each(|node| node.measure(facts.offset));

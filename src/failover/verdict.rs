@@ -171,6 +171,7 @@ impl Machine {
                 .nodes
                 .iter()
                 .filter_map(|node| Some((node.name(), node.in_sync.clone()?)))
+                .chain(self.undeclared.iter().cloned())
                 .collect(),
             deposed: self.nodes.iter().filter(|node| node.deposed).map(Node::name).collect(),
             intent,
@@ -195,7 +196,9 @@ impl Machine {
         let node = self.node_mut(primary);
         node.deposed = false;
         node.in_sync = Some(facts.run_id.clone());
-        (self.resuming, self.undeclared) = (false, 0);
+        self.resuming = false;
+        self.undeclared.clear();
+        (self.alone_since, self.degraded) = (None, false);
         // The pause between two planned switches is for one primary that cannot be relieved; the brake is for all.
         self.planned_after = self.now;
         self.group.parent =

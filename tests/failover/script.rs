@@ -179,6 +179,7 @@ impl Player {
                 "replid" => facts.replid = value.to_owned(),
                 "replid2" => facts.replid2 = value.to_owned(),
                 "second" => facts.second_offset = value.parse().expect("a number"),
+                "port" => facts.port = value.parse().expect("a number"),
                 "run" => facts.run_id = value.to_owned(),
                 "offset" => facts.offset = value.parse().expect("a number"),
                 "read" => facts.read_offset = Some(value.parse().expect("a number")),

@@ -181,7 +181,16 @@ fn quorum(world: &mut World, nodes: usize, when: u64) -> u64 {
     world.at(when, Fault::Cut(0, behind));
     let gone = when + 20_000 + world.roll(500_000);
     let mut end = gone;
-    for node in (0..nodes).filter(|node| *node != behind) {
+    let killed = world.roll(2) == 0;
+    if killed {
+        // Its supervisor starts it again, with what its disk holds or with nothing.
+        let how = [Boot::Plain, Boot::PlainEmpty, Boot::Sealed, Boot::SealedEmpty];
+        let how = how[usize::try_from(world.roll(4)).expect("small")];
+        world.at(gone, Fault::Kill(0));
+        let back = world.roll(2 * SECOND);
+        world.at(gone + back, Fault::Boot(0, how));
+    }
+    for node in (usize::from(killed)..nodes).filter(|node| *node != behind) {
         let (stop, length) = (world.roll(20_000), SECOND + world.roll(4 * SECOND));
         world.at(gone + stop, Fault::Stop(node));
         world.at(gone + stop + length, Fault::Continue(node));
