@@ -86,6 +86,8 @@ pub(super) struct Driver {
     quarantine: Quarantine,
     quarantined: Quarantined,
     nodes: Vec<NodeFacts>,
+    /// By node: nobody answered there, or not with INFO. One that is only silent may still have its connections.
+    absent: Vec<bool>,
     verdict: Option<Verdict>,
     steps: JoinSet<StepEnd>,
     /// Orders that wait for the nodes to be compared.
@@ -147,6 +149,7 @@ impl Driver {
             quarantine,
             quarantined: Quarantined::default(),
             nodes: unseen(specs),
+            absent: vec![true; specs.len()],
             verdict: None,
             steps: JoinSet::new(),
             preparing: JoinSet::new(),
@@ -334,6 +337,11 @@ impl Driver {
         let node = look.observation.node;
         let known = &mut self.nodes[node.index()];
         known.error.clone_from(&look.error);
+        match &look.observation.health {
+            Health::Answered(_) => self.absent[node.index()] = false,
+            Health::Down(_) | Health::Refused(_) => self.absent[node.index()] = true,
+            Health::Silent => {}
+        }
         if let Health::Answered(facts) = &look.observation.health {
             known.facts = Some(Arc::from(facts.clone()));
             known.seen = Some(look.observation.at);
@@ -351,15 +359,16 @@ impl Driver {
     /// How many replicas follow the primary, as far as the last looks tell: none before it was seen to lead.
     fn attached(&self) -> u32 {
         let primary = self.verdict.as_ref().and_then(|now| now.primary);
-        let seen = |known: &'_ NodeFacts| known.facts.clone().filter(|_| known.error.is_none());
-        let leads = primary.and_then(|id| seen(&self.nodes[id.index()]));
+        let present = || self.nodes.iter().zip(&self.absent).filter(|(_, absent)| !**absent);
+        let leads =
+            primary.filter(|id| !self.absent[id.index()]).and_then(|id| self.nodes[id.index()].facts.clone());
         let Some(leads) = leads.filter(|facts| facts.role == Role::Primary) else { return 0 };
-        let follows = |known: &&NodeFacts| {
-            seen(known).is_some_and(|facts| {
+        let follows = |(known, _): &(&NodeFacts, &bool)| {
+            known.facts.as_ref().is_some_and(|facts| {
                 facts.role == Role::Replica && facts.link_up && !facts.syncing && facts.replid == leads.replid
             })
         };
-        u32::try_from(self.nodes.iter().filter(follows).count()).unwrap_or(u32::MAX)
+        u32::try_from(present().filter(follows).count()).unwrap_or(u32::MAX)
     }
 
     /// Tells the data path what it may draw from a look.

@@ -249,6 +249,16 @@ impl BarrierLine {
         since.is_some_and(|since| since.elapsed() >= patience)
     }
 
+    /// What `work` comes to, unless this life ends before.
+    async fn within<T>(&self, life: u64, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        poll_fn(|cx| {
+            self.waker.replace(Some(cx.waker().clone()));
+            if self.life.get() != life { Poll::Ready(None) } else { work.as_mut().poll(cx).map(Some) }
+        })
+        .await
+    }
+
     /// One turn with an open connection; ready when it is over.
     fn turn(&self, worker: &Worker, open: &mut Open, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.waker.replace(Some(cx.waker().clone()));
@@ -297,7 +307,8 @@ impl BarrierLine {
         let passed = matches!(answers.passage, Some(Passage::Passed));
         let said =
             answers.answer.filter(|_| passed).and_then(|answer| self.settings.judge(self.level, &answer));
-        let said = if open.waives && passed { Some(Ok(())) } else { said };
+        // Waived only while it is so when the answer comes: else it is asked again.
+        let said = if open.waives { (passed && self.is_waived(worker)).then_some(Ok(())) } else { said };
         let failure = match said {
             Some(said) => said.err(),
             // The node refuses it for now: once more in a moment, for as long as an answer may take.
@@ -361,7 +372,11 @@ pub(super) async fn keep_open(worker: Rc<Worker>, level: Level) {
         let life = line.life.get();
         let awaited = !line.barriers.borrow().is_idle();
         let opened = match worker.barrier_target(awaited) {
-            Some(target) => Some(open(&worker, line, target).await),
+            // A change of primary does not wait for a host that does not answer.
+            Some(target) => match line.within(life, open(&worker, line, target)).await {
+                Some(opened) => Some(opened),
+                None => continue,
+            },
             None => None,
         };
         match opened.filter(|_| line.life.get() == life) {

@@ -246,6 +246,11 @@ impl Client {
             self.worker.writes_ended(lane.target().node, count);
             self.note_writes(count);
         }
+        let spilled = self.spilled.get();
+        if spilled > left as usize {
+            self.spilled.set(left as usize);
+            self.worker.spilled_ended(spilled - left as usize);
+        }
         if left == 0 {
             self.lane.replace(None);
             self.note_read();

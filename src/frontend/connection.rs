@@ -17,6 +17,7 @@ use crate::backend::Pipeline;
 use crate::error::Failure;
 use crate::resp::{Limits, ProtocolError, RequestScanner, RequestTail, Scan};
 use crate::telemetry::{Direction, ErrorKind, Side};
+use crate::topology::NodeId;
 
 use super::client::{Client, ClientRef, Special};
 use super::lane::PinnedLane;
@@ -57,6 +58,10 @@ pub(super) struct Connection {
     pub(super) pinned: Option<Box<PinnedLane>>,
     /// The read at hand goes to the primary though it is meant for a replica.
     pub(super) spills: bool,
+    /// The replica that the read at hand goes to, if it is sent.
+    pub(super) reads_at: Option<NodeId>,
+    /// When it is woken because its wait will have been too long.
+    pub(super) woken_at: Option<Instant>,
     /// The client table shows what is held on a connection of its own.
     shown: bool,
 }
@@ -89,6 +94,8 @@ impl Connection {
             primary: None,
             pinned: None,
             spills: false,
+            reads_at: None,
+            woken_at: None,
             shown: false,
         }
     }

@@ -95,7 +95,7 @@ impl Connection {
         if self.worker.is_stalled() {
             return self.pin(dispatched);
         }
-        self.spills = false;
+        (self.spills, self.reads_at) = (false, None);
         // What is sent again goes to the primary: the replica that lost it may be chosen until it is found dead.
         let first = dispatched.since.is_none();
         let spreadable = first && class.effect == Effect::Read && !class.row.spec().primary_only;
@@ -114,8 +114,13 @@ impl Connection {
         match pipeline {
             Ok(Some(pipeline)) => {
                 let step = self.send_on(&pipeline, dispatched);
-                if self.spills && step == Step::Taken {
-                    self.worker.spilled(&self.client);
+                if step == Step::Taken {
+                    if self.spills {
+                        self.worker.spilled(&self.client);
+                    }
+                    if let Some(node) = self.reads_at {
+                        self.reads_from(node);
+                    }
                 }
                 step
             }
@@ -136,6 +141,9 @@ impl Connection {
         if owes.is_some() && owes == self.primary {
             self.spills = self.client.spilled.get() > 0;
             drop(table);
+            if self.spills && !worker.may_spill(&self.client) {
+                return Err(Held);
+            }
             return self.primary_pipeline();
         }
         let needed = self.needed(dispatched);
@@ -155,7 +163,7 @@ impl Connection {
             Choice::Node(node) => {
                 let node = follows.as_ref().map_or(node, |lane| lane.target().node);
                 worker.read_turn.set(node.index() + 1);
-                self.reads_from(node);
+                self.reads_at = Some(node);
                 Ok(follows.or_else(|| self.open(node)))
             }
             Choice::Hold => Err(Held),
@@ -286,7 +294,10 @@ impl Connection {
             });
         }
         if outage.is_none() {
-            wake_at(&self.client, waits.unwrap_or(now) + hold);
+            let over = waits.unwrap_or(now) + hold;
+            if self.woken_at.replace(over) != Some(over) {
+                wake_at(&self.client, over);
+            }
         }
         self.worker.hold(&self.client);
         Step::Wait

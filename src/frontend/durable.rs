@@ -96,7 +96,13 @@ impl Connection {
     /// sent. What is only queued in a transaction goes on.
     #[cold]
     pub(super) fn hold_undurable(&mut self, dispatched: &Dispatched<'_>) -> Option<Step> {
-        let failure = self.undurable(&dispatched.class)?;
+        let epoch = self.worker.epoch();
+        // It may have been executed where it was sent first.
+        let unknown = dispatched.resent && dispatched.class.effect == Effect::Write;
+        let failure = self.undurable(&dispatched.class)?.map(|failure| match unknown {
+            true => Failure::Ambiguous { from: epoch, to: epoch },
+            false => failure,
+        });
         Some(match failure {
             None => {
                 self.worker.hold(&self.client);

@@ -13,8 +13,13 @@ impl Connection {
     /// EVAL, whose body is noted, and SCRIPT LOAD and FLUSH, whose replies are set apart.
     pub(super) fn send_script(&mut self, dispatched: &Dispatched<'_>) -> Step {
         if !dispatched.class.row.spec().parity {
-            self.worker.note_script(&dispatched.request);
-            return self.send_shared(dispatched);
+            let step = self.send_shared(dispatched);
+            // Who was not let in says it in vain.
+            let admitted = || self.client.lane.borrow().as_ref().is_some_and(|lane| lane.is_admitted());
+            if step == Step::Taken && admitted() {
+                self.worker.note_script(&dispatched.request);
+            }
+            return step;
         }
         if self.client.owed.get() > 0 {
             return Step::Wait;

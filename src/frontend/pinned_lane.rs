@@ -9,7 +9,6 @@ use bytes::BytesMut;
 
 use crate::backend::{DialError, Pinned, Target};
 use crate::command::{Effect, Lane};
-use crate::durability::Level;
 use crate::error::Failure;
 use crate::resp::Request;
 use crate::routing::Choice;
@@ -217,8 +216,7 @@ impl Connection {
             self.worker.note_script(request);
         }
         let asked = self.asked_instead(dispatched, queueing);
-        let queued = queueing && class.row.spec().name != "exec";
-        let level = if queued { Level::Async } else { self.level_of(class) };
+        let level = self.level_of(class);
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         let (mut bytes, mut stale) = (BytesMut::new(), None);
         request.write_multibulk(&mut bytes);

@@ -234,7 +234,8 @@ impl Connection {
         let Some(sent) = lane.sent.front().filter(|sent| sent.level != Level::Async) else { return };
         let spec = sent.row.spec();
         let nothing = is_null(bytes) && (spec.lane == Lane::Blocking || spec.name == "exec");
-        if nothing || bytes.starts_with(b"-") {
+        // A transaction that the server refused to begin queues nothing, whatever its client believes.
+        if nothing || bytes.starts_with(b"-") || bytes == b"+QUEUED\r\n" {
             return;
         }
         let len = self.client.out.borrow().len() - before;

@@ -19,11 +19,12 @@ fn text(value: &Value) -> String {
 
 /// Whether a reply names one of the replicas.
 fn tells(group: &Group, reply: &Value) -> bool {
-    let shown = match reply {
-        Value::Verbatim(..) | Value::Bulk(_) => text(reply),
-        other => format!("{other:?}"),
+    // Its digits alone may stand in any number.
+    let (shown, as_shown): (String, fn(u16) -> String) = match reply {
+        Value::Verbatim(..) | Value::Bulk(_) => (text(reply), |port| format!("port={port},")),
+        other => (format!("{other:?}"), |port| format!("{:?}", Value::bulk(port.to_string()))),
     };
-    group.nodes()[1..].iter().any(|node| shown.contains(&node.port().to_string()))
+    group.nodes()[1..].iter().any(|node| shown.contains(&as_shown(node.port())))
 }
 
 #[test]

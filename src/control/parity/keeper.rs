@@ -132,8 +132,11 @@ impl Keeper {
 
     /// `by` accepted a change from a client: who is to be told.
     pub(super) fn accepted(&mut self, by: NodeId, change: &Change, now: Instant) -> Vec<NodeId> {
-        self.ledger.note(change);
-        self.due = self.due.min(now + SETTLE);
+        // Scripts are not compared: an application that loads its own with each connection hastens nothing.
+        if change.scripting.is_none() {
+            self.ledger.note(change);
+            self.due = self.due.min(now + SETTLE);
+        }
         self.all().filter(|node| *node != by).collect()
     }
 
