@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::topology::{NodeId, Replication, Role};
 
 use super::candidate::Reason;
-use super::machine::{Machine, PROBE};
+use super::machine::{Kind, Machine, PROBE};
 use super::node::{Node, Sight};
 use super::state::{Cause, Goal, GoalKind, State, Trial};
 use super::{EmptyPrimary, Intent, Level, Mode, OnNoQuorum, Step};
@@ -276,7 +276,8 @@ impl Machine {
     /// holds nothing, or was away already when the trouble began.
     fn restarted_group(&self, began: Instant) -> Option<NodeId> {
         let primary = self.group.primary?;
-        let facts = self.node(primary).answered_since(began)?;
+        // What it says is about to change.
+        let facts = self.node(primary).answered_since(began).filter(|_| !self.is_out(primary, Kind::Seal))?;
         let restarted = |node: &Node| {
             node.facts.as_ref().is_some_and(|facts| node.in_sync.as_ref() != Some(&facts.run_id))
         };

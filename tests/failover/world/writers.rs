@@ -132,7 +132,7 @@ impl World {
             // NOTDURABLE
             self.out[request.writer] = None;
         } else {
-            self.after(1_000, Happening::Waits(request, offset, until));
+            self.after(3_000, Happening::Waits(request, offset, until));
         }
     }
 
