@@ -146,7 +146,10 @@ impl Machine {
         if attached >= durability.replicas {
             self.alone_since = None;
             if std::mem::take(&mut self.degraded) {
-                self.tell(Level::Warn, format!("{name} has {attached} replicas: writes wait for them again"));
+                self.tell(
+                    Level::Warn,
+                    format!("{name} has enough replicas again ({attached}): writes wait for them"),
+                );
             }
             return;
         }
