@@ -265,13 +265,7 @@ mod tests {
     fn no_replica_is_called_younger_than_it_is() {
         let start = Instant::now();
         for seed in 1..300_u64 {
-            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-            let mut dice = move |sides: u64| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state % sides
-            };
+            let mut dice = crate::topology::seeded(seed);
             // Its offset in every millisecond; looked at every hundredth.
             let mut history = vec![0_u64];
             (1..2_000).for_each(|at| history.push(history[at - 1] + 1 + dice(3)));

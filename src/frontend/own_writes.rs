@@ -158,13 +158,7 @@ mod tests {
     fn a_client_never_reads_less_than_before() {
         let mut moved = 0;
         for seed in 1..500_u64 {
-            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-            let mut dice = move |sides: u64| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state % sides
-            };
+            let mut dice = crate::topology::seeded(seed);
             // Offsets; what looks found the primary to have, the first ones before anybody came; what is known of the replicas.
             let (mut primary, mut has, mut looks, mut applied) = (0, [0, 0], vec![0, 0], [0, 0]);
             let (mut needed, mut seen) = (Needed::default(), 0);

@@ -264,13 +264,7 @@ mod tests {
     #[test]
     fn whatever_was_answered_is_waited_for() {
         for seed in 0..200_u64 {
-            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-            let mut dice = move |sides: u64| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state % sides
-            };
+            let mut dice = crate::topology::seeded(seed);
             let written = Written::new(OwnWrites::Key);
             let mut clients: Vec<(Touches, VecDeque<Vec<String>>)> =
                 (0..3).map(|_| Default::default()).collect();

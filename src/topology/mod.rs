@@ -6,6 +6,8 @@ mod lost;
 mod node;
 mod observation;
 mod orders;
+#[cfg(test)]
+mod seeded;
 mod toll;
 
 pub use live::{Marks, NodeMarks};
@@ -13,4 +15,6 @@ pub use lost::{LostRequest, LostRequests, Suspicion, Told};
 pub use node::{Address, AddressError, NodeId, NodeSpec, Role};
 pub use observation::{Health, Observation, Replication};
 pub use orders::{Answer, Order, Orders, Placed, orders};
+#[cfg(test)]
+pub(crate) use seeded::seeded;
 pub use toll::{Toll, Tolls};

@@ -14,6 +14,7 @@ mod data_path;
 mod durability;
 mod durability_degraded;
 mod durability_disks;
+mod durability_edges;
 mod durability_quorum;
 mod failover;
 mod failover_rows;
