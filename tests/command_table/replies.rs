@@ -13,6 +13,9 @@ use crate::support::{V6_2, V7_0, V8_2, VALKEY, compare, installed, sampled, seed
 /// Requests to each version when nobody asks for more.
 const REQUESTS: usize = 12_000;
 
+/// Streams at most: what differs by chance, as time taken does, may be alike on two servers through one of them.
+const ROUNDS: u64 = 4;
+
 /// Rows of which no request is sent, with the reason. What no server here has needs none.
 const UNSENT: [(&[&str], &str); 5] = [
     (&["script|debug"], "refused when the next request has come already"),
@@ -58,26 +61,33 @@ const ALIKE: [(&[&str], &str); 8] = [
 #[test]
 fn two_servers_agree_as_far_as_the_table_says_and_no_further() {
     let (seed, requests) = seed(REQUESTS);
-    let mut faults = Vec::new();
-    let mut differed: BTreeMap<&str, bool> = BTreeMap::new();
     let versions = installed();
-    for &version in &versions {
-        let (one, other) = (version.start(), version.start());
-        let findings = compare(version, one.address(), other.address(), seed, requests);
-        faults.extend(findings.faults);
-        findings.differed.into_iter().for_each(|(name, any)| *differed.entry(name).or_default() |= any);
-    }
+    let mut differed: BTreeMap<&str, bool> = BTreeMap::new();
+    let mut round = |seed| {
+        let mut faults = Vec::new();
+        for &version in &versions {
+            let (one, other) = (version.start(), version.start());
+            let findings = compare(version, one.address(), other.address(), seed, requests);
+            faults.extend(findings.faults);
+            findings.differed.into_iter().for_each(|(name, any)| *differed.entry(name).or_default() |= any);
+        }
+        report(&faults);
+        differed.iter().filter(|(name, any)| !**any && is_to_differ(name)).map(|(name, _)| *name).collect()
+    };
     // Some rows only one version has, or orders in its own way.
-    if versions == [V6_2, V7_0, V8_2, VALKEY] {
-        let excused = |name: &str| ALIKE.iter().any(|(names, _)| names.contains(&name));
-        for row in rows().iter().filter(|row| row.compare != Compare::Exact && !excused(row.name)) {
-            if differed.get(row.name) == Some(&false) {
-                let compare = row.compare;
-                faults.push(format!("SEED={seed}: {}: always the same, the row says {compare:?}", row.name));
-            }
+    let judged = versions == [V6_2, V7_0, V8_2, VALKEY];
+    let mut alike: Vec<&str> = round(seed);
+    for more in 1..ROUNDS {
+        if judged && !alike.is_empty() {
+            alike = round(seed + more);
         }
     }
-    report(&faults);
+    assert!(!judged || alike.is_empty(), "SEED={seed}: always the same, which the table does not say: {alike:?}");
+}
+
+fn is_to_differ(name: &str) -> bool {
+    let excused = ALIKE.iter().any(|(names, _)| names.contains(&name));
+    !excused && rows().iter().any(|row| row.name == name && row.compare != Compare::Exact)
 }
 
 #[test]
