@@ -91,16 +91,15 @@ fn a_slow_replica_gets_clearly_fewer_reads() {
     });
 }
 
-/// A hundred clients that ask a primary which has stopped to answer, while its replica is gone: how many of their reads
-/// went to it, and how many wait.
-fn crowd(proxy: &Proxy, group: &Group) -> Vec<Client> {
-    group.nodes()[0].sigstop();
-    let mut clients: Vec<Client> = (0..100).map(|_| proxy.client()).collect();
+/// So many clients, each of which asked for the key.
+fn crowd(proxy: &Proxy, count: usize) -> Vec<Client> {
+    let mut clients: Vec<Client> = (0..count).map(|_| proxy.client()).collect();
     clients.iter_mut().for_each(|client| client.send(&["GET", "k"]));
     clients
 }
 
-fn stuck_primary(spill: &str) -> (Group, Proxy) {
+/// A primary whose replica is gone. Nobody thinks the worse of it when it stops to answer for a while.
+fn lone_primary(spill: &str) -> (Group, Proxy) {
     let mut group = with_data(1);
     let proxy = options(&listed(&group))
         .set("reads.spill", spill)
@@ -123,8 +122,9 @@ fn wait_metric(proxy: &Proxy, series: &str, value: f64) {
 
 #[test]
 fn without_replicas_so_many_reads_go_to_the_primary_and_the_others_after_them() {
-    let (group, proxy) = stuck_primary("0.5");
-    let mut clients = crowd(&proxy, &group);
+    let (group, proxy) = lone_primary("0.5");
+    group.nodes()[0].sigstop();
+    let mut clients = crowd(&proxy, 100);
     wait_metric(&proxy, "redhold_spilled_reads_total", 64.0);
     wait_metric(&proxy, "redhold_held_requests", 36.0);
     let mut writer = proxy.client();
@@ -140,9 +140,29 @@ fn without_replicas_so_many_reads_go_to_the_primary_and_the_others_after_them() 
 }
 
 #[test]
+fn a_read_that_waits_is_sent_though_those_before_it_are_gone() {
+    let (group, proxy) = lone_primary("0.5");
+    group.nodes()[0].sigstop();
+    let sent = crowd(&proxy, 64);
+    wait_metric(&proxy, "redhold_spilled_reads_total", 64.0);
+    // More of them than there are replies to come, each of which wakes one.
+    let gone = crowd(&proxy, 70);
+    wait_metric(&proxy, "redhold_held_requests", 70.0);
+    let waiting = crowd(&proxy, 10);
+    wait_metric(&proxy, "redhold_held_requests", 80.0);
+    drop(gone);
+    wait_metric(&proxy, "redhold_held_requests", 10.0);
+    group.nodes()[0].sigcont();
+    for mut client in sent.into_iter().chain(waiting) {
+        assert_eq!(client.read(), Value::bulk("v"));
+    }
+}
+
+#[test]
 fn all_reads_may_spill() {
-    let (group, proxy) = stuck_primary("1.0");
-    let mut clients = crowd(&proxy, &group);
+    let (group, proxy) = lone_primary("1.0");
+    group.nodes()[0].sigstop();
+    let mut clients = crowd(&proxy, 100);
     wait_metric(&proxy, "redhold_spilled_reads_total", 100.0);
     group.nodes()[0].sigcont();
     for client in &mut clients {
@@ -152,7 +172,7 @@ fn all_reads_may_spill() {
 
 #[test]
 fn reads_that_may_not_spill_wait_for_a_replica() {
-    let (mut group, proxy) = stuck_primary("0.0");
+    let (mut group, proxy) = lone_primary("0.0");
     let mut client = proxy.client();
     client.send(&["GET", "k"]);
     wait_metric(&proxy, "redhold_held_requests", 1.0);
