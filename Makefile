@@ -1,7 +1,7 @@
 # `make` alone lists what can be typed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-all bench faults fmt check doc ci clean
+.PHONY: help run demo test test-all bench faults linearizability fmt check doc ci clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -29,6 +29,10 @@ faults: ## kill -9, SIGTERM, SIGSTOP ... under load, RUNS=20 times each, beside 
 	@tests/tools/need.sh cargo redis-server haproxy
 	cargo build --release --locked
 	REDHOLD_PROGRAM=target/release/redhold cargo test --locked --test fault_runs -- --runs $(or $(RUNS),20) --beside --out target/faults.md
+
+linearizability: ## reads and writes through kill -9, SIGSTOP and planned changes, RUNS=20 times each, judged against a single copy
+	@tests/tools/need.sh cargo redis-server
+	RUNS=$(or $(RUNS),20) cargo test --locked --test linearizability -- --nocapture
 
 fmt: ## formats the code
 	cargo fmt

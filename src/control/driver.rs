@@ -550,23 +550,21 @@ fn is_acting(phase: Phase) -> bool {
     }
 }
 
-/// Waits until no write is in flight on `primary`: twice in a row, since a worker that read the table before it was
-/// replaced may be about to send.
+/// Waits until no write is in flight on `primary`, from one beat on: a worker that read the table before it was replaced may be
+/// about to send. One that takes longer than that meets the pause which comes next, and is refused after it.
 async fn quiesce(marks: &Marks, primary: Option<NodeId>, within: Duration) -> Outcome {
     let Some(primary) = primary else {
         return Outcome::Done(None);
     };
-    let in_flight = || marks.of(primary).writes_in_flight.load(Ordering::Relaxed);
     let deadline = Instant::now() + within;
-    let mut quiet = 0;
     loop {
         tokio::time::sleep(QUIESCE_BEAT).await;
-        quiet = if in_flight() == 0 { quiet + 1 } else { 0 };
-        if quiet == 2 {
+        let in_flight = marks.of(primary).writes_in_flight.load(Ordering::Relaxed);
+        if in_flight == 0 {
             return Outcome::Done(None);
         }
         if Instant::now() >= deadline {
-            return Outcome::Failed(format!("{} writes are still in flight", in_flight()));
+            return Outcome::Failed(format!("{in_flight} writes are still in flight"));
         }
     }
 }

@@ -18,7 +18,9 @@ const PAUSE: Duration = Duration::from_secs(3);
 const PAUSE_SAFE: Duration = Duration::from_secs(2);
 /// The target gets this long to catch up.
 const CATCH_UP: Duration = Duration::from_millis(500);
-/// Between two looks at the target.
+/// The target is looked at without rest for so long: most have caught up by the first answer or the second, and clients wait.
+const CATCH_UP_EAGER: Duration = Duration::from_millis(5);
+/// Between two looks at it later.
 const CATCH_UP_AGAIN: Duration = Duration::from_millis(1);
 /// A target further behind is not switched to.
 const LAG_MAX: u64 = 1024 * 1024;
@@ -299,7 +301,8 @@ impl Machine {
             return self.undo(switch, why);
         }
         self.wake_at(since + CATCH_UP);
-        self.probe_later(switch.to, CATCH_UP_AGAIN);
+        let eager = self.now < since + CATCH_UP_EAGER;
+        self.probe_later(switch.to, if eager { Duration::ZERO } else { CATCH_UP_AGAIN });
         State::CatchUp { since, switch }
     }
 
