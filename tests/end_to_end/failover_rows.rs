@@ -42,6 +42,13 @@ impl Scene {
         self.group.node(0).kill9();
     }
 
+    /// As `kill`, until the other one leads: a request whose reply nobody wants may otherwise go down with the first unseen.
+    #[track_caller]
+    fn replace(&mut self) {
+        self.kill();
+        eventually(LONG, "the other one leads", || self.proxy.status()["epoch"] == 2);
+    }
+
     /// The primary reads writes from now on and executes none.
     #[track_caller]
     fn park_writes(&self) {
@@ -87,7 +94,7 @@ fn a_client_that_wants_no_replies_gets_none_afterwards_either() {
     client.send_raw(b"CLIENT REPLY OFF\r\nSET k before\r\n");
     let mut other = scene.client();
     eventually(LONG, "it is executed", || other.call("GET k") == Value::bulk("before"));
-    scene.kill();
+    scene.replace();
     client.send_raw(b"SET k after\r\n");
     eventually(LONG, "it is executed", || other.call("GET k") == Value::bulk("after"));
     client.send_raw(b"CLIENT REPLY ON\r\n");
@@ -101,7 +108,7 @@ fn a_reply_to_skip_is_skipped_on_the_next_primary() {
     let mut client = scene.client();
     client.send_raw(b"CLIENT REPLY SKIP\r\n");
     scene.wait_for_command("client|reply");
-    scene.kill();
+    scene.replace();
     client.send_raw(b"SET k v\r\nGET k\r\n");
     assert_eq!(client.read(), Value::bulk("v"), "the reply to SET is skipped");
 }

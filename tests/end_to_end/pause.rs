@@ -1,6 +1,6 @@
 //! CLIENT PAUSE: what a client stops is stopped for all, and nothing else is.
 
-use crate::support::{LONG, Value, eventually};
+use crate::support::{Client, LONG, Value, eventually};
 use crate::target::{Target, Way, both_ways};
 
 both_ways!(
@@ -65,9 +65,10 @@ fn who_is_parked_is_unblocked_in_a_pause(way: Way) {
 fn a_setting_of_redholds_is_granted_or_refused_in_a_pause_as_ever() {
     let target = Target::new(Way::Proxied, 0);
     let mut client = target.client();
-    let present = client.call("CONFIG GET repl-timeout").items()[1].text().expect("a number");
-    let same = format!("CONFIG SET repl-timeout {present}");
-    let requests = [same.as_str(), "CONFIG SET repl-timeout 7", "REPLICAOF NO ONE"];
+    // It is Redhold's own doing, a moment after the start.
+    let present = |client: &mut Client| client.call("CONFIG GET repl-timeout").items()[1].text();
+    eventually(LONG, "it is set", || present(&mut client).as_deref() == Some("10"));
+    let requests = ["CONFIG SET repl-timeout 10", "CONFIG SET repl-timeout 7", "REPLICAOF NO ONE"];
     let mut answers = || requests.map(|request| client.call(request));
     let before = answers();
     assert_eq!(before[0], Value::ok(), "it is the present value");

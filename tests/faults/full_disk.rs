@@ -14,6 +14,12 @@ fn next_record(proxy: &Proxy) -> std::path::PathBuf {
     proxy.state_dir().join("group.record.new")
 }
 
+/// From the next record on; the one that may be on its way is written yet.
+#[track_caller]
+fn fill_disk(proxy: &Proxy) {
+    eventually(LONG, "no record is on its way", || symlink("/dev/full", next_record(proxy)).is_ok());
+}
+
 fn record(proxy: &Proxy) -> String {
     std::fs::read_to_string(proxy.state_dir().join("group.record")).unwrap_or_default()
 }
@@ -23,7 +29,7 @@ fn a_failover_goes_on_without_its_record_says_so_and_writes_it_when_there_is_spa
     let mut group = Group::plain(2);
     let proxy = ProxyOptions::new(&group.addresses()).start();
     eventually(LONG, "the first record", || record(&proxy).contains("epoch 1\n"));
-    symlink("/dev/full", next_record(&proxy)).expect("the state directory is writable");
+    fill_disk(&proxy);
     let bystander = Bystander::start(proxy.address(), group.addresses()[0]);
     let memory = Memory::watch(proxy.pid());
     let load = Load::start(proxy.address(), 8, 4);
@@ -61,7 +67,7 @@ fn with_a_record_of_the_past() -> (Group, Proxy) {
     assert_eq!(proxy.client().call("SET precious data"), Value::ok());
     group.wait_in_sync(0);
     eventually(LONG, "the first record", || record(&proxy).contains("epoch 1\n"));
-    symlink("/dev/full", next_record(&proxy)).expect("the state directory is writable");
+    fill_disk(&proxy);
     group.node(0).kill9();
     eventually(LONG, "the record fails", || proxy.status()["record_unwritten"].is_string());
     // What was intended is not written either; the change is made all the same.
