@@ -197,7 +197,7 @@ impl Fault {
         matches!(self, Self::Kill | Self::Respawn(_))
     }
 
-    /// What a request must have taken at least, or nothing was done to anybody.
+    /// What one of fifty requests must have taken at least, or nothing was done to anybody.
     pub fn trace(self) -> Duration {
         Duration::from_millis(match self {
             Self::SlowDisk => 50,

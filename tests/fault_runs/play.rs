@@ -25,6 +25,8 @@ pub struct Run {
     /// The longest time from when a request was due until it was acknowledged.
     pub latency: Duration,
     pub acknowledged: u64,
+    /// Of which took as long as the fault makes them at least.
+    pub felt: u64,
     pub ambiguous: u64,
     /// Of which could have been sent again without harm.
     pub ambiguous_sets: u64,
@@ -79,7 +81,7 @@ pub fn play(rig: &mut Rig, fault: Fault, number: u32, pressure: Pressure, hogs: 
         return None;
     }
     let mut run = Run { in_flight, faults, full_copies: copied, ..Run::nothing() };
-    let served_again = sum_up(&outcome, struck, sight, &mut run);
+    let served_again = sum_up(&outcome, struck, sight, fault.trace(), &mut run);
     run.changes = rig.epoch().saturating_sub(stroke.epoch);
     run.braked_after = sight.braked_after;
     if let Some(pinned) = pinned {
@@ -99,6 +101,7 @@ impl Run {
             gap: Duration::ZERO,
             latency: Duration::ZERO,
             acknowledged: 0,
+            felt: 0,
             ambiguous: 0,
             ambiguous_sets: 0,
             undurable: 0,
@@ -117,7 +120,7 @@ impl Run {
 }
 
 /// Returns when the longest pause was over.
-fn sum_up(outcome: &Outcome, struck: Instant, sight: Sight, run: &mut Run) -> Instant {
+fn sum_up(outcome: &Outcome, struck: Instant, sight: Sight, trace: Duration, run: &mut Run) -> Instant {
     let mut done = vec![struck];
     run.lost_connections = outcome.lost_connections;
     for requests in &outcome.requests {
@@ -125,7 +128,9 @@ fn sum_up(outcome: &Outcome, struck: Instant, sight: Sight, run: &mut Run) -> In
             match &request.verdict {
                 Verdict::Acknowledged => {
                     run.acknowledged += 1;
-                    run.latency = run.latency.max(request.done.saturating_duration_since(request.due));
+                    let latency = request.done.saturating_duration_since(request.due);
+                    run.latency = run.latency.max(latency);
+                    run.felt += u64::from(latency >= trace);
                     done.push(request.done);
                 }
                 Verdict::Ambiguous => {
