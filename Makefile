@@ -1,6 +1,7 @@
 # `make` alone lists what can be typed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
+comma := ,
 .PHONY: help run demo test test-all bench faults linearizability fmt check doc ci clean
 
 help: ## this list
@@ -25,10 +26,12 @@ test-all: ## everything: `test`, then the longer groups of tests/budget.toml; so
 bench: ## side by side with other proxies, as a table; see benches/README.md
 	@exec benches/run.sh
 
-faults: ## kill -9, SIGTERM, SIGSTOP ... under load, RUNS=20 times each, beside Sentinel and HAProxy; a table in target/faults.md
-	@tests/tools/need.sh cargo redis-server haproxy
+faults: ## kills, cuts, full disks ... under load, beside Sentinel and HAProxy, some as root; RUNS=20 FAULT=kill,cut KEEPER=semi_sync HOGS=60
+	@tests/tools/need.sh cargo redis-server haproxy ip unshare nsenter cc
 	cargo build --release --locked
-	REDHOLD_PROGRAM=target/release/redhold cargo test --locked --test fault_runs -- --runs $(or $(RUNS),20) --beside --out target/faults.md
+	REDHOLD_PROGRAM=target/release/redhold cargo test --locked --test fault_runs -- --out target/faults.md \
+		--runs $(or $(RUNS),20) --hogs $(or $(HOGS),10) $(if $(FAULT),--faults $(FAULT),--all) \
+		--keepers $(or $(KEEPER),async$(comma)semi_sync$(comma)sentinel-1000$(comma)sentinel-200)
 
 linearizability: ## reads and writes through kill -9, SIGSTOP and planned changes, RUNS=20 times each, judged against a single copy
 	@tests/tools/need.sh cargo redis-server

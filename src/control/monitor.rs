@@ -316,7 +316,7 @@ impl Watch {
             Health::Refused(text) => Some(text.clone()),
             _ => exchange.complaint,
         };
-        let observation = Observation { node: self.dial.node, at, health };
+        let observation = Observation { node: self.dial.node, asked: began, at, health };
         let ping = Some(exchange.ping.saturating_duration_since(began));
         self.told.push(Heard::Look(Look { number: look, observation, ping, error }));
     }
@@ -349,7 +349,7 @@ impl Watch {
     }
 
     fn tell(&mut self, health: Health, at: Instant, error: Option<String>) {
-        let observation = Observation { node: self.dial.node, at, health };
+        let observation = Observation { node: self.dial.node, asked: at, at, health };
         let number = self.dial.marks.last_look();
         self.told.push(Heard::Look(Look { number, observation, ping: None, error }));
     }

@@ -299,10 +299,13 @@ impl Machine {
         let node = self.node_mut(node);
         match outcome {
             Outcome::Done(Some(_)) if !changes && pending.asked < node.changed_at => node.alive_at = now,
-            Outcome::Done(Some(facts)) => look(node, &Health::Answered(facts.clone()), now),
-            Outcome::Down(text) => look(node, &Health::Down(text.clone()), now),
+            Outcome::Done(Some(facts)) => {
+                let asked = if changes { now } else { pending.asked };
+                look(node, &Health::Answered(facts.clone()), asked, now);
+            }
+            Outcome::Down(text) => look(node, &Health::Down(text.clone()), now, now),
             Outcome::Failed(text) if pending.kind == Kind::Probe => {
-                look(node, &Health::Refused(text.clone()), now)
+                look(node, &Health::Refused(text.clone()), now, now)
             }
             Outcome::Done(None) | Outcome::Captured(_) | Outcome::Failed(_) => node.alive_at = now,
             Outcome::Unknown => {}

@@ -171,6 +171,16 @@ impl Node {
         self.answered().filter(|_| self.seen_at >= after)
     }
 
+    /// Whether the same process, in the same role and history, said more before.
+    fn is_ahead_of(&self, facts: &Replication) -> bool {
+        self.facts.as_ref().is_some_and(|before| {
+            before.run_id == facts.run_id
+                && before.role == facts.role
+                && before.replid == facts.replid
+                && before.offset > facts.offset
+        })
+    }
+
     pub(super) fn is_down(&self) -> bool {
         matches!(self.sight, Sight::Down { .. })
     }
@@ -283,11 +293,17 @@ fn describe(facts: &Replication) -> String {
 }
 
 /// Keeps what a look at `node` found. Looks older than what is known are dropped.
-pub(super) fn look(node: &mut Node, health: &Health, at: Instant) {
+pub(super) fn look(node: &mut Node, health: &Health, asked: Instant, at: Instant) {
     if at < node.seen_at && node.sight != Sight::Unseen {
         return;
     }
     match health {
+        // Two questions were on their way, and the older answer comes last: a node that does much in one go writes replies in the
+        // order of its connections. If it really went back, the next look says so too.
+        Health::Answered(facts) if asked < node.seen_at && node.is_ahead_of(facts) => {
+            node.alive_at = node.alive_at.max(at);
+            return;
+        }
         Health::Answered(facts) => {
             let before = node.facts.as_ref();
             if before.is_some_and(|before| before.run_id == facts.run_id && before.offset < facts.offset) {

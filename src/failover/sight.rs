@@ -17,7 +17,7 @@ impl Machine {
         if std::mem::take(&mut node.skip_look) && matches!(seen.health, Health::Answered(_)) {
             node.alive_at = node.alive_at.max(seen.at);
         } else {
-            look(node, &seen.health, seen.at);
+            look(node, &seen.health, seen.asked, seen.at);
         }
     }
 
@@ -59,7 +59,7 @@ impl Machine {
                 node.alive_at = now;
                 self.ask(id, Step::Probe, PROBE);
                 if text.starts_with("MISCONF") && self.group.primary == Some(id) {
-                    look(self.node_mut(id), &Health::Refused(text), now);
+                    look(self.node_mut(id), &Health::Refused(text), now, now);
                 }
             }
         }

@@ -9,6 +9,8 @@ use super::{Address, NodeId, Role};
 pub struct Observation {
     /// Whom it speaks of.
     pub node: NodeId,
+    /// When the question was sent; `at` where nothing tells.
+    pub asked: Instant,
     /// When the answer arrived, or when its absence was established.
     pub at: Instant,
     /// What the look found.

@@ -253,7 +253,7 @@ impl Player {
     }
 
     fn look(&self, name: &str, health: Health) -> Event {
-        Event::Seen(Observation { node: self.node(name), at: self.now, health })
+        Event::Seen(Observation { node: self.node(name), asked: self.now, at: self.now, health })
     }
 
     /// The outcome of what was asked last by that name. One that nobody asked for shows in the text.

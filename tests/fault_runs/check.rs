@@ -1,6 +1,6 @@
 //! What a node holds of a load, beside what its clients were told. Read from the node directly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::load::{Outcome, Verdict};
 use crate::support::{Client, Value};
@@ -50,6 +50,19 @@ impl Held {
         held
     }
 
+    /// What was acknowledged and is not there: connections and numbers.
+    pub fn lost(&self, outcome: &Outcome) -> Vec<(usize, usize)> {
+        let mut lost = Vec::new();
+        for (connection, requests) in outcome.requests.iter().enumerate() {
+            let there: BTreeSet<usize> =
+                self.lists[connection].iter().chain(&self.sets[connection]).copied().collect();
+            let acknowledged =
+                requests.iter().enumerate().filter(|(_, request)| request.verdict == Verdict::Acknowledged);
+            lost.extend(acknowledged.map(|(n, _)| (connection, n)).filter(|(_, n)| !there.contains(n)));
+        }
+        lost
+    }
+
     pub fn judge(&self, outcome: &Outcome) -> Faults {
         let mut faults = Faults::default();
         for ((requests, sets), list) in outcome.requests.iter().zip(&self.sets).zip(&self.lists) {
@@ -63,7 +76,7 @@ impl Held {
                     Verdict::Refused(_) | Verdict::Unsent => {
                         faults.phantom += u64::from(times.contains_key(&n))
                     }
-                    Verdict::Ambiguous | Verdict::Dropped => {}
+                    Verdict::Ambiguous | Verdict::Dropped | Verdict::Undurable => {}
                 }
             }
         }

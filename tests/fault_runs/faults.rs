@@ -1,17 +1,9 @@
-//! One fault under load, from the stroke until the group is whole again.
+//! What is done to a group, and what may come of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::check::{Faults, Held};
-use crate::load::{Load, Outcome, Pressure, Request, Verdict};
-use crate::rig::Rig;
-
-/// How long the load goes on after a stroke that is over at once.
-const AFTER: Duration = Duration::from_millis(700);
-/// How long a stopped process stays stopped: longer than any keeper waits.
-const STOPPED: Duration = Duration::from_secs(4);
-/// A stall that nobody may take for death.
-const STALLED: Duration = Duration::from_millis(700);
+use crate::ground::Ground;
+use crate::rig::Keeper;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -21,183 +13,207 @@ pub enum Fault {
     Stall,
     Replica,
     Switch,
+    Cut(Cut),
+    Loss,
+    Vanish,
+    Hogs,
+    Respawn(Left),
+    Flap,
+    FullDisk,
+    SlowDisk,
+}
+
+/// Which packets are dropped. Nobody is told: no reset, no refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Between the primary and everybody, both ways.
+    All,
+    /// The same, but the replicas lose it first: what it acknowledges until the proxy loses it too nobody else has.
+    Steps,
+    /// To the primary.
+    Inward,
+    /// From the primary.
+    Outward,
+    /// Between primary and proxy, both ways; the replicas still follow.
+    Proxy,
+}
+
+/// What a supervisor that starts the primary again at once finds of its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The append-only file.
+    Log,
+    /// A dump from before the load.
+    Dump,
+    Nothing,
+    /// Nothing, and the configuration names no primary either, so that it leads.
+    PlainNothing,
+}
+
+struct Kind {
+    name: &'static str,
+    says: &'static str,
+    ground: Ground,
+    /// Changes of primary.
+    changes: u64,
+    /// The longest pause that is asked for in milliseconds, median and worst.
+    goal: (u64, u64),
 }
 
 impl Fault {
-    pub const ALL: [Self; 6] = [Self::Kill, Self::Term, Self::Stop, Self::Stall, Self::Replica, Self::Switch];
+    pub const ALL: [Self; 21] = [
+        Self::Kill,
+        Self::Term,
+        Self::Stop,
+        Self::Stall,
+        Self::Replica,
+        Self::Switch,
+        Self::Hogs,
+        Self::Respawn(Left::Dump),
+        Self::Respawn(Left::Nothing),
+        Self::Cut(Cut::All),
+        Self::Cut(Cut::Steps),
+        Self::Cut(Cut::Inward),
+        Self::Cut(Cut::Outward),
+        Self::Cut(Cut::Proxy),
+        Self::Loss,
+        Self::Vanish,
+        Self::Respawn(Left::PlainNothing),
+        Self::Respawn(Left::Log),
+        Self::Flap,
+        Self::FullDisk,
+        Self::SlowDisk,
+    ];
+
+    fn kind(self) -> Kind {
+        use Ground::{AppendOnly, Braked, Loopback, Namespaces, Plain, SlowDisks, SmallDisks};
+        let (name, says, ground, changes, goal) = match self {
+            Self::Kill => ("kill", "kill -9 of the primary", Loopback, 1, (25, 100)),
+            Self::Term => ("term", "SIGTERM of the primary", Loopback, 1, (25, 150)),
+            Self::Stop => ("stop", "SIGSTOP of the primary, SIGCONT after 4 s", Loopback, 1, (1_200, 1_500)),
+            Self::Stall => ("stall", "the primary stalls for 0.7 s", Loopback, 0, (700, 750)),
+            Self::Replica => ("replica", "kill -9 of a replica", Loopback, 0, (20, 20)),
+            Self::Switch => ("switch", "planned change of primary", Loopback, 1, (5, 20)),
+            Self::Cut(Cut::All) => {
+                ("cut", "the primary is cut off from everybody for 4 s", Namespaces, 1, (1_200, 1_500))
+            }
+            Self::Cut(Cut::Steps) => (
+                "cut-steps",
+                "... from the replicas, from the proxy 0.15 s later",
+                Namespaces,
+                1,
+                (1_400, 1_700),
+            ),
+            Self::Cut(Cut::Inward) => {
+                ("cut-in", "what is sent to the primary is dropped for 4 s", Namespaces, 1, (1_200, 2_500))
+            }
+            Self::Cut(Cut::Outward) => {
+                ("cut-out", "what the primary sends is dropped for 4 s", Namespaces, 1, (1_200, 1_500))
+            }
+            Self::Cut(Cut::Proxy) => (
+                "cut-proxy",
+                "the primary is cut off from the proxy alone for 4 s",
+                Namespaces,
+                1,
+                (2_200, 2_500),
+            ),
+            Self::Loss => ("loss", "20 ms of each 100 ms are lost for 1 s", Namespaces, 0, (450, 1_000)),
+            Self::Vanish => ("vanish", "the primary's host is gone, no reset", Namespaces, 1, (1_200, 1_500)),
+            Self::Hogs => ("hogs", "two busy loops a core", Loopback, 0, (100, 500)),
+            Self::Respawn(Left::Log) => (
+                "respawn",
+                "kill -9, started again at once with its append-only file",
+                AppendOnly,
+                1,
+                (50, 150),
+            ),
+            Self::Respawn(Left::Dump) => {
+                ("respawn-dump", "kill -9, started again at once with an old dump", Loopback, 1, (50, 150))
+            }
+            Self::Respawn(Left::Nothing) => {
+                ("respawn-empty", "kill -9, started again at once, empty", Loopback, 1, (50, 150))
+            }
+            Self::Respawn(Left::PlainNothing) => {
+                ("respawn-plain", "kill -9, started again at once, empty and leading", Plain, 1, (50, 150))
+            }
+            // Two failovers by itself, one on order when it is seen to be held.
+            Self::Flap => ("flap", "each new primary is killed (pause: the first two)", Braked, 3, (50, 150)),
+            Self::FullDisk => ("full-disk", "the primary's disk is full", SmallDisks, 1, (100, 250)),
+            Self::SlowDisk => (
+                "slow-disk",
+                "each fsync of the primary takes 50 ms longer for 2 s",
+                SlowDisks,
+                0,
+                (200, 400),
+            ),
+        };
+        Kind { name, says, ground, changes, goal }
+    }
 
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Kill => "kill",
-            Self::Term => "term",
-            Self::Stop => "stop",
-            Self::Stall => "stall",
-            Self::Replica => "replica",
-            Self::Switch => "switch",
-        }
+        self.kind().name
     }
 
     pub fn says(self) -> &'static str {
-        match self {
-            Self::Kill => "kill -9 of the primary",
-            Self::Term => "SIGTERM of the primary",
-            Self::Stop => "SIGSTOP of the primary, SIGCONT after 4 s",
-            Self::Stall => "the primary stalls for 0.7 s",
-            Self::Replica => "kill -9 of a replica",
-            Self::Switch => "planned change of primary",
-        }
+        self.kind().says
     }
 
-    /// The primary is another one afterwards.
-    pub fn changes_primary(self) -> bool {
-        !matches!(self, Self::Stall | Self::Replica)
+    pub fn ground(self) -> Ground {
+        self.kind().ground
+    }
+
+    /// How often the primary is another one afterwards.
+    pub fn changes(self) -> u64 {
+        self.kind().changes
     }
 
     /// The longest pause that is asked for, median and worst.
     pub fn goal(self) -> (Duration, Duration) {
-        let (median, worst) = match self {
-            Self::Kill => (25, 100),
-            Self::Term => (25, 150),
-            Self::Stop => (1_200, 1_500),
-            Self::Stall => (700, 750),
-            Self::Replica => (20, 20),
-            Self::Switch => (5, 20),
-        };
+        let (median, worst) = self.kind().goal;
         (Duration::from_millis(median), Duration::from_millis(worst))
     }
-}
 
-/// What one run showed.
-#[derive(Clone, Debug)]
-pub struct Run {
-    pub in_flight: u64,
-    /// Writes that became due in the longest pause from the stroke on: in flight when it was noticed, at most.
-    pub exposed: u64,
-    /// The longest time in which no write of anybody was acknowledged.
-    pub gap: Duration,
-    /// The longest time from when a request was due until it was acknowledged.
-    pub latency: Duration,
-    pub acknowledged: u64,
-    pub ambiguous: u64,
-    /// Of which could have been sent again without harm.
-    pub ambiguous_sets: u64,
-    pub dropped: u64,
-    pub unsent: u64,
-    pub refused: Vec<String>,
-    pub lost_connections: u64,
-    pub faults: Faults,
-    pub changes: u64,
-    pub full_copies: u64,
-}
+    /// Whether this keeper can be asked for it.
+    pub fn is_for(self, keeper: Keeper) -> bool {
+        self != Self::Flap || keeper.is_ours()
+    }
 
-/// Plays `fault` once. `None`: the check did not see what was planted, so that it proves nothing.
-pub fn play(rig: &mut Rig, fault: Fault, number: u32, pressure: Pressure) -> Option<Run> {
-    let (epoch, copies, leader) = (rig.epoch(), rig.full_copies(), rig.leader());
-    let load = Load::start(rig.address(), number, pressure);
-    let replica = (leader + 1) % rig.group.nodes().len();
-    let mut struck = Instant::now();
-    let in_flight = match fault {
-        Fault::Kill => load.strike(|| {
-            struck = Instant::now();
-            rig.group.node(leader).kill9()
-        }),
-        Fault::Term => load.strike(|| {
-            struck = Instant::now();
-            rig.group.node(leader).sigterm()
-        }),
-        Fault::Stop | Fault::Stall => load.strike(|| {
-            struck = Instant::now();
-            rig.group.node(leader).sigstop()
-        }),
-        Fault::Replica => load.strike(|| {
-            struck = Instant::now();
-            rig.group.node(replica).kill9()
-        }),
-        Fault::Switch => load.strike(|| {
-            struck = Instant::now();
-            rig.switch()
-        }),
-    };
-    match fault {
-        Fault::Stop => std::thread::sleep(STOPPED.saturating_sub(struck.elapsed())),
-        Fault::Stall => std::thread::sleep(STALLED.saturating_sub(struck.elapsed())),
-        Fault::Kill | Fault::Term | Fault::Replica | Fault::Switch => {}
+    /// Whether the old primary may come back with writes that nobody else has, as a process that has not restarted.
+    pub fn brings_back(self) -> bool {
+        matches!(self, Self::Stop | Self::Cut(_))
     }
-    if matches!(fault, Fault::Stop | Fault::Stall) {
-        rig.group.node(leader).sigcont();
-    }
-    let resumed = load.acknowledged();
-    crate::support::eventually(crate::support::LONG, "writes go again", || load.acknowledged() > resumed);
-    std::thread::sleep(AFTER);
-    let outcome = load.finish();
-    let copied = rig.full_copies().saturating_sub(copies);
-    match fault {
-        Fault::Kill | Fault::Term => rig.group.node(leader).restart(),
-        Fault::Replica => rig.group.node(replica).restart(),
-        Fault::Stop | Fault::Stall | Fault::Switch => {}
-    }
-    rig.settle();
-    let held = Held::read(&mut rig.group.nodes()[rig.leader()].client(), number, &outcome);
-    let faults = held.judge(&outcome);
-    let seen = match held.damaged() {
-        Some(damaged) => faults.are_seen(&damaged.judge(&outcome)),
-        None => faults.lost > 0,
-    };
-    if !seen {
-        return None;
-    }
-    let changes = rig.epoch().saturating_sub(epoch);
-    Some(sum_up(&outcome, struck, Run { in_flight, faults, changes, full_copies: copied, ..Run::nothing() }))
-}
 
-impl Run {
-    fn nothing() -> Self {
-        Self {
-            in_flight: 0,
-            exposed: 0,
-            gap: Duration::ZERO,
-            latency: Duration::ZERO,
-            acknowledged: 0,
-            ambiguous: 0,
-            ambiguous_sets: 0,
-            dropped: 0,
-            unsent: 0,
-            refused: Vec::new(),
-            lost_connections: 0,
-            faults: Faults::default(),
-            changes: 0,
-            full_copies: 0,
+    /// Whether acknowledged writes may be gone: where writes wait for nobody, what had reached no replica is gone with its primary.
+    pub fn may_lose(self, keeper: Keeper) -> bool {
+        let parted = matches!(
+            self,
+            Self::Kill | Self::Stop | Self::Cut(_) | Self::Vanish | Self::Respawn(_) | Self::Flap
+        );
+        parted && keeper != Keeper::SemiSync
+    }
+
+    /// Whether they are then at most what was in flight: the kernel still sends what a process that is killed had written.
+    pub fn loses_what_was_in_flight(self) -> bool {
+        matches!(self, Self::Kill | Self::Respawn(_))
+    }
+
+    /// What one of fifty requests must have taken at least, or nothing was done to anybody.
+    pub fn trace(self) -> Duration {
+        Duration::from_millis(match self {
+            Self::SlowDisk => 50,
+            Self::Loss => 15,
+            _ => 0,
+        })
+    }
+
+    /// Whether it is among those that are played when none is named: one run of everything takes longer than a
+    /// merge may.
+    pub fn is_sample(self, keeper: Keeper) -> bool {
+        match self {
+            Self::Kill | Self::Term | Self::Stop | Self::Stall | Self::Replica | Self::Switch => true,
+            Self::Cut(Cut::Steps) => keeper == Keeper::Redhold,
+            Self::Cut(Cut::Inward) | Self::Respawn(Left::Dump) => false,
+            _ => keeper == Keeper::SemiSync,
         }
     }
-}
-
-fn sum_up(outcome: &Outcome, struck: Instant, mut run: Run) -> Run {
-    let mut done = vec![struck];
-    run.lost_connections = outcome.lost_connections;
-    for requests in &outcome.requests {
-        for (number, request) in requests.iter().enumerate() {
-            match &request.verdict {
-                Verdict::Acknowledged => {
-                    run.acknowledged += 1;
-                    run.latency = run.latency.max(request.done.saturating_duration_since(request.due));
-                    done.push(request.done);
-                }
-                Verdict::Ambiguous => {
-                    run.ambiguous += 1;
-                    run.ambiguous_sets += u64::from(number.is_multiple_of(2));
-                }
-                Verdict::Dropped => run.dropped += 1,
-                Verdict::Unsent => run.unsent += 1,
-                Verdict::Refused(text) => run.refused.push(text.clone()),
-            }
-        }
-    }
-    done.retain(|at| *at >= struck);
-    done.sort_unstable();
-    let longest =
-        done.windows(2).max_by_key(|two| two[1] - two[0]).map_or((struck, struck), |two| (two[0], two[1]));
-    run.gap = longest.1 - longest.0;
-    let within = |request: &&Request| request.due >= struck && request.due <= longest.1;
-    run.exposed = outcome.requests.iter().flatten().filter(within).count() as u64;
-    run
 }

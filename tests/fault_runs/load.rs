@@ -4,15 +4,11 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::support::{LONG, encode};
+use crate::support::{Counts, LONG, encode};
 
-/// A fault counts only when at least this many requests were in flight at its instant, and so many writes acknowledged before.
-const LEAST_IN_FLIGHT: u64 = 10;
-const LEAST_ACKNOWLEDGED: u64 = 1_000;
 /// Between two attempts to connect again.
 const RECONNECT: Duration = Duration::from_millis(5);
 
@@ -34,6 +30,8 @@ pub enum Verdict {
     Ambiguous,
     /// The connection ended before the reply: executed or not.
     Dropped,
+    /// `-NOTDURABLE`: executed, and not known to be anywhere else.
+    Undurable,
     /// Never sent, since there was no connection.
     Unsent,
     /// Any other error.
@@ -46,13 +44,6 @@ pub struct Request {
     pub due: Instant,
     pub done: Instant,
     pub verdict: Verdict,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    stop: AtomicBool,
-    acknowledged: AtomicU64,
-    in_flight: AtomicU64,
 }
 
 /// A running load.
@@ -86,28 +77,19 @@ impl Load {
         Self { threads: threads.collect(), counts }
     }
 
-    /// Waits until enough is in flight, does `fault` at that instant, and returns how many requests were.
+    /// Does `fault` while enough is in flight, and returns how much was.
     #[track_caller]
     pub fn strike(&self, fault: impl FnOnce()) -> u64 {
-        let start = Instant::now();
-        loop {
-            let in_flight = self.counts.in_flight.load(Ordering::SeqCst);
-            if in_flight >= LEAST_IN_FLIGHT && self.acknowledged() >= LEAST_ACKNOWLEDGED {
-                fault();
-                return in_flight;
-            }
-            assert!(start.elapsed() < LONG, "the load never was busy enough for a fault to count");
-            std::thread::yield_now();
-        }
+        self.counts.strike(fault)
     }
 
     pub fn acknowledged(&self) -> u64 {
-        self.counts.acknowledged.load(Ordering::SeqCst)
+        self.counts.acknowledged()
     }
 
     /// Ends the load after the replies that are owed.
     pub fn finish(self) -> Outcome {
-        self.counts.stop.store(true, Ordering::SeqCst);
+        self.counts.stop();
         let done = self
             .threads
             .into_iter()
@@ -139,7 +121,7 @@ impl Sender {
 
     fn run(&mut self, start: Instant, pressure: Pressure) {
         let mut due = start;
-        while !self.counts.stop.load(Ordering::SeqCst) {
+        while !self.counts.is_stopped() {
             self.read_until(due);
             self.send(due, pressure.burst);
             due += pressure.every;
@@ -173,7 +155,7 @@ impl Sender {
         };
         let bytes: Vec<u8> =
             (first..first + burst).flat_map(|n| encode_request(self.run, self.number, n)).collect();
-        self.counts.in_flight.fetch_add(burst as u64, Ordering::SeqCst);
+        self.counts.sent(burst);
         if stream.write_all(&bytes).is_err() {
             self.end();
         }
@@ -216,15 +198,13 @@ impl Sender {
             let verdict = match line[0] {
                 b'+' | b':' => Verdict::Acknowledged,
                 _ if text.starts_with("AMBIGUOUS") => Verdict::Ambiguous,
+                _ if text.starts_with("NOTDURABLE") => Verdict::Undurable,
                 _ => Verdict::Refused(text),
             };
-            if verdict == Verdict::Acknowledged {
-                self.counts.acknowledged.fetch_add(1, Ordering::SeqCst);
-            }
+            self.counts.answered(verdict == Verdict::Acknowledged);
             let request = self.requests.get_mut(self.answered).expect("a reply too many");
             (request.done, request.verdict) = (now, verdict);
             self.answered += 1;
-            self.counts.in_flight.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
@@ -237,12 +217,12 @@ impl Sender {
 
     fn drop_owed(&mut self) {
         let owed = self.requests.len() - self.answered;
-        self.counts.in_flight.fetch_sub(owed as u64, Ordering::SeqCst);
+        self.counts.given_up(owed);
         self.answered = self.requests.len();
     }
 }
 
-fn encode_request(run: u32, connection: usize, number: usize) -> Vec<u8> {
+pub fn encode_request(run: u32, connection: usize, number: usize) -> Vec<u8> {
     let text = number.to_string();
     if number.is_multiple_of(2) {
         encode(&["SET", &format!("{run}:set:{connection}:{number}"), &text])

@@ -3,8 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::ground::{Disks, Ground};
+use crate::net::Net;
 use crate::sentinel::Sentinels;
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, ServerOptions, eventually};
+use crate::support::{
+    Client, Group, Home, LONG, Proxy, ProxyOptions, ServerOptions, Value, eventually, eventually_some,
+};
+
+const NODES: usize = 3;
 
 /// Who keeps the group alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +23,21 @@ pub enum Keeper {
 }
 
 impl Keeper {
+    pub const ALL: [Self; 4] = [Self::Redhold, Self::SemiSync, Self::Sentinel(1_000), Self::Sentinel(200)];
+
+    pub fn is_ours(self) -> bool {
+        !matches!(self, Self::Sentinel(_))
+    }
+
+    /// On the command line.
+    pub fn word(self) -> String {
+        match self {
+            Self::Redhold => "async".to_owned(),
+            Self::SemiSync => "semi_sync".to_owned(),
+            Self::Sentinel(down_after) => format!("sentinel-{down_after}"),
+        }
+    }
+
     pub fn name(self) -> String {
         match self {
             Self::Redhold => "Redhold".to_owned(),
@@ -32,36 +53,70 @@ enum Front {
     Sentinel(Sentinels),
 }
 
-/// A group with its keeper.
+/// A group with its keeper, on its ground.
 #[derive(Debug)]
 pub struct Rig {
-    pub group: Group,
     front: Front,
+    pub group: Group,
+    net: Option<Net>,
+    disks: Option<Disks>,
 }
 
 impl Rig {
     /// Three nodes: for Redhold as `redhold dev` starts them, for Sentinel as its documentation has them, with the same settings but
     /// for the sealing, which it does not know.
-    pub fn new(keeper: Keeper) -> Self {
-        let options = ServerOptions::default().set("repl-timeout", "5").set("repl-diskless-sync-delay", "0");
-        match keeper {
+    pub fn new(keeper: Keeper, ground: Ground) -> Self {
+        let net = (ground == Ground::Namespaces).then(|| Net::new(NODES));
+        let disks = Disks::new(ground, NODES);
+        let node = |number: usize| {
+            let options = match keeper {
+                Keeper::Redhold | Keeper::SemiSync => ServerOptions::default(),
+                Keeper::Sentinel(_) => {
+                    ServerOptions::default().set("repl-timeout", "5").set("repl-diskless-sync-delay", "0")
+                }
+            };
+            let options =
+                if ground == Ground::AppendOnly { options.set("appendonly", "yes") } else { options };
+            let options = match &net {
+                Some(net) => options.at(net.node(number)),
+                None => options,
+            };
+            match &disks {
+                Some(disks) => disks.carry(number, options),
+                None => options,
+            }
+        };
+        let nodes = (0..NODES).map(node);
+        let home = net.as_ref().map_or_else(Home::default, Net::proxy);
+        let (group, front) = match keeper {
             Keeper::Redhold | Keeper::SemiSync => {
-                let group = Group::sealed(2);
-                let options = ProxyOptions::new(&group.addresses())
-                    .set("failover.burst", "100")
-                    .set("failover.refill", "\"1s\"");
-                let options = match keeper {
-                    Keeper::SemiSync => options.set("durability.mode", "\"semi_sync\""),
-                    Keeper::Redhold | Keeper::Sentinel(_) => options,
-                };
-                let proxy = Box::new(options.start());
-                Self { group, front: Front::Redhold(proxy) }
+                let group =
+                    if ground == Ground::Plain { Group::plain_of(nodes) } else { Group::sealed_of(nodes) };
+                let proxy = redhold(keeper, ground, &group, home);
+                (group, Front::Redhold(Box::new(proxy)))
             }
             Keeper::Sentinel(down_after) => {
-                let group = Group::plain_with(2, &options);
-                let sentinels = Sentinels::start(&group, down_after);
-                Self { group, front: Front::Sentinel(sentinels) }
+                let group = Group::plain_of(nodes);
+                let sentinels = Sentinels::start(&group, down_after, home);
+                (group, Front::Sentinel(sentinels))
             }
+        };
+        Self { front, group, net, disks }
+    }
+
+    pub fn net(&mut self) -> &mut Net {
+        self.net.as_mut().expect("the ground has namespaces")
+    }
+
+    pub fn disks(&self) -> &Disks {
+        self.disks.as_ref().expect("the ground has disks")
+    }
+
+    /// Redhold.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        match &self.front {
+            Front::Redhold(proxy) => Some(proxy),
+            Front::Sentinel(_) => None,
         }
     }
 
@@ -93,13 +148,42 @@ impl Rig {
         }
     }
 
-    /// Full copies that the nodes which run gave since they were started.
-    pub fn full_copies(&self) -> u64 {
-        let copies = |address: &SocketAddr| {
+    /// Full copies that the nodes which can be reached gave since they were started.
+    pub fn full_copies(&self, unreachable: Option<usize>) -> u64 {
+        let copies = |(_, address): (usize, &SocketAddr)| {
             let info = Client::try_connect(*address).ok()?.try_cmd(&["INFO", "stats"]).ok()?.text()?;
             info.lines().find_map(|line| line.strip_prefix("sync_full:")?.trim().parse::<u64>().ok())
         };
-        self.group.addresses().iter().filter_map(copies).sum()
+        let addresses = self.group.addresses();
+        addresses.iter().enumerate().filter(|(node, _)| Some(*node) != unreachable).filter_map(copies).sum()
+    }
+
+    /// Takes away what earlier runs wrote, or each full copy would take longer than the one before.
+    #[track_caller]
+    pub fn clear(&self) {
+        let mut client = self.group.nodes()[self.leader()].client();
+        let replies = client.pipeline(&["MULTI", "FLUSHALL", "SET some data", "EXEC"]);
+        assert_eq!(replies[3].items(), &[Value::ok(), Value::ok()]);
+    }
+
+    /// Waits until Redhold holds writes and says that it is for the brake, and returns how many changes of primary there were by then.
+    #[track_caller]
+    pub fn wait_braked(&self) -> u64 {
+        let proxy = self.proxy().expect("Sentinel has no such brake");
+        eventually_some(LONG, "the brake holds, and it is said", || {
+            let status = proxy.status();
+            let said =
+                status["held"]["reason"].as_str().is_some_and(|reason| reason.contains("failover.burst"));
+            (said && status["failovers_left"] == 0 && status["writable"] == false)
+                .then(|| status["epoch"].as_u64().expect("a number"))
+        })
+    }
+
+    /// A person decides that `node` leads.
+    #[track_caller]
+    pub fn force(&self, node: usize) {
+        let proxy = self.proxy().expect("Sentinel takes no such order");
+        proxy.force_failover(self.group.addresses()[node]);
     }
 
     /// The node that leads, once one does and the keeper says the same.
@@ -128,5 +212,18 @@ impl Rig {
             }
             Front::Sentinel(sentinels) => sentinels.is_whole(self.group.addresses()[leader]),
         }
+    }
+}
+
+fn redhold(keeper: Keeper, ground: Ground, group: &Group, home: Home) -> Proxy {
+    let mut options = ProxyOptions::new(&group.addresses()).at(home);
+    options = match ground {
+        // Requests that wait for the brake are to be told soon.
+        Ground::Braked => options.set("failover.hold", "\"1s\""),
+        _ => options.set("failover.burst", "100").set("failover.refill", "\"1s\""),
+    };
+    match keeper {
+        Keeper::SemiSync => options.set("durability.mode", "\"semi_sync\"").start(),
+        Keeper::Redhold | Keeper::Sentinel(_) => options.start(),
     }
 }

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use crate::support::{Client, Group, LONG, Value, eventually, free_port, scratch_folder};
+use crate::support::{Client, Group, Home, LONG, Value, eventually, free_port, scratch_folder};
 
 const VOTERS: usize = 3;
 
 #[derive(Debug)]
 pub struct Sentinels {
     children: Vec<Child>,
+    home: Home,
     ports: Vec<u16>,
     listen: SocketAddr,
     folder: PathBuf,
@@ -20,28 +21,30 @@ pub struct Sentinels {
 
 impl Sentinels {
     #[track_caller]
-    pub fn start(group: &Group, down_after: u64) -> Self {
+    pub fn start(group: &Group, down_after: u64, home: Home) -> Self {
         let folder = scratch_folder("sentinel");
-        let primary = group.nodes()[group.primary()].port();
+        let (ip, primary) = (home.ip, group.addresses()[group.primary()]);
         let ports: Vec<u16> = (0..VOTERS).map(|_| free_port()).collect();
         let mut children = Vec::new();
         for port in &ports {
             let file = folder.join(format!("sentinel-{port}.conf"));
             let text = format!(
-                "port {port}\nbind 127.0.0.1\ndir {}\nlogfile {}\nsentinel monitor group 127.0.0.1 {primary} 2\n\
+                "port {port}\nbind {ip}\ndir {}\nlogfile {}\nsentinel monitor group {} {} 2\n\
                  sentinel down-after-milliseconds group {down_after}\nsentinel failover-timeout group 10000\n\
-                 sentinel parallel-syncs group 1\n",
+                 sentinel parallel-syncs group 1\nprotected-mode no\n",
                 folder.display(),
-                folder.join(format!("sentinel-{port}.log")).display()
+                folder.join(format!("sentinel-{port}.log")).display(),
+                primary.ip(),
+                primary.port(),
             );
             fs::write(&file, text).expect("the temporary folder is writable");
-            children.push(spawn(Command::new("redis-server").arg(&file).arg("--sentinel")));
+            children.push(spawn(home.command("redis-server".as_ref()).arg(&file).arg("--sentinel")));
         }
-        let listen = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let listen = SocketAddr::from((home.ip, free_port()));
         let file = folder.join("haproxy.cfg");
         fs::write(&file, haproxy(listen, &group.addresses())).expect("the temporary folder is writable");
-        children.push(spawn(Command::new("haproxy").arg("-db").arg("-f").arg(&file)));
-        let sentinels = Self { children, ports, listen, folder };
+        children.push(spawn(home.command("haproxy".as_ref()).arg("-db").arg("-f").arg(&file)));
+        let sentinels = Self { children, home, ports, listen, folder };
         let leader = group.addresses()[group.primary()];
         eventually(LONG, "Sentinels know each other and the group", || sentinels.is_whole(leader));
         eventually(LONG, "HAProxy serves", || {
@@ -84,7 +87,7 @@ impl Sentinels {
     }
 
     fn ask(&self, voter: usize, request: &str) -> Option<Value> {
-        let address = SocketAddr::from(([127, 0, 0, 1], self.ports[voter]));
+        let address = SocketAddr::from((self.home.ip, self.ports[voter]));
         let words: Vec<&str> = request.split_whitespace().collect();
         Client::try_connect(address).ok()?.try_cmd(&words).ok()
     }

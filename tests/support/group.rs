@@ -1,5 +1,6 @@
 //! A primary and its replicas.
 
+use std::iter::repeat_n;
 use std::net::SocketAddr;
 
 use super::client::Client;
@@ -27,7 +28,13 @@ impl Group {
     /// As `plain`, with a version or settings.
     #[track_caller]
     pub fn plain_with(replicas: usize, options: &ServerOptions) -> Self {
-        let group = Self { nodes: (0..=replicas).map(|_| options.clone().start()).collect() };
+        Self::plain_of(repeat_n(options.clone(), replicas + 1))
+    }
+
+    /// As `plain`, each node with settings of its own.
+    #[track_caller]
+    pub fn plain_of(options: impl IntoIterator<Item = ServerOptions>) -> Self {
+        let group = Self { nodes: options.into_iter().map(ServerOptions::start).collect() };
         group.follow_first();
         group
     }
@@ -35,7 +42,14 @@ impl Group {
     /// As `plain`, but every node boots sealed: started again it follows nobody and accepts no write.
     #[track_caller]
     pub fn sealed(replicas: usize) -> Self {
-        let group = Self::sealed_fresh(replicas);
+        Self::sealed_of(repeat_n(ServerOptions::default(), replicas + 1))
+    }
+
+    /// As `sealed`, each node with settings of its own.
+    #[track_caller]
+    pub fn sealed_of(options: impl IntoIterator<Item = ServerOptions>) -> Self {
+        let sealed = options.into_iter().map(|options| options.set("replicaof", SEAL).start());
+        let group = Self { nodes: sealed.collect() };
         assert_eq!(group.nodes[0].call("REPLICAOF NO ONE"), Value::ok());
         group.follow_first();
         group
@@ -114,18 +128,23 @@ impl Group {
         self.wait_in_sync(0);
         let (old, new) = (&self.nodes[0], &self.nodes[1]);
         assert_eq!(new.call("REPLICAOF NO ONE"), Value::ok());
-        assert_eq!(old.call(&format!("REPLICAOF 127.0.0.1 {}", new.port())), Value::ok());
+        assert_eq!(old.call(&following(new)), Value::ok());
         self.wait_following(0, 1);
     }
 
     #[track_caller]
     fn follow_first(&self) {
-        let order = format!("REPLICAOF 127.0.0.1 {}", self.nodes[0].port());
+        let order = following(&self.nodes[0]);
         for replica in &self.nodes[1..] {
             assert_eq!(replica.call(&order), Value::ok());
         }
         self.wait_in_sync(0);
     }
+}
+
+/// The order to follow a node.
+fn following(node: &Server) -> String {
+    format!("REPLICAOF {} {}", node.address().ip(), node.port())
 }
 
 /// What ROLE says first, or `None` when the node does not answer.

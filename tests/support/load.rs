@@ -3,18 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::client::{Client, encode};
+use super::counts::Counts;
 use super::value::Value;
 use super::wait::{LONG, eventually};
-
-/// A fault counts only when at least this many requests were in flight at its instant.
-const LEAST_IN_FLIGHT: u64 = 10;
-/// … and at least this many writes had been acknowledged before it.
-const LEAST_ACKNOWLEDGED: u64 = 1_000;
 
 /// What became of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,13 +39,6 @@ pub struct Load {
     threads: Vec<JoinHandle<Account>>,
 }
 
-#[derive(Debug, Default)]
-struct Counts {
-    stop: AtomicBool,
-    acknowledged: AtomicU64,
-    in_flight: AtomicU64,
-}
-
 /// What a finished load saw.
 #[derive(Debug)]
 pub struct Outcome {
@@ -74,7 +62,7 @@ impl Load {
 
     /// Writes acknowledged so far.
     pub fn acknowledged(&self) -> u64 {
-        self.counts.acknowledged.load(Ordering::SeqCst)
+        self.counts.acknowledged()
     }
 
     /// Waits until `more` further writes were acknowledged.
@@ -84,26 +72,16 @@ impl Load {
         eventually(LONG, "the load makes progress", || self.acknowledged() >= goal);
     }
 
-    /// Waits until enough writes were acknowledged and enough are in flight, does `fault` at that instant, and
-    /// returns how many were in flight. A fault in an idle system would prove nothing.
+    /// Does `fault` while enough is in flight, and returns how much was: see [`Counts::strike`].
     #[track_caller]
     pub fn strike(&self, fault: impl FnOnce()) -> u64 {
-        let start = Instant::now();
-        loop {
-            let in_flight = self.counts.in_flight.load(Ordering::SeqCst);
-            if in_flight >= LEAST_IN_FLIGHT && self.acknowledged() >= LEAST_ACKNOWLEDGED {
-                fault();
-                return in_flight;
-            }
-            assert!(start.elapsed() < LONG, "the load never was busy enough for a fault to count");
-            std::thread::yield_now();
-        }
+        self.counts.strike(fault)
     }
 
     /// Ends the load after the replies that are owed.
     #[track_caller]
     pub fn finish(self) -> Outcome {
-        self.counts.stop.store(true, Ordering::SeqCst);
+        self.counts.stop();
         let join =
             |thread: JoinHandle<Account>| thread.join().expect("a load thread reports, it does not panic");
         Outcome { accounts: self.threads.into_iter().map(join).collect() }
@@ -204,23 +182,22 @@ impl Outcome {
 fn run(mut client: Client, number: usize, depth: usize, counts: &Counts) -> Account {
     let mut account = Account::default();
     let mut last_reply = Instant::now();
-    while !counts.stop.load(Ordering::SeqCst) {
+    while !counts.is_stopped() {
         let first = account.verdicts.len();
         let mut bytes = Vec::new();
         for sequence in first..first + depth {
             bytes.extend(request(number, sequence));
         }
-        counts.in_flight.fetch_add(depth as u64, Ordering::SeqCst);
+        counts.sent(depth);
         let sent = client.try_send_raw(&bytes).is_ok();
         for answered in 0..depth {
             let verdict = if sent { judge(client.try_read()) } else { Verdict::Dropped };
             if verdict == Verdict::Dropped {
                 account.verdicts.resize(first + depth, Verdict::Dropped);
-                counts.in_flight.fetch_sub((depth - answered) as u64, Ordering::SeqCst);
+                counts.given_up(depth - answered);
                 return account;
             }
-            counts.acknowledged.fetch_add(u64::from(verdict == Verdict::Acknowledged), Ordering::SeqCst);
-            counts.in_flight.fetch_sub(1, Ordering::SeqCst);
+            counts.answered(verdict == Verdict::Acknowledged);
             account.longest_gap = account.longest_gap.max(last_reply.elapsed());
             last_reply = Instant::now();
             account.verdicts.push(verdict);

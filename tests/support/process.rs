@@ -1,7 +1,7 @@
 //! Child processes that do not outlive the test, and ports that nobody else takes.
 
 use std::ffi::OsStr;
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -29,9 +29,35 @@ pub fn free_port() -> u16 {
 /// A command whose process the kernel kills when the thread that started it ends, so that a test that is
 /// interrupted leaves nothing behind. The process id stays that of the program.
 pub fn dying_with_us(program: &OsStr) -> Command {
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command
+    Home::default().command(program)
+}
+
+/// Where a process lives on the network: on loopback, or in a network namespace of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// As `ip netns` names it; `None`: ours.
+    pub namespace: Option<String>,
+    /// Its address there.
+    pub ip: IpAddr,
+}
+
+impl Default for Home {
+    fn default() -> Self {
+        Self { namespace: None, ip: Ipv4Addr::LOCALHOST.into() }
+    }
+}
+
+impl Home {
+    /// As [`dying_with_us`], there.
+    pub fn command(&self, program: &OsStr) -> Command {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]);
+        if let Some(namespace) = &self.namespace {
+            command.args(["nsenter", &format!("--net=/run/netns/{namespace}"), "--"]);
+        }
+        command.arg(program);
+        command
+    }
 }
 
 /// Sends `signal` to a child that was not waited for yet.

@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustix::process::Signal;
 
 use super::client::Client;
-use super::process::{dying_with_us, free_port, rss_bytes, signal};
+use super::process::{Home, free_port, rss_bytes, signal};
 use super::server::scratch_folder;
 use super::value::Value;
 use super::wait::{LONG, eventually, eventually_some};
@@ -20,13 +20,14 @@ use super::wait::{LONG, eventually, eventually_some};
 pub struct ProxyOptions {
     sections: BTreeMap<String, BTreeMap<String, String>>,
     full_disk: bool,
+    home: Home,
 }
 
 impl ProxyOptions {
     /// In front of these nodes, two workers, every other key at its default.
     pub fn new(nodes: &[SocketAddr]) -> Self {
         let list: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
-        Self { sections: BTreeMap::new(), full_disk: false }
+        Self { sections: BTreeMap::new(), full_disk: false, home: Home::default() }
             .set("backend.nodes", &format!("[{}]", list.join(", ")))
             .set("proxy.workers", "2")
             .set("log.format", "\"text\"")
@@ -55,6 +56,13 @@ impl ProxyOptions {
         self
     }
 
+    /// Elsewhere than on loopback.
+    #[must_use]
+    pub fn at(mut self, home: Home) -> Self {
+        self.home = home;
+        self
+    }
+
     /// Starts it and waits until it is ready.
     #[track_caller]
     pub fn start(self) -> Proxy {
@@ -78,6 +86,7 @@ impl ProxyOptions {
 #[derive(Debug)]
 pub struct Proxy {
     child: Child,
+    home: Home,
     folder: PathBuf,
     listen: SocketAddr,
     admin: SocketAddr,
@@ -92,7 +101,8 @@ impl Proxy {
     }
 
     fn spawn(options: &ProxyOptions, folder: PathBuf) -> Self {
-        let [listen, admin] = [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let [listen, admin] =
+            [free_port(), free_port()].map(|port| SocketAddr::from((options.home.ip, port)));
         let options = options
             .clone()
             .set("proxy.listen", &format!("[\"{listen}\"]"))
@@ -108,8 +118,9 @@ impl Proxy {
         fs::write(&file, text).expect("the temporary folder is writable");
         let log =
             File::options().create(true).append(true).open(folder.join("log")).expect("the log can be made");
-        let child = run(&file, log, options.full_disk);
-        Self { child, folder, listen, admin, ended: None }
+        let home = options.home;
+        let child = run(&home, &file, log, options.full_disk);
+        Self { child, home, folder, listen, admin, ended: None }
     }
 
     /// Starts it once more after its end, on the same ports and with what it wrote down.
@@ -117,7 +128,7 @@ impl Proxy {
     pub fn start_again(&mut self) {
         assert!(self.has_exited(), "it still runs");
         let log = File::options().append(true).open(self.folder.join("log")).expect("the log is there");
-        self.child = run(&self.config_file(), log, false);
+        self.child = run(&self.home, &self.config_file(), log, false);
         self.ended = None;
         assert!(self.listens(), "its ports were free a moment ago");
     }
@@ -303,17 +314,17 @@ impl Drop for Proxy {
     }
 }
 
-fn run(config: &Path, log: File, full_disk: bool) -> Child {
+fn run(home: &Home, config: &Path, log: File, full_disk: bool) -> Child {
     // `make faults` measures the release build.
     let program =
         std::env::var("REDHOLD_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_redhold").to_owned());
     let mut command = if full_disk {
         // A limit of nothing for every file; the signal that comes with it would end the process.
-        let mut shell = dying_with_us("sh".as_ref());
+        let mut shell = home.command("sh".as_ref());
         shell.args(["-c", "trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\"", &program]);
         shell
     } else {
-        dying_with_us(program.as_str().as_ref())
+        home.command(program.as_str().as_ref())
     };
     command.args(["run", "--config"]).arg(config).stdin(Stdio::null());
     command.stdout(log.try_clone().expect("descriptors are left")).stderr(log);

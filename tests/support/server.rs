@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::process::Signal;
 
 use super::client::Client;
-use super::process::{dying_with_us, free_port, signal};
+use super::process::{Home, free_port, signal};
 use super::value::Value;
 use super::wait::{LONG, eventually, eventually_some};
 
@@ -18,6 +18,8 @@ use super::wait::{LONG, eventually, eventually_some};
 pub struct ServerOptions {
     version: Option<String>,
     settings: Vec<(String, String)>,
+    home: Home,
+    environment: Vec<(String, String)>,
 }
 
 impl ServerOptions {
@@ -32,6 +34,20 @@ impl ServerOptions {
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Elsewhere than on loopback.
+    #[must_use]
+    pub fn at(mut self, home: Home) -> Self {
+        self.home = home;
+        self
+    }
+
+    /// A variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -100,7 +116,7 @@ impl Server {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.port))
+        SocketAddr::from((self.options.home.ip, self.port))
     }
 
     /// Where it listens.
@@ -195,6 +211,7 @@ impl Server {
     /// Removes its data from the disk, once it is killed.
     pub fn lose_data(&self) {
         fs::remove_file(self.folder.join("dump.rdb")).ok();
+        fs::remove_dir_all(self.folder.join("appendonlydir")).ok();
     }
 
     /// Its log.
@@ -254,8 +271,9 @@ pub fn scratch_folder(kind: &str) -> PathBuf {
 }
 
 fn spawn(binary: &Path, folder: &Path, port: u16, options: &ServerOptions) -> Child {
+    let ip = options.home.ip.to_string();
     let defaults = [
-        ("bind", "127.0.0.1"),
+        ("bind", ip.as_str()),
         ("protected-mode", "no"),
         ("save", "\"\""),
         ("appendonly", "no"),
@@ -273,7 +291,8 @@ fn spawn(binary: &Path, folder: &Path, port: u16, options: &ServerOptions) -> Ch
     }
     let file = folder.join("redis.conf");
     fs::write(&file, text).expect("the temporary folder is writable");
-    let mut command = dying_with_us(binary.as_os_str());
+    let mut command = options.home.command(binary.as_os_str());
+    command.envs(options.environment.iter().cloned());
     command.arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("setpriv (util-linux) and the server can be started")
 }

@@ -8,7 +8,7 @@ set -euo pipefail
 # Program -> Debian package, where the names differ.
 package_of() {
     case $1 in
-        setpriv | prlimit | unshare) echo util-linux ;;
+        setpriv | prlimit | unshare | nsenter) echo util-linux ;;
         ip) echo iproute2 ;;
         node) echo nodejs ;;
         pip) echo python3-pip ;;

@@ -391,7 +391,8 @@ impl World {
             Happening::Look(node) => self.look(node),
             Happening::LookArrives(node) => self.look_arrives(node),
             Happening::Seen(node, health) => {
-                let seen = Observation { node: id(node), at: self.instant(), health };
+                let at = self.instant();
+                let seen = Observation { node: id(node), asked: at, at, health };
                 self.tell(Event::Seen(seen));
                 self.after(100_000, Happening::Look(node));
             }
