@@ -31,6 +31,9 @@ pub enum Failure {
     },
     /// What was asked of a write by `[durability]` does not hold.
     Undurable(Undurable),
+    /// `durability.reads = "committed"`: nobody vouches for what a read shows, or would show. Nothing was changed; trying again
+    /// is safe.
+    Uncommitted,
     /// A request in flight when its node died, of a kind that may have killed it. Reads only: nothing was changed.
     InFlightAtDeath {
         /// The node's address.
@@ -160,6 +163,9 @@ impl std::fmt::Display for Undurable {
 const REDIRECT: &str = "ERR CLIENT TRACKING with REDIRECT is refused by Redhold: the ids of its clients are not those of the node, \
      which would redirect to a stranger; not executed (RESP3 needs no REDIRECT)";
 
+const UNCOMMITTED: &str =
+    "TRYAGAIN what was read is not known to be held by enough replicas; nothing was changed";
+
 impl std::fmt::Display for Failure {
     /// The error's text without the leading `-` and the trailing CRLF.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -192,6 +198,7 @@ impl std::fmt::Display for Failure {
                 "AMBIGUOUS write may have been executed: connection to the primary lost (epoch {from}->{to}), not retried"
             ),
             Self::Undurable(undurable) => undurable.fmt(f),
+            Self::Uncommitted => f.write_str(UNCOMMITTED),
             Self::InFlightAtDeath { node } => write!(
                 f,
                 "TRYAGAIN request was in flight when node {node} died; it changed nothing and was not sent again"
@@ -261,6 +268,7 @@ mod tests {
             }),
             Failure::Undurable(Undurable::NoReplicas),
             Failure::Undurable(Undurable::Unasked { said: "...".to_owned() }),
+            Failure::Uncommitted,
             Failure::InFlightAtDeath { node: "10.0.0.1:6379".to_owned() },
             Failure::NoConnection { pinned_max: 9800 },
             Failure::Managed { command: "REPLICAOF".to_owned() },
@@ -291,19 +299,20 @@ mod tests {
             Failure::Undurable(Undurable::MissedDisks { .. }) => 6,
             Failure::Undurable(Undurable::NoReplicas) => 7,
             Failure::Undurable(Undurable::Unasked { .. }) => 8,
-            Failure::InFlightAtDeath { .. } => 9,
-            Failure::NoConnection { .. } => 10,
-            Failure::Managed { .. } => 11,
-            Failure::ManagedSetting { .. } => 12,
-            Failure::Hidden { .. } => 13,
-            Failure::Uncounted { .. } => 14,
-            Failure::Redirect => 15,
-            Failure::Reserved { .. } => 16,
-            Failure::Cursor { .. } => 17,
-            Failure::LargeCut => 18,
-            Failure::Unreadable => 19,
-            Failure::TooLarge { .. } => 20,
-            Failure::TransactionLost { .. } => 21,
+            Failure::Uncommitted => 9,
+            Failure::InFlightAtDeath { .. } => 10,
+            Failure::NoConnection { .. } => 11,
+            Failure::Managed { .. } => 12,
+            Failure::ManagedSetting { .. } => 13,
+            Failure::Hidden { .. } => 14,
+            Failure::Uncounted { .. } => 15,
+            Failure::Redirect => 16,
+            Failure::Reserved { .. } => 17,
+            Failure::Cursor { .. } => 18,
+            Failure::LargeCut => 19,
+            Failure::Unreadable => 20,
+            Failure::TooLarge { .. } => 21,
+            Failure::TransactionLost { .. } => 22,
         }
     }
 
@@ -316,6 +325,6 @@ mod tests {
             .filter(|row| !readme.contains(row.as_str()))
             .collect();
         assert_eq!(missing, Vec::<String>::new());
-        assert!(all().iter().map(place).eq(0..22));
+        assert!(all().iter().map(place).eq(0..23));
     }
 }

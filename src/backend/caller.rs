@@ -4,6 +4,9 @@ use std::time::Instant;
 
 use crate::topology::Address;
 
+/// The bits of a tag that name a row of the command table, by which replies are timed. The others are the caller's own.
+pub const ROW_BITS: u16 = (1 << 12) - 1;
+
 /// Requests of one caller that a lost connection left without a reply.
 #[derive(Debug)]
 pub struct Unanswered<'a> {

@@ -15,7 +15,7 @@ mod settings;
 mod task;
 mod trouble;
 
-pub use caller::{Caller, Unanswered};
+pub use caller::{Caller, ROW_BITS, Unanswered};
 pub use dial::{DialError, Dialled, dial};
 pub use identity::{Identity, Login};
 pub use pinned::{Piece, Pinned};

@@ -13,11 +13,11 @@ use tokio::net::TcpStream;
 use crate::resp::{Fed, ReplyScanner};
 use crate::telemetry::{Direction, Side};
 
-use super::Caller;
 use super::dial::{DialError, Dialled, dial};
 use super::owed::Owed;
 use super::pipeline::{Phase, Pipeline, first_len};
 use super::trouble::Trouble;
+use super::{Caller, ROW_BITS};
 
 /// A reply longer than this is passed on in pieces as it comes, instead of being gathered first. A loss in the
 /// middle of such a reply can not be repaired: the caller is told that it is broken.
@@ -348,7 +348,7 @@ fn answer<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option
         let micros = now.saturating_duration_since(run.since).as_micros();
         let (micros, count) = (u64::try_from(micros).unwrap_or(u64::MAX), u64::from(run.count));
         inner.around.metrics.backend_duration(inner.target.node.0, micros, count);
-        inner.around.metrics.duration(run.tag, micros, count);
+        inner.around.metrics.duration(run.tag & ROW_BITS, micros, count);
     }
     Some(())
 }

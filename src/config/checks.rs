@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::frontend::Listen;
 
+use super::durability;
 use super::fault::{Faults, Place};
 use super::keys::SECTIONS;
 use super::read::{Config, Given};
@@ -29,14 +30,7 @@ pub(super) fn across_keys(given: &Given, config: &Config, faults: &mut Faults) {
         let text = format!("{busy} is shorter than health.timeout {timeout}");
         faults.add("health.busy_timeout", place("health.busy_timeout"), text);
     }
-    let (durability, nodes) = (&config.frontend.durability, config.control.nodes.len());
-    if durability.mode.needs_replicas() && durability.replicas as usize >= nodes {
-        let text = format!(
-            "{} replicas can not acknowledge where backend.nodes has {nodes}, one of which is the primary",
-            durability.replicas
-        );
-        faults.add("durability.replicas", place("durability.replicas"), text);
-    }
+    durability::check(given, config, faults);
     addresses(config, &place, faults);
 }
 

@@ -1,16 +1,17 @@
 //! Every section and the keys of those that work: what each holds, its default, what it means, and where its
 //! value goes. Data, and nothing else.
 
-use crate::durability::Level;
+use crate::durability::Rule;
 use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum};
 use crate::routing::{DuringOutage, OwnWrites, ReadPolicy};
 use crate::telemetry::Format;
 
+use super::durability::{DURABILITY, DURABILITY_RULES};
 use super::kind::{Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
 use super::later::{
-    ARCHIVE, BACKEND_TLS, CACHE, COMPRESSION, COORDINATOR, DURABILITY_MODES, DURABILITY_RULES, MIRROR,
-    PROXY_TLS, TRACING, USERS,
+    ARCHIVE, BACKEND_TLS, CACHE, COMPRESSION, COORDINATOR, MIRROR, PROXY_TLS, TRACING, USERS,
 };
+use super::read::Config;
 
 const fn table(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
     Section { name, form: Form::Table, about, keys }
@@ -20,8 +21,13 @@ const fn optional(name: &'static str, about: &'static str, keys: &'static [Key])
     Section { name, form: Form::OptionalTable, about, keys }
 }
 
-const fn rows(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
-    Section { name, form: Form::Rows, about, keys }
+const fn rows(
+    name: &'static str,
+    about: &'static str,
+    keys: &'static [Key],
+    begin: Option<fn(&mut Config)>,
+) -> Section {
+    Section { name, form: Form::Rows(begin), about, keys }
 }
 
 /// Every section, in the order of printing.
@@ -34,13 +40,23 @@ pub static SECTIONS: &[Section] = &[
     table("failover", "What happens when the primary is gone.", FAILOVER),
     table("reads", "Who answers reads.", READS),
     table("durability", "When a write counts as safe.", DURABILITY),
-    rows("durability.rules", "Other durability for keys with a prefix.", DURABILITY_RULES),
+    rows(
+        "durability.rules",
+        "Other durability for keys with a prefix; the longest that fits decides, and of several keys the strictest mode.",
+        DURABILITY_RULES,
+        Some(|c| c.frontend.durability.rules.push(Rule::default())),
+    ),
     table("cache", "A near cache in the proxy.", CACHE),
-    rows("compression", "Values compressed on their way to the nodes.", COMPRESSION),
+    rows("compression", "Values compressed on their way to the nodes.", COMPRESSION, None),
     optional("mirror", "A share of the traffic copied to other nodes.", MIRROR),
     table("coordinator", "Agreement between several proxies.", COORDINATOR),
     table("admin", "Metrics, status and orders over HTTP.", ADMIN),
-    rows("users", "Users of the proxy's own; none: clients authenticate as the nodes' own users.", USERS),
+    rows(
+        "users",
+        "Users of the proxy's own; none: clients authenticate as the nodes' own users.",
+        USERS,
+        None,
+    ),
     table("limits", "Bounds that keep one client from harming the others.", LIMITS),
     table("log", "Logs.", LOG),
     table("tracing", "Traces.", TRACING),
@@ -412,53 +428,6 @@ const READS: &[Key] = &[
     ),
 ];
 
-const DURABILITY: &[Key] = &[
-    key(
-        "mode",
-        Kind::Choice(
-            DURABILITY_MODES,
-            Some(|c, v| {
-                let levels = [
-                    ("async", Level::Async),
-                    ("semi_sync", Level::SemiSync),
-                    ("aof_local", Level::AofLocal),
-                    ("aof_replicas", Level::AofReplicas),
-                ];
-                set(&mut c.frontend.durability.mode, pick(&levels, v))
-            }),
-        ),
-        r#""async""#,
-        "What a write waits for before it is answered: async (nothing), semi_sync (replicas have it), aof_local (it is on the primary's disk) or aof_replicas (on replicas' too).",
-    ),
-    key(
-        "replicas",
-        Kind::Count(
-            1..=16,
-            Some(|c, v| set(&mut c.frontend.durability.replicas, u32::try_from(v).unwrap_or(u32::MAX))),
-        ),
-        "1",
-        "Replicas that must have acknowledged.",
-    ),
-    key(
-        "timeout",
-        Kind::Duration(1, Some(|c, v| set(&mut c.frontend.durability.timeout, v))),
-        r#""200ms""#,
-        "Wait after which a write is answered with NOTDURABLE.",
-    ),
-    key(
-        "degrade_after",
-        Kind::Duration(0, Some(|c, v| set(&mut c.control.failover.durability.degrade_after, v))),
-        r#""0s""#,
-        "Time without enough replicas after which writes wait for none until they are back, which status and redhold_durability_degraded tell; 0s: never.",
-    ),
-    key(
-        "reads",
-        Kind::Choice(&["uncommitted", "committed"], None),
-        r#""uncommitted""#,
-        "Whether reads of keys not yet covered wait: uncommitted (no) or committed.",
-    ),
-];
-
 const ADMIN: &[Key] = &[
     key(
         "listen",
@@ -557,13 +526,13 @@ const LOG: &[Key] = &[
     key("slowlog_len", Kind::Count(0..=1_000_000, None), "128", "How many are remembered."),
 ];
 
-fn set<T>(field: &mut T, value: T) -> Result<(), String> {
+pub(super) fn set<T>(field: &mut T, value: T) -> Result<(), String> {
     *field = value;
     Ok(())
 }
 
 /// The value that belongs to `word`, which the kind of the key has found among `words`.
-fn pick<T: Copy>(words: &[(&str, T)], word: &str) -> T {
+pub(super) fn pick<T: Copy>(words: &[(&str, T)], word: &str) -> T {
     words.iter().find(|(name, _)| *name == word).map_or(words[0].1, |(_, value)| *value)
 }
 

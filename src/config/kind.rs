@@ -66,14 +66,23 @@ pub struct Key {
 }
 
 /// How a section is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Form {
     /// `[name]`, always there.
     Table,
     /// `[name]`, absent by default, and not yet supported.
     OptionalTable,
-    /// `[[name]]`, none by default, and not yet supported.
-    Rows,
+    /// `[[name]]`, none by default. Each begins with this and goes on with its keys, all of which it must have; `None`: not yet
+    /// supported.
+    Rows(Option<fn(&mut Config)>),
+}
+
+impl Form {
+    /// Whether the section comes with a later version.
+    #[must_use]
+    pub fn is_later(self) -> bool {
+        matches!(self, Self::OptionalTable | Self::Rows(None))
+    }
 }
 
 /// A section and its keys, in the order of printing.

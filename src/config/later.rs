@@ -32,13 +32,6 @@ pub(super) const BACKEND_TLS: &[Key] = &[
     ),
 ];
 
-pub(super) const DURABILITY_MODES: &[&str] = &["async", "semi_sync", "aof_local", "aof_replicas"];
-
-pub(super) const DURABILITY_RULES: &[Key] = &[
-    absent("prefix", Kind::Text(None), r#""order:""#, "Prefix of the keys."),
-    absent("mode", Kind::Choice(DURABILITY_MODES, None), r#""semi_sync""#, "Their mode."),
-];
-
 pub(super) const CACHE: &[Key] = &[
     key("prefixes", Kind::Texts(None), "[]", "Key prefixes that are cached in the proxy; empty: off."),
     key("memory", Kind::Size(MIB..=TIB, None), r#""256MiB""#, "Most memory of the cache."),

@@ -5,12 +5,14 @@
 //! key path and line.
 
 mod checks;
+mod durability;
 mod fault;
 mod keys;
 mod kind;
 mod later;
 mod print;
 mod read;
+mod rows;
 mod units;
 mod value;
 

@@ -16,16 +16,16 @@ pub fn full() -> String {
          # \"not yet\": another value than the default is refused in this version.\n",
     );
     for section in SECTIONS {
-        let comment = if section.form == Form::Table { "" } else { "# " };
+        let comment = if matches!(section.form, Form::Table) { "" } else { "# " };
         let heading = heading(section);
-        let later = if section.form == Form::Table { "" } else { " (not yet)" };
+        let later = if section.form.is_later() { " (not yet)" } else { "" };
         let _ = write!(text, "\n# {}{later}\n{comment}{heading}\n", section.about);
         for key in section.keys {
             let (mark, value) = match key.preset {
                 Preset::Value(value) => ("", value),
                 Preset::Absent(value) => ("# ", value),
             };
-            let later = if key.works() || section.form != Form::Table { "" } else { " (not yet)" };
+            let later = if key.works() || section.form.is_later() { "" } else { " (not yet)" };
             let _ = write!(text, "# {}{later}\n{mark}{} = {value}\n", key.about, key.name);
         }
     }
@@ -38,7 +38,7 @@ pub fn reference() -> String {
     let mut text = String::from(include_str!("reference_head.txt"));
     for section in SECTIONS {
         let _ = write!(text, "\n## {}\n{}", heading(section), section.about);
-        if section.form != Form::Table {
+        if section.form.is_later() {
             text.push_str(" Not yet supported: `check` and `run` refuse it.");
         }
         text.push_str("\n\n| key | default | values | meaning |\n|---|---|---|---|\n");
@@ -47,10 +47,10 @@ pub fn reference() -> String {
                 Preset::Value(value) => format!("`{value}`"),
                 Preset::Absent(_) => "none".to_owned(),
             };
-            let later = if key.works() || section.form != Form::Table { "" } else { " *Not yet.*" };
+            let later = if key.works() || section.form.is_later() { "" } else { " *Not yet.*" };
             let _ = writeln!(text, "| `{}` | {default} | {} | {}{later} |", key.name, values(key), key.about);
         }
-        if section.form != Form::Rows
+        if !matches!(section.form, Form::Rows(_))
             && let Some(key) = section.keys.first()
         {
             let _ = writeln!(text, "\nVariables: `{}` and so on.", variable_of(section, key));
@@ -61,7 +61,7 @@ pub fn reference() -> String {
 
 fn heading(section: &Section) -> String {
     match section.form {
-        Form::Rows => format!("[[{}]]", section.name),
+        Form::Rows(_) => format!("[[{}]]", section.name),
         Form::Table | Form::OptionalTable => format!("[{}]", section.name),
     }
 }

@@ -14,6 +14,7 @@ use super::checks;
 use super::fault::{Faults, Place};
 use super::keys::SECTIONS;
 use super::kind::{Form, Key, Kind, Preset, Section};
+use super::rows;
 use super::value::{Item, Lines, Value};
 
 /// Largest configuration or secret file, bytes; a larger one is a mistake in the path.
@@ -75,11 +76,17 @@ pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>
     walk("", document.get_ref(), &lines, &mut given, &mut faults);
     let mut config = Config { notes: variables(environment, &mut given), ..Config::default() };
     for section in SECTIONS {
+        if let Form::Rows(Some(begin)) = section.form {
+            rows::apply(section, begin, &given, &mut config, &mut faults);
+            continue;
+        }
         for key in section.keys {
             apply(section, key, &given, &mut config, &mut faults);
         }
     }
-    if config.frontend.durability.mode.needs_replicas() {
+    // The longest prefix is to be found first.
+    config.frontend.durability.rules.sort_by_key(|rule| std::cmp::Reverse(rule.prefix.len()));
+    if config.frontend.durability.strictest().needs_replicas() {
         // Who follows a dead primary must have all that was waited for.
         config.control.failover.durability.replicas =
             usize::try_from(config.frontend.durability.replicas).unwrap_or(usize::MAX);
@@ -143,7 +150,10 @@ fn enter(
             absent(not_yet_section(section));
             walk(section.name, table, lines, given, faults);
         }
-        (Form::Rows, DeValue::Array(rows)) => {
+        (Form::Rows(Some(_)), DeValue::Array(_)) => {
+            given.insert(section.name.to_owned(), Item { place, ..Item::from_toml(value, lines) });
+        }
+        (Form::Rows(None), DeValue::Array(rows)) => {
             if !rows.is_empty() {
                 absent(not_yet_section(section));
             }
@@ -158,7 +168,7 @@ fn enter(
                 }
             }
         }
-        (Form::Rows, _) => absent(format!("must be written as [[{}]]", section.name)),
+        (Form::Rows(_), _) => absent(format!("must be written as [[{}]]", section.name)),
         (Form::Table | Form::OptionalTable, _) => {
             absent(format!("must be a table: write [{}]", section.name))
         }
@@ -167,7 +177,7 @@ fn enter(
 
 fn not_yet_section(section: &Section) -> String {
     let name = match section.form {
-        Form::Rows => format!("[[{}]]", section.name),
+        Form::Rows(_) => format!("[[{}]]", section.name),
         Form::Table | Form::OptionalTable => format!("[{}]", section.name),
     };
     format!("{name} is not yet supported; leave it out")
@@ -198,7 +208,7 @@ fn variables(environment: impl IntoIterator<Item = (String, String)>, given: &mu
         let place = Place::Variable(name.clone());
         let keys = SECTIONS.iter().flat_map(|section| section.keys.iter().map(move |key| (section, key)));
         let found = keys.clone().find(|(section, key)| variable_of(section, key) == name);
-        let of_rows = found.is_some_and(|(section, _)| section.form == Form::Rows);
+        let of_rows = found.is_some_and(|(section, _)| matches!(section.form, Form::Rows(_)));
         let value = found.and_then(|(_, key)| key.read_variable(&text, &place));
         match (found, value) {
             (Some((section, key)), Some(value)) if !of_rows => {

@@ -4,10 +4,15 @@
 //! clients of a worker: replies that come while one is on its way wait for the next.
 
 mod barriers;
+mod demand;
 mod question;
+mod rules;
 mod settings;
 mod withheld;
 
 pub use barriers::Barriers;
+pub use demand::{Demand, shows_data};
+pub use question::Echo;
+pub use rules::{RULES_MAX, Rule};
 pub use settings::{Level, Settings};
-pub use withheld::{Ticket, Withheld};
+pub use withheld::{Instead, Replaced, Ticket, Withheld};

@@ -24,6 +24,17 @@ impl Level {
     }
 }
 
+/// What came back of one barrier.
+#[derive(Clone, Copy, Debug)]
+pub struct Echo<'a> {
+    /// The primary took the message that lies behind the writes.
+    pub passed: bool,
+    /// It was sent while writes waited for nobody, and asked for nothing.
+    pub waived: bool,
+    /// The answer to what was asked behind it.
+    pub answer: &'a [u8],
+}
+
 impl Settings {
     /// The question that follows a barrier of `level`, word by word. It is answered after `timeout` at the latest.
     #[must_use]
@@ -37,9 +48,18 @@ impl Settings {
         }
     }
 
-    /// What the answer says of the writes before the barrier; `None`: it is no answer, and the question is asked again.
+    /// What is known of the writes before a barrier; `None`: nothing, and it is asked again. `waives`: writes wait for nobody now.
+    /// A barrier that asked for nothing vouches for them only as long as that is so.
     #[must_use]
-    pub fn judge(&self, level: Level, answer: &[u8]) -> Option<Result<(), Undurable>> {
+    pub fn judge(&self, level: Level, echo: &Echo<'_>, waives: bool) -> Option<Result<(), Undurable>> {
+        match echo {
+            Echo { passed: false, .. } => None,
+            Echo { waived: true, .. } => waives.then_some(Ok(())),
+            Echo { answer, .. } => self.judge_answer(level, answer),
+        }
+    }
+
+    fn judge_answer(&self, level: Level, answer: &[u8]) -> Option<Result<(), Undurable>> {
         let (local, acknowledged) = if level.needs_disks() {
             let (local, replicas) =
                 std::str::from_utf8(answer.strip_prefix(b"*2\r\n")?).ok()?.split_once("\r\n")?;
@@ -77,8 +97,13 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const SETTINGS: Settings =
-        Settings { mode: Level::Async, replicas: 2, timeout: Duration::from_millis(50) };
+    const SETTINGS: Settings = Settings {
+        mode: Level::Async,
+        replicas: 2,
+        timeout: Duration::from_millis(50),
+        reads_wait: false,
+        rules: Vec::new(),
+    };
 
     #[test]
     fn each_level_asks_for_what_it_needs() {
@@ -89,7 +114,10 @@ mod tests {
 
     #[test]
     fn only_enough_is_enough() {
-        let passed = |level, answer: &str| SETTINGS.judge(level, answer.as_bytes()).map(|said| said.is_ok());
+        let passed = |level, answer: &str| {
+            let echo = Echo { passed: true, waived: false, answer: answer.as_bytes() };
+            SETTINGS.judge(level, &echo, false).map(|said| said.is_ok())
+        };
         assert_eq!(passed(Level::SemiSync, ":2\r\n"), Some(true));
         assert_eq!(passed(Level::SemiSync, ":1\r\n"), Some(false));
         assert_eq!(passed(Level::SemiSync, "-BUSY\r\n"), None);
@@ -100,5 +128,18 @@ mod tests {
         assert_eq!(passed(Level::AofReplicas, "*2\r\n:1\r\n:1\r\n"), Some(false));
         assert_eq!(passed(Level::AofReplicas, "*2\r\n:0\r\n:2\r\n"), Some(false));
         assert_eq!(passed(Level::AofReplicas, "-ERR no\r\n"), None);
+    }
+
+    #[test]
+    fn a_barrier_that_asked_for_nothing_vouches_only_while_nobody_is_waited_for() {
+        // What a server says to the question whether it may be asked at all.
+        let unasked = b":0\r\n".as_slice();
+        let echo = |passed, waived| Echo { passed, waived, answer: unasked };
+        let judge = |echo, waives| SETTINGS.judge(Level::SemiSync, &echo, waives);
+        assert_eq!(judge(echo(true, true), true), Some(Ok(())));
+        assert_eq!(judge(echo(true, true), false), None, "replicas are back: they are asked");
+        assert_eq!(judge(echo(false, true), true), None, "the primary did not take it");
+        assert_eq!(judge(echo(false, false), true), None);
+        assert!(judge(echo(true, false), true).is_some_and(|said| said.is_err()), "it was asked in earnest");
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Rule;
+
 /// What a write waits for before its client hears of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -25,11 +27,17 @@ pub struct Settings {
     pub replicas: u32,
     /// `durability.timeout`
     pub timeout: Duration,
+    /// `durability.reads = "committed"`
+    pub reads_wait: bool,
+    /// `[[durability.rules]]`, at most [`RULES_MAX`](super::RULES_MAX), longer prefixes before shorter ones. Of their levels and
+    /// `mode` at most one is not [`Level::Async`].
+    pub rules: Vec<Rule>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mode: Level::Async, replicas: 1, timeout: Duration::from_millis(200) }
+        let (replicas, timeout) = (1, Duration::from_millis(200));
+        Self { mode: Level::Async, replicas, timeout, reads_wait: false, rules: Vec::new() }
     }
 }
 
@@ -37,6 +45,6 @@ impl Settings {
     /// Whether any write waits for anything.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.mode != Level::Async
+        self.strictest() != Level::Async
     }
 }

@@ -14,10 +14,30 @@ pub struct Ticket {
     pub level: Level,
     /// See [`Barriers`](super::Barriers).
     pub number: u64,
+    /// The reply says nothing of a change: see [`Demand`](super::Demand).
+    pub reads: bool,
+}
+
+/// What is said in the place of a reply that nobody vouches for.
+#[derive(Clone, Copy, Debug)]
+pub struct Instead<'a> {
+    /// Of one that tells of a change.
+    pub write: &'a [u8],
+    /// Of one that tells of none.
+    pub read: &'a [u8],
+}
+
+/// How many replies were replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replaced {
+    /// Of those that tell of a change.
+    pub writes: u32,
+    /// Of the others.
+    pub reads: u32,
 }
 
 impl Ticket {
-    /// What covers this ticket covers the other.
+    /// What covers this ticket covers the other. Whether they tell of a change does not matter to it.
     fn covers(self, other: Self) -> bool {
         self.level == other.level && self.number >= other.number
     }
@@ -85,10 +105,10 @@ impl Withheld {
         }
     }
 
-    /// What the last reply that waits is waiting for.
+    /// Whether the last reply that waits is waiting for `ticket`, or for a later one.
     #[must_use]
-    pub fn newest(&self) -> Option<Ticket> {
-        self.marks.back().and_then(|last| last.ticket)
+    pub fn ends_with(&self, ticket: Ticket) -> bool {
+        self.marks.back().and_then(|last| last.ticket).is_some_and(|last| last.covers(ticket))
     }
 
     /// Bytes of a reply whose end has not come.
@@ -123,22 +143,27 @@ impl Withheld {
     }
 
     /// As `release`, with `instead` in the place of each reply; returns how many there were.
-    pub fn replace(&mut self, ticket: Ticket, instead: &[u8], output: &mut BytesMut) -> u32 {
+    pub fn replace(&mut self, ticket: Ticket, instead: Instead<'_>, output: &mut BytesMut) -> Replaced {
+        let mut replaced = Replaced::default();
         if !self.marks.iter().any(|mark| mark.ticket.is_some_and(|other| ticket.covers(other))) {
-            return 0;
+            return replaced;
         }
         let mut anew = BytesMut::with_capacity(output.len());
-        let (mut at, mut freed, mut spanned, mut count) = (0, 0, 0, 0);
+        let (mut at, mut freed, mut spanned) = (0, 0, 0);
         self.marks.retain_mut(|mark| {
             anew.extend_from_slice(&output[at..at + mark.gap]);
             at += mark.gap;
             mark.gap += std::mem::take(&mut freed);
             let reply = &output[at..at + mark.len];
             at += mark.len;
-            if mark.ticket.is_some_and(|other| ticket.covers(other)) {
-                (0..mark.replies).for_each(|_| anew.extend_from_slice(instead));
-                freed = mark.gap + instead.len() * mark.replies as usize;
-                count += mark.replies;
+            if let Some(other) = mark.ticket.filter(|other| ticket.covers(*other)) {
+                let (text, count) = match other.reads {
+                    true => (instead.read, &mut replaced.reads),
+                    false => (instead.write, &mut replaced.writes),
+                };
+                (0..mark.replies).for_each(|_| anew.extend_from_slice(text));
+                freed = mark.gap + text.len() * mark.replies as usize;
+                *count += mark.replies;
                 return false;
             }
             anew.extend_from_slice(reply);
@@ -148,7 +173,7 @@ impl Withheld {
         anew.extend_from_slice(&output[at..]);
         *output = anew;
         self.spanned = spanned;
-        count
+        replaced
     }
 
     /// The output is gone.

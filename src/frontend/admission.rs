@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::backend::Pipeline;
 use crate::command::classify;
+use crate::durability::Demand;
 use crate::resp::{Limits, ProtocolError, Request, RequestScanner, encode};
 
 use super::client::{ClientRef, Special};
@@ -83,7 +84,8 @@ impl Connection {
             return Step::Wait;
         }
         let request = scanner.request(&question);
-        let asked = Dispatched { request, class: classify(&request), resent: false, since: None };
+        let class = classify(&request);
+        let asked = Dispatched { request, class, demand: Demand::NONE, resent: false, since: None };
         let original = match &admission {
             Admission::OrClose(_) => Bytes::new(),
             Admission::OrAnswer(request) => request.clone(),

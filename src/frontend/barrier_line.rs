@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use crate::backend::{DialError, Piece, Pinned, Target};
-use crate::durability::{Barriers, Level, Settings, Ticket};
+use crate::durability::{Barriers, Demand, Echo, Level, Settings, Ticket};
 use crate::error::Failure;
 use crate::resp::encode;
 use crate::routing::RoutingTable;
@@ -98,7 +98,7 @@ struct Open {
     /// The same while the group is degraded: it waits for nobody.
     relaxed: Bytes,
     /// The barrier on its way waits for nobody.
-    waives: bool,
+    waived: bool,
     answers: Answers,
     /// The barrier on its way was sent on this connection.
     sent: bool,
@@ -164,9 +164,9 @@ impl BarrierLine {
         enough
     }
 
-    /// A write of `client` was answered: the ticket that its reply waits for. The line counts as one write in flight as long
+    /// A request of `client` was answered: the ticket that its reply waits for. The line counts as one write in flight as long
     /// as anybody waits, so that a planned change of primary waits too.
-    pub(super) fn await_next(&self, worker: &Worker, client: &ClientRef) -> Ticket {
+    pub(super) fn await_next(&self, worker: &Worker, client: &ClientRef, demand: Demand) -> Ticket {
         let mut barriers = self.barriers.borrow_mut();
         if self.counted.get().is_none()
             && let Some(primary) = worker.current().primary
@@ -179,8 +179,8 @@ impl BarrierLine {
         if self.awaited.get().is_none() {
             self.awaited.set(Some(Instant::now()));
         }
-        let ticket = Ticket { level: self.level, number };
-        if client.withheld.borrow().newest() != Some(ticket) {
+        let ticket = Ticket { level: self.level, number, reads: demand.reads };
+        if !client.withheld.borrow().ends_with(ticket) {
             self.waiting.borrow_mut().push(client.clone());
         }
         if barriers.flight().is_none() {
@@ -206,7 +206,7 @@ impl BarrierLine {
         self.seen.set(false);
         self.born.set(Instant::now());
         self.state.replace(Some((State::Closed("not opened yet".to_owned()), Instant::now())));
-        let ticket = Ticket { level: self.level, number: self.barriers.borrow_mut().give_up() };
+        let ticket = self.up_to(self.barriers.borrow_mut().give_up());
         let (flying, waiting) = (self.flying.take(), self.waiting.take());
         self.begun.set(None);
         self.awaited.set(None);
@@ -214,6 +214,11 @@ impl BarrierLine {
         for client in flying.iter().chain(&waiting) {
             client.resolve(ticket, Some(failure));
         }
+    }
+
+    /// The ticket that covers all that waits for this barrier or for an earlier one.
+    fn up_to(&self, number: u64) -> Ticket {
+        Ticket { level: self.level, number, reads: false }
     }
 
     /// Notes why no barrier passes; since when is known if none passed before.
@@ -304,12 +309,12 @@ impl BarrierLine {
     fn answered(&self, worker: &Worker, open: &mut Open) {
         let answers = std::mem::take(&mut open.answers);
         let Some(begun) = self.begun.get() else { return };
-        let passed = matches!(answers.passage, Some(Passage::Passed));
-        let said =
-            answers.answer.filter(|_| passed).and_then(|answer| self.settings.judge(self.level, &answer));
-        // Waived only while it is so when the answer comes: else it is asked again.
-        let said = if open.waives { (passed && self.is_waived(worker)).then_some(Ok(())) } else { said };
-        let failure = match said {
+        let echo = Echo {
+            passed: matches!(answers.passage, Some(Passage::Passed)),
+            waived: open.waived,
+            answer: &answers.answer.unwrap_or_default(),
+        };
+        let failure = match self.settings.judge(self.level, &echo, self.is_waived(worker)) {
             Some(said) => said.err(),
             // The node refuses it for now: once more in a moment, for as long as an answer may take.
             None if begun.elapsed() < self.settings.timeout => {
@@ -329,7 +334,7 @@ impl BarrierLine {
         let flying = self.flying.take();
         self.settled(worker);
         for client in &flying {
-            client.resolve(Ticket { level: self.level, number }, failure.as_ref());
+            client.resolve(self.up_to(number), failure.as_ref());
         }
     }
 
@@ -347,7 +352,7 @@ impl BarrierLine {
 impl Open {
     fn send(&mut self, waives: bool) {
         self.answers = Answers::default();
-        (self.sent, self.waives) = (true, waives);
+        (self.sent, self.waived) = (true, waives);
         self.pinned.send(if waives { &self.relaxed } else { &self.request });
     }
 }
@@ -462,7 +467,7 @@ async fn open(worker: &Worker, line: &BarrierLine, target: Target) -> Result<Ope
                     pinned,
                     request: request.freeze(),
                     relaxed: [message, MAY_WAIT].concat().into(),
-                    waives: false,
+                    waived: false,
                     answers: Answers::default(),
                     sent: false,
                     life: line.life.get(),
@@ -503,4 +508,29 @@ async fn replies(pinned: &mut Pinned) -> io::Result<[Bytes; 2]> {
 
 fn words(error: &[u8]) -> String {
     String::from_utf8_lossy(error).trim_start_matches('-').trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    fn line() -> BarrierLine {
+        BarrierLine::new(Level::SemiSync, Settings::default())
+    }
+
+    /// A host that never answers, while another node has become the primary.
+    #[tokio::test]
+    async fn what_is_done_for_a_life_that_is_over_is_given_up() {
+        let line = line();
+        let over = async {
+            // The other future is polled first, so that it is the end of the life that wakes it.
+            line.life.set(line.life.get() + 1);
+            line.wake();
+        };
+        let both = async { tokio::join!(line.within(0, pending::<()>()), over).0 };
+        assert_eq!(timeout(Duration::from_secs(10), both).await, Ok(None));
+        assert_eq!(line.within(0, async { 7 }).await, None, "nor is what would be done at once");
+        assert_eq!(line.within(1, async { 7 }).await, Some(7));
+    }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::backend::{Caller, Pipeline, Unanswered, first_len};
-use crate::command::{Effect, Lane, RowId};
+use crate::command::{Effect, Lane};
 use crate::durability::Withheld;
 use crate::error::Failure;
 use crate::resp::encode;
@@ -23,6 +23,7 @@ use super::lost_request::LostRequest;
 use super::redo::{self, Fate, Redo, Redos};
 use super::registry::Live;
 use super::stream::Writer;
+use super::tag::row_of;
 use super::window::Window;
 use super::worker::Worker;
 use super::written::Touches;
@@ -240,11 +241,14 @@ impl Client {
         } else {
             in_flight - in_flight / owed as usize * count as usize
         });
-        if RowId(tag).spec().effect == Effect::Write
+        let effect = row_of(tag).spec().effect;
+        if self.worker.is_waited_for(effect)
             && let Some(lane) = self.lane.borrow().as_ref()
         {
             self.worker.writes_ended(lane.target().node, count);
-            self.note_writes(count);
+            if effect == Effect::Write {
+                self.note_writes(count);
+            }
         }
         let spilled = self.spilled.get();
         if spilled > left as usize {
@@ -360,12 +364,15 @@ impl Caller for ClientRef {
     fn replies(&self, tag: u16, frames: &[u8], count: u32) {
         self.struck(tag, count);
         self.window.set(self.window.get().noted(frames.len(), count));
+        let mut len = frames.len();
+        let before = self.out.borrow().len();
         if self.special.borrow().is_some() && (self.is_spread(frames) || self.take_special(frames)) {
-            return;
+            len = self.out.borrow().len() - before;
+        } else {
+            self.out.borrow_mut().extend_from_slice(frames);
         }
-        self.out.borrow_mut().extend_from_slice(frames);
-        if self.worker.withholds {
-            self.withhold(tag, frames.len(), count);
+        if self.worker.withholds && len > 0 {
+            self.withhold(tag, len, count);
         }
     }
 
@@ -377,14 +384,20 @@ impl Caller for ClientRef {
             self.worker.note_missing(lane.target().node, frame, request);
         }
         self.struck(tag, 1);
-        if redo::is_proof(RowId(tag), frame) {
+        if redo::is_proof(row_of(tag), frame) {
             self.keep_back(frame, request, resent);
             return;
         }
+        let mut len = frame.len();
+        let before = self.out.borrow().len();
         if self.special.borrow().is_some() && self.take_special(frame) {
-            return;
+            len = self.out.borrow().len() - before;
+        } else {
+            self.out.borrow_mut().extend_from_slice(frame);
         }
-        self.out.borrow_mut().extend_from_slice(frame);
+        if self.worker.withholds && len > 0 {
+            self.withhold_error(tag, frame, len);
+        }
     }
 
     fn part(&self, tag: u16, piece: &[u8], last: bool) {
@@ -399,11 +412,13 @@ impl Caller for ClientRef {
         if gathers {
             return;
         }
+        let mut before = self.out.borrow().len();
         match self.special.take() {
             // It stands at the beginning of the first piece, which is never a small one.
             Some(Special::Cursor(epoch)) => cursor::stamp_reply(piece, epoch, &mut self.out.borrow_mut()),
             Some(Special::Refused(kept)) => {
                 self.hand_on(&kept);
+                before = self.out.borrow().len();
                 self.out.borrow_mut().extend_from_slice(piece);
             }
             other => {
@@ -412,7 +427,7 @@ impl Caller for ClientRef {
             }
         }
         if self.worker.withholds {
-            self.withhold_part(tag, piece.len(), last);
+            self.withhold_part(tag, self.out.borrow().len() - before, last);
         }
     }
 
@@ -465,7 +480,7 @@ impl Caller for ClientRef {
                 _ => None,
             };
             let request = restored.as_deref().unwrap_or(request);
-            let row = RowId(lost.tag);
+            let row = row_of(lost.tag);
             let redo = if start > lost.written || row.spec().lane == Lane::Session {
                 // Not executed: its last byte was not written, or it concerns a connection that is gone.
                 Redo::again(request, lost.resent, lost.since)

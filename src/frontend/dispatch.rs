@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::backend::Pipeline;
 use crate::command::{Class, Effect, Lane, classify};
+use crate::durability::Demand;
 use crate::error::Failure;
 use crate::resp::{Request, RequestScanner};
 use crate::routing::{Choice, Gate, ReadPolicy};
@@ -13,6 +14,7 @@ use super::client::{ClientRef, Special};
 use super::connection::{Connection, Step};
 use super::cursor;
 use super::large::Way;
+use super::tag::tag_of;
 use super::worker::wake_at;
 
 /// Requests from this size on are streamed on a connection of their own.
@@ -23,6 +25,8 @@ pub(super) const LARGE: u64 = 1 << 20;
 pub(super) struct Dispatched<'a> {
     pub(super) request: Request<'a>,
     pub(super) class: Class,
+    /// What its reply waits for.
+    pub(super) demand: Demand,
     /// It may have been executed before.
     pub(super) resent: bool,
     /// When the client's wait began, if it began before now.
@@ -37,7 +41,8 @@ impl Connection {
         }
         let class = classify(request);
         self.client.live.looks_at(class.row);
-        let dispatched = Dispatched { request: *request, class, resent, since };
+        let demand = if self.worker.withholds { self.demand_of(&class, request) } else { Demand::NONE };
+        let dispatched = Dispatched { request: *request, class, demand, resent, since };
         if self.worker.withholds
             && let Some(step) = self.hold_undurable(&dispatched)
         {
@@ -219,18 +224,22 @@ impl Connection {
         let Dispatched { request, class, resent, .. } = dispatched;
         self.leave_queue();
         let (client, now) = (&self.client, self.worker.now());
+        let tag = tag_of(class.row, self.worker.spares && dispatched.demand.is_none());
         if !request.is_strict() {
             let mut multibulk = bytes::BytesMut::new();
             request.write_multibulk(&mut multibulk);
-            pipeline.send(client, class.row.0, &multibulk, *resent, now);
+            pipeline.send(client, tag, &multibulk, *resent, now);
         } else {
-            pipeline.send(client, class.row.0, request.raw(), *resent, now);
+            pipeline.send(client, tag, request.raw(), *resent, now);
         }
         client.owed.set(client.owed.get() + 1);
         client.in_flight.set(client.in_flight.get() + request.raw().len());
         // Struck off by the row's effect, whatever the arguments made of it.
-        if class.row.spec().effect == Effect::Write {
+        let effect = class.row.spec().effect;
+        if self.worker.is_waited_for(effect) {
             self.worker.write_sent(pipeline.target().node);
+        }
+        if effect == Effect::Write {
             self.touches(dispatched);
             self.session.wrote_in = pipeline.target().epoch;
         }

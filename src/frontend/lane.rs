@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::backend::{DialError, Pinned, Target};
 use crate::command::RowId;
+use crate::durability::Level;
 use crate::resp::{Proto, RequestTail};
 use crate::session::{Anew, Names, Standing};
 use crate::topology::NodeId;
@@ -81,6 +82,8 @@ pub(super) struct PinnedLane {
     pub(super) bytes: u64,
     /// What its writes touch, where that is asked for.
     pub(super) touched: Touched,
+    /// Where levels differ by key: the strictest of the requests of the last transaction.
+    pub(super) block: Level,
     writes: Writes,
     _counted: Counted,
 }
@@ -196,6 +199,7 @@ impl PinnedLane {
             retry_at: None,
             bytes: 0,
             touched: Touched::default(),
+            block: Level::Async,
             writes,
             _counted: counted,
         }

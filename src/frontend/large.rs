@@ -139,8 +139,9 @@ impl Connection {
             return Step::Taken;
         }
         let class = crate::command::classify_partial(&scanner.partial(bytes));
-        let level = self.level_of(&class);
-        match self.undurable(&class) {
+        // Its keys may not have come.
+        let demand = self.worker.demand_at_most(class.effect);
+        match self.undurable(&class, demand) {
             None => {}
             Some(None) => {
                 self.worker.hold(&self.client);
@@ -161,12 +162,12 @@ impl Connection {
             Ok(mut lane) => {
                 lane.write(bytes);
                 // Counted from its beginning: a switch that cut it would be an error to its client.
-                let writes = class.effect == Effect::Write;
-                if writes {
+                let writes = self.worker.is_waited_for(class.effect);
+                if class.effect == Effect::Write {
                     lane.touched.add_anything();
                 }
                 let sent = Sent::new(bytes::Bytes::new(), class.row, self.worker.now());
-                lane.owe(Sent { writes, level, ..sent }, 0);
+                lane.owe(Sent { writes, demand, ..sent }, 0);
                 lane.tail = Some(tail);
                 self.pinned = Some(lane);
                 Step::Taken

@@ -38,6 +38,7 @@ mod session;
 mod settings;
 mod shared;
 mod stream;
+mod tag;
 mod wait_lane;
 mod window;
 mod withhold;

@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::command::Effect;
 use crate::error::Failure;
 use crate::resp::encode;
 use crate::routing::Gate;
@@ -44,7 +43,7 @@ impl Connection {
             // Changes what is answered at all, so that it can not wait for an answer.
             "client|reply" if lane.standing.obeys_reply(request.arg(2), proto) => false,
             _ if matches!(lane.line, Line::Waiting(_)) => true,
-            _ => holds && class.effect == Effect::Write && lane.executes(class.row),
+            _ => holds && self.worker.is_waited_for(class.effect) && lane.executes(class.row),
         };
         if !waits {
             if self.gave_up() {

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 
 use crate::backend::{DialError, Pinned, Target};
 use crate::command::{Effect, Lane};
+use crate::durability::Level;
 use crate::error::Failure;
 use crate::resp::Request;
 use crate::routing::Choice;
@@ -209,15 +210,19 @@ impl Connection {
     }
 
     fn send_pinned(&mut self, dispatched: &Dispatched<'_>) -> Step {
-        let Dispatched { request, class, resent, .. } = dispatched;
+        let Dispatched { request, class, demand, resent, .. } = dispatched;
         let proto = self.session.identity.proto;
         let queueing = self.pinned.as_ref().is_some_and(|lane| lane.standing.transaction().is_queueing());
         if class.lane == Lane::Script && !class.row.spec().parity {
             self.worker.note_script(request);
         }
         let asked = self.asked_instead(dispatched, queueing);
-        let level = self.level_of(class);
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
+        if self.worker.spares && class.row.spec().name == "multi" && !queueing {
+            lane.block = Level::Async;
+        } else if self.worker.spares && queueing {
+            lane.block = lane.block.max(demand.level);
+        }
         let (mut bytes, mut stale) = (BytesMut::new(), None);
         request.write_multibulk(&mut bytes);
         let (mut local, mut original) = (None, None);
@@ -237,7 +242,7 @@ impl Connection {
         }
         // Parked is not in flight.
         let parks = class.lane == Lane::Blocking;
-        let writes = class.effect == Effect::Write && !parks && lane.executes(class.row);
+        let writes = self.worker.is_waited_for(class.effect) && !parks && lane.executes(class.row);
         let send = match lane.purpose {
             Purpose::Standing => lane.standing.on_request(class, request, &bytes, stale, proto),
             _ => Send::Owed,
@@ -249,7 +254,7 @@ impl Connection {
                 // What is sent again is what the client sent.
                 let copy = original.unwrap_or_else(|| bytes.clone());
                 let sent = Sent::new(copy, class.row, self.worker.now());
-                lane.owe(Sent { resent: *resent, writes, level, local, ..sent }, bytes.len());
+                lane.owe(Sent { resent: *resent, writes, demand: *demand, local, ..sent }, bytes.len());
                 lane.write(&bytes);
             }
             Send::Silent(accepted) => {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::backend::{DialError, Piece};
 use crate::command::{Lane, Spec, classify};
-use crate::durability::Level;
+use crate::durability::Demand;
 use crate::resp::{self, RequestScanner, Value, encode};
 use crate::session::{self, Verdict};
 
@@ -229,20 +229,26 @@ impl Connection {
 
     /// What was just added to the output behind `before` is the reply to the oldest request or its first piece, which came as
     /// `bytes`. If it says that a write was executed, it waits until that is safe. A transaction and a blocking command whose
-    /// reply is null have executed nothing.
+    /// reply is null have executed nothing, and their reply waits where reads do.
     fn withhold_pinned(&self, lane: &PinnedLane, before: usize, bytes: &[u8], last: bool) {
-        let Some(sent) = lane.sent.front().filter(|sent| sent.level != Level::Async) else { return };
+        let Some(sent) = lane.sent.front().filter(|sent| !sent.demand.is_none()) else { return };
         let spec = sent.row.spec();
         let nothing = is_null(bytes) && (spec.lane == Lane::Blocking || spec.name == "exec");
-        // A transaction that the server refused to begin queues nothing, whatever its client believes.
-        if nothing || bytes.starts_with(b"-") || bytes == b"+QUEUED\r\n" {
+        let demand = match () {
+            // A transaction that the server refused to begin queues nothing, whatever its client believes.
+            () if bytes == b"+QUEUED\r\n" => return,
+            () if bytes.starts_with(b"-") => self.worker.demand_of_error(sent.demand, sent.row, bytes),
+            () if nothing => sent.demand.unchanged(&self.worker.settings.durability),
+            () => sent.demand,
+        };
+        let len = self.client.out.borrow().len() - before;
+        if demand.is_none() {
             return;
         }
-        let len = self.client.out.borrow().len() - before;
         if last {
-            self.client.withhold_for(sent.level, len, 1);
+            self.client.withhold_for(demand, len, 1);
         } else {
-            self.client.withhold_piece(sent.level, len, false);
+            self.client.withhold_piece(demand, len, false);
         }
     }
 
@@ -306,9 +312,9 @@ impl Connection {
             }
             let len = out.len() - before;
             drop(out);
-            let level = lane.sent.front().map_or(Level::Async, |sent| sent.level);
-            if rest == Rest::Reply && level != Level::Async {
-                self.client.withhold_piece(level, len, last);
+            let demand = lane.sent.front().map_or(Demand::NONE, |sent| sent.demand);
+            if rest == Rest::Reply && !demand.is_none() {
+                self.client.withhold_piece(demand, len, last);
             }
         }
         if last {

@@ -5,7 +5,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::command::{Class, Lane, RowId};
-use crate::durability::Level;
+use crate::durability::Demand;
 use crate::resp::Request;
 
 use super::client_command::Local;
@@ -83,14 +83,14 @@ pub(super) struct Sent {
     /// It counts as a write in flight.
     pub(super) writes: bool,
     /// What its reply waits for.
-    pub(super) level: Level,
+    pub(super) demand: Demand,
     /// Unless the reply is an error, the proxy does this in place of the server.
     pub(super) local: Option<Box<Local>>,
 }
 
 impl Sent {
     pub(super) fn new(request: Bytes, row: RowId, since: Instant) -> Self {
-        Self { request, end: 0, since, row, resent: false, writes: false, level: Level::Async, local: None }
+        Self { request, end: 0, since, row, resent: false, writes: false, demand: Demand::NONE, local: None }
     }
 
     /// Its reply decides who the client is.

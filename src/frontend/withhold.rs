@@ -2,12 +2,12 @@
 
 use bytes::BytesMut;
 
-use crate::command::{Effect, RowId};
-use crate::durability::{Level, Ticket};
+use crate::durability::{Demand, Instead, Ticket};
 use crate::error::Failure;
 use crate::resp::encode;
 
 use super::client::{Client, ClientRef};
+use super::tag::row_of;
 
 impl Client {
     /// How much of the output may be written now.
@@ -26,17 +26,23 @@ impl Client {
         self.withheld.borrow_mut().cut_unfinished(&mut self.out.borrow_mut());
     }
 
-    /// What waits for `ticket` is given to the client, or `failure` in its place.
+    /// What waits for `ticket` is given to the client, or `failure` in its place; in that of what was only read, that nobody
+    /// vouches for it.
     pub(super) fn resolve(&self, ticket: Ticket, failure: Option<&Failure>) {
         let before = self.pending();
         match failure {
             None => self.withheld.borrow_mut().release(ticket),
             Some(failure) => {
-                let mut instead = BytesMut::new();
-                encode::error(&mut instead, &failure.to_string());
+                let [write, read] = [failure, &Failure::Uncommitted].map(|failure| {
+                    let mut error = BytesMut::new();
+                    encode::error(&mut error, &failure.to_string());
+                    error
+                });
+                let instead = Instead { write: &write, read: &read };
                 let replaced =
-                    self.withheld.borrow_mut().replace(ticket, &instead, &mut self.out.borrow_mut());
-                (0..replaced).for_each(|_| self.worker.count_failure(failure));
+                    self.withheld.borrow_mut().replace(ticket, instead, &mut self.out.borrow_mut());
+                (0..replaced.writes).for_each(|_| self.worker.count_failure(failure));
+                (0..replaced.reads).for_each(|_| self.worker.count_failure(&Failure::Uncommitted));
             }
         }
         if self.is_closed() {
@@ -54,31 +60,43 @@ impl Client {
 }
 
 impl ClientRef {
-    /// The last `len` bytes of the output answer `count` requests of this row.
+    /// The last `len` bytes of the output answer `count` requests with this tag.
     #[cold]
     pub(super) fn withhold(&self, tag: u16, len: usize, count: u32) {
-        if RowId(tag).spec().effect == Effect::Write {
-            self.withhold_for(self.worker.settings.durability.mode, len, count);
+        let demand = self.worker.demand_of_tag(tag);
+        if !demand.is_none() {
+            self.withhold_for(demand, len, count);
         }
     }
 
-    /// The last `len` bytes of the output are a piece of a large reply to a request of this row.
+    /// The last `len` bytes of the output are this error, or came of it, in reply to a request with this tag.
+    #[cold]
+    pub(super) fn withhold_error(&self, tag: u16, error: &[u8], len: usize) {
+        let demand = self.worker.demand_of_error(self.worker.demand_of_tag(tag), row_of(tag), error);
+        if !demand.is_none() {
+            self.withhold_for(demand, len, 1);
+        }
+    }
+
+    /// The last `len` bytes of the output are a piece of a large reply to a request with this tag.
     #[cold]
     pub(super) fn withhold_part(&self, tag: u16, len: usize, last: bool) {
-        if RowId(tag).spec().effect == Effect::Write {
-            self.withhold_piece(self.worker.settings.durability.mode, len, last);
+        let demand = self.worker.demand_of_tag(tag);
+        if !demand.is_none() {
+            self.withhold_piece(demand, len, last);
         }
     }
 
-    /// The last `len` bytes of the output are `count` replies that wait for a barrier of `level`.
-    pub(super) fn withhold_for(&self, level: Level, len: usize, count: u32) {
-        let ticket = self.worker.durable.line(level).await_next(&self.worker, self);
+    /// The last `len` bytes of the output are `count` replies of which this is demanded.
+    pub(super) fn withhold_for(&self, demand: Demand, len: usize, count: u32) {
+        let ticket = self.worker.durable.line(demand.level).await_next(&self.worker, self, demand);
         self.withheld.borrow_mut().withhold(self.out.borrow().len(), len, count, ticket);
     }
 
-    /// The last `len` bytes of the output are a piece of a reply to a write; `last`: its end.
-    pub(super) fn withhold_piece(&self, level: Level, len: usize, last: bool) {
-        let ticket = last.then(|| self.worker.durable.line(level).await_next(&self.worker, self));
+    /// The last `len` bytes of the output are a piece of a reply of which this is demanded; `last`: its end.
+    pub(super) fn withhold_piece(&self, demand: Demand, len: usize, last: bool) {
+        let line = self.worker.durable.line(demand.level);
+        let ticket = last.then(|| line.await_next(&self.worker, self, demand));
         self.withheld.borrow_mut().withhold_piece(self.out.borrow().len(), len, ticket);
         if self.withheld.borrow().unfinished() as u64 > self.worker.settings.client_output {
             self.cut_unfinished();

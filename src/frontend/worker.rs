@@ -52,6 +52,8 @@ pub(super) struct Worker {
     pub(super) settings: Settings,
     /// Replies to some writes wait until these are safe.
     pub(super) withholds: bool,
+    /// … and those to others, to requests with the same name, do not.
+    pub(super) spares: bool,
     pub(super) durable: Durable,
     pub(super) reads: routing::Settings,
     pub(super) pools: Pools<ClientRef>,
@@ -121,6 +123,7 @@ impl Worker {
         let nodes = table.nodes.len();
         Rc::new(Self {
             withholds: settings.durability.is_on(),
+            spares: !settings.durability.rules.is_empty(),
             durable: Durable::new(&settings.durability),
             settings,
             reads,

@@ -73,14 +73,14 @@ metrics! {
     BACKEND_DURATION = "redhold_backend_duration_seconds", HISTOGRAM, "seconds", [NODE],
         "Time from a request's departure towards the node to its reply's arrival.";
     ERRORS = "redhold_errors_total", COUNTER, "replies",
-        [("kind", "hold_expired, out_of_reach, ambiguous, not_durable, no_replicas, no_barrier, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, client_output, node_refused, node_closed")],
+        [("kind", "hold_expired, out_of_reach, ambiguous, not_durable, no_replicas, no_barrier, uncommitted, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, client_output, node_refused, node_closed")],
         "Error replies of the proxy's own and clients closed by it, by kind.";
     HELD = "redhold_held_requests", GAUGE, "requests", [],
         "Requests that wait for a writable primary.";
     HOLD_DURATION = "redhold_hold_duration_seconds", HISTOGRAM, "seconds", [],
         "How long held requests waited until they were sent or answered.";
     BARRIER_DURATION = "redhold_barrier_duration_seconds", HISTOGRAM, "seconds", [],
-        "Time from the departure of a barrier, for which replies to writes wait (durability.mode), to its answer.";
+        "Time from the departure of a barrier, for which replies wait ([durability]), to its answer.";
     FAILOVERS = "redhold_failovers_total", COUNTER, "episodes",
         [("kind", "failover, switchover"), ("result", "changed, unchanged")],
         "Episodes ended, by whether the primary changed; unchanged ones are false alarms and refusals. Finding the first primary is none.";

@@ -39,6 +39,8 @@ pub enum ErrorKind {
     NoReplicas,
     /// [`Undurable::Unasked`]
     NoBarrier,
+    /// [`Failure::Uncommitted`]
+    Uncommitted,
     /// [`Failure::InFlightAtDeath`]
     InFlightAtDeath,
     /// [`Failure::NoReplica`]
@@ -69,13 +71,14 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them, with their label.
-    pub(super) const ALL: [(Self, &'static str); 19] = [
+    pub(super) const ALL: [(Self, &'static str); 20] = [
         (Self::HoldExpired, "hold_expired"),
         (Self::OutOfReach, "out_of_reach"),
         (Self::Ambiguous, "ambiguous"),
         (Self::NotDurable, "not_durable"),
         (Self::NoReplicas, "no_replicas"),
         (Self::NoBarrier, "no_barrier"),
+        (Self::Uncommitted, "uncommitted"),
         (Self::InFlightAtDeath, "in_flight_at_death"),
         (Self::NoReplica, "no_replica"),
         (Self::NoConnection, "no_connection"),
@@ -103,6 +106,7 @@ impl From<&Failure> for ErrorKind {
             ) => Self::NotDurable,
             Failure::Undurable(Undurable::NoReplicas) => Self::NoReplicas,
             Failure::Undurable(Undurable::Unasked { .. }) => Self::NoBarrier,
+            Failure::Uncommitted => Self::Uncommitted,
             Failure::InFlightAtDeath { .. } => Self::InFlightAtDeath,
             Failure::NoReplica { .. } => Self::NoReplica,
             Failure::NoConnection { .. } => Self::NoConnection,

@@ -41,3 +41,28 @@ fn what_follows_a_multi_that_was_refused_waits_for_replicas() {
     assert!(replies[2].error().is_some(), "{replies:?}");
     group.nodes()[1..].iter().for_each(crate::support::Server::sigcont);
 }
+
+/// Sent again to a primary that finds no replicas: whether it was executed where it went first, nobody knows.
+#[test]
+fn a_write_that_was_sent_before_is_not_called_unexecuted() {
+    let mut group = Group::sealed(1);
+    let options = ProxyOptions::new(&group.addresses()).set("durability.mode", "\"semi_sync\"");
+    let options = options.set("failover.in_flight", "\"retry_idempotent\"").set("failover.hold", "\"2s\"");
+    let proxy = options.start();
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET k before"), Value::ok());
+    let first = group.primary();
+    let written = || proxy.metric("redhold_bytes_total{side=\"backend\",direction=\"out\"}").unwrap_or(0.0);
+    group.node(first).sigstop();
+    let (before, long) = (written(), "x".repeat(10 << 10));
+    client.send(&["SET", "k", &long]);
+    eventually(LONG, "it is on its way", || written() >= before + long.len() as f64);
+    group.node(first).kill9();
+    let reply = client.read();
+    let text = reply.error().unwrap_or_default();
+    assert!(text.starts_with("AMBIGUOUS write may have been executed: "), "{reply:?}");
+    assert_eq!(proxy.metric("redhold_reissued_total"), Some(1.0), "it was to be sent again");
+    assert_eq!(group.nodes()[1 - first].call("GET k"), Value::bulk("before"), "and was not");
+    let new = client.call("SET k new");
+    assert!(new.error().is_some_and(|text| text.starts_with("NOREPLICAS ")), "a new one was not: {new:?}");
+}

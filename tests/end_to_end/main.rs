@@ -16,6 +16,8 @@ mod durability_degraded;
 mod durability_disks;
 mod durability_edges;
 mod durability_quorum;
+mod durability_reads;
+mod durability_rules;
 mod failover;
 mod failover_rows;
 mod failover_sessions;

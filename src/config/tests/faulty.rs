@@ -31,6 +31,59 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[backend]\nnodes = [\"a:1\", \"b:1\"]\n[durability]\nmode = \"semi_sync\"\nreplicas = 2",
         "durability.replicas: 2 replicas can not acknowledge where backend.nodes has 2, one of which is the primary (line 5)",
     ),
+    (
+        "[backend]\nnodes = [\"a:1\"]\n[[durability.rules]]\nprefix = \"x:\"\nmode = \"aof_replicas\"",
+        "durability.replicas: 1 replicas can not acknowledge where backend.nodes has 1, one of which is the primary",
+    ),
+    (
+        "[[durability.rules]]\nprefix = \"x:\"\nmode = \"async\"\n[[durability.rules]]\nprefix = \"y:\"",
+        "durability.rules[1]: has no mode: write mode = \"semi_sync\" (line 4)",
+    ),
+    (
+        "[[durability.rules]]\nmode = \"async\"",
+        "durability.rules[0]: has no prefix: write prefix = \"order:\" (line 1)",
+    ),
+    (
+        "[[durability.rules]]\nprefix = \"\"\nmode = \"async\"",
+        "durability.rules[0].prefix: is empty: what holds for all keys is durability.mode (line 2)",
+    ),
+    (
+        "[[durability.rules]]\nprefix = \"x:\"\nmode = \"async\"\n[[durability.rules]]\nprefix = \"x:\"\nmode = \"async\"",
+        "durability.rules[1].prefix: `x:` has a rule already (line 5)",
+    ),
+    (
+        "[[durability.rules]]\nprefix = 7\nmode = \"async\"",
+        "durability.rules[0].prefix: `7` is not a text in quotes (line 2)",
+    ),
+    (
+        "[[durability.rules]]\nprefix = \"x:\"\nmode = \"sync\"",
+        "durability.rules[0].mode: `sync` is not one of async, semi_sync, aof_local, aof_replicas (line 3)",
+    ),
+    (
+        "[[durability.rules]]\nprefix = \"x:\"\nmode = \"async\"\nmod = 1",
+        "durability.rules[0].mod: unknown key; did you mean `mode`? (line 4)",
+    ),
+    ("[durability]\nrules = [7]", "durability.rules[0]: `7` is not a table (line 2)"),
+    (
+        "[durability.rules]\nprefix = \"x:\"",
+        "durability.rules: must be written as [[durability.rules]] (line 1)",
+    ),
+    (
+        "[durability]\nmode = \"aof_local\"\n[[durability.rules]]\nprefix = \"x:\"\nmode = \"semi_sync\"\n[backend]\nnodes = [\"a:1\", \"b:1\"]",
+        "durability.rules[0].mode: `semi_sync` besides `aof_local`: only one mode can be kept besides async (line 5)",
+    ),
+    (
+        "[durability]\nreads = \"committed\"",
+        "durability.reads: `committed` needs a durability.mode or a rule that asks replicas: semi_sync or aof_replicas (line 2)",
+    ),
+    (
+        "[backend]\nnodes = [\"a:1\", \"b:1\"]\n[durability]\nmode = \"semi_sync\"\nreads = \"committed\"\n[reads]\npolicy = \"prefer_replica\"",
+        "durability.reads: `committed` needs reads.policy = \"primary\": a replica may show what is not known to be safe (line 5)",
+    ),
+    (
+        "[backend]\nnodes = [\"a:1\", \"b:1\"]\n[durability]\nmode = \"semi_sync\"\nreads = \"committed\"\n[reads]\nduring_outage = \"replica\"",
+        "durability.reads: `committed` needs reads.during_outage = \"hold\": a replica may show what is not known to be safe (line 5)",
+    ),
     ("[backend]\nnodes = [\"a:1\", \"a:1\"]", "backend.nodes[1]: `a:1` is listed twice (line 2)"),
     (
         "[backend]\nnodes = [\"127.0.0.1:6380\"]",

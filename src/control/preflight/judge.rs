@@ -116,7 +116,7 @@ impl<'a> Findings<'a> {
 
     /// What WAITAOF needs: any node may have to lead.
     fn disks(&mut self) {
-        let mode = self.settings.durability.mode;
+        let mode = self.settings.durability.strictest();
         if !mode.needs_disks() {
             return;
         }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn ticket(number: u64) -> Ticket {
-    Ticket { level: Level::SemiSync, number }
+    Ticket { level: Level::SemiSync, number, reads: false }
 }
 
 /// An output and what waits in it.
@@ -19,6 +19,12 @@ impl Scene {
     fn waits(&mut self, text: &str, number: u64) {
         self.plain(text);
         self.withheld.withhold(self.output.len(), text.len(), 1, ticket(number));
+    }
+
+    fn shows(&mut self, text: &str, number: u64) {
+        self.plain(text);
+        let ticket = Ticket { reads: true, ..ticket(number) };
+        self.withheld.withhold(self.output.len(), text.len(), 1, ticket);
     }
 
     fn piece(&mut self, text: &str, end: Option<u64>) {
@@ -40,7 +46,8 @@ impl Scene {
     }
 
     fn replace(&mut self, number: u64, instead: &str) -> u32 {
-        self.withheld.replace(ticket(number), instead.as_bytes(), &mut self.output)
+        let instead = Instead { write: instead.as_bytes(), read: b"" };
+        self.withheld.replace(ticket(number), instead, &mut self.output).writes
     }
 }
 
@@ -84,7 +91,7 @@ fn what_was_not_covered_is_replaced_reply_by_reply() {
 
 #[test]
 fn each_level_has_barriers_of_its_own() {
-    let other = Ticket { level: Level::Async, number: 9 };
+    let other = Ticket { level: Level::Async, number: 9, reads: false };
     let mut scene = Scene::default();
     scene.waits("w1 ", 1);
     scene.plain("w2 ");
@@ -125,4 +132,24 @@ fn of_a_reply_that_will_not_end_nothing_is_given() {
     assert_eq!(scene.written(), "a w1 b c ");
     scene.withheld.cut_unfinished(&mut scene.output);
     assert_eq!(scene.written(), "");
+}
+
+#[test]
+fn who_has_read_is_told_another_text_than_who_has_written() {
+    let mut scene = Scene::default();
+    scene.shows("r1 ", 1);
+    scene.shows("r2 ", 1);
+    scene.waits("w1 ", 1);
+    scene.shows("r3 ", 1);
+    scene.plain("a ");
+    scene.shows("r4 ", 2);
+    scene.waits("w2 ", 2);
+    assert!(scene.withheld.ends_with(Ticket { reads: true, ..ticket(2) }), "one barrier covers both");
+    assert!(scene.withheld.ends_with(ticket(1)) && !scene.withheld.ends_with(ticket(3)));
+    let instead = Instead { write: b"not safe ", read: b"no " };
+    let replaced = scene.withheld.replace(ticket(1), instead, &mut scene.output);
+    assert_eq!(replaced, Replaced { writes: 1, reads: 3 });
+    assert_eq!(scene.written(), "no no not safe no a ");
+    scene.withheld.release(ticket(2));
+    assert_eq!(scene.written(), "r4 w2 ");
 }

@@ -9,6 +9,7 @@ use crate::topology::NodeId;
 use super::super::cursor;
 use super::super::purpose::Sent;
 use super::super::redo;
+use super::super::tag::row_of;
 use super::Worker;
 
 /// Between two reports of the same node's refusals.
@@ -115,7 +116,7 @@ impl Worker {
 
     /// Tells the monitor of which nodes a silence would be explained by the request that they work on.
     pub(super) fn mark_long(&self) {
-        let is_long = |tag: u16| RowId(tag).spec().long;
+        let is_long = |tag: u16| row_of(tag).spec().long;
         for (index, marked) in self.marked_long.borrow_mut().iter_mut().enumerate() {
             let node = NodeId(u16::try_from(index).unwrap_or(u16::MAX));
             let long = self.long.borrow();
@@ -123,7 +124,7 @@ impl Worker {
                 long.values().filter(|(at, ..)| *at == node).map(|(_, since, row)| (*since, row.0)).min();
             let oldest = lent.into_iter().chain(self.pools.oldest(node, is_long)).min();
             match oldest {
-                Some((since, tag)) => self.marks.works_on(node, since, RowId(tag).spec().name, !*marked),
+                Some((since, tag)) => self.marks.works_on(node, since, row_of(tag).spec().name, !*marked),
                 None if *marked => self.marks.worked_long(node),
                 None => {}
             }
