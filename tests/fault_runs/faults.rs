@@ -119,7 +119,7 @@ impl Fault {
             ),
             Self::Loss => ("loss", "20 ms of each 100 ms are lost for 1 s", Namespaces, 0, (450, 1_000)),
             Self::Vanish => ("vanish", "the primary's host is gone, no reset", Namespaces, 1, (1_200, 1_500)),
-            Self::Hogs => ("hogs", "two busy loops a core", Loopback, 0, (100, 500)),
+            Self::Hogs => ("hogs", "two busy loops a core", Loopback, 0, (100, 1_000)),
             Self::Respawn(Left::Log) => (
                 "respawn",
                 "kill -9, started again at once with its append-only file",
