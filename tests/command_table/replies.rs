@@ -82,7 +82,10 @@ fn two_servers_agree_as_far_as_the_table_says_and_no_further() {
             alike = round(seed + more);
         }
     }
-    assert!(!judged || alike.is_empty(), "SEED={seed}: always the same, which the table does not say: {alike:?}");
+    assert!(
+        !judged || alike.is_empty(),
+        "SEED={seed}: always the same, which the table does not say: {alike:?}"
+    );
 }
 
 fn is_to_differ(name: &str) -> bool {
