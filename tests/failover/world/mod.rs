@@ -391,8 +391,8 @@ impl World {
             Happening::Look(node) => self.look(node),
             Happening::LookArrives(node) => self.look_arrives(node),
             Happening::Seen(node, health) => {
-                let seen = Observation { node: id(node), at: self.instant(), health };
-                self.tell(Event::Seen(seen));
+                let at = self.instant();
+                self.tell(Event::Seen(Observation { node: id(node), began: at, at, health }));
                 self.after(100_000, Happening::Look(node));
             }
             Happening::Step(id, node, step) => self.step(id, node, step),
