@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ailing_primary;
 mod another_process;
 mod bad_input;
 mod black_box;
@@ -47,6 +48,7 @@ mod refusals;
 mod replies;
 mod scan_epochs;
 mod shared_connection;
+mod slow_primary;
 mod standing;
 mod strangers;
 mod streams;
