@@ -66,7 +66,14 @@ fn view(node: &failover::NodeStatus) -> NodeView {
         Some(Role::Replica) => NodeRole::Replica,
         None => NodeRole::Unknown,
     };
-    NodeView { up: node.up, role, lag_bytes: node.lag_bytes, staleness: node.staleness, in_parity: None }
+    NodeView {
+        up: node.up,
+        role,
+        lag_bytes: node.lag_bytes,
+        staleness: node.staleness,
+        slow: node.slow,
+        in_parity: None,
+    }
 }
 
 fn ended_episode(episode: &failover::Episode, ended: Instant) -> Episode {

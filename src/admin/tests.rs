@@ -46,6 +46,7 @@ pub(super) fn status() -> Status {
         lag_bytes: (role == Role::Replica).then_some(14),
         staleness: (role == Role::Replica).then_some(Duration::from_millis(30)),
         peer_address: address.parse().unwrap(),
+        slow: Some(false),
         ineligible: None,
         remark: None,
     };
@@ -99,6 +100,7 @@ fn table(gate: Gate) -> RoutingTable {
         primary: Some(NodeId(0)),
         gate,
         degraded: false,
+        remedy: crate::topology::Remedy::Unjudged,
         nodes: vec![node(0, "a:1"), node(1, "b:2")],
     }
 }

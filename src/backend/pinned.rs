@@ -15,7 +15,7 @@ use super::task::GATHER_MAX;
 use super::{DialError, Dialled, Surroundings, Target, dial};
 
 /// What came.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Piece<'a> {
     /// One whole reply or push; `kind` is its first byte, attributes skipped.
     Frame {

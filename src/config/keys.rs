@@ -2,7 +2,7 @@
 //! value goes. Data, and nothing else.
 
 use crate::durability::Rule;
-use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum};
+use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum, SlowPrimary};
 use crate::routing::{DuringOutage, OwnWrites, ReadPolicy};
 use crate::telemetry::Format;
 
@@ -220,13 +220,23 @@ const HEALTH: &[Key] = &[
         "busy_timeout",
         Kind::Duration(100, Some(|c, v| set(&mut c.control.failover.busy_timeout, v))),
         r#""10s""#,
-        "Used instead of timeout while a long request explains the silence.",
+        "Used instead of timeout while a long request explains the silence; also how long a slow primary is borne.",
     ),
     key(
         "slow_primary",
-        Kind::Choice(&["observe", "switchover", "off"], None),
+        Kind::Choice(
+            &["observe", "switchover", "off"],
+            Some(|c, v| {
+                let kinds = [
+                    ("observe", SlowPrimary::Observe),
+                    ("switchover", SlowPrimary::Switchover),
+                    ("off", SlowPrimary::Off),
+                ];
+                set(&mut c.control.failover.slow_primary, pick(&kinds, v))
+            }),
+        ),
         r#""observe""#,
-        "What happens when the primary is slow but alive: observe, switchover or off.",
+        "A primary ten times as slow as it used to be for busy_timeout: observe (told), switchover (planned) or off.",
     ),
 ];
 
@@ -323,7 +333,7 @@ const FAILOVER: &[Key] = &[
         "tune_nodes",
         Kind::Flag(Some(|c, v| set(&mut c.control.failover.tune_nodes, v))),
         "true",
-        "Whether repl-ping-replica-period and repl-timeout are set on the nodes at run time; listed in status.",
+        "Whether settings of replication are set on the nodes at run time (repl-ping-replica-period, repl-timeout); listed in status.",
     ),
     key(
         "state_dir",

@@ -130,6 +130,7 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         interval = "20ms"
         timeout = "300ms"
         busy_timeout = "4s"
+        slow_primary = "switchover"
         [failover]
         mode = "manual"
         hold = "6s"
@@ -226,6 +227,7 @@ fn every_key_that_works_reaches_its_settings() {
         interval: Duration::from_millis(20),
         timeout: Duration::from_millis(300),
         busy_timeout: Duration::from_secs(4),
+        slow_primary: failover::SlowPrimary::Switchover,
         hold: Duration::from_secs(6),
         in_flight: InFlight::Error,
         on_no_quorum: failover::OnNoQuorum::Proceed,

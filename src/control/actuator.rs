@@ -126,7 +126,11 @@ async fn plain(
     let (replies, sections) = replies.split_at(commands.len());
     let outcome = match (objection(replies, demand), facts_of(sections)) {
         (Some(text), _) => Outcome::Failed(text),
-        (None, Ok(facts)) => Outcome::Done(Some(facts)),
+        (None, Ok(mut facts)) => {
+            let of_disk = |reply: &Value| reply.as_error().is_some_and(|text| text.starts_with("MISCONF"));
+            facts.cannot_persist = replies.iter().any(of_disk);
+            Outcome::Done(Some(facts))
+        }
         // The order itself went through: a node that will not tell how it is has still obeyed.
         (None, Err(_)) if demand == Demand::Success => Outcome::Done(None),
         (None, Err(text)) => Outcome::Failed(text),

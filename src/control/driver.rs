@@ -284,6 +284,7 @@ impl Driver {
             primary: verdict.primary,
             gate,
             degraded: verdict.degraded,
+            remedy: verdict.remedy,
             nodes: nodes.collect(),
         };
         self.verdict = Some(verdict);
@@ -317,7 +318,12 @@ impl Driver {
                 self.note(&look);
                 // What was missed while we were stalled may be waiting in the socket.
                 if !(after_stall && look.observation.health == Health::Silent) {
+                    let (node, took) = (look.observation.node, look.ping.filter(|_| !after_stall));
                     self.feed(Event::Seen(look.observation));
+                    if let Some(took) = took {
+                        let explained = self.is_explained(node);
+                        self.feed(Event::Timed { node, took, explained });
+                    }
                 }
             }
             Heard::Signal(node, signal) => self.feed(Event::Signal { node, signal }),
@@ -379,6 +385,13 @@ impl Driver {
         if let Some(reached) = self.caught_up.note(primary, node, look, facts) {
             marks.applied_look.store(reached, Ordering::Relaxed);
         }
+    }
+
+    /// Whether a PING that takes long says nothing: the node works on a request of a kind that does, or a client paused it.
+    fn is_explained(&self, node: NodeId) -> bool {
+        let marks = self.marks.of(node);
+        let paused_until = marks.paused_until_ms.load(Ordering::Relaxed);
+        marks.long_requests.load(Ordering::Relaxed) != 0 || paused_until > self.marks.millis(Instant::now())
     }
 
     /// Tells the data path how slow nodes are.

@@ -316,7 +316,7 @@ impl Watch {
             Health::Refused(text) => Some(text.clone()),
             _ => exchange.complaint,
         };
-        let observation = Observation { node: self.dial.node, asked: began, at, health };
+        let observation = Observation { node: self.dial.node, began, at, health };
         let ping = Some(exchange.ping.saturating_duration_since(began));
         self.told.push(Heard::Look(Look { number: look, observation, ping, error }));
     }
@@ -349,7 +349,7 @@ impl Watch {
     }
 
     fn tell(&mut self, health: Health, at: Instant, error: Option<String>) {
-        let observation = Observation { node: self.dial.node, asked: at, at, health };
+        let observation = Observation { node: self.dial.node, began: at, at, health };
         let number = self.dial.marks.last_look();
         self.told.push(Heard::Look(Look { number, observation, ping: None, error }));
     }
@@ -408,9 +408,10 @@ async fn exchange(mut link: Link, search: bool, deadline: Instant) -> Result<(Ex
     };
     let complaint = pong.as_error().map(str::to_owned);
     let health = match (facts_of(&replies), &complaint) {
-        // A primary that can not persist lives, tells everything, and takes no write.
-        (Ok(_), Some(text)) if text.starts_with("MISCONF") => Health::Refused(text.clone()),
-        (Ok(facts), _) => Health::Answered(facts),
+        (Ok(mut facts), text) => {
+            facts.cannot_persist = text.as_ref().is_some_and(|text| text.starts_with("MISCONF"));
+            Health::Answered(facts)
+        }
         (Err(text), _) => Health::Refused(text),
     };
     Ok((Exchange { health, complaint, ping, clients }, link))

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::failover::Machine;
 use crate::net::SocketOptions;
 use crate::routing::{Gate, NodeRoute, Publisher, ReadPolicy, RoutingTable, publisher};
-use crate::topology::{Marks, NodeId, NodeSpec, orders};
+use crate::topology::{Marks, NodeId, NodeSpec, Remedy, orders};
 
 use super::brains::{Identity, listen};
 use super::coordinator::{Coordinator, local};
@@ -129,7 +129,14 @@ fn first_table(specs: &[NodeSpec], now: Instant) -> RoutingTable {
         run_id: None,
     };
     let nodes = (0..).zip(specs).map(route).collect();
-    RoutingTable { epoch: 0, primary: None, gate: Gate::Hold { since: now }, degraded: false, nodes }
+    RoutingTable {
+        epoch: 0,
+        primary: None,
+        gate: Gate::Hold { since: now },
+        degraded: false,
+        remedy: Remedy::Unjudged,
+        nodes,
+    }
 }
 
 /// All that moves into the thread.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::topology::{Address, NodeId};
+use crate::topology::{Address, NodeId, Remedy};
 
 use super::Divergence;
 
@@ -106,6 +106,8 @@ pub struct Verdict {
     pub held_since: Option<std::time::Instant>,
     /// Which replicas may answer reads, by node; always false for the primary, which may whenever it is writable.
     pub readable: Vec<bool>,
+    /// Whether what the primary refuses with MISCONF or NOREPLICAS is worth keeping back.
+    pub remedy: Remedy,
     /// By node: grows when its connections must be given up.
     pub generations: Vec<u64>,
     /// By node: run_id of the process that is meant. The primary's is that which was decided on, whatever has been seen

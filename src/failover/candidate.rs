@@ -26,6 +26,8 @@ pub(super) enum Reason {
     Writable,
     /// It restarted since it was last in sync, or was never seen in sync: what it holds may be old.
     Restarted,
+    /// Its disk takes nothing: as a primary it would refuse every write.
+    CannotPersist,
     /// It has fewer bytes of the history than the best.
     Behind {
         /// How many.
@@ -50,6 +52,7 @@ impl fmt::Display for Reason {
             Self::OtherHistory => "holds another history (replication id)",
             Self::Writable => "is a writable replica",
             Self::Restarted => "restarted since it was last in sync",
+            Self::CannotPersist => "cannot write to its disk (MISCONF)",
             Self::Behind { bytes } => return write!(f, "is {bytes} bytes behind"),
             Self::Lacks(what) => return write!(f, "lacks {what}"),
             Self::LowerPriority => "has a lower priority",

@@ -50,6 +50,7 @@ impl Machine {
         }
         self.watch_acknowledgers();
         self.tend();
+        self.watch_want();
         State::Steady
     }
 

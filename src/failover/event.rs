@@ -9,6 +9,15 @@ use super::{ActionId, Captured, Order, OrderId};
 pub enum Event {
     /// A look at a node.
     Seen(Observation),
+    /// A look's PING was answered.
+    Timed {
+        /// By whom.
+        node: NodeId,
+        /// After how long.
+        took: std::time::Duration,
+        /// It works on a request that takes long, or a client paused it.
+        explained: bool,
+    },
     /// The data path noticed something between two looks.
     Signal {
         /// Of whom.
@@ -53,7 +62,7 @@ pub enum Signal {
     },
     /// A request waits for longer than usual: something may have begun that the next look would find.
     Late,
-    /// A write was refused with READONLY, or a read with LOADING or MASTERDOWN; the text is Redis's.
+    /// A write was refused with READONLY, MISCONF or NOREPLICAS, or a read with LOADING or MASTERDOWN; the text is Redis's.
     Refused(String),
     /// The oldest unanswered request explains a silence (`true`) or no longer does (`false`).
     LongRequest(bool),

@@ -8,6 +8,8 @@ use crate::topology::{Health, NodeId, NodeSpec, Replication};
 use super::budget::Budget;
 use super::episode::Timeline;
 use super::node::{Node, Sight, look};
+use super::remedy::Want;
+use super::slow::{Gauge, Slowness};
 use super::state::State;
 use super::verdict::Trace;
 use super::{Action, ActionId, Event, Level, Note, OrderId, Outcome, Phase, Record, Settings, Step, Verdict};
@@ -125,6 +127,12 @@ pub struct Machine {
     pub(super) alone_since: Option<Instant>,
     /// They wait for none until those are back.
     pub(super) degraded: bool,
+    /// How long nodes take to answer.
+    pub(super) gauge: Gauge,
+    /// No switch away from a slow primary before this.
+    pub(super) slow_after: Instant,
+    /// The primary refuses writes for want of replicas.
+    pub(super) want: Option<Want>,
     /// The order that is being carried out.
     pub(super) order: Option<OrderId>,
 }
@@ -151,6 +159,7 @@ impl Machine {
         let undeclared =
             recorded.filter(|(address, _)| !nodes.iter().any(|node| node.name() == *address)).collect();
         let epoch = record.as_ref().map_or(0, |record| record.epoch);
+        let gauge = Gauge::new(nodes.len(), Slowness::of(settings.busy_timeout, settings.interval));
         let budget = Budget::new(settings.burst, settings.refill, now);
         let mut machine = Self {
             settings,
@@ -182,6 +191,9 @@ impl Machine {
             strangers: 0,
             alone_since: None,
             degraded: false,
+            gauge,
+            slow_after: now,
+            want: None,
             order: None,
         };
         machine.hold("no primary was found yet".to_owned());
@@ -194,6 +206,7 @@ impl Machine {
         self.budget.grow(self.now);
         match event {
             Event::Seen(seen) => self.see(&seen),
+            Event::Timed { node, took, explained } => self.time(node, took, explained),
             Event::Signal { node, signal } => self.sense(node, signal),
             Event::Outcome { id, outcome } => self.settle(id, outcome),
             Event::Order { id, order } => self.obey(id, order),
@@ -300,12 +313,19 @@ impl Machine {
         match outcome {
             Outcome::Done(Some(_)) if !changes && pending.asked < node.changed_at => node.alive_at = now,
             Outcome::Done(Some(facts)) => {
-                let asked = if changes { now } else { pending.asked };
-                look(node, &Health::Answered(facts.clone()), asked, now);
+                let mut facts = facts.clone();
+                if pending.kind != Kind::Probe {
+                    // Only PING tells.
+                    facts.cannot_persist = node
+                        .facts
+                        .as_ref()
+                        .is_some_and(|before| before.run_id == facts.run_id && before.cannot_persist);
+                }
+                look(node, &Health::Answered(facts), pending.asked, now);
             }
-            Outcome::Down(text) => look(node, &Health::Down(text.clone()), now, now),
+            Outcome::Down(text) => look(node, &Health::Down(text.clone()), pending.asked, now),
             Outcome::Failed(text) if pending.kind == Kind::Probe => {
-                look(node, &Health::Refused(text.clone()), now, now)
+                look(node, &Health::Refused(text.clone()), pending.asked, now)
             }
             Outcome::Done(None) | Outcome::Captured(_) | Outcome::Failed(_) => node.alive_at = now,
             Outcome::Unknown => {}
@@ -339,6 +359,7 @@ impl Machine {
             pending.until = now + pending.within + GRACE;
         }
         self.state.postpone(now);
+        self.gauge.rest();
         self.tell(Level::Warn, "the proxy itself was stalled: timeouts begin again".to_owned());
     }
 

@@ -93,6 +93,8 @@ pub(super) struct Node {
     pub(super) tuned: Option<String>,
     /// Its `min-replicas-to-write` was lowered by us.
     pub(super) lowered: bool,
+    /// It is to go on as a replica although its disk takes nothing.
+    pub(super) spared: bool,
     /// Its writes were paused by us, and not unpaused since.
     pub(super) paused: bool,
     /// What makes it a bad primary beside its data, in few words.
@@ -128,6 +130,7 @@ impl Node {
             rejoin: Rejoin::Idle { not_before: now },
             tuned: None,
             lowered: false,
+            spared: false,
             paused: false,
             lacks: None,
             dead: false,
@@ -169,16 +172,6 @@ impl Node {
     /// The same, no older than `after`.
     pub(super) fn answered_since(&self, after: Instant) -> Option<&Replication> {
         self.answered().filter(|_| self.seen_at >= after)
-    }
-
-    /// Whether the same process, in the same role and history, said more before.
-    fn is_ahead_of(&self, facts: &Replication) -> bool {
-        self.facts.as_ref().is_some_and(|before| {
-            before.run_id == facts.run_id
-                && before.role == facts.role
-                && before.replid == facts.replid
-                && before.offset > facts.offset
-        })
     }
 
     pub(super) fn is_down(&self) -> bool {
@@ -235,6 +228,9 @@ impl Node {
         if self.spec.priority == 0 || self.facts.as_ref().is_some_and(|facts| facts.priority == 0) {
             return Some(Reason::NeverPromoted);
         }
+        if self.answered_since(after).is_some_and(|facts| facts.cannot_persist) {
+            return Some(Reason::CannotPersist);
+        }
         self.untrusted(lineage, after)
     }
 
@@ -258,6 +254,16 @@ impl Node {
         } else {
             None
         }
+    }
+
+    /// Whether `facts` are those of a look that began before the last one was answered and found less: the answers of two that were
+    /// under way have overtaken each other, as they do on a slow way.
+    fn is_overtaken(&self, facts: &Replication, began: Instant) -> bool {
+        self.answered().is_some_and(|known| {
+            let same =
+                (&facts.run_id, &facts.replid, facts.role) == (&known.run_id, &known.replid, known.role);
+            same && facts.offset < known.offset && began < self.seen_at
+        })
     }
 
     /// In few words, what it says of itself.
@@ -292,18 +298,18 @@ fn describe(facts: &Replication) -> String {
     }
 }
 
-/// Keeps what a look at `node` found. Looks older than what is known are dropped.
-pub(super) fn look(node: &mut Node, health: &Health, asked: Instant, at: Instant) {
+/// Keeps what a look at `node` found that began at `began`. Looks older than what is known are dropped.
+pub(super) fn look(node: &mut Node, health: &Health, began: Instant, at: Instant) {
     if at < node.seen_at && node.sight != Sight::Unseen {
         return;
     }
+    if let Health::Answered(facts) = health
+        && node.is_overtaken(facts, began)
+    {
+        node.alive_at = node.alive_at.max(at);
+        return;
+    }
     match health {
-        // Two questions were on their way, and the older answer comes last: a node that does much in one go writes replies in the
-        // order of its connections. If it really went back, the next look says so too.
-        Health::Answered(facts) if asked < node.seen_at && node.is_ahead_of(facts) => {
-            node.alive_at = node.alive_at.max(at);
-            return;
-        }
         Health::Answered(facts) => {
             let before = node.facts.as_ref();
             if before.is_some_and(|before| before.run_id == facts.run_id && before.offset < facts.offset) {
@@ -317,6 +323,7 @@ pub(super) fn look(node: &mut Node, health: &Health, asked: Instant, at: Instant
                 node.moved_at = None;
                 node.busy = false;
                 node.paused_until = None;
+                node.spared = false;
                 // Started again it may have another address, as containers do.
                 node.former = node.learned.take().or(node.former.take());
             }

@@ -49,6 +49,7 @@ impl Machine {
             if self.settings.tune_nodes && self.settings.mode == Mode::Auto {
                 self.tune(id);
             }
+            self.spare_no_more(id);
             if id == primary {
                 self.raise(id);
             } else {
@@ -124,6 +125,11 @@ impl Machine {
             node.answered().is_some_and(|facts| facts.role == Role::Replica && facts.syncing)
                 || matches!(node.rejoin, Rejoin::Pausing | Rejoin::Capturing(_) | Rejoin::Following { .. })
         })
+    }
+
+    /// Whether `id` is to be made a replica of `primary`.
+    pub(super) fn is_to_follow(&self, id: NodeId, primary: NodeId) -> bool {
+        matches!(self.need(self.node(id), self.node(primary)), Need::Depose | Need::Follow)
     }
 
     /// What `node` needs to be a replica of `primary`.

@@ -58,7 +58,8 @@ impl Machine {
             staleness: if leads { None } else { self.staleness(node).filter(|age| *age != Duration::MAX) },
             peer_address: node.peer(),
             ineligible: ineligible.map(|reason| reason.to_string()),
-            remark: doing.map(str::to_owned).or_else(|| node.remark.clone()),
+            remark: doing.map(str::to_owned).or_else(|| node.remark.clone()).or_else(|| self.ails(node)),
+            slow: self.gauge.knows(node.id).then(|| self.gauge.slow(node.id).is_some()),
         }
     }
 }

@@ -44,6 +44,17 @@ pub enum EmptyPrimary {
     Accept,
 }
 
+/// `health.slow_primary`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowPrimary {
+    /// It is told, and nothing else.
+    Observe,
+    /// It is switched away from, as by an order.
+    Switchover,
+    /// Nobody looks.
+    Off,
+}
+
 /// `[durability]`, as far as it decides who may lead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Durability {
@@ -64,6 +75,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// `health.busy_timeout`: used instead while a long request explains the silence.
     pub busy_timeout: Duration,
+    /// `health.slow_primary`
+    pub slow_primary: SlowPrimary,
     /// `failover.hold`
     pub hold: Duration,
     /// `failover.in_flight`
@@ -91,6 +104,7 @@ impl Default for Settings {
             interval: Duration::from_millis(100),
             timeout: Duration::from_secs(1),
             busy_timeout: Duration::from_secs(10),
+            slow_primary: SlowPrimary::Observe,
             hold: Duration::from_secs(5),
             in_flight: InFlight::Auto,
             on_no_quorum: OnNoQuorum::Hold,

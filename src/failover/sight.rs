@@ -17,7 +17,11 @@ impl Machine {
         if std::mem::take(&mut node.skip_look) && matches!(seen.health, Health::Answered(_)) {
             node.alive_at = node.alive_at.max(seen.at);
         } else {
-            look(node, &seen.health, seen.asked, seen.at);
+            let before = node.facts.as_ref().map(|facts| facts.run_id.clone());
+            look(node, &seen.health, seen.began, seen.at);
+            if before.is_some() && before != node.facts.as_ref().map(|facts| facts.run_id.clone()) {
+                self.gauge.forget(seen.node);
+            }
         }
     }
 
@@ -57,9 +61,10 @@ impl Machine {
             Signal::Late => self.ask(id, Step::Probe, PROBE),
             Signal::Refused(text) => {
                 node.alive_at = now;
+                // A script may have said it: what the node says to PING counts.
                 self.ask(id, Step::Probe, PROBE);
-                if text.starts_with("MISCONF") && self.group.primary == Some(id) {
-                    look(self.node_mut(id), &Health::Refused(text), now, now);
+                if text.starts_with("NOREPLICAS") && self.group.primary == Some(id) {
+                    self.wants_replicas();
                 }
             }
         }

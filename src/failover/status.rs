@@ -48,6 +48,8 @@ pub struct NodeStatus {
     pub staleness: Option<Duration>,
     /// Where the other nodes reach it, declared, learned or (without evidence) as the proxy does.
     pub peer_address: Address,
+    /// Its PING takes many times as long as it used to, while another node's does not; `None`: not known.
+    pub slow: Option<bool>,
     /// Why it would not be promoted now; `None`: it is a candidate, or the primary itself.
     pub ineligible: Option<String>,
     /// What is wrong with it, or being done to it; `None`: nothing.

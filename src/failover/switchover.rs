@@ -6,7 +6,6 @@ use crate::topology::{NodeId, Role};
 
 use super::candidate::{Reason, rank};
 use super::machine::{FOLLOW, Kind, Machine, PROBE, PROMOTE, VERIFY, words};
-use super::node::Sight;
 use super::state::{Cause, Goal, GoalKind, State, Switch, Trial};
 use super::{Action, Intent, Level, Mode, Order, OrderId, Outcome, Step};
 
@@ -157,25 +156,25 @@ impl Machine {
         State::Quiesce { switch }
     }
 
-    /// A primary that is about to end, or cannot write, is replaced while it still can help.
+    /// A primary that is about to end, cannot write or is slow is replaced while it still can help.
     pub(super) fn planned(&mut self) -> Option<State> {
         if self.settings.mode != Mode::Auto {
             return None;
         }
-        let primary = self.node(self.group.primary?);
-        let why = match &primary.sight {
-            Sight::Refused(text) if text.starts_with("MISCONF") => "cannot write to its disk (MISCONF)",
-            Sight::Answered if primary.answered().is_some_and(|facts| facts.shutting_down) => {
-                "is shutting down"
-            }
-            Sight::Unseen | Sight::Answered | Sight::Refused(_) | Sight::Down { .. } | Sight::Silent => {
-                return None;
-            }
-        };
+        let primary = self.group.primary?;
+        let (why, slow) = self.reason_to_leave(primary)?;
         if self.planned_after > self.now || self.budget.tokens() == 0 {
             return None;
         }
-        let why = format!("{} {why}", primary.name());
+        if slow {
+            // Nobody is worse off than before: it is worth it only where the other one is as it always was.
+            let to = self.switch_target(None).ok()?;
+            if !self.gauge.relieves(to, primary) {
+                return None;
+            }
+            self.leaves_slow();
+        }
+        let why = format!("{} {why}", self.node(primary).name());
         self.planned_after = self.now + PLANNED_AGAIN;
         let state = self.switch_target(None).and_then(|to| self.start_switch(to, None, why.clone()));
         match state {
@@ -260,6 +259,7 @@ impl Machine {
 
     fn order_pause(&mut self, mut switch: Switch) -> State {
         switch.paused_at = Some(self.now);
+        self.spare(switch.from);
         self.ask(switch.from, Step::Pause(PAUSE), VERIFY);
         State::Pause { switch }
     }
@@ -288,7 +288,7 @@ impl Machine {
         }
         let target = self.node(switch.to);
         let there = target.answered_since(since).is_some_and(|facts| facts.offset >= switch.offset);
-        if there {
+        if there && !self.is_out(switch.from, Kind::Tune) {
             if switch.paused_at.is_none_or(|at| at + PAUSE_SAFE <= self.now) {
                 return self.undo(switch, "the pause may have ended meanwhile".to_owned());
             }

@@ -121,6 +121,7 @@ impl Machine {
             generations: self.nodes.iter().map(|node| node.generation).collect(),
             run_ids: self.nodes.iter().map(|node| self.meant(node).to_owned()).collect(),
             degraded: self.degraded,
+            remedy: self.remedy(),
         };
         if self.published.as_ref() != Some(&verdict) {
             self.check_publication(&verdict);
@@ -198,7 +199,7 @@ impl Machine {
         node.in_sync = Some(facts.run_id.clone());
         self.resuming = false;
         self.undeclared.clear();
-        (self.alone_since, self.degraded) = (None, false);
+        (self.alone_since, self.degraded, self.want) = (None, false, None);
         // The pause between two planned switches is for one primary that cannot be relieved; the brake is for all.
         self.planned_after = self.now;
         self.group.parent =

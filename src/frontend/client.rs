@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::backend::{Caller, Pipeline, Unanswered, first_len};
-use crate::command::{Effect, Lane};
+use crate::command::{Effect, Lane, RowId};
 use crate::durability::Withheld;
 use crate::error::Failure;
 use crate::resp::encode;
 use crate::session::Listing;
 use crate::telemetry::{Direction, ErrorKind, Side};
-use crate::topology::NodeId;
+use crate::topology::{NodeId, Remedy};
 
 use super::cursor;
 use super::hidden;
@@ -33,6 +33,10 @@ const KEEP_CAPACITY: usize = 16 << 10;
 
 /// A refused request is tried again after this long, if nothing else happened before.
 pub(super) const REFUSED_PAUSE: Duration = Duration::from_millis(10);
+
+/// What the primary refuses for its disk or its replicas is kept back for so long until the failover machine has said whether that
+/// makes sense. It does within milliseconds, unless it was not told: signals may get lost.
+const JUDGEMENT: Duration = Duration::from_millis(500);
 
 /// What has to happen to the one reply that a client waits for.
 #[derive(Debug)]
@@ -352,6 +356,19 @@ impl Client {
         }
     }
 
+    /// Whether `frame` refuses a request of this row for a disk that fails or replicas that are missing, and something is being done
+    /// about it, or that is not known yet.
+    pub(super) fn awaits_remedy(&self, row: RowId, frame: &[u8]) -> bool {
+        if !redo::is_curable_proof(row, frame) {
+            return false;
+        }
+        match self.worker.current().remedy {
+            Remedy::UnderWay => true,
+            Remedy::Nowhere => false,
+            Remedy::Unjudged => self.refused_since.get().is_none_or(|since| since.elapsed() < JUDGEMENT),
+        }
+    }
+
     fn redo_refused(&self, kept: Vec<Redo>) {
         let mut redo = self.redo.borrow_mut();
         for (index, again) in kept.into_iter().enumerate() {
@@ -377,6 +394,7 @@ impl Caller for ClientRef {
     }
 
     fn error(&self, tag: u16, frame: &[u8], request: &[u8], resent: bool) {
+        let frame = redo::instead_of_redirect(row_of(tag), frame).unwrap_or(frame);
         if let Some(lane) = self.lane.borrow().as_ref() {
             if redo::is_of_state(frame) {
                 self.worker.note_refusal(lane.target().node, frame);
@@ -384,7 +402,7 @@ impl Caller for ClientRef {
             self.worker.note_missing(lane.target().node, frame, request);
         }
         self.struck(tag, 1);
-        if redo::is_proof(row_of(tag), frame) {
+        if redo::is_proof(row_of(tag), frame) || self.awaits_remedy(row_of(tag), frame) {
             self.keep_back(frame, request, resent);
             return;
         }

@@ -18,6 +18,7 @@ use super::lane_loss::Loss;
 use super::monitor_line;
 use super::parity::has_changed;
 use super::purpose::{After, Purpose};
+use super::redo;
 
 /// Why a lane can go no further.
 enum Ended {
@@ -117,6 +118,7 @@ impl Connection {
     }
 
     fn take_piece(&mut self, lane: &mut PinnedLane, piece: &Piece<'_>) -> Result<(), Ended> {
+        let piece = &known(lane, *piece);
         let (kind, bytes, last) = parts(piece);
         if let Some(rest) = lane.middle {
             self.take_further(lane, rest, bytes, last);
@@ -411,8 +413,11 @@ impl Connection {
 
     /// A parked request that the node will not wait for any more: it was not executed.
     fn is_refused_parked(&self, lane: &PinnedLane, frame: &[u8]) -> bool {
+        let Some(row) = lane.sent.front().map(|sent| sent.row) else { return false };
         let refused = matches!(lane.purpose, Purpose::Blocking)
-            && (frame.starts_with(b"-UNBLOCKED force unblock") || super::redo::is_refusal(frame));
+            && (frame.starts_with(b"-UNBLOCKED force unblock")
+                || redo::is_refusal(frame)
+                || self.client.awaits_remedy(row, frame));
         if !refused {
             return false;
         }
@@ -481,6 +486,17 @@ fn parts<'a>(piece: &Piece<'a>) -> (u8, &'a [u8], bool) {
     match *piece {
         Piece::Frame { kind, bytes } => (kind, bytes, true),
         Piece::Part { kind, bytes, last } => (kind, bytes, last),
+    }
+}
+
+/// What the client is told of a piece: no node sends it to another one.
+fn known<'a>(lane: &PinnedLane, piece: Piece<'a>) -> Piece<'a> {
+    let row = lane.sent.front().filter(|_| lane.swallow == 0 && lane.middle.is_none()).map(|sent| sent.row);
+    match (piece, row) {
+        (Piece::Frame { kind: b'-', bytes }, Some(row)) => {
+            Piece::Frame { kind: b'-', bytes: redo::instead_of_redirect(row, bytes).unwrap_or(bytes) }
+        }
+        (piece, _) => piece,
     }
 }
 

@@ -175,8 +175,32 @@ const REFUSALS: [&[u8]; 4] = [
 /// Whether this error reply to a request of this row proves that nothing was executed. A script may say whatever it
 /// likes after it has written.
 pub(super) fn is_proof(row: RowId, frame: &[u8]) -> bool {
+    REFUSALS.contains(&frame) && !is_script(row)
+}
+
+/// The beginnings of what servers say of a disk that takes nothing, before they execute anything, and what they say of too few
+/// replicas. Facts about every installed server.
+const CURABLE: [&[u8]; 4] = [
+    b"-MISCONF Redis is configured to save RDB snapshots, but ",
+    b"-MISCONF Valkey is configured to save RDB snapshots, but ",
+    b"-MISCONF Errors writing to the AOF file: ",
+    b"-NOREPLICAS Not enough good replicas to write.\r\n",
+];
+
+/// The same of a refusal that may end while the node leads, or with another node that does.
+pub(super) fn is_curable_proof(row: RowId, frame: &[u8]) -> bool {
+    CURABLE.iter().any(|words| frame.starts_with(words)) && !is_script(row)
+}
+
+fn is_script(row: RowId) -> bool {
     let name = row.spec().name;
-    REFUSALS.contains(&frame) && !name.starts_with("eval") && !name.starts_with("fcall")
+    name.starts_with("eval") || name.starts_with("fcall")
+}
+
+/// What a client is told in place of `-REDIRECT host:port`, by which Valkey sends clients that can follow to another node: that
+/// this one leads no more, which is for Redhold to follow. `None`: it is no such reply.
+pub(super) fn instead_of_redirect(row: RowId, frame: &[u8]) -> Option<&'static [u8]> {
+    (frame.starts_with(b"-REDIRECT ") && !is_script(row)).then_some(REFUSALS[0])
 }
 
 /// Whether this error reply says that the node, in its present role or state, executes nothing of the kind.
@@ -184,14 +208,17 @@ pub(super) fn is_refusal(frame: &[u8]) -> bool {
     [b"-READONLY ".as_slice(), b"-LOADING ", b"-MASTERDOWN "].iter().any(|start| frame.starts_with(start))
 }
 
-/// Whether this error reply tells of the node's role or health: [`is_refusal`], or a disk that takes nothing.
+/// Whether this error reply tells of the node's role or health: [`is_refusal`], a disk that takes nothing, or too few replicas.
 pub(super) fn is_of_state(frame: &[u8]) -> bool {
-    is_refusal(frame) || frame.starts_with(b"-MISCONF ")
+    is_refusal(frame) || frame.starts_with(b"-MISCONF ") || frame.starts_with(b"-NOREPLICAS ")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Fate, Redo, Redos, RetryRules, fate_of, is_proof, is_refusal};
+    use super::{
+        Fate, Redo, Redos, RetryRules, fate_of, instead_of_redirect, is_curable_proof, is_of_state, is_proof,
+        is_refusal,
+    };
     use bytes::Bytes;
     use std::time::Duration;
 
@@ -255,5 +282,27 @@ mod tests {
         assert!(is_refusal(b"-READONLY You can't write against a read only replica.\r\n"));
         assert!(!is_refusal(b"-ERR unknown command\r\n"));
         assert!(!is_refusal(b"-BUSY Redis is busy\r\n"));
+    }
+
+    #[test]
+    fn a_failing_disk_and_too_few_replicas_are_told_from_what_scripts_and_modules_say() {
+        let row = |name: &str| crate::command::find(name.as_bytes()).unwrap();
+        let disk: &[u8] = b"-MISCONF Errors writing to the AOF file: No space left on device\r\n";
+        let few: &[u8] = b"-NOREPLICAS Not enough good replicas to write.\r\n";
+        for frame in [disk, few] {
+            assert!(is_curable_proof(row("set"), frame) && is_of_state(frame));
+            assert!(!is_curable_proof(row("eval"), frame) && !is_proof(row("set"), frame));
+        }
+        let made_up: [&[u8]; 2] = [b"-MISCONF my disk\r\n", b"-NOREPLICAS at all\r\n"];
+        assert!(made_up.iter().all(|frame| !is_curable_proof(row("set"), frame)));
+    }
+
+    #[test]
+    fn a_redirection_is_shown_to_nobody() {
+        let row = |name: &str| crate::command::find(name.as_bytes()).unwrap();
+        let frame = b"-REDIRECT 10.0.0.7:6379\r\n";
+        assert!(is_proof(row("get"), instead_of_redirect(row("get"), frame).unwrap()));
+        assert_eq!(instead_of_redirect(row("eval"), frame), None, "a script's own words");
+        assert_eq!(instead_of_redirect(row("get"), b"-ERR REDIRECT\r\n"), None);
     }
 }

@@ -100,7 +100,14 @@ mod tests {
             run_id: None,
         };
         let nodes = readable.iter().enumerate().map(node).collect();
-        RoutingTable { epoch: 1, primary: Some(NodeId(0)), gate: Gate::Open, degraded: false, nodes }
+        RoutingTable {
+            epoch: 1,
+            primary: Some(NodeId(0)),
+            gate: Gate::Open,
+            degraded: false,
+            remedy: crate::topology::Remedy::Unjudged,
+            nodes,
+        }
     }
 
     fn read(table: &RoutingTable, policy: ReadPolicy, owed: [usize; 3]) -> Choice {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::topology::{Address, NodeId};
+use crate::topology::{Address, NodeId, Remedy};
 
 /// Whether requests that need the primary may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub struct RoutingTable {
     pub gate: Gate,
     /// Replicas have been away for `durability.degrade_after`: writes wait for none.
     pub degraded: bool,
+    /// Whether what the primary refuses with MISCONF or NOREPLICAS is worth keeping back.
+    pub remedy: Remedy,
     /// Every declared node, by [`NodeId`].
     pub nodes: Vec<NodeRoute>,
 }
@@ -89,7 +91,14 @@ mod tests {
             generation: generations[id.index()],
             run_id: None,
         });
-        RoutingTable { epoch, primary: Some(primary), gate: Gate::Open, degraded: false, nodes: nodes.into() }
+        RoutingTable {
+            epoch,
+            primary: Some(primary),
+            gate: Gate::Open,
+            degraded: false,
+            remedy: Remedy::Unjudged,
+            nodes: nodes.into(),
+        }
     }
 
     fn carried(before: &RoutingTable, after: &RoutingTable) -> Vec<NodeId> {

@@ -33,6 +33,8 @@ pub struct NodeView {
     pub lag_bytes: Option<u64>,
     /// How old its data may be; `None`: unknown.
     pub staleness: Option<Duration>,
+    /// It is slow while another is not; `None`: unknown.
+    pub slow: Option<bool>,
     /// It has what every node has to have; `None`: unknown.
     pub in_parity: Option<bool>,
 }

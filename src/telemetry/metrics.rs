@@ -114,6 +114,8 @@ impl Metrics {
         let parity =
             nodes().filter_map(|(name, node)| Some((vec![name], Value::Number(flag(node.in_parity?)))));
         families.push(family(&names::NODE_PARITY, parity));
+        let slow = nodes().filter_map(|(name, node)| Some((vec![name], Value::Number(flag(node.slow?)))));
+        families.push(family(&names::NODE_SLOW, slow));
         let pings =
             self.nodes.iter().zip(&group.pings).map(|(name, ping)| (vec![name.as_str()], summed([ping])));
         families.push(family(&names::NODE_PING, pings));

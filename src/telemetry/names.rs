@@ -60,6 +60,8 @@ metrics! {
         "How old the replica's data may be; absent while unknown.";
     NODE_PARITY = "redhold_node_parity", GAUGE, "0 or 1", [NODE],
         "Whether the node has the users, settings and scripts that it has to share with the primary; absent while unknown. What differs is in the status.";
+    NODE_SLOW = "redhold_node_slow", GAUGE, "0 or 1", [NODE],
+        "Whether the node has answered PING ten times as late as it used to for health.busy_timeout, while another one did not; absent while unknown.";
     NODE_PING = "redhold_node_ping_seconds", HISTOGRAM, "seconds", [NODE],
         "Time from the monitor's PING to the node's answer.";
     CLIENTS = "redhold_clients", GAUGE, "clients", [],

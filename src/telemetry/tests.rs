@@ -111,13 +111,13 @@ fn each_kind_of_error_has_its_own_series() {
 #[test]
 fn what_the_snapshot_says_is_shown() {
     let metrics = metrics();
-    let primary =
-        NodeView { up: true, role: NodeRole::Primary, lag_bytes: None, staleness: None, in_parity: None };
+    let primary = NodeView { up: true, role: NodeRole::Primary, slow: Some(true), ..NodeView::default() };
     let replica = NodeView {
         up: true,
         role: NodeRole::Replica,
         lag_bytes: Some(14),
         staleness: Some(Duration::from_millis(250)),
+        slow: None,
         in_parity: Some(true),
     };
     let changes = moved(&metrics, || metrics.set_group(41, true, &[primary, replica, replica]));
@@ -133,6 +133,7 @@ fn what_the_snapshot_says_is_shown() {
         (r#"redhold_node_replication_lag_bytes{node="b:2"}"#, 14.0),
         (r#"redhold_node_staleness_seconds{node="b:2"}"#, 0.25),
         (r#"redhold_node_parity{node="b:2"}"#, 1.0),
+        (r#"redhold_node_slow{node="a:1"}"#, 1.0),
     ];
     assert_eq!(changes, owned(&expected));
     let changes = moved(&metrics, || metrics.set_quarantined(11, 7));
@@ -191,6 +192,7 @@ fn all_moved() -> String {
         role: NodeRole::Replica,
         lag_bytes: Some(1),
         staleness: Some(Duration::ZERO),
+        slow: Some(false),
         in_parity: Some(true),
     };
     metrics.set_group(1, false, &[replica, replica]);

@@ -6,6 +6,7 @@ mod lost;
 mod node;
 mod observation;
 mod orders;
+mod remedy;
 #[cfg(test)]
 mod seeded;
 mod toll;
@@ -15,6 +16,7 @@ pub use lost::{LostRequest, LostRequests, Suspicion, Told};
 pub use node::{Address, AddressError, NodeId, NodeSpec, Role};
 pub use observation::{Health, Observation, Replication};
 pub use orders::{Answer, Order, Orders, Placed, orders};
+pub use remedy::Remedy;
 #[cfg(test)]
 pub(crate) use seeded::seeded;
 pub use toll::{Toll, Tolls};

@@ -9,8 +9,8 @@ use super::{Address, NodeId, Role};
 pub struct Observation {
     /// Whom it speaks of.
     pub node: NodeId,
-    /// When the question was sent; `at` where nothing tells.
-    pub asked: Instant,
+    /// When it was asked for: several looks may be under way, and their answers overtake each other.
+    pub began: Instant,
     /// When the answer arrived, or when its absence was established.
     pub at: Instant,
     /// What the look found.
@@ -22,7 +22,7 @@ pub struct Observation {
 pub enum Health {
     /// INFO was answered.
     Answered(Box<Replication>),
-    /// The server answered PING or INFO with an error that says why it cannot serve (LOADING, BUSY, MISCONF,
+    /// The server answered PING or INFO with an error that says why it cannot serve (LOADING, BUSY,
     /// MASTERDOWN, NOAUTH …); the text is Redis's, without the leading `-`.
     Refused(String),
     /// Connecting was refused or an established connection was reset: no process listens.
@@ -31,7 +31,7 @@ pub enum Health {
     Silent,
 }
 
-/// What the sections of INFO said that the control thread asks for. Missing fields keep their default.
+/// What the sections of INFO said that the control thread asks for, and PING where named. Missing fields keep their default.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replication {
     /// 40 hex digits, new at each start of the process.
@@ -77,6 +77,8 @@ pub struct Replication {
     pub keys: u64,
     /// `shutdown_in_milliseconds` when a shutdown was ordered (7.0+).
     pub shutting_down: bool,
+    /// PING was answered with MISCONF: its disk takes nothing, and it takes no write.
+    pub cannot_persist: bool,
     /// Full resynchronisations served since start (`sync_full`).
     pub sync_full: u64,
     /// `maxclients`: connections that it allows, replicas and ours included.
@@ -107,6 +109,7 @@ impl Default for Replication {
             good_replicas: None,
             keys: 0,
             shutting_down: false,
+            cannot_persist: false,
             sync_full: 0,
             max_clients: None,
         }

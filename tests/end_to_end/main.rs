@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod ailing_primary;
 mod another_process;
 mod bad_input;
 mod black_box;
@@ -49,6 +50,7 @@ mod refusals;
 mod replies;
 mod scan_epochs;
 mod shared_connection;
+mod slow_primary;
 mod standing;
 mod strangers;
 mod streams;

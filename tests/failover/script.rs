@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use redhold::failover::{
     Action, ActionId, Captured, EmptyPrimary, Event, Intent, Level, Machine, Mode, OnNoQuorum, Order,
-    OrderId, Outcome, Record, Settings, Signal, Step,
+    OrderId, Outcome, Record, Settings, Signal, SlowPrimary, Step,
 };
-use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation, Replication, Role};
+use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation, Remedy, Replication, Role};
 
 /// Plays lines against one machine.
 pub(crate) struct Player {
@@ -68,6 +68,7 @@ impl Player {
             "record" => self.remember(&words[1..]),
             "run" => return self.run(duration(words[1])),
             "status" => return self.status(),
+            "pings" => return self.pings(duration(words[1]), &words[2..]),
             _ => return self.feed(&words),
         }
         Vec::new()
@@ -113,6 +114,14 @@ impl Player {
             "burst" => settings.burst = value.parse().expect("a number"),
             "refill" => settings.refill = duration(value),
             "disk" => self.slow_disk = value == "slow",
+            "slow_primary" => {
+                settings.slow_primary = match value {
+                    "observe" => SlowPrimary::Observe,
+                    "switchover" => SlowPrimary::Switchover,
+                    "off" => SlowPrimary::Off,
+                    other => panic!("slow_primary {other}"),
+                }
+            }
             "tune_nodes" => settings.tune_nodes = value == "true",
             other => panic!("setting {other}"),
         }
@@ -175,6 +184,7 @@ impl Player {
                 "loading" => facts.loading = value != "no",
                 "syncing" => facts.syncing = value != "no",
                 "stopping" => facts.shutting_down = true,
+                "misconf" => facts.cannot_persist = value != "no",
                 "writable" => facts.read_only = false,
                 "replid" => facts.replid = value.to_owned(),
                 "replid2" => facts.replid2 = value.to_owned(),
@@ -197,6 +207,13 @@ impl Player {
 
     fn feed(&mut self, words: &[&str]) -> Vec<String> {
         let event = match words {
+            // What was asked some time ago.
+            ["seen", name, ago, facts @ ..] if ago.starts_with("asked=") => {
+                let facts = self.facts(name, facts);
+                let began = self.now - duration(&ago["asked=".len()..]);
+                let (node, health) = (self.node(name), Health::Answered(facts));
+                Event::Seen(Observation { node, began, at: self.now, health })
+            }
             ["seen", name, facts @ ..] => {
                 let facts = self.facts(name, facts);
                 self.look(name, Health::Answered(facts))
@@ -253,7 +270,7 @@ impl Player {
     }
 
     fn look(&self, name: &str, health: Health) -> Event {
-        Event::Seen(Observation { node: self.node(name), asked: self.now, at: self.now, health })
+        Event::Seen(Observation { node: self.node(name), began: self.now, at: self.now, health })
     }
 
     /// The outcome of what was asked last by that name. One that nobody asked for shows in the text.
@@ -288,6 +305,24 @@ impl Player {
             }
         }
         panic!("the machine wants to be woken again and again at {:?}", self.now - self.start);
+    }
+
+    /// Looks at the nodes every 100 ms for so long; each says what it said last, after its `node=duration`. `busy`: the first
+    /// works on a request that takes long.
+    fn pings(&mut self, length: Duration, words: &[&str]) -> Vec<String> {
+        let (end, mut said) = (self.now + length, Vec::new());
+        let busy = words.contains(&"busy");
+        while self.now < end {
+            said.extend(self.run(Duration::from_millis(100)));
+            for (index, (name, took)) in words.iter().filter_map(|word| word.split_once('=')).enumerate() {
+                let (node, facts) = (self.node(name), self.facts(name, &[]));
+                let seen = self.look(name, Health::Answered(facts));
+                said.extend(self.handle(seen));
+                let (took, explained) = (duration(took), busy && index == 0);
+                said.extend(self.handle(Event::Timed { node, took, explained }));
+            }
+        }
+        said
     }
 
     fn drain(&mut self) -> Vec<String> {
@@ -342,8 +377,13 @@ impl Player {
                 let readable = if readable.is_empty() { "-".to_owned() } else { readable.join(",") };
                 let generations: Vec<String> = verdict.generations.iter().map(u64::to_string).collect();
                 let primary = verdict.primary.map_or("-".to_owned(), name);
+                let refusals = match verdict.remedy {
+                    Remedy::Unjudged => "",
+                    Remedy::UnderWay => "; refusals wait",
+                    Remedy::Nowhere => "; refusals pass",
+                };
                 format!(
-                    "publish epoch {} primary {primary} {gate}{}; readable {readable}; generations {}{}",
+                    "publish epoch {} primary {primary} {gate}{}; readable {readable}; generations {}{}{refusals}",
                     verdict.epoch,
                     if verdict.degraded { ", degraded" } else { "" },
                     generations.join(","),

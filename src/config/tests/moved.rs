@@ -32,6 +32,7 @@ const MOVED: &[(&str, &str, How)] = &[
     ("health.interval", "tests/end_to_end/monitor.rs", Set),
     ("health.timeout", "tests/end_to_end/reads.rs", Set),
     ("health.busy_timeout", "tests/end_to_end/failover.rs", Set),
+    ("health.slow_primary", "tests/end_to_end/slow_primary.rs", Set),
     ("failover.mode", "tests/failover/scripts/manual.txt", Words("set mode=manual")),
     ("failover.hold", "tests/end_to_end/node_faults.rs", Set),
     ("failover.hold_memory", "tests/end_to_end/bounds.rs", Set),

@@ -392,8 +392,7 @@ impl World {
             Happening::LookArrives(node) => self.look_arrives(node),
             Happening::Seen(node, health) => {
                 let at = self.instant();
-                let seen = Observation { node: id(node), asked: at, at, health };
-                self.tell(Event::Seen(seen));
+                self.tell(Event::Seen(Observation { node: id(node), began: at, at, health }));
                 self.after(100_000, Happening::Look(node));
             }
             Happening::Step(id, node, step) => self.step(id, node, step),
