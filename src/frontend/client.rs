@@ -265,6 +265,23 @@ impl Client {
         }
     }
 
+    /// How much longer the output became by a reply that is set apart, if it is: if `take` takes it.
+    #[inline]
+    fn set_apart(&self, take: impl FnOnce() -> bool) -> Option<usize> {
+        if self.special.borrow().is_none() {
+            return None;
+        }
+        let before = self.out.borrow().len();
+        take().then(|| self.out.borrow().len() - before)
+    }
+
+    /// Gives the client a reply as it is; how long it is.
+    #[inline]
+    fn hand_over(&self, frames: &[u8]) -> usize {
+        self.out.borrow_mut().extend_from_slice(frames);
+        frames.len()
+    }
+
     /// Takes a reply whose content matters to the session or carries a cursor.
     fn take_special(&self, frame: &[u8]) -> bool {
         match self.special.take() {
@@ -381,13 +398,8 @@ impl Caller for ClientRef {
     fn replies(&self, tag: u16, frames: &[u8], count: u32) {
         self.struck(tag, count);
         self.window.set(self.window.get().noted(frames.len(), count));
-        let mut len = frames.len();
-        let before = self.out.borrow().len();
-        if self.special.borrow().is_some() && (self.is_spread(frames) || self.take_special(frames)) {
-            len = self.out.borrow().len() - before;
-        } else {
-            self.out.borrow_mut().extend_from_slice(frames);
-        }
+        let apart = self.set_apart(|| self.is_spread(frames) || self.take_special(frames));
+        let len = apart.unwrap_or_else(|| self.hand_over(frames));
         if self.worker.withholds && len > 0 {
             self.withhold(tag, len, count);
         }
@@ -406,13 +418,7 @@ impl Caller for ClientRef {
             self.keep_back(frame, request, resent);
             return;
         }
-        let mut len = frame.len();
-        let before = self.out.borrow().len();
-        if self.special.borrow().is_some() && self.take_special(frame) {
-            len = self.out.borrow().len() - before;
-        } else {
-            self.out.borrow_mut().extend_from_slice(frame);
-        }
+        let len = self.set_apart(|| self.take_special(frame)).unwrap_or_else(|| self.hand_over(frame));
         if self.worker.withholds && len > 0 {
             self.withhold_error(tag, frame, len);
         }

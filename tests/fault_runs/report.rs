@@ -133,8 +133,6 @@ fn unexpected(fault: Fault, run: &Run) -> BTreeMap<&str, Vec<Duration>> {
     let expected: &[&str] = match fault {
         // While the brake holds requests are told after a while that they were not executed.
         Fault::Flap => &["TRYAGAIN "],
-        // Handed on as the node said it.
-        Fault::FullDisk => &["MISCONF ", "NOREPLICAS "],
         _ => &[],
     };
     let mut unexpected: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
