@@ -1,5 +1,7 @@
 //! What is asked behind a barrier, and what the answer says.
 
+use std::time::Duration;
+
 use crate::error::Undurable;
 
 use super::{Level, Settings};
@@ -71,6 +73,13 @@ impl Settings {
         Some(if local > 0 && enough { Ok(()) } else { Err(self.missed(level, local, acknowledged)) })
     }
 
+    /// Whether an answer took so long, `waited`, that the node itself stood still. It may have ended its wait before it heard what
+    /// replicas had told it meanwhile, so a no says nothing of them.
+    #[must_use]
+    pub fn is_stale(&self, waited: Duration) -> bool {
+        waited >= self.timeout * 2
+    }
+
     /// What is said when nobody has answered at all.
     #[must_use]
     pub fn unanswered(&self, level: Level) -> Undurable {
@@ -95,7 +104,6 @@ fn number(line: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const SETTINGS: Settings = Settings {
         mode: Level::Async,
@@ -110,6 +118,13 @@ mod tests {
         assert_eq!(SETTINGS.question(Level::SemiSync).join(" "), "WAIT 2 50");
         assert_eq!(SETTINGS.question(Level::AofLocal).join(" "), "WAITAOF 1 0 50");
         assert_eq!(SETTINGS.question(Level::AofReplicas).join(" "), "WAITAOF 1 2 50");
+    }
+
+    #[test]
+    fn a_no_of_a_node_that_stood_still_says_nothing() {
+        assert!(
+            !SETTINGS.is_stale(Duration::from_millis(99)) && SETTINGS.is_stale(Duration::from_millis(100))
+        );
     }
 
     #[test]

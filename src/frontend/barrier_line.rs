@@ -47,6 +47,8 @@ pub(super) struct BarrierLine {
     waiting: RefCell<Vec<ClientRef>>,
     /// When the barrier on its way was begun.
     begun: Cell<Option<Instant>>,
+    /// … and whether it is asked for the second time, since the first answer came too late to be true.
+    repeated: Cell<bool>,
     /// Since when somebody waits for the next one.
     awaited: Cell<Option<Instant>>,
     /// The node at which this line counts as a write in flight.
@@ -116,6 +118,7 @@ impl BarrierLine {
             flying: RefCell::default(),
             waiting: RefCell::default(),
             begun: Cell::new(None),
+            repeated: Cell::new(false),
             awaited: Cell::new(None),
             counted: Cell::new(None),
             state: RefCell::new(Some((State::Closed("not opened yet".to_owned()), Instant::now()))),
@@ -209,6 +212,7 @@ impl BarrierLine {
         let ticket = self.up_to(self.barriers.borrow_mut().give_up());
         let (flying, waiting) = (self.flying.take(), self.waiting.take());
         self.begun.set(None);
+        self.repeated.set(false);
         self.awaited.set(None);
         self.settled(worker);
         for client in flying.iter().chain(&waiting) {
@@ -323,6 +327,11 @@ impl BarrierLine {
             }
             None => Some(self.settings.unanswered(self.level)),
         };
+        if failure.is_some() && self.settings.is_stale(begun.elapsed()) && !self.repeated.replace(true) {
+            open.send(self.is_waived(worker));
+            return;
+        }
+        self.repeated.set(false);
         let failure = failure.map(Failure::Undurable);
         let Some(number) = self.barriers.borrow_mut().end() else { return };
         if !self.passed.get() {

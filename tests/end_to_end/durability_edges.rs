@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Value, eventually};
+use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Relay, Value, eventually};
 
 fn start(group: &Group, timeout: &str) -> Proxy {
     let options = ProxyOptions::new(&group.addresses()).set("durability.mode", "\"semi_sync\"");
@@ -22,6 +22,34 @@ fn a_primary_that_stalls_has_its_replicas_all_the_same() {
     eventually(LONG, "its silence was noticed", || proxy.status()["nodes"][0]["up"] == false);
     client.send(&["SET", "k", "2"]);
     assert!(client.is_silent_for(Duration::from_millis(100)), "it waits as any request does");
+    group.nodes()[0].sigcont();
+    assert_eq!(client.read(), Value::ok());
+}
+
+/// A primary that wakes up ends its WAITs first, whatever its replicas have told it in the meantime.
+#[test]
+fn a_primary_that_stalls_while_it_waits_is_asked_once_more() {
+    let group = Group::plain(1);
+    let [primary, replica] = group.addresses()[..] else { panic!("two nodes") };
+    let line = Relay::to(primary);
+    assert_eq!(group.nodes()[1].call(&format!("REPLICAOF 127.0.0.1 {}", line.address().port())), Value::ok());
+    let nodes = format!(r#"[{{ address = "{primary}", peer_address = "{}" }}, "{replica}"]"#, line.address());
+    let proxy = ProxyOptions::new(&[])
+        .set("backend.nodes", &nodes)
+        .set("durability.mode", "\"semi_sync\"")
+        .set("durability.timeout", "\"1s\"")
+        .set("health.timeout", "\"60s\"")
+        .set("health.busy_timeout", "\"60s\"")
+        .start();
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET k 1"), Value::ok());
+    line.delay(Duration::from_millis(200));
+    client.send(&["SET", "k", "2"]);
+    eventually(LONG, "it waits for its replica", || {
+        group.nodes()[0].info("blocked_clients").is_some_and(|count| count == "1")
+    });
+    group.nodes()[0].sigstop();
+    assert!(client.is_silent_for(Duration::from_millis(2_500)), "longer than any answer takes");
     group.nodes()[0].sigcont();
     assert_eq!(client.read(), Value::ok());
 }
