@@ -135,10 +135,19 @@ fn sort<A: Args + ?Sized>(request: &A, out: &mut Vec<u16>) {
 
 fn geo<A: Args + ?Sized>(request: &A, out: &mut Vec<u16>) {
     push(1, out);
-    for word in [b"store".as_slice(), b"storedist"] {
-        let found = (5..request.count()).find(|&at| request.arg(at).eq_ignore_ascii_case(word));
-        found.filter(|at| at + 1 < request.count()).into_iter().for_each(|at| push(at + 1, out));
+    // Of each the last one counts.
+    let (mut at, mut stored) = (5, [None; 2]);
+    while at + 1 < request.count() {
+        let word = [b"store".as_slice(), b"storedist"]
+            .iter()
+            .position(|word| request.arg(at).eq_ignore_ascii_case(word));
+        if let Some(word) = word {
+            at += 1;
+            stored[word] = Some(at);
+        }
+        at += 1;
     }
+    stored.into_iter().flatten().for_each(|at| push(at, out));
 }
 
 fn migrate<A: Args + ?Sized>(request: &A, out: &mut Vec<u16>) {

@@ -35,6 +35,11 @@ impl Budget {
         self.tokens
     }
 
+    /// One is left of several.
+    pub(super) fn is_last(&self) -> bool {
+        self.tokens == 1 && self.burst > 1
+    }
+
     /// Takes one, if there is one.
     pub(super) fn take(&mut self) -> bool {
         let taken = self.tokens > 0;

@@ -93,6 +93,8 @@ pub(super) struct Node {
     pub(super) tuned: Option<String>,
     /// Its `min-replicas-to-write` was lowered by us.
     pub(super) lowered: bool,
+    /// run_id of the process whose round trips are known.
+    pub(super) timed: String,
     /// It is to go on as a replica although its disk takes nothing.
     pub(super) spared: bool,
     /// Its writes were paused by us, and not unpaused since.
@@ -130,6 +132,7 @@ impl Node {
             rejoin: Rejoin::Idle { not_before: now },
             tuned: None,
             lowered: false,
+            timed: String::new(),
             spared: false,
             paused: false,
             lacks: None,
@@ -228,10 +231,11 @@ impl Node {
         if self.spec.priority == 0 || self.facts.as_ref().is_some_and(|facts| facts.priority == 0) {
             return Some(Reason::NeverPromoted);
         }
-        if self.answered_since(after).is_some_and(|facts| facts.cannot_persist) {
-            return Some(Reason::CannotPersist);
-        }
-        self.untrusted(lineage, after)
+        self.untrusted(lineage, after).or_else(|| {
+            self.answered_since(after)
+                .is_some_and(|facts| facts.cannot_persist)
+                .then_some(Reason::CannotPersist)
+        })
     }
 
     /// Why it may not hold what it once acknowledged of a history named by `lineage`, or is not known to.

@@ -45,6 +45,12 @@ impl Machine {
             return;
         }
         let before = self.gauge.slow(id);
+        let run_id = self.node(id).facts.as_ref().map(|facts| facts.run_id.clone()).unwrap_or_default();
+        if self.node(id).timed != run_id {
+            // What another process took says nothing of this one.
+            self.gauge.forget(id);
+            self.node_mut(id).timed = run_id;
+        }
         self.gauge.note(id, took, explained, self.now);
         let name = self.node(id).name();
         match (before, self.gauge.slow(id)) {
@@ -100,7 +106,8 @@ impl Machine {
     /// Its disk takes something again: what was set for that time is put back.
     pub(super) fn spare_no_more(&mut self, id: NodeId) {
         let well = self.node(id).answered().is_some_and(|facts| !facts.cannot_persist);
-        if self.node(id).spared && well && !self.is_out(id, Kind::Restore) {
+        let waits = self.is_out(id, Kind::Restore) || self.is_out(id, Kind::Tune);
+        if self.node(id).spared && well && !waits {
             self.node_mut(id).spared = false;
             self.ask(id, Step::Restore(vec![IGNORE_DISK.to_owned()]), FOLLOW);
         }
@@ -129,7 +136,8 @@ impl Machine {
             want.hope = Some(self.now + COUNTED);
         }
         self.want = Some(want);
-        for due in [Some(want.told + WANT), Some(want.since + JUDGED), want.hope] {
+        let over = want.since + self.settings.hold;
+        for due in [Some(want.told + WANT), Some(want.since + JUDGED), Some(over), want.hope] {
             due.into_iter().for_each(|due| self.wake_at(due));
         }
     }
@@ -154,7 +162,8 @@ impl Machine {
             return if rests { Remedy::Nowhere } else { Remedy::UnderWay };
         }
         let Some(want) = self.want else { return Remedy::Unjudged };
-        if self.settings.mode != Mode::Auto || self.phase == Phase::Observe {
+        let over = self.now >= want.since + self.settings.hold;
+        if over || self.settings.mode != Mode::Auto || self.phase == Phase::Observe {
             return Remedy::Nowhere;
         }
         let judged = self.now >= want.since + JUDGED

@@ -17,11 +17,7 @@ impl Machine {
         if std::mem::take(&mut node.skip_look) && matches!(seen.health, Health::Answered(_)) {
             node.alive_at = node.alive_at.max(seen.at);
         } else {
-            let before = node.facts.as_ref().map(|facts| facts.run_id.clone());
             look(node, &seen.health, seen.began, seen.at);
-            if before.is_some() && before != node.facts.as_ref().map(|facts| facts.run_id.clone()) {
-                self.gauge.forget(seen.node);
-            }
         }
     }
 

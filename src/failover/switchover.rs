@@ -27,6 +27,8 @@ const LAG_MAX: u64 = 1024 * 1024;
 const DOUBT: Duration = Duration::from_secs(1);
 /// Between two planned switches that nobody ordered.
 const PLANNED_AGAIN: Duration = Duration::from_secs(5);
+/// … when the target could not lead: what it lacked then, it lacks for a while.
+const PLANNED_FAILED: Duration = Duration::from_secs(60);
 
 impl Machine {
     /// An order of an operator.
@@ -166,13 +168,17 @@ impl Machine {
         if self.planned_after > self.now || self.budget.tokens() == 0 {
             return None;
         }
+        let ends = self.node(primary).answered().is_some_and(|facts| facts.shutting_down);
+        if !ends && self.budget.is_last() {
+            // It serves, if not well: what is left of the brake is for one that does not.
+            return None;
+        }
         if slow {
             // Nobody is worse off than before: it is worth it only where the other one is as it always was.
             let to = self.switch_target(None).ok()?;
             if !self.gauge.relieves(to, primary) {
                 return None;
             }
-            self.leaves_slow();
         }
         let why = format!("{} {why}", self.node(primary).name());
         self.planned_after = self.now + PLANNED_AGAIN;
@@ -180,6 +186,9 @@ impl Machine {
         match state {
             Ok(state) => {
                 self.budget.take();
+                if slow {
+                    self.leaves_slow();
+                }
                 Some(state)
             }
             Err(reason) => {
@@ -350,6 +359,7 @@ impl Machine {
     pub(super) fn switch_failed(&mut self, goal: Goal, why: &str) -> State {
         match goal.kind {
             GoalKind::Switch(mut switch) => {
+                self.planned_after = self.now + PLANNED_FAILED;
                 switch.why = format!("{} cannot lead: {why}", self.node(switch.to).name());
                 State::Revert { since: self.now, why: switch.why.clone(), switch }
             }

@@ -201,7 +201,9 @@ impl Machine {
         self.undeclared.clear();
         (self.alone_since, self.degraded, self.want) = (None, false, None);
         // The pause between two planned switches is for one primary that cannot be relieved; the brake is for all.
-        self.planned_after = self.now;
+        if self.group.primary != Some(primary) {
+            self.planned_after = self.now;
+        }
         self.group.parent =
             self.lineage().into_iter().find(|replid| *replid == facts.replid2).unwrap_or_default();
         self.group.epoch += 1;

@@ -65,7 +65,9 @@ impl Worker {
     /// What the reply to this request waits for.
     fn demand_of(&self, class: &Class, request: &Request<'_>) -> Demand {
         let most = self.demand_at_most(class.effect);
-        if self.settings.durability.rules.is_empty() || most.is_none() {
+        // A subcommand that the table does not know may do anything.
+        let unknown = class.effect == Effect::Write && class.row.spec().effect == Effect::Neutral;
+        if self.settings.durability.rules.is_empty() || most.is_none() || unknown {
             return most;
         }
         Demand { level: self.level_by_keys(class.row, request), ..most }
@@ -74,6 +76,8 @@ impl Worker {
     fn level_by_keys<A: Args + ?Sized>(&self, row: RowId, request: &A) -> Level {
         let (settings, mut keys) = (&self.settings.durability, self.keys.borrow_mut());
         match reach(row, request, &mut keys) {
+            // BY and GET show the values of other keys than it names.
+            Reach::Keys if settings.reads_wait && row.spec().name == "sort" => settings.strictest(),
             Reach::Nothing => settings.mode,
             Reach::Keys => settings.level_of(keys.iter().map(|at| request.arg(usize::from(*at)))),
             Reach::Everything => settings.strictest(),
@@ -88,11 +92,12 @@ impl Worker {
     /// What an error waits for, in reply to a request of which `demand` is demanded.
     pub(super) fn demand_of_error(&self, demand: Demand, row: RowId, error: &[u8]) -> Demand {
         let settings = &self.settings.durability;
-        let runs = ["eval", "fcall"].iter().any(|name| row.spec().name.starts_with(name));
+        let runs = ["eval", "fcall", "migrate"].iter().any(|name| row.spec().name.starts_with(name));
         match () {
-            () if !settings.reads_wait || !shows_data(error) => Demand::NONE,
-            // It may have written something before it failed.
-            () if runs => demand,
+            () if !settings.reads_wait => Demand::NONE,
+            // It may have written something before it failed, and a script chooses the words of its errors.
+            () if runs || row == RowId::UNKNOWN => demand,
+            () if !shows_data(error) => Demand::NONE,
             () => demand.unchanged(settings),
         }
     }

@@ -10,6 +10,9 @@ use crate::error::Failure;
 use crate::resp::RequestScanner;
 use crate::topology::Address;
 
+/// The longest pause before a refused request is tried again.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_millis(100);
+
 /// What a client's task does before it takes anything new, in this order.
 #[derive(Debug)]
 pub(super) enum Redo {
@@ -48,7 +51,7 @@ impl Redo {
             request: Bytes::copy_from_slice(request),
             resent,
             since,
-            after: Some(now + super::client::REFUSED_PAUSE),
+            after: Some(now + refused_pause(now.saturating_duration_since(since))),
             refusal: Some(Bytes::copy_from_slice(frame)),
             probe: false,
         }
@@ -69,6 +72,11 @@ impl Redo {
             Self::Answer(_) | Self::Say(_) => None,
         }
     }
+}
+
+/// How long after a refusal it is tried again: the longer refusals last already, the less does it hurry, and many clients ask.
+fn refused_pause(lasted: Duration) -> Duration {
+    (lasted / 8).clamp(super::client::REFUSED_PAUSE, REFUSED_PAUSE_MAX)
 }
 
 /// What losses left to be done, in the order of the client's requests.

@@ -118,6 +118,10 @@ fn every_kind_of_read_waits_on_every_kind_of_connection() {
         shows(&got, got.error().is_some_and(|text| text.starts_with("ERR value")), "a write's error");
         let got = client.cmd(&["EVAL_RO", "return redis.call('get', KEYS[1])", "1", "k"]);
         shows(&got, got == v, "EVAL_RO");
+        // A script chooses the words of its errors.
+        let tells = "return redis.error_reply('BUSY ' .. redis.call('get', KEYS[1]))";
+        let got = client.cmd(&["EVAL_RO", tells, "1", "k"]);
+        shows(&got, got.error() == Some("BUSY v"), "a value in an error");
         let got = client.call("SCAN 0 COUNT 1000");
         shows(&got, got.items().first() == Some(&Value::bulk("0")), "SCAN");
         let got = client.call("GET large");

@@ -192,7 +192,14 @@ fn a_read_of_keys_that_wait_for_nothing_does_neither() {
     scene.freeze();
     assert_eq!(client.call("SET a 1"), Value::ok());
     assert_eq!(client.pipeline(&["GET a", "GET order:log:1", "MGET a b"])[0], Value::bulk("1"));
-    for request in [&["GET", "order:0"] as &[&str], &["MGET", "a", "order:0"], &["KEYS", "*"], &["DBSIZE"]] {
+    let requests: [&[&str]; 5] = [
+        &["GET", "order:0"],
+        &["MGET", "a", "order:0"],
+        &["KEYS", "*"],
+        &["DBSIZE"],
+        &["SORT", "list", "BY", "nosort", "GET", "order:*"],
+    ];
+    for request in requests {
         let mut client = scene.proxy.client();
         client.send(request);
         assert!(client.is_silent_for(Duration::from_millis(50)), "{request:?}");

@@ -45,6 +45,7 @@ fn words_before_keys() {
     check("SORT k STORE", &[1]);
     check("GEORADIUS k 1 1 1 km STORE d", &[1, 7]);
     check("GEORADIUSBYMEMBER k m 1 km STOREDIST d", &[1, 6]);
+    check("GEORADIUSBYMEMBER k m 1 km STORE d STORE store ASC", &[1, 8]);
     check("MIGRATE h 1 k 0 1", &[3]);
 }
 
