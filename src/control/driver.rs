@@ -359,7 +359,11 @@ impl Driver {
             }
         }
         self.choose_greeted();
-        self.marks.note_attached(self.attached());
+        // A primary that is gone lacks nothing: a moment later the table says that writes wait, and until then none is refused.
+        let leads = self.verdict.as_ref().and_then(|now| now.primary) == Some(node);
+        if !(leads && self.absent[node.index()]) {
+            self.marks.note_attached(self.attached());
+        }
     }
 
     /// How many replicas follow the primary, as far as the last looks tell: none before it was seen to lead.
