@@ -34,9 +34,7 @@ pub fn with_a_stale_read(history: &[Operation]) -> Option<Vec<Operation>> {
             });
             done.max()
         };
-        if let Some((value, _)) =
-            before(read.called).and_then(|(called, _)| before(called)).map(|(c, v)| (v, c))
-        {
+        if let Some((_, value)) = before(read.called).and_then(|(called, _)| before(called)) {
             planted[index].kind = Kind::Read(Some(value));
             return Some(planted);
         }
