@@ -2,10 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::failover::{Outcome, Step};
+use crate::failover::{Changes, Outcome, SettingChanged, Step};
 use crate::resp::Value;
 
-use super::SettingChanged;
 use super::info;
 use super::link::{Dial, Fault, Link};
 use super::monitor::facts_of;
@@ -15,34 +14,20 @@ use super::monitor::facts_of;
 pub(super) struct Performed {
     /// For the machine.
     pub(super) outcome: Outcome,
-    /// Settings changed by [`Step::Tune`] and put back by [`Step::Restore`].
+    /// What became of the node's settings.
     pub(super) changes: Changes,
-}
-
-/// Settings that a step changed, be it ended well or not.
-#[derive(Debug, Default)]
-pub(super) struct Changes {
-    /// Changed to another value than the node had.
-    pub(super) tuned: Vec<SettingChanged>,
-    /// Put back, by name.
-    pub(super) restored: Vec<String>,
 }
 
 /// The write check: passes everything that a write passes, changes and replicates nothing.
 const WRITE_CHECK: [&str; 2] = ["DEL", "__redhold:none"];
 
-/// Performs `step` within `within`. `before` are the node's settings as they were before the proxy changed them.
-pub(super) async fn perform(
-    dial: Dial,
-    step: Step,
-    within: Duration,
-    before: Vec<(String, String)>,
-) -> Performed {
+/// Performs `step` within `within`.
+pub(super) async fn perform(dial: Dial, step: Step, within: Duration) -> Performed {
     let deadline = Instant::now() + within;
     let mut changes = Changes::default();
-    let mut ended = attempt(&dial, step.clone(), &before, &mut changes, deadline).await;
+    let mut ended = attempt(&dial, step.clone(), &mut changes, deadline).await;
     if matches!(ended, Err(Fault::Lost(_))) && is_harmless(&step) {
-        ended = attempt(&dial, step, &before, &mut changes, deadline).await;
+        ended = attempt(&dial, step, &mut changes, deadline).await;
     }
     Performed { outcome: ended.unwrap_or_else(outcome_of), changes }
 }
@@ -60,25 +45,23 @@ fn is_harmless(step: &Step) -> bool {
 async fn attempt(
     dial: &Dial,
     step: Step,
-    before: &[(String, String)],
     changes: &mut Changes,
     deadline: Instant,
 ) -> Result<Outcome, Fault> {
     let mut link = dial.open(deadline).await?;
-    carry_out(&mut link, dial, step, before, changes, deadline).await
+    carry_out(&mut link, dial, step, changes, deadline).await
 }
 
 async fn carry_out(
     link: &mut Link,
     dial: &Dial,
     step: Step,
-    before: &[(String, String)],
     changes: &mut Changes,
     deadline: Instant,
 ) -> Result<Outcome, Fault> {
     match step {
         Step::Tune(pairs) => tune(link, dial, pairs, &mut changes.tuned, deadline).await,
-        Step::Restore(names) => restore(link, names, before, &mut changes.restored, deadline).await,
+        Step::Restore(pairs) => restore(link, pairs, &mut changes.restored, deadline).await,
         Step::Probe => plain(link, &[&["PING"]], Demand::Nothing, deadline).await,
         Step::Verify => plain(link, &[&["ROLE"], &WRITE_CHECK], Demand::Leads, deadline).await,
         Step::Seal => order(link, &[&["REPLICAOF", "127.0.0.1", "0"]], deadline).await,
@@ -177,16 +160,12 @@ async fn tune(
 
 async fn restore(
     link: &mut Link,
-    names: Vec<String>,
-    before: &[(String, String)],
+    pairs: Vec<(String, String)>,
     restored: &mut Vec<String>,
     deadline: Instant,
 ) -> Result<Outcome, Fault> {
-    for name in names {
-        let Some((_, value)) = before.iter().find(|(known, _)| *known == name) else {
-            continue;
-        };
-        let reply = link.call(&[&["CONFIG", "SET", &name, value]], deadline).await?;
+    for (name, value) in pairs {
+        let reply = link.call(&[&["CONFIG", "SET", &name, &value]], deadline).await?;
         if let Some(text) = reply[0].as_error() {
             return Ok(Outcome::Failed(text.to_owned()));
         }

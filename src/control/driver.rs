@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 use tracing::{debug, error, info, warn};
 
 use crate::failover::{
-    Action, ActionId, Event, Level, Machine, Note, OrderId, Outcome, Phase, Signal, Step, Verdict,
+    Action, ActionId, Changes, Event, Level, Machine, Note, OrderId, Outcome, Phase, Signal, Step, Verdict,
 };
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable};
 use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Order, Placed, Replication, Role};
 
-use super::actuator::{Changes, Performed, perform};
+use super::actuator::{Performed, perform};
 use super::black_box::BlackBox;
 use super::capture::capture;
 use super::caught_up::CaughtUp;
@@ -25,7 +25,7 @@ use super::monitor::{Heard, Look, Pace};
 use super::parity::Warm;
 use super::quarantine::Quarantine;
 use super::weights::Weights;
-use super::{NodeFacts, ParityReport, Quarantined, SettingChanged, Status};
+use super::{NodeFacts, ParityReport, Quarantined, Status};
 
 /// Longest wait of the loop; what comes later than this says how long the thread was stalled.
 const BEAT: Duration = Duration::from_millis(100);
@@ -96,19 +96,12 @@ pub(super) struct Driver {
     /// Orders that are over and whose ends are told once the snapshot for people shows them.
     answered: Vec<(oneshot::Sender<Answer>, Answer)>,
     last_order: u64,
-    ledger: Vec<Entry>,
     caught_up: CaughtUp,
     weights: Weights,
     black_box: BlackBox,
     other_brains: Vec<String>,
     status_at: Instant,
     status_due: bool,
-}
-
-/// A setting changed in one life of a node; the next life begins with redis.conf again.
-struct Entry {
-    run_id: String,
-    changed: SettingChanged,
 }
 
 /// An action that ended.
@@ -156,7 +149,6 @@ impl Driver {
             answers: BTreeMap::new(),
             answered: Vec::new(),
             last_order: 0,
-            ledger: Vec::new(),
             caught_up: CaughtUp::default(),
             weights: Weights::new(specs.len()),
             black_box: BlackBox::new(Instant::now()),
@@ -231,13 +223,12 @@ impl Driver {
             }
             Action::Step { id, node, step, within } => {
                 debug!(node = %self.dials[node.index()].address, ?step, "step");
-                let before = self.settings_before(node);
                 let dial = self.dials[node.index()].clone();
                 // The last step before writes are let go.
                 let warmed = (step == Step::Verify).then(|| self.warm(node));
                 self.steps.spawn(async move {
                     let warmed = tokio::time::timeout(WARMING, async { warmed?.await.ok() });
-                    let (performed, _) = tokio::join!(perform(dial, step, within, before), warmed);
+                    let (performed, _) = tokio::join!(perform(dial, step, within), warmed);
                     let Performed { outcome, changes } = performed;
                     StepEnd { id, node: Some(node), outcome, changes }
                 });
@@ -352,7 +343,6 @@ impl Driver {
             known.facts = Some(Arc::from(facts.clone()));
             known.seen = Some(look.observation.at);
             known.ping = look.ping;
-            self.ledger.retain(|entry| entry.changed.node != node || entry.run_id == facts.run_id);
             self.mark(node, look.number, facts);
             if let Some(took) = look.ping {
                 self.weigh(node, took);
@@ -451,8 +441,13 @@ impl Driver {
     }
 
     fn settle(&mut self, end: StepEnd) {
-        if let Some(node) = end.node {
-            self.keep_accounts(node, &end.outcome, end.changes);
+        if let Some(node) = end.node.filter(|_| end.changes != Changes::default()) {
+            // The step's own facts tell the node's life: the monitor may not have seen it yet.
+            let run_id = match &end.outcome {
+                Outcome::Done(Some(facts)) => Some(facts.run_id.clone()),
+                _ => None,
+            };
+            self.feed(Event::Changed { node, run_id, changes: end.changes });
         }
         if let Outcome::Captured(captured) = &end.outcome {
             self.quarantined.add(captured);
@@ -460,32 +455,6 @@ impl Driver {
         }
         debug!(id = end.id.0, outcome = ?end.outcome, "step ended");
         self.feed(Event::Outcome { id: end.id, outcome: end.outcome });
-    }
-
-    /// The node's life is told by the step's own facts: the monitor may not have seen it yet.
-    fn keep_accounts(&mut self, node: NodeId, outcome: &Outcome, changes: Changes) {
-        let run_id = match outcome {
-            Outcome::Done(Some(facts)) => Some(&facts.run_id),
-            _ => self.nodes[node.index()].facts.as_ref().map(|facts| &facts.run_id),
-        };
-        let run_id = run_id.cloned().unwrap_or_default();
-        for changed in changes.tuned {
-            let known = self.ledger.iter_mut().find(|entry| {
-                entry.run_id == run_id && entry.changed.node == node && entry.changed.name == changed.name
-            });
-            match known {
-                Some(entry) => entry.changed.value = changed.value,
-                None => self.ledger.push(Entry { run_id: run_id.clone(), changed }),
-            }
-        }
-        for name in changes.restored {
-            self.ledger.retain(|entry| entry.changed.node != node || entry.changed.name != name);
-        }
-    }
-
-    fn settings_before(&self, node: NodeId) -> Vec<(String, String)> {
-        let own = self.ledger.iter().map(|entry| &entry.changed).filter(|changed| changed.node == node);
-        own.map(|changed| (changed.name.clone(), changed.before.clone())).collect()
     }
 
     /// Replaces the snapshot for people, when it is due.
@@ -506,7 +475,7 @@ impl Driver {
             at_wall: SystemTime::now(),
             machine,
             nodes: self.nodes.clone(),
-            settings_changed: self.ledger.iter().map(|entry| entry.changed.clone()).collect(),
+            settings_changed: self.machine.settings_changed(),
             other_brains: self.other_brains.clone(),
             quarantined: self.quarantined,
             parity: self.ends.parity.reported.borrow().clone(),

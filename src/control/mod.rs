@@ -24,6 +24,7 @@ mod status;
 mod testing;
 mod weights;
 
+pub use crate::failover::SettingChanged;
 pub use handle::Handle;
 pub use parity::{NodeParity, Parity, ParityReport};
 pub use preflight::{Finding, Severity, preflight};
@@ -31,4 +32,4 @@ pub use record::StartError;
 pub use settings::{Credentials, Settings};
 pub use signals::Signals;
 pub use start::{Running, start};
-pub use status::{NodeFacts, Quarantined, SettingChanged, Status, StatusReader};
+pub use status::{NodeFacts, Quarantined, Status, StatusReader};

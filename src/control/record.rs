@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::failover::{Intent, Record};
+use crate::failover::{Borrowed, Intent, Record};
 
 use super::coordinator::{Agreement, Coordinator};
 
@@ -220,6 +220,10 @@ fn print(record: &Record) -> String {
     for (node, run_id) in &record.run_ids {
         text.push_str(&format!("run_id {node} {run_id}\n"));
     }
+    for kept in &record.borrowed {
+        let Borrowed { node, run_id, name, value, before } = kept;
+        text.push_str(&format!("borrowed {node} {run_id} {name} {value} {before}\n"));
+    }
     text.push_str(&format!("sum {:016x}\n", checksum(text.as_bytes())));
     text
 }
@@ -253,6 +257,13 @@ fn parse(text: &str) -> Result<Record, String> {
                 let (node, run_id) = value.split_once(' ').ok_or_else(unknown)?;
                 record.run_ids.push((node.to_owned(), run_id.to_owned()));
             }
+            "borrowed" => {
+                let words: Vec<&str> = value.split(' ').collect();
+                let [node, run_id, name, value, before] = words[..] else { return Err(unknown()) };
+                let [node, run_id, name, value, before] =
+                    [node, run_id, name, value, before].map(str::to_owned);
+                record.borrowed.push(Borrowed { node, run_id, name, value, before });
+            }
             _ => return Err(unknown()),
         }
     }
@@ -284,6 +295,13 @@ mod tests {
             ],
             deposed: vec!["c.example:6381".to_owned()],
             intent: None,
+            borrowed: vec![Borrowed {
+                node: "[::1]:6379".to_owned(),
+                run_id: "aa".to_owned(),
+                name: "min-replicas-to-write".to_owned(),
+                value: "0".to_owned(),
+                before: "1".to_owned(),
+            }],
         }
     }
 

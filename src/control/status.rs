@@ -5,7 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
-use crate::failover::{self, Captured};
+use crate::failover::{self, Captured, SettingChanged};
 use crate::topology::{Address, NodeId, Replication};
 
 use super::ParityReport;
@@ -79,19 +79,6 @@ pub struct NodeFacts {
     pub ping: Option<Duration>,
     /// Why the last look failed; `None` when it did not.
     pub error: Option<String>,
-}
-
-/// A setting changed on a node by `CONFIG SET`, which a restart of the node undoes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingChanged {
-    /// On whom.
-    pub node: NodeId,
-    /// Name of the setting.
-    pub name: String,
-    /// Value now.
-    pub value: String,
-    /// Value before the proxy's first change.
-    pub before: String,
 }
 
 /// Reads the present snapshot. Cheap to clone, usable from any thread.

@@ -89,10 +89,10 @@ pub enum Step {
     Pause(Duration),
     /// `CLIENT UNPAUSE`.
     Unpause,
-    /// `CONFIG SET` of these pairs; the shell remembers what each was before.
+    /// `CONFIG SET` of these pairs; what each was before is told by [`Event::Changed`](super::Event::Changed).
     Tune(Vec<(String, String)>),
-    /// `CONFIG SET` of these names back to what they were before [`Step::Tune`]; nothing for one never tuned.
-    Restore(Vec<String>),
+    /// `CONFIG SET` of these pairs, which is what they were before [`Step::Tune`].
+    Restore(Vec<(String, String)>),
 }
 
 /// The decision that a routing table is made of.

@@ -32,6 +32,15 @@ pub enum Event {
         /// How.
         outcome: Outcome,
     },
+    /// A step changed settings of a node; told before its outcome.
+    Changed {
+        /// Of whom.
+        node: NodeId,
+        /// In which life, where the step came to know.
+        run_id: Option<String>,
+        /// Which.
+        changes: Changes,
+    },
     /// Somebody ordered something; answered by one [`Action::Answer`](super::Action::Answer) with this id.
     Order {
         /// Ties the answer to it.
@@ -68,6 +77,28 @@ pub enum Signal {
     LongRequest(bool),
     /// Clients ordered CLIENT PAUSE: silence until then is not death.
     Paused(std::time::Duration),
+}
+
+/// Settings that a step changed, be it ended well or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// By [`Step::Tune`](super::Step::Tune), to another value than the node had.
+    pub tuned: Vec<SettingChanged>,
+    /// Put back by [`Step::Restore`](super::Step::Restore), by name.
+    pub restored: Vec<String>,
+}
+
+/// A setting changed on a node by `CONFIG SET`, which a restart of the node undoes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingChanged {
+    /// On whom.
+    pub node: NodeId,
+    /// Name of the setting.
+    pub name: String,
+    /// Value now.
+    pub value: String,
+    /// Value before the proxy's first change.
+    pub before: String,
 }
 
 /// How an action ended.

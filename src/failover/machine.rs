@@ -155,6 +155,11 @@ impl Machine {
                 node.deposed = true;
             }
         }
+        for kept in record.iter().flat_map(|record| &record.borrowed) {
+            if let Some(node) = nodes.iter_mut().find(|node| node.name() == kept.node) {
+                node.changed.push(kept.clone().into());
+            }
+        }
         let recorded = record.iter().flat_map(|record| record.run_ids.iter().cloned());
         let undeclared =
             recorded.filter(|(address, _)| !nodes.iter().any(|node| node.name() == *address)).collect();
@@ -209,6 +214,7 @@ impl Machine {
             Event::Timed { node, took, explained } => self.time(node, took, explained),
             Event::Signal { node, signal } => self.sense(node, signal),
             Event::Outcome { id, outcome } => self.settle(id, outcome),
+            Event::Changed { node, run_id, changes } => self.note_changes(node, run_id, changes),
             Event::Order { id, order } => self.obey(id, order),
             Event::Compared(lacking) => {
                 self.nodes.iter_mut().zip(lacking).for_each(|(node, lacks)| node.lacks = lacks);
@@ -292,6 +298,9 @@ impl Machine {
         if let Some(node) = pending.node {
             self.look_back(node, &pending, &outcome);
             self.rejoined(node, pending.kind, &outcome);
+            if pending.kind == Kind::Restore {
+                self.put_back_ended(node, &outcome);
+            }
         }
         if pending.kind == Kind::Record && outcome != Outcome::Done(None) {
             self.recorded = None;

@@ -27,15 +27,16 @@ mod slow;
 mod state;
 mod status;
 mod switchover;
+mod tuning;
 mod verdict;
 
 pub use crate::topology::Order;
 pub use action::{Action, ActionId, OrderId, Step, Verdict};
 pub use capture::{Captured, Divergence};
-pub use event::{Event, Outcome, Signal};
+pub use event::{Changes, Event, Outcome, SettingChanged, Signal};
 pub use machine::Machine;
 pub use phase::Phase;
 pub use quorum::required;
-pub use record::{Intent, Level, Note, Record};
+pub use record::{Borrowed, Intent, Level, Note, Record};
 pub use settings::{Durability, EmptyPrimary, InFlight, Mode, OnNoQuorum, Settings, SlowPrimary};
 pub use status::{EPISODES_MAX, Episode, NOTES_MAX, NodeStatus, Status};

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::topology::{Address, Health, NodeId, NodeSpec, Replication, Role};
 
+use super::tuning::Changed;
 use super::{Divergence, Settings, candidate::Reason};
 
 /// Refusals in a row, and the time over which they must be spread, that mean a dead process without any witness.
@@ -91,12 +92,12 @@ pub(super) struct Node {
     pub(super) rejoin: Rejoin,
     /// run_id for which settings were tuned.
     pub(super) tuned: Option<String>,
-    /// Its `min-replicas-to-write` was lowered by us.
-    pub(super) lowered: bool,
+    /// Settings changed by us and not put back.
+    pub(super) changed: Vec<Changed>,
+    /// They could not be put back, and are tried again then.
+    pub(super) put_back_again: Option<Instant>,
     /// run_id of the process whose round trips are known.
     pub(super) timed: String,
-    /// It is to go on as a replica although its disk takes nothing.
-    pub(super) spared: bool,
     /// Its writes were paused by us, and not unpaused since.
     pub(super) paused: bool,
     /// What makes it a bad primary beside its data, in few words.
@@ -131,9 +132,9 @@ impl Node {
             skip_look: false,
             rejoin: Rejoin::Idle { not_before: now },
             tuned: None,
-            lowered: false,
+            changed: Vec::new(),
+            put_back_again: None,
             timed: String::new(),
-            spared: false,
             paused: false,
             lacks: None,
             dead: false,
@@ -319,6 +320,7 @@ pub(super) fn look(node: &mut Node, health: &Health, began: Instant, at: Instant
             if before.is_some_and(|before| before.run_id == facts.run_id && before.offset < facts.offset) {
                 node.moved_at = Some(at);
             }
+            node.changed.retain(|changed| changed.run_id == facts.run_id);
             if before.is_none_or(|before| before.run_id != facts.run_id) {
                 node.floor = Floor::Looks(0);
             }
@@ -326,8 +328,8 @@ pub(super) fn look(node: &mut Node, health: &Health, began: Instant, at: Instant
                 node.generation += 1;
                 node.moved_at = None;
                 node.busy = false;
+                node.put_back_again = None;
                 node.paused_until = None;
-                node.spared = false;
                 // Started again it may have another address, as containers do.
                 node.former = node.learned.take().or(node.former.take());
             }

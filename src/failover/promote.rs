@@ -402,7 +402,6 @@ impl Machine {
             && self.others(candidate).any(|node| !matches!(node.rejoin, Rejoin::Idle { .. }));
         if !lowered && self.lacks_replicas(candidate) && !patient {
             lowered = true;
-            self.node_mut(candidate).lowered = true;
             self.tell(
                 Level::Warn,
                 format!("{} lacks replicas: min-replicas-to-write lowered to 0", self.node(candidate).name()),

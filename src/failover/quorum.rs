@@ -24,7 +24,7 @@ pub fn required(voters: usize, acknowledgements: usize) -> usize {
 
 impl Machine {
     /// Replicas that a write waits for at present; 0: none.
-    fn acknowledgements(&self) -> usize {
+    pub(super) fn acknowledgements(&self) -> usize {
         if self.degraded { 0 } else { self.settings.durability.replicas }
     }
 
@@ -166,7 +166,6 @@ impl Machine {
         }
         let refuses = self.node(primary).facts.as_ref().is_some_and(|facts| facts.good_replicas == Some(0));
         if refuses && self.settings.mode == Mode::Auto && !self.must_observe() {
-            self.node_mut(primary).lowered = true;
             let pair = (MIN_REPLICAS.to_owned(), "0".to_owned());
             self.ask(primary, Step::Tune(vec![pair]), VERIFY);
         }

@@ -22,6 +22,23 @@ pub struct Record {
     /// The primary is being replaced: written before the first node is touched for it, gone with the next decision. A life that finds it
     /// brings the change to its end.
     pub intent: Option<Intent>,
+    /// Settings of nodes that were changed for a time and are to be put back.
+    pub borrowed: Vec<Borrowed>,
+}
+
+/// A setting that one life of a node has otherwise for a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Borrowed {
+    /// Whose, by address.
+    pub node: String,
+    /// In which life of it.
+    pub run_id: String,
+    /// Name of the setting.
+    pub name: String,
+    /// Value now.
+    pub value: String,
+    /// What is to be put back.
+    pub before: String,
 }
 
 /// A change of primary that was begun.

@@ -6,7 +6,6 @@ use crate::topology::{NodeId, Role};
 
 use super::machine::{CAPTURE, FOLLOW, Kind, Machine, words};
 use super::node::{Node, Rejoin};
-use super::promote::MIN_REPLICAS;
 use super::{Action, Captured, Divergence, Level, Mode, Outcome, Step};
 
 /// How long a returning old primary's writes are paused while it is looked at.
@@ -49,28 +48,10 @@ impl Machine {
             if self.settings.tune_nodes && self.settings.mode == Mode::Auto {
                 self.tune(id);
             }
-            self.spare_no_more(id);
-            if id == primary {
-                self.raise(id);
-            } else {
+            self.put_back(id);
+            if id != primary {
                 self.tend_one(id, primary);
             }
-        }
-    }
-
-    /// Puts back what was lowered so that a primary could write alone, once it is not alone.
-    fn raise(&mut self, primary: NodeId) {
-        let replid = &self.group.replid;
-        if self.node(primary).lowered
-            && !self.degraded
-            && self.others(primary).any(|node| node.is_in_step(replid))
-        {
-            self.node_mut(primary).lowered = false;
-            self.tell(
-                Level::Info,
-                format!("{} has a replica again: {MIN_REPLICAS} put back", self.node(primary).name()),
-            );
-            self.ask(primary, Step::Restore(vec![MIN_REPLICAS.to_owned()]), FOLLOW);
         }
     }
 

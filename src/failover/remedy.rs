@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::topology::{NodeId, Remedy, Role};
 
-use super::machine::{FOLLOW, Kind, Machine, VERIFY};
+use super::machine::Machine;
 use super::node::{Node, Rejoin, Sight};
-use super::{Level, Mode, Phase, SlowPrimary, Step};
+use super::{Level, Mode, Phase, SlowPrimary};
 
 /// A primary that has not refused a write for want of replicas for so long is taken not to refuse any.
 const WANT: Duration = Duration::from_secs(1);
@@ -23,9 +23,6 @@ const SLOW_AGAIN: Duration = Duration::from_secs(600);
 /// A primary that takes longer to answer is not switched away from: the steps of a switch would not end in time, and a switch that is
 /// lost half way is a failover.
 const SLOW_MAX: Duration = Duration::from_millis(150);
-
-/// Of a replica whose disk takes nothing: whether it goes on.
-const IGNORE_DISK: &str = "replica-ignore-disk-write-errors";
 
 /// The primary refuses writes with NOREPLICAS.
 #[derive(Clone, Copy, Debug)]
@@ -91,26 +88,6 @@ impl Machine {
     /// A switch for a slow primary is tried now, and not again soon.
     pub(super) fn leaves_slow(&mut self) {
         self.slow_after = self.now + SLOW_AGAIN;
-    }
-
-    /// As a replica whose disk takes nothing a server from 7.0 on ends itself at the first write that it receives, and with it goes
-    /// one who may be needed.
-    pub(super) fn spare(&mut self, id: NodeId) {
-        let ails = self.node(id).answered().is_some_and(|facts| facts.cannot_persist);
-        if ails && self.settings.tune_nodes && !self.is_out(id, Kind::Tune) {
-            self.node_mut(id).spared = true;
-            self.ask(id, Step::Tune(vec![(IGNORE_DISK.to_owned(), "yes".to_owned())]), VERIFY);
-        }
-    }
-
-    /// Its disk takes something again: what was set for that time is put back.
-    pub(super) fn spare_no_more(&mut self, id: NodeId) {
-        let well = self.node(id).answered().is_some_and(|facts| !facts.cannot_persist);
-        let waits = self.is_out(id, Kind::Restore) || self.is_out(id, Kind::Tune);
-        if self.node(id).spared && well && !waits {
-            self.node_mut(id).spared = false;
-            self.ask(id, Step::Restore(vec![IGNORE_DISK.to_owned()]), FOLLOW);
-        }
     }
 
     /// The primary refused a write for want of replicas: do the others say that they follow it?

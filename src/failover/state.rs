@@ -102,6 +102,18 @@ pub(super) struct Switch {
     pub(super) paused_at: Option<Instant>,
     /// How far the old primary was when paused.
     pub(super) offset: u64,
+    /// Whether it goes on as a replica although its disk takes nothing.
+    pub(super) spared: Spared,
+}
+
+/// Whether a node was told to go on as a replica whose disk takes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Spared {
+    Unasked,
+    Asked,
+    Set,
+    /// It may end itself; why.
+    Refused(String),
 }
 
 /// Last sample of a replica's offsets while it drains.

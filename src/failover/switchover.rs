@@ -6,7 +6,7 @@ use crate::topology::{NodeId, Role};
 
 use super::candidate::{Reason, rank};
 use super::machine::{FOLLOW, Kind, Machine, PROBE, PROMOTE, VERIFY, words};
-use super::state::{Cause, Goal, GoalKind, State, Switch, Trial};
+use super::state::{Cause, Goal, GoalKind, Spared, State, Switch, Trial};
 use super::{Action, Intent, Level, Mode, Order, OrderId, Outcome, Step};
 
 /// Writes in flight get this long to end.
@@ -135,7 +135,7 @@ impl Machine {
         self.phase = super::Phase::Intend;
         self.tell(Level::Info, format!("switching from {} to {name}: {why}", self.node(from).name()));
         self.phase = super::Phase::Steady;
-        let switch = Switch { from, to, order, why, paused_at: None, offset: 0 };
+        let switch = Switch { from, to, order, why, paused_at: None, offset: 0, spared: Spared::Unasked };
         Ok(State::Intend { since: self.now, switch })
     }
 
@@ -268,7 +268,7 @@ impl Machine {
 
     fn order_pause(&mut self, mut switch: Switch) -> State {
         switch.paused_at = Some(self.now);
-        self.spare(switch.from);
+        self.spare(&mut switch);
         self.ask(switch.from, Step::Pause(PAUSE), VERIFY);
         State::Pause { switch }
     }
@@ -277,6 +277,7 @@ impl Machine {
         if self.is_lost(&switch) {
             return self.lose(&switch);
         }
+        self.spare(&mut switch);
         match self.answered(Some(switch.from), Kind::Pause) {
             None => State::Pause { switch },
             Some(Outcome::Done(Some(facts))) if facts.role == Role::Primary => {
@@ -291,17 +292,26 @@ impl Machine {
         }
     }
 
-    pub(super) fn catch_up(&mut self, since: Instant, switch: Switch) -> State {
+    pub(super) fn catch_up(&mut self, since: Instant, mut switch: Switch) -> State {
         if self.is_lost(&switch) {
             return self.lose(&switch);
         }
+        let judged = self.spare(&mut switch);
         let target = self.node(switch.to);
         let there = target.answered_since(since).is_some_and(|facts| facts.offset >= switch.offset);
-        if there && !self.is_out(switch.from, Kind::Tune) {
+        if there && judged {
             if switch.paused_at.is_none_or(|at| at + PAUSE_SAFE <= self.now) {
                 return self.undo(switch, "the pause may have ended meanwhile".to_owned());
             }
             let primary = target.peer();
+            if let Some(why) = self.would_be_missed(&switch) {
+                self.planned_after = self.now + PLANNED_FAILED;
+                return self.undo(switch, why);
+            }
+            if let Spared::Refused(why) = &switch.spared {
+                let name = self.node(switch.from).name();
+                self.tell(Level::Warn, format!("{name} may end itself as a replica, for its disk: {why}"));
+            }
             self.ask(switch.from, Step::Follow { primary, kick: false }, FOLLOW);
             return State::Demote { since: self.now, switch, unknown: false };
         }

@@ -176,6 +176,7 @@ impl Machine {
                 .collect(),
             deposed: self.nodes.iter().filter(|node| node.deposed).map(Node::name).collect(),
             intent,
+            borrowed: self.borrowed(),
         };
         if self.recorded.as_ref() != Some(&record) {
             self.recorded = Some(record.clone());

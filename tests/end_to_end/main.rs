@@ -41,6 +41,7 @@ mod pinned_max;
 mod primary_only;
 mod proxy_command;
 mod pubsub;
+mod put_back;
 mod quarantine;
 mod read_outage;
 mod read_spread;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use redhold::failover::{
-    Action, ActionId, Captured, EmptyPrimary, Event, Intent, Level, Machine, Mode, OnNoQuorum, Order,
-    OrderId, Outcome, Record, Settings, Signal, SlowPrimary, Step,
+    Action, ActionId, Borrowed, Captured, Changes, EmptyPrimary, Event, Intent, Level, Machine, Mode,
+    OnNoQuorum, Order, OrderId, Outcome, Record, SettingChanged, Settings, Signal, SlowPrimary, Step,
 };
 use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation, Remedy, Replication, Role};
 
@@ -21,6 +21,8 @@ pub(crate) struct Player {
     facts: Vec<Replication>,
     /// Actions that were not answered, by what they are: `promote b`.
     open: BTreeMap<String, ActionId>,
+    /// Changes of settings among them, and of whom.
+    changing: BTreeMap<String, (NodeId, Step)>,
     orders: u64,
     /// What makes each node a bad primary.
     lacking: Vec<Option<String>>,
@@ -45,6 +47,7 @@ impl Default for Player {
             now: start,
             facts: Vec::new(),
             open: BTreeMap::new(),
+            changing: BTreeMap::new(),
             orders: 0,
             lacking: Vec::new(),
             slow_disk: false,
@@ -147,6 +150,17 @@ impl Player {
                     let one = |run: &str| (address(&run[..1]).to_string(), run.to_owned());
                     record.run_ids = value.split(',').map(one).collect();
                 }
+                "borrowed" => {
+                    let words: Vec<&str> = value.split(':').collect();
+                    let [node, run_id, name, value, before] = words[..] else { panic!("borrowed {value}") };
+                    record.borrowed = vec![Borrowed {
+                        node: address(node).to_string(),
+                        run_id: run_id.to_owned(),
+                        name: name.to_owned(),
+                        value: value.to_owned(),
+                        before: before.to_owned(),
+                    }];
+                }
                 other => panic!("record {other}"),
             }
         }
@@ -191,11 +205,12 @@ impl Player {
                 "second" => facts.second_offset = value.parse().expect("a number"),
                 "port" => facts.port = value.parse().expect("a number"),
                 "run" => facts.run_id = value.to_owned(),
+                "version" => value.clone_into(&mut facts.version),
                 "offset" => facts.offset = value.parse().expect("a number"),
                 "read" => facts.read_offset = Some(value.parse().expect("a number")),
                 "io" => facts.last_io_seconds = Some(value.parse().expect("a number")),
                 "keys" => facts.keys = value.parse().expect("a number"),
-                "good" => facts.good_replicas = Some(value.parse().expect("a number")),
+                "good" => facts.good_replicas = value.parse().ok(),
                 "replicas" => {
                     facts.replicas = value.split_terminator(',').map(|name| (address(name), true)).collect()
                 }
@@ -226,7 +241,9 @@ impl Player {
             }
             ["done", step, name, facts @ ..] if *step != "quiesce" && *step != "record" => {
                 let facts = self.facts(name, facts);
-                self.outcome(&format!("{step} {name}"), Outcome::Done(Some(facts)))
+                let key = format!("{step} {name}");
+                self.settings_changed(&key);
+                self.outcome(&key, Outcome::Done(Some(facts)))
             }
             ["done", step] => self.outcome(step, Outcome::Done(None)),
             ["failed", step, name, text @ ..] => {
@@ -274,6 +291,27 @@ impl Player {
     }
 
     /// The outcome of what was asked last by that name. One that nobody asked for shows in the text.
+    /// Every setting was `old` before.
+    fn settings_changed(&mut self, key: &str) {
+        let mut changes = Changes::default();
+        let Some((node, step)) = self.changing.remove(key) else { return };
+        match step {
+            Step::Tune(pairs) => {
+                changes.tuned.extend(pairs.into_iter().map(|(name, value)| SettingChanged {
+                    node,
+                    name,
+                    value,
+                    before: "old".to_owned(),
+                }));
+            }
+            Step::Restore(pairs) => changes.restored.extend(pairs.into_iter().map(|(name, _)| name)),
+            other => panic!("{other:?} changes no setting"),
+        }
+        let run_id = Some(self.facts[node.index()].run_id.clone());
+        let now = self.now;
+        self.machine().handle(Event::Changed { node, run_id, changes }, now);
+    }
+
     fn outcome(&mut self, key: &str, outcome: Outcome) -> Event {
         let id = self.open.remove(key).unwrap_or_else(|| {
             self.stray.push(format!("NOT ASKED {key}"));
@@ -360,6 +398,9 @@ impl Player {
             Action::Step { id, node, step, .. } => {
                 let (key, detail) = step_words(&step, &name(node));
                 self.open.insert(key.clone(), id);
+                if matches!(step, Step::Tune(_) | Step::Restore(_)) {
+                    self.changing.insert(key.clone(), (node, step));
+                }
                 format!("{key}{detail}")
             }
             Action::Publish(verdict) => {
@@ -482,7 +523,15 @@ fn record_words(record: &Record) -> String {
         record.replid,
         runs.join(","),
         if record.empty { " empty" } else { "" },
-        record.deposed.iter().map(|node| format!(" deposed {}", plain(node))).collect::<String>(),
+        record.deposed.iter().map(|node| format!(" deposed {}", plain(node))).collect::<String>()
+            + &record.borrowed.iter().map(borrowed_words).collect::<String>(),
+    )
+}
+
+fn borrowed_words(kept: &Borrowed) -> String {
+    format!(
+        " borrowed {}",
+        plain(&[&kept.node, &*kept.run_id, &kept.name, &kept.value, &kept.before].join(":"))
     )
 }
 
@@ -498,13 +547,14 @@ fn step_words(step: &Step, node: &str) -> (String, String) {
         ),
         Step::Pause(length) => ("pause", format!(" for {}ms", length.as_millis())),
         Step::Unpause => ("unpause", String::new()),
-        Step::Tune(pairs) => {
-            let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-            ("tune", format!(" {}", pairs.join(" ")))
-        }
-        Step::Restore(names) => ("restore", format!(" {}", names.join(" "))),
+        Step::Tune(pairs) => ("tune", format!(" {}", assigned(pairs))),
+        Step::Restore(pairs) => ("restore", format!(" {}", assigned(pairs))),
     };
     (format!("{verb} {node}"), detail)
+}
+
+fn assigned(pairs: &[(String, String)]) -> String {
+    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
 }
 
 fn captured(what: &str) -> Captured {

@@ -18,7 +18,7 @@ fn dial(server: &Server) -> Dial {
 }
 
 async fn done(server: &Server, step: Step) -> Box<crate::topology::Replication> {
-    match perform(dial(server), step.clone(), PATIENCE, Vec::new()).await.outcome {
+    match perform(dial(server), step.clone(), PATIENCE).await.outcome {
         Outcome::Done(Some(facts)) => facts,
         other => panic!("{step:?}: {other:?}"),
     }
@@ -38,7 +38,7 @@ async fn a_planned_change_of_primary_step_by_step() {
         assert_eq!((before.role, before.keys), (Role::Primary, 1));
         let paused = done(&old, Step::Pause(PATIENCE)).await;
         assert_eq!(paused.offset, before.offset, "the write check moved the offset");
-        let verify = perform(dial(&new), Step::Verify, PATIENCE, Vec::new()).await.outcome;
+        let verify = perform(dial(&new), Step::Verify, PATIENCE).await.outcome;
         assert!(matches!(&verify, Outcome::Failed(text) if text.starts_with("READONLY")), "{verify:?}");
 
         let sealed = done(&new, Step::Seal).await;
@@ -75,7 +75,7 @@ async fn settings_are_changed_once_and_put_back() {
         names.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>()
     };
     let wanted = pairs(&[("repl-ping-replica-period", "1"), ("repl-timeout", "60"), ("nonesuch", "1")]);
-    let first = perform(dial(&server), Step::Tune(wanted), PATIENCE, Vec::new()).await;
+    let first = perform(dial(&server), Step::Tune(wanted), PATIENCE).await;
     assert!(matches!(&first.outcome, Outcome::Failed(text) if text.contains("nonesuch")), "{first:?}");
     let changed = SettingChanged {
         node: NodeId(3),
@@ -91,8 +91,7 @@ async fn settings_are_changed_once_and_put_back() {
     assert_eq!(period().await, "1");
 
     let before = pairs(&[("repl-ping-replica-period", "10")]);
-    let names = vec!["repl-ping-replica-period".to_owned(), "repl-timeout".to_owned()];
-    let back = perform(dial(&server), Step::Restore(names), PATIENCE, before).await;
+    let back = perform(dial(&server), Step::Restore(before), PATIENCE).await;
     assert!(matches!(back.outcome, Outcome::Done(Some(_))), "{back:?}");
     assert_eq!(back.changes.restored, ["repl-ping-replica-period"]);
     assert_eq!(period().await, "10");
@@ -101,9 +100,8 @@ async fn settings_are_changed_once_and_put_back() {
 #[tokio::test]
 async fn outcomes_tell_a_dead_node_from_a_refusing_and_a_silent_one() {
     let mut server = Server::start("redis-server".as_ref(), &[&["requirepass", "secret"]]);
-    let ask = async |server: &Server, within: Duration| {
-        perform(dial(server), Step::Probe, within, Vec::new()).await.outcome
-    };
+    let ask =
+        async |server: &Server, within: Duration| perform(dial(server), Step::Probe, within).await.outcome;
     let refused = ask(&server, PATIENCE).await;
     assert!(matches!(&refused, Outcome::Failed(text) if text.starts_with("NOAUTH")), "{refused:?}");
     server.signal(rustix::process::Signal::STOP);
