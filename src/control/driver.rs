@@ -50,6 +50,8 @@ const COMPARISON: Duration = Duration::from_millis(500);
 
 /// Between two looks at the writes in flight.
 const QUIESCE_BEAT: Duration = Duration::from_millis(1);
+/// Workers have so long to notice that writes are held.
+const QUIESCE_LEAST: Duration = Duration::from_micros(250);
 
 /// Whom the driver talks with.
 pub(super) struct Ends {
@@ -536,21 +538,27 @@ fn is_acting(phase: Phase) -> bool {
     }
 }
 
-/// Waits until no write is in flight on `primary`, from one beat on: a worker that read the table before it was replaced may be
-/// about to send. One that takes longer than that meets the pause which comes next, and is refused after it.
+/// Waits until no write is in flight on `primary`, and a moment at least: a worker that read the table before it was replaced may be
+/// about to send. One that takes longer than that meets the pause which comes next, and is refused after it. The first beat is spent
+/// awake, since clients wait and a timer's grain is as long as all the rest of a switch.
 async fn quiesce(marks: &Marks, primary: Option<NodeId>, within: Duration) -> Outcome {
     let Some(primary) = primary else {
         return Outcome::Done(None);
     };
-    let deadline = Instant::now() + within;
+    let begun = Instant::now();
     loop {
-        tokio::time::sleep(QUIESCE_BEAT).await;
+        let waited = begun.elapsed();
         let in_flight = marks.of(primary).writes_in_flight.load(Ordering::Relaxed);
-        if in_flight == 0 {
+        if in_flight == 0 && waited >= QUIESCE_LEAST {
             return Outcome::Done(None);
         }
-        if Instant::now() >= deadline {
+        if waited >= within {
             return Outcome::Failed(format!("{in_flight} writes are still in flight"));
+        }
+        if waited < QUIESCE_BEAT {
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(QUIESCE_BEAT).await;
         }
     }
 }
