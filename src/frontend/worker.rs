@@ -42,7 +42,10 @@ const LONG_BEAT: Duration = Duration::from_millis(50);
 
 /// How often the primary's oldest request is looked at while writes are on their way to it: a server that was told to end takes none
 /// any more, and says so to whoever asks.
-const LATE_BEAT: Duration = Duration::from_millis(10);
+const LATE_BEAT: Duration = Duration::from_millis(3);
+
+/// … and how often it is looked whether any write is on its way.
+const WRITES_BEAT: Duration = Duration::from_millis(10);
 
 /// How often idle pipelines and idle lent connections are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -357,8 +360,7 @@ impl Worker {
 pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
     let mut sweep = tokio::time::interval(SWEEP);
     let mut beat = tokio::time::interval(LONG_BEAT);
-    let mut late = tokio::time::interval(LATE_BEAT);
-    late.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut late = tokio::time::Instant::now();
     loop {
         let table = worker.table();
         let expiry = match table.gate {
@@ -378,7 +380,9 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
                 worker.mark_long();
                 worker.tell_resubscribed();
             }
-            _ = late.tick() => worker.note_late(),
+            () = tokio::time::sleep_until(late) => {
+                late = tokio::time::Instant::now() + if worker.note_late() { LATE_BEAT } else { WRITES_BEAT };
+            }
             _ = sweep.tick() => {
                 worker.pools.sweep(Instant::now());
                 worker.scripts.forget();

@@ -16,7 +16,7 @@ use super::Worker;
 const REFUSAL_BEAT: Duration = Duration::from_millis(10);
 
 /// A request that waits for so long is worth a look at its node.
-const LATE: Duration = Duration::from_millis(10);
+const LATE: Duration = Duration::from_millis(6);
 
 /// Between two such looks: a server whose commands take long is not to be asked all the time.
 const LATE_AGAIN: Duration = Duration::from_millis(100);
@@ -97,13 +97,13 @@ impl Worker {
         self.control.signals.refused(node, text);
     }
 
-    /// Has the primary looked at before the next beat when its oldest request waits and writes are on their way.
-    pub(super) fn note_late(&self) {
-        let Some(primary) = self.table.borrow().primary else { return };
+    /// Has the primary looked at before the next beat when its oldest request waits and writes are on their way; whether any are.
+    pub(super) fn note_late(&self) -> bool {
+        let Some(primary) = self.table.borrow().primary else { return false };
         if self.marks.of(primary).writes_in_flight.load(Ordering::Relaxed) == 0
             || self.marked_long.borrow()[primary.index()]
         {
-            return;
+            return false;
         }
         let now = Instant::now();
         let recent = self.late_told.get().is_some_and(|at| now.duration_since(at) < LATE_AGAIN);
@@ -112,6 +112,7 @@ impl Worker {
             self.late_told.set(Some(now));
             self.control.signals.late(primary);
         }
+        true
     }
 
     /// Tells the monitor of which nodes a silence would be explained by the request that they work on.
