@@ -42,9 +42,11 @@ impl Machine {
             return;
         }
         let before = self.gauge.slow(id);
-        let run_id = self.node(id).facts.as_ref().map(|facts| facts.run_id.clone()).unwrap_or_default();
-        if self.node(id).timed != run_id {
+        let node = self.node(id);
+        let run_id = node.facts.as_ref().map_or("", |facts| facts.run_id.as_str());
+        if node.timed != run_id {
             // What another process took says nothing of this one.
+            let run_id = run_id.to_owned();
             self.gauge.forget(id);
             self.node_mut(id).timed = run_id;
         }

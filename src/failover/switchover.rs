@@ -173,17 +173,14 @@ impl Machine {
             // It serves, if not well: what is left of the brake is for one that does not.
             return None;
         }
-        if slow {
-            // Nobody is worse off than before: it is worth it only where the other one is as it always was.
-            let to = self.switch_target(None).ok()?;
-            if !self.gauge.relieves(to, primary) {
-                return None;
-            }
+        let target = self.switch_target(None);
+        // Nobody is worse off than before: it is worth it only where the other one is as it always was.
+        if slow && !target.as_ref().is_ok_and(|to| self.gauge.relieves(*to, primary)) {
+            return None;
         }
         let why = format!("{} {why}", self.node(primary).name());
         self.planned_after = self.now + PLANNED_AGAIN;
-        let state = self.switch_target(None).and_then(|to| self.start_switch(to, None, why.clone()));
-        match state {
+        match target.and_then(|to| self.start_switch(to, None, why.clone())) {
             Ok(state) => {
                 self.budget.take();
                 if slow {
