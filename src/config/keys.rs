@@ -269,7 +269,7 @@ const FAILOVER: &[Key] = &[
         "hold_memory",
         Kind::Size(MIB..=TIB, Some(|c, v| set(&mut c.backend.hold_memory, v))),
         r#""64MiB""#,
-        "Memory for copies of requests that may have to be sent again.",
+        "Memory for copies of requests that may have to be sent again; beyond it clients wait.",
     ),
     key(
         "in_flight",

@@ -172,9 +172,7 @@ impl Connection {
             let next = self.client.redo.borrow_mut().next();
             let step = match &next {
                 None => {
-                    if self.client.special.borrow().is_none() {
-                        self.client.refused_since.set(None);
-                    }
+                    self.client.end_keeping_back();
                     return Step::Taken;
                 }
                 Some(Redo::Answer(failure)) => {
@@ -203,11 +201,11 @@ impl Connection {
     }
 
     fn send_again(&mut self, redo: Option<&Redo>) -> Step {
-        let Some(Redo::Send { request, resent, since, after, refusal, probe }) = redo else {
+        let Some(Redo::Send { request, resent, since, after, probe, .. }) = redo else {
             return Step::Taken;
         };
         let now = Instant::now();
-        if let Some(refusal) = refusal
+        if let Some(refusal) = redo.and_then(Redo::refusal)
             && now.duration_since(*since) >= self.worker.settings.hold
         {
             if !self.is_owed_nothing() {

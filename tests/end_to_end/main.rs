@@ -26,6 +26,7 @@ mod forced_failover;
 mod hidden;
 mod identity;
 mod idle_connections;
+mod kept_back;
 mod kit;
 mod large_requests;
 mod monitor;

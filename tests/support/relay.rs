@@ -47,7 +47,7 @@ struct Ambush {
 enum Deed {
     /// The connection ends, so many times.
     Cut(usize),
-    /// Each gets this reply, and the node does not see it.
+    /// Each gets this reply, and the node does not see it, whatever reads it takes until one ends where a line does.
     Answer(Vec<u8>),
 }
 
@@ -213,8 +213,18 @@ impl Shared {
         Some(springs)
     }
 
+    /// What is left of `answered` while the last of it goes on: a marker may begin there.
+    fn keep_end(&self, answered: &mut Vec<u8>) {
+        let ambush = self.ambush.lock().expect("no holder panics");
+        let longest = ambush.as_ref().map_or(1, |ambush| ambush.marker.len() - 1);
+        let end = if answered.ends_with(b"\r\n") { 0 } else { longest.min(answered.len()) };
+        answered.drain(..answered.len() - end);
+    }
+
     fn pass(&self, mut from: TcpStream, mut to: TcpStream, asks: bool) {
         let mut buffer = [0; 64 << 10];
+        // The end of what was answered and goes on in the next read.
+        let mut answered = Vec::new();
         while !self.stop.load(Ordering::SeqCst) {
             if self.stalled.load(Ordering::SeqCst) {
                 std::thread::sleep(POLL);
@@ -230,10 +240,19 @@ impl Shared {
                 std::thread::sleep(POLL);
             }
             std::thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::SeqCst)));
-            match if asks { self.spring(&buffer[..read]) } else { None } {
-                Some(Ok(answers)) if from.write_all(&answers).is_ok() => continue,
+            let goes_on = !answered.is_empty();
+            answered.extend_from_slice(&buffer[..read]);
+            match if asks { self.spring(&answered) } else { None } {
+                None if !goes_on => answered.clear(),
+                None => {
+                    self.keep_end(&mut answered);
+                    continue;
+                }
+                Some(Ok(answers)) if from.write_all(&answers).is_ok() => {
+                    self.keep_end(&mut answered);
+                    continue;
+                }
                 Some(_) => break,
-                None => {}
             }
             self.bytes.fetch_add(read as u64, Ordering::SeqCst);
             if to.write_all(&buffer[..read]).is_err() {
