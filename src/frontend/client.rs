@@ -356,7 +356,7 @@ impl Caller for ClientRef {
         }
         let len = self.set_apart(|| self.take_special(frame)).unwrap_or_else(|| self.hand_over(frame));
         if self.worker.withholds && len > 0 {
-            self.withhold_error(tag, frame, len);
+            self.withhold_error(tag, frame, len, resent);
         }
     }
 

@@ -201,18 +201,16 @@ impl Connection {
     }
 
     fn send_again(&mut self, redo: Option<&Redo>) -> Step {
-        let Some(Redo::Send { request, resent, since, after, probe, .. }) = redo else {
+        let Some(redo @ Redo::Send { request, resent, since, after, probe, .. }) = redo else {
             return Step::Taken;
         };
         let now = Instant::now();
-        if let Some(refusal) = redo.and_then(Redo::refusal)
-            && now.duration_since(*since) >= self.worker.settings.hold
-        {
+        if redo.refusal().is_some() && now.duration_since(*since) >= self.worker.settings.hold {
             if !self.is_owed_nothing() {
                 return Step::Wait;
             }
             self.worker.unhold(&self.client);
-            self.client.out.borrow_mut().extend_from_slice(refusal);
+            self.client.hand_on_one(redo);
             return Step::Taken;
         }
         if let Some(after) = after.filter(|after| *after > now) {

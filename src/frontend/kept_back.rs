@@ -148,8 +148,19 @@ impl Client {
 
     /// Refusals come to the client as the node gave them, in their place before the reply at hand.
     pub(super) fn hand_on(&self, kept: &[Redo]) {
-        let mut out = self.out.borrow_mut();
-        kept.iter().filter_map(Redo::refusal).for_each(|refusal| out.extend_from_slice(refusal));
+        kept.iter().for_each(|redo| self.hand_on_one(redo));
+    }
+
+    /// The same of one of them; of a write that was sent before, nobody knows what became of it.
+    pub(super) fn hand_on_one(&self, redo: &Redo) {
+        match redo.refusal() {
+            Some(_) if redo.may_be_executed() => {
+                let epoch = self.worker.epoch();
+                self.fail(&Failure::Ambiguous { from: epoch, to: epoch });
+            }
+            Some(refusal) => self.out.borrow_mut().extend_from_slice(refusal),
+            None => {}
+        }
     }
 
     /// The client's hold is over if nothing that was refused is left.

@@ -239,7 +239,9 @@ impl Connection {
         let demand = match () {
             // A transaction that the server refused to begin queues nothing, whatever its client believes, and a script may say so too.
             () if bytes == b"+QUEUED\r\n" && lane.standing.transaction().queued().is_some() => return,
-            () if bytes.starts_with(b"-") => self.worker.demand_of_error(sent.demand, sent.row, bytes),
+            () if bytes.starts_with(b"-") => {
+                self.worker.demand_of_error(sent.demand, sent.row, bytes, sent.resent)
+            }
             () if nothing => sent.demand.unchanged(&self.worker.settings.durability),
             () => sent.demand,
         };

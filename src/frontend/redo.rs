@@ -90,6 +90,13 @@ impl Redo {
             Self::Answer(_) | Self::Say(_) => None,
         }
     }
+
+    /// Whether it is a write that may have been executed where it was sent first.
+    pub(super) fn may_be_executed(&self) -> bool {
+        let Self::Send { request, resent: true, .. } = self else { return false };
+        RequestScanner::of_kept(request)
+            .is_none_or(|scanner| classify(&scanner.request(request)).effect == Effect::Write)
+    }
 }
 
 /// How long after a refusal it is tried again: the longer refusals last already, the less does it hurry, and many clients ask.

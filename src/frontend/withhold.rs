@@ -71,8 +71,9 @@ impl ClientRef {
 
     /// The last `len` bytes of the output are this error, or came of it, in reply to a request with this tag.
     #[cold]
-    pub(super) fn withhold_error(&self, tag: u16, error: &[u8], len: usize) {
-        let demand = self.worker.demand_of_error(self.worker.demand_of_tag(tag), row_of(tag), error);
+    pub(super) fn withhold_error(&self, tag: u16, error: &[u8], len: usize, resent: bool) {
+        let demand = self.worker.demand_of_tag(tag);
+        let demand = self.worker.demand_of_error(demand, row_of(tag), error, resent);
         if !demand.is_none() {
             self.withhold_for(demand, len, 1);
         }

@@ -47,6 +47,8 @@ struct Ambush {
 enum Deed {
     /// The connection ends, so many times.
     Cut(usize),
+    /// The connection ends, and the next ones get this reply.
+    CutOnce(Vec<u8>),
     /// Each gets this reply, and the node does not see it, whatever reads it takes until one ends where a line does.
     Answer(Vec<u8>),
 }
@@ -86,6 +88,11 @@ impl Relay {
     /// Requests with `marker` in them get `reply`, and the node does not see them.
     pub fn answer_at(&self, marker: &str, reply: &str) {
         self.lie_in_wait(marker, Deed::Answer(reply.as_bytes().to_vec()));
+    }
+
+    /// The next request with `marker` in it ends its connection, and the others get `reply`; the node sees none of them.
+    pub fn cut_and_answer_at(&self, marker: &str, reply: &str) {
+        self.lie_in_wait(marker, Deed::CutOnce(reply.as_bytes().to_vec()));
     }
 
     /// Requests reach the node again.
@@ -205,6 +212,10 @@ impl Shared {
             Deed::Cut(0) => return None,
             Deed::Cut(times) => {
                 *times -= 1;
+                Err(std::io::ErrorKind::ConnectionReset.into())
+            }
+            Deed::CutOnce(reply) => {
+                *deed = Deed::Answer(std::mem::take(reply));
                 Err(std::io::ErrorKind::ConnectionReset.into())
             }
             Deed::Answer(reply) => Ok(reply.repeat(count)),
