@@ -232,8 +232,8 @@ impl Connection {
     /// What was just added to the output behind `before` is the reply to the oldest request or its first piece, which came as
     /// `bytes`. If it says that a write was executed, it waits until that is safe. A transaction and a blocking command whose
     /// reply is null have executed nothing, and their reply waits where reads do.
-    fn withhold_pinned(&self, lane: &PinnedLane, before: usize, bytes: &[u8], last: bool) {
-        let Some(sent) = lane.sent.front().filter(|sent| !sent.demand.is_none()) else { return };
+    fn withhold_pinned(&self, lane: &mut PinnedLane, before: usize, bytes: &[u8], last: bool) {
+        let Some(sent) = lane.sent.front_mut().filter(|sent| !sent.demand.is_none()) else { return };
         let spec = sent.row.spec();
         let nothing = is_null(bytes) && (spec.lane == Lane::Blocking || spec.name == "exec");
         let demand = match () {
@@ -245,6 +245,8 @@ impl Connection {
             () if nothing => sent.demand.unchanged(&self.worker.settings.durability),
             () => sent.demand,
         };
+        // A later piece does not tell what it is a piece of.
+        sent.demand = demand;
         let len = self.client.out.borrow().len() - before;
         if demand.is_none() {
             return;
