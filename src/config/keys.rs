@@ -476,7 +476,7 @@ const LIMITS: &[Key] = &[
         "client_output",
         Kind::Size(64 << 10..=TIB, Some(|c, v| set(&mut c.frontend.client_output, v))),
         r#""1GiB""#,
-        "Replies waiting for one client, beyond which that client is closed.",
+        "Replies waiting for one client, beyond which that client is closed; those that wait for replicas are given up first.",
     ),
     key(
         "in_flight_per_client",

@@ -468,6 +468,9 @@ impl Caller for ClientRef {
         }
         self.window.set(self.window.get().adapted());
         if !self.out.borrow().is_empty() {
+            if self.worker.withholds && self.out.borrow().len() as u64 > self.worker.settings.client_output {
+                self.relieve();
+            }
             if !self.flush() {
                 self.doom("the client closed its connection");
                 return;

@@ -13,6 +13,7 @@ mod bounds;
 mod client_table;
 mod data_path;
 mod durability;
+mod durability_bounds;
 mod durability_degraded;
 mod durability_disks;
 mod durability_edges;
