@@ -38,10 +38,10 @@ fn wait_held(proxy: &Proxy, count: f64) {
     eventually(LONG, &format!("{count} are held"), || held(proxy) == count);
 }
 
-/// Nobody sends much before the node has admitted him.
+/// Nobody sends much before the node was asked whether it admits him, and what is asked shares the fate of what is refused.
 fn admitted(proxy: &Proxy) -> Client {
     let mut client = proxy.client();
-    assert_eq!(client.call("SET k v"), Value::ok());
+    assert_eq!(client.cmd(&["SET", "k", &"x".repeat(20 << 10)]), Value::ok());
     client
 }
 

@@ -224,18 +224,19 @@ impl Shared {
         Some(springs)
     }
 
-    /// What is left of `answered` while the last of it goes on: a marker may begin there.
-    fn keep_end(&self, answered: &mut Vec<u8>) {
+    /// Whether the last of `answered` ends here; what is left of it else, since a marker may begin there.
+    fn keep_end(&self, answered: &mut Vec<u8>) -> bool {
         let ambush = self.ambush.lock().expect("no holder panics");
         let longest = ambush.as_ref().map_or(1, |ambush| ambush.marker.len() - 1);
         let end = if answered.ends_with(b"\r\n") { 0 } else { longest.min(answered.len()) };
         answered.drain(..answered.len() - end);
+        end == 0
     }
 
     fn pass(&self, mut from: TcpStream, mut to: TcpStream, asks: bool) {
         let mut buffer = [0; 64 << 10];
-        // The end of what was answered and goes on in the next read.
-        let mut answered = Vec::new();
+        // The end of what is answered and goes on in the next read, and the answers, which come when it has ended.
+        let (mut answered, mut answers) = (Vec::new(), Vec::new());
         while !self.stop.load(Ordering::SeqCst) {
             if self.stalled.load(Ordering::SeqCst) {
                 std::thread::sleep(POLL);
@@ -255,15 +256,15 @@ impl Shared {
             answered.extend_from_slice(&buffer[..read]);
             match if asks { self.spring(&answered) } else { None } {
                 None if !goes_on => answered.clear(),
-                None => {
-                    self.keep_end(&mut answered);
+                Some(Err(_)) => break,
+                springs => {
+                    answers.extend(springs.and_then(Result::ok).unwrap_or_default());
+                    if self.keep_end(&mut answered) && from.write_all(&std::mem::take(&mut answers)).is_err()
+                    {
+                        break;
+                    }
                     continue;
                 }
-                Some(Ok(answers)) if from.write_all(&answers).is_ok() => {
-                    self.keep_end(&mut answered);
-                    continue;
-                }
-                Some(_) => break,
             }
             self.bytes.fetch_add(read as u64, Ordering::SeqCst);
             if to.write_all(&buffer[..read]).is_err() {
