@@ -124,6 +124,8 @@ pub enum Undurable {
         /// `durability.timeout`
         timeout: Duration,
     },
+    /// The primary has executed it, and with its reply more would wait than a client may be owed. Trying again executes it twice.
+    Unawaited,
     /// Fewer replicas follow the primary than are to have it. Not executed; trying again is safe.
     NoReplicas,
     /// The primary lets nobody ask. Not executed; trying again is safe.
@@ -151,6 +153,9 @@ impl std::fmt::Display for Undurable {
                 "NOTDURABLE executed on the primary, on the disks of {local} of 1 primary and {acknowledged} of {replicas} \
                  replicas within {} ms",
                 timeout.as_millis()
+            ),
+            Self::Unawaited => f.write_str(
+                "NOTDURABLE executed on the primary, and not waited for: more than limits.client_output would wait for replicas",
             ),
             Self::NoReplicas => f.write_str("NOREPLICAS Not enough good replicas to write."),
             Self::Unasked { said } => {
@@ -266,6 +271,7 @@ mod tests {
                 replicas: 1,
                 timeout: Duration::from_millis(200),
             }),
+            Failure::Undurable(Undurable::Unawaited),
             Failure::Undurable(Undurable::NoReplicas),
             Failure::Undurable(Undurable::Unasked { said: "...".to_owned() }),
             Failure::Uncommitted,
@@ -297,22 +303,23 @@ mod tests {
             Failure::Undurable(Undurable::Missed { .. }) => 4,
             Failure::Undurable(Undurable::Unsynced { .. }) => 5,
             Failure::Undurable(Undurable::MissedDisks { .. }) => 6,
-            Failure::Undurable(Undurable::NoReplicas) => 7,
-            Failure::Undurable(Undurable::Unasked { .. }) => 8,
-            Failure::Uncommitted => 9,
-            Failure::InFlightAtDeath { .. } => 10,
-            Failure::NoConnection { .. } => 11,
-            Failure::Managed { .. } => 12,
-            Failure::ManagedSetting { .. } => 13,
-            Failure::Hidden { .. } => 14,
-            Failure::Uncounted { .. } => 15,
-            Failure::Redirect => 16,
-            Failure::Reserved { .. } => 17,
-            Failure::Cursor { .. } => 18,
-            Failure::LargeCut => 19,
-            Failure::Unreadable => 20,
-            Failure::TooLarge { .. } => 21,
-            Failure::TransactionLost { .. } => 22,
+            Failure::Undurable(Undurable::Unawaited) => 7,
+            Failure::Undurable(Undurable::NoReplicas) => 8,
+            Failure::Undurable(Undurable::Unasked { .. }) => 9,
+            Failure::Uncommitted => 10,
+            Failure::InFlightAtDeath { .. } => 11,
+            Failure::NoConnection { .. } => 12,
+            Failure::Managed { .. } => 13,
+            Failure::ManagedSetting { .. } => 14,
+            Failure::Hidden { .. } => 15,
+            Failure::Uncounted { .. } => 16,
+            Failure::Redirect => 17,
+            Failure::Reserved { .. } => 18,
+            Failure::Cursor { .. } => 19,
+            Failure::LargeCut => 20,
+            Failure::Unreadable => 21,
+            Failure::TooLarge { .. } => 22,
+            Failure::TransactionLost { .. } => 23,
         }
     }
 
@@ -325,6 +332,6 @@ mod tests {
             .filter(|row| !readme.contains(row.as_str()))
             .collect();
         assert_eq!(missing, Vec::<String>::new());
-        assert!(all().iter().map(place).eq(0..23));
+        assert!(all().iter().map(place).eq(0..24));
     }
 }

@@ -269,7 +269,7 @@ const FAILOVER: &[Key] = &[
         "hold_memory",
         Kind::Size(MIB..=TIB, Some(|c, v| set(&mut c.backend.hold_memory, v))),
         r#""64MiB""#,
-        "Memory for copies of requests that may have to be sent again.",
+        "Memory for copies of requests that may have to be sent again; beyond it clients wait.",
     ),
     key(
         "in_flight",
@@ -476,7 +476,7 @@ const LIMITS: &[Key] = &[
         "client_output",
         Kind::Size(64 << 10..=TIB, Some(|c, v| set(&mut c.frontend.client_output, v))),
         r#""1GiB""#,
-        "Replies waiting for one client, beyond which that client is closed.",
+        "Replies waiting for one client, beyond which that client is closed; those that wait for replicas are given up first.",
     ),
     key(
         "in_flight_per_client",

@@ -144,8 +144,23 @@ impl Withheld {
 
     /// As `release`, with `instead` in the place of each reply; returns how many there were.
     pub fn replace(&mut self, ticket: Ticket, instead: Instead<'_>, output: &mut BytesMut) -> Replaced {
+        self.replace_where(|other| ticket.covers(other), instead, output)
+    }
+
+    /// Puts `instead` in the place of each whole reply that waits; `reads`: only of those that tell of no change. Returns how
+    /// many there were.
+    pub fn give_up(&mut self, reads: bool, instead: Instead<'_>, output: &mut BytesMut) -> Replaced {
+        self.replace_where(|ticket| ticket.reads || !reads, instead, output)
+    }
+
+    fn replace_where(
+        &mut self,
+        takes: impl Fn(Ticket) -> bool,
+        instead: Instead<'_>,
+        output: &mut BytesMut,
+    ) -> Replaced {
         let mut replaced = Replaced::default();
-        if !self.marks.iter().any(|mark| mark.ticket.is_some_and(|other| ticket.covers(other))) {
+        if !self.marks.iter().any(|mark| mark.ticket.is_some_and(&takes)) {
             return replaced;
         }
         let mut anew = BytesMut::with_capacity(output.len());
@@ -156,7 +171,7 @@ impl Withheld {
             mark.gap += std::mem::take(&mut freed);
             let reply = &output[at..at + mark.len];
             at += mark.len;
-            if let Some(other) = mark.ticket.filter(|other| ticket.covers(*other)) {
+            if let Some(other) = mark.ticket.filter(|ticket| takes(*ticket)) {
                 let (text, count) = match other.reads {
                     true => (instead.read, &mut replaced.reads),
                     false => (instead.write, &mut replaced.writes),

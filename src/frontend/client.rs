@@ -4,18 +4,18 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::backend::{Caller, Pipeline, Unanswered, first_len};
-use crate::command::{Effect, Lane, RowId};
+use crate::command::{Effect, Lane};
 use crate::durability::Withheld;
 use crate::error::Failure;
 use crate::resp::encode;
 use crate::session::Listing;
 use crate::telemetry::{Direction, ErrorKind, Side};
-use crate::topology::{NodeId, Remedy};
+use crate::topology::NodeId;
 
 use super::cursor;
 use super::hidden;
@@ -30,13 +30,6 @@ use super::written::Touches;
 
 /// An output buffer that outgrew this is given back when it runs empty.
 const KEEP_CAPACITY: usize = 16 << 10;
-
-/// A refused request is tried again after this long, if nothing else happened before.
-pub(super) const REFUSED_PAUSE: Duration = Duration::from_millis(10);
-
-/// What the primary refuses for its disk or its replicas is kept back for so long until the failover machine has said whether that
-/// makes sense. It does within milliseconds, unless it was not told: signals may get lost.
-const JUDGEMENT: Duration = Duration::from_millis(500);
 
 /// What has to happen to the one reply that a client waits for.
 #[derive(Debug)]
@@ -182,6 +175,8 @@ impl Client {
     pub(super) fn close(&self) {
         self.closed.set(true);
         self.redo.borrow_mut().clear();
+        self.special.borrow_mut().take_if(|special| matches!(special, Special::Refused(_)));
+        self.worker.unhold(self);
         self.drop_output();
         self.writer.shut();
     }
@@ -333,65 +328,6 @@ impl Client {
         self.worker.metrics.error(ErrorKind::ClientOutput);
         self.doom("a reply is larger than a client may be owed");
     }
-
-    /// Refusals come to the client as the node gave them, in their place before the reply at hand.
-    fn hand_on(&self, kept: &[Redo]) {
-        let mut out = self.out.borrow_mut();
-        kept.iter().filter_map(Redo::refusal).for_each(|refusal| out.extend_from_slice(refusal));
-    }
-
-    /// Keeps a refusal back. Its request is sent again once all that this client is owed was refused too: a later request
-    /// that was executed must not be followed by an earlier one.
-    fn keep_back(&self, frame: &[u8], request: &[u8], resent: bool) {
-        let now = Instant::now();
-        let since = self.refused_since.get().unwrap_or(now);
-        self.refused_since.set(Some(since));
-        let again = |request: &[u8]| Redo::refused(request, frame, resent, since, now);
-        let mut kept = Vec::new();
-        match self.special.take() {
-            Some(Special::Refused(before)) => {
-                kept = before;
-                kept.push(again(request));
-            }
-            Some(Special::Session(original)) => kept.push(again(&original)),
-            Some(Special::Cursor(epoch)) => {
-                kept.push(again(cursor::restore_request(request, epoch).as_deref().unwrap_or(request)));
-            }
-            None
-            | Some(
-                Special::Order
-                | Special::Probe
-                | Special::EveryNode(..)
-                | Special::Pubsub(..)
-                | Special::Hidden(_),
-            ) => kept.push(again(request)),
-        }
-        if self.owed.get() > 0 {
-            self.special.replace(Some(Special::Refused(kept)));
-        } else {
-            self.redo_refused(kept);
-        }
-    }
-
-    /// Whether `frame` refuses a request of this row for a disk that fails or replicas that are missing, and something is being done
-    /// about it, or that is not known yet.
-    pub(super) fn awaits_remedy(&self, row: RowId, frame: &[u8]) -> bool {
-        if !redo::is_curable_proof(row, frame) {
-            return false;
-        }
-        match self.worker.current().remedy {
-            Remedy::UnderWay => true,
-            Remedy::Nowhere => false,
-            Remedy::Unjudged => self.refused_since.get().is_none_or(|since| since.elapsed() < JUDGEMENT),
-        }
-    }
-
-    fn redo_refused(&self, kept: Vec<Redo>) {
-        let mut redo = self.redo.borrow_mut();
-        for (index, again) in kept.into_iter().enumerate() {
-            redo.lost(if index == 0 { again.alone() } else { again });
-        }
-    }
 }
 
 impl Caller for ClientRef {
@@ -420,7 +356,7 @@ impl Caller for ClientRef {
         }
         let len = self.set_apart(|| self.take_special(frame)).unwrap_or_else(|| self.hand_over(frame));
         if self.worker.withholds && len > 0 {
-            self.withhold_error(tag, frame, len);
+            self.withhold_error(tag, frame, len, resent);
         }
     }
 
@@ -525,12 +461,16 @@ impl Caller for ClientRef {
 
     fn settle(&self) {
         self.worker.publish_writes();
+        self.end_keeping_back();
         if self.closed.get() {
             self.close();
             return;
         }
         self.window.set(self.window.get().adapted());
         if !self.out.borrow().is_empty() {
+            if self.worker.withholds && self.out.borrow().len() as u64 > self.worker.settings.client_output {
+                self.relieve();
+            }
             if !self.flush() {
                 self.doom("the client closed its connection");
                 return;

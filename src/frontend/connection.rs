@@ -172,9 +172,7 @@ impl Connection {
             let next = self.client.redo.borrow_mut().next();
             let step = match &next {
                 None => {
-                    if self.client.special.borrow().is_none() {
-                        self.client.refused_since.set(None);
-                    }
+                    self.client.end_keeping_back();
                     return Step::Taken;
                 }
                 Some(Redo::Answer(failure)) => {
@@ -203,18 +201,16 @@ impl Connection {
     }
 
     fn send_again(&mut self, redo: Option<&Redo>) -> Step {
-        let Some(Redo::Send { request, resent, since, after, refusal, probe }) = redo else {
+        let Some(redo @ Redo::Send { request, resent, since, after, probe, .. }) = redo else {
             return Step::Taken;
         };
         let now = Instant::now();
-        if let Some(refusal) = refusal
-            && now.duration_since(*since) >= self.worker.settings.hold
-        {
+        if redo.refusal().is_some() && now.duration_since(*since) >= self.worker.settings.hold {
             if !self.is_owed_nothing() {
                 return Step::Wait;
             }
             self.worker.unhold(&self.client);
-            self.client.out.borrow_mut().extend_from_slice(refusal);
+            self.client.hand_on_one(redo);
             return Step::Taken;
         }
         if let Some(after) = after.filter(|after| *after > now) {

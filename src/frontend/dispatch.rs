@@ -210,11 +210,14 @@ impl Connection {
         if !pipeline.has_room(len, client) {
             return Step::Wait;
         }
+        if let Some(step) = self.hold_for_room(len) {
+            return step;
+        }
         if self.gave_up() {
             return Step::Wait;
         }
         if owed == 0 {
-            client.lane.replace(Some(pipeline.clone()));
+            self.client.lane.replace(Some(pipeline.clone()));
         }
         self.forward(pipeline, dispatched);
         Step::Taken
@@ -277,7 +280,9 @@ impl Connection {
     /// Ends the wait of a request that is about to be sent; true when its client is gone. Clients that gave up have sent it
     /// again elsewhere: executing it here as well would be once too often.
     pub(super) fn gave_up(&self) -> bool {
-        let gone = self.worker.unhold(&self.client) && self.client.writer.peer_closed();
+        // What was refused is held until its node has taken it.
+        let held = self.client.keeps_back() || self.worker.unhold(&self.client);
+        let gone = held && self.client.writer.peer_closed();
         if gone {
             self.client.doom("gone while its request was held");
         }
@@ -303,13 +308,17 @@ impl Connection {
             });
         }
         if outage.is_none() {
-            let over = waits.unwrap_or(now) + hold;
-            if self.woken_at.replace(over) != Some(over) {
-                wake_at(&self.client, over);
-            }
+            self.wake_when_over(waits.unwrap_or(now) + hold);
         }
         self.worker.hold(&self.client);
         Step::Wait
+    }
+
+    /// The client is woken when its wait will have been too long.
+    pub(super) fn wake_when_over(&mut self, over: Instant) {
+        if self.woken_at.replace(over) != Some(over) {
+            wake_at(&self.client, over);
+        }
     }
 
     fn is_hold_over(&self, since: Option<Instant>) -> bool {

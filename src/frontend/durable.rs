@@ -89,14 +89,15 @@ impl Worker {
         if is_spared(tag) { Demand::NONE } else { self.demand_at_most(row_of(tag).spec().effect) }
     }
 
-    /// What an error waits for, in reply to a request of which `demand` is demanded.
-    pub(super) fn demand_of_error(&self, demand: Demand, row: RowId, error: &[u8]) -> Demand {
+    /// What an error waits for, in reply to a request of which `demand` is demanded. `resent`: the request may have been executed
+    /// before.
+    pub(super) fn demand_of_error(&self, demand: Demand, row: RowId, error: &[u8], resent: bool) -> Demand {
         let settings = &self.settings.durability;
-        let runs = ["eval", "fcall", "migrate"].iter().any(|name| row.spec().name.starts_with(name));
+        let runs = ["eval", "fcall", "migrate", "debug"].iter().any(|name| row.spec().name.starts_with(name));
         match () {
             () if !settings.reads_wait => Demand::NONE,
-            // It may have written something before it failed, and a script chooses the words of its errors.
-            () if runs || row == RowId::UNKNOWN => demand,
+            // It may have written something before it failed, or when it was sent first; and a script chooses the words of its errors.
+            () if runs || (resent && !demand.reads) || row == RowId::UNKNOWN => demand,
             () if !shows_data(error) => Demand::NONE,
             () => demand.unchanged(settings),
         }

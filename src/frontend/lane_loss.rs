@@ -1,7 +1,8 @@
 //! What a client's own connection leaves behind when it is lost, when its epoch is over, or when none was to be had in time.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
@@ -11,6 +12,7 @@ use crate::session::Fate;
 use crate::telemetry::ErrorKind;
 
 use super::connection::Connection;
+use super::kept_back::{REFUSED_PAUSE, Room};
 use super::lane::{PinnedLane, Rest};
 use super::lost_request::LostRequest;
 use super::parked;
@@ -60,7 +62,7 @@ impl Connection {
             Purpose::Blocking => {
                 let waited = Instant::now().duration_since(lane.since);
                 let refused = matches!(loss, Loss::Refused);
-                redos.extend(taken.iter().map(|sent| parked_again(sent, waited, refused)));
+                redos.extend(taken.iter().map(|sent| parked_again(sent, waited, refused, &self.worker.room)));
             }
             Purpose::One { .. } => {
                 // The proxy's own question is asked again when it matters.
@@ -159,7 +161,7 @@ impl Connection {
         (lane.stood, lane.unopened, lane.stamper, lane.middle) = (true, None, None, None);
         // A node that refused is not asked again at full speed.
         if matches!(loss, Loss::Refused) || lane.target.epoch == self.worker.epoch() {
-            self.retry_lane(&mut lane, super::client::REFUSED_PAUSE);
+            self.retry_lane(&mut lane, REFUSED_PAUSE);
         }
         self.pinned = Some(lane);
     }
@@ -202,11 +204,11 @@ impl Connection {
 }
 
 /// While parked nothing is executed: the request waits for the rest of its time elsewhere.
-fn parked_again(sent: &Sent, waited: std::time::Duration, refused: bool) -> Redo {
+fn parked_again(sent: &Sent, waited: Duration, refused: bool, room: &Rc<Room>) -> Redo {
     let left = parked::remaining(&sent.request, sent.row, waited);
     let now = Instant::now();
     if refused {
-        Redo::refused(&left, b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n", sent.resent, now, now)
+        Redo::refused(&left, b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n", sent.resent, now, now, room)
     } else {
         Redo::again(&left, false, now)
     }

@@ -11,6 +11,7 @@ mod dispatch;
 mod durable;
 mod hidden;
 mod idle;
+mod kept_back;
 mod lane;
 mod lane_loss;
 mod large;

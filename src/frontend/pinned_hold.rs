@@ -9,10 +9,10 @@ use crate::resp::encode;
 use crate::routing::Gate;
 use crate::telemetry::ErrorKind;
 
-use super::client::REFUSED_PAUSE;
 use super::connection::{Connection, Step};
 use super::cursor;
 use super::dispatch::Dispatched;
+use super::kept_back::REFUSED_PAUSE;
 use super::lane::{Line, PinnedLane, Unopened};
 use super::lane_loss::Loss;
 use super::parked;

@@ -232,17 +232,21 @@ impl Connection {
     /// What was just added to the output behind `before` is the reply to the oldest request or its first piece, which came as
     /// `bytes`. If it says that a write was executed, it waits until that is safe. A transaction and a blocking command whose
     /// reply is null have executed nothing, and their reply waits where reads do.
-    fn withhold_pinned(&self, lane: &PinnedLane, before: usize, bytes: &[u8], last: bool) {
-        let Some(sent) = lane.sent.front().filter(|sent| !sent.demand.is_none()) else { return };
+    fn withhold_pinned(&self, lane: &mut PinnedLane, before: usize, bytes: &[u8], last: bool) {
+        let Some(sent) = lane.sent.front_mut().filter(|sent| !sent.demand.is_none()) else { return };
         let spec = sent.row.spec();
         let nothing = is_null(bytes) && (spec.lane == Lane::Blocking || spec.name == "exec");
         let demand = match () {
             // A transaction that the server refused to begin queues nothing, whatever its client believes, and a script may say so too.
             () if bytes == b"+QUEUED\r\n" && lane.standing.transaction().queued().is_some() => return,
-            () if bytes.starts_with(b"-") => self.worker.demand_of_error(sent.demand, sent.row, bytes),
+            () if bytes.starts_with(b"-") => {
+                self.worker.demand_of_error(sent.demand, sent.row, bytes, sent.resent)
+            }
             () if nothing => sent.demand.unchanged(&self.worker.settings.durability),
             () => sent.demand,
         };
+        // A later piece does not tell what it is a piece of.
+        sent.demand = demand;
         let len = self.client.out.borrow().len() - before;
         if demand.is_none() {
             return;

@@ -1,6 +1,7 @@
 //! What becomes of requests that a lost connection or a refusing node left without a result. Pure.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -9,6 +10,8 @@ use crate::command::{Effect, Retry, RowId, classify};
 use crate::error::Failure;
 use crate::resp::RequestScanner;
 use crate::topology::Address;
+
+use super::kept_back::{Kept, REFUSED_PAUSE, Room};
 
 /// The longest pause before a refused request is tried again.
 const REFUSED_PAUSE_MAX: Duration = Duration::from_millis(100);
@@ -27,7 +30,7 @@ pub(super) enum Redo {
         /// Not before this moment: the node just refused it.
         after: Option<Instant>,
         /// The refusal, handed on when the hold has passed.
-        refusal: Option<Bytes>,
+        refusal: Option<Refusal>,
         /// It goes alone: what was refused with it follows when the node has taken this one.
         probe: bool,
     },
@@ -35,6 +38,13 @@ pub(super) enum Redo {
     Answer(Failure),
     /// The client gets these bytes.
     Say(Bytes),
+}
+
+/// What a node refused a request with.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    frame: Bytes,
+    _kept: Kept,
 }
 
 impl Redo {
@@ -45,14 +55,22 @@ impl Redo {
     }
 
     /// Sends `request` again after a pause; the node refused it with `frame` and did not execute it. It, or what it was
-    /// refused with, was first refused at `since`.
-    pub(super) fn refused(request: &[u8], frame: &[u8], resent: bool, since: Instant, now: Instant) -> Self {
+    /// refused with, was first refused at `since`. It takes its part of `room`.
+    pub(super) fn refused(
+        request: &[u8],
+        frame: &[u8],
+        resent: bool,
+        since: Instant,
+        now: Instant,
+        room: &Rc<Room>,
+    ) -> Self {
+        let kept = room.keep(request.len() + frame.len());
         Self::Send {
             request: Bytes::copy_from_slice(request),
             resent,
             since,
             after: Some(now + refused_pause(now.saturating_duration_since(since))),
-            refusal: Some(Bytes::copy_from_slice(frame)),
+            refusal: Some(Refusal { frame: Bytes::copy_from_slice(frame), _kept: kept }),
             probe: false,
         }
     }
@@ -68,15 +86,22 @@ impl Redo {
     /// The refusal that the client has not seen.
     pub(super) fn refusal(&self) -> Option<&Bytes> {
         match self {
-            Self::Send { refusal, .. } => refusal.as_ref(),
+            Self::Send { refusal, .. } => refusal.as_ref().map(|refusal| &refusal.frame),
             Self::Answer(_) | Self::Say(_) => None,
         }
+    }
+
+    /// Whether it is a write that may have been executed where it was sent first.
+    pub(super) fn may_be_executed(&self) -> bool {
+        let Self::Send { request, resent: true, .. } = self else { return false };
+        RequestScanner::of_kept(request)
+            .is_none_or(|scanner| classify(&scanner.request(request)).effect == Effect::Write)
     }
 }
 
 /// How long after a refusal it is tried again: the longer refusals last already, the less does it hurry, and many clients ask.
 fn refused_pause(lasted: Duration) -> Duration {
-    (lasted / 8).clamp(super::client::REFUSED_PAUSE, REFUSED_PAUSE_MAX)
+    (lasted / 8).clamp(REFUSED_PAUSE, REFUSED_PAUSE_MAX)
 }
 
 /// What losses left to be done, in the order of the client's requests.

@@ -2,8 +2,8 @@
 
 use bytes::BytesMut;
 
-use crate::durability::{Demand, Instead, Ticket};
-use crate::error::Failure;
+use crate::durability::{Demand, Instead, Replaced, Ticket, Withheld};
+use crate::error::{Failure, Undurable};
 use crate::resp::encode;
 
 use super::client::{Client, ClientRef};
@@ -33,16 +33,7 @@ impl Client {
         match failure {
             None => self.withheld.borrow_mut().release(ticket),
             Some(failure) => {
-                let [write, read] = [failure, &Failure::Uncommitted].map(|failure| {
-                    let mut error = BytesMut::new();
-                    encode::error(&mut error, &failure.to_string());
-                    error
-                });
-                let instead = Instead { write: &write, read: &read };
-                let replaced =
-                    self.withheld.borrow_mut().replace(ticket, instead, &mut self.out.borrow_mut());
-                (0..replaced.writes).for_each(|_| self.worker.count_failure(failure));
-                (0..replaced.reads).for_each(|_| self.worker.count_failure(&Failure::Uncommitted));
+                self.replace(failure, |withheld, instead, out| withheld.replace(ticket, instead, out));
             }
         }
         if self.is_closed() {
@@ -59,6 +50,51 @@ impl Client {
     }
 }
 
+impl Client {
+    /// More waits in the output than the client may be owed. What waits for replicas the client can not read: what was read is given
+    /// up, and if that is not enough, what writes answer too.
+    #[cold]
+    pub(super) fn relieve(&self) {
+        let bound = self.worker.settings.client_output;
+        for reads in [true, false] {
+            let waiting = self.out.borrow().len() as u64;
+            if waiting <= bound {
+                return;
+            }
+            let failure = Failure::Undurable(Undurable::Unawaited);
+            let Replaced { reads, writes } =
+                self.replace(&failure, |withheld, instead, out| withheld.give_up(reads, instead, out));
+            if reads + writes > 0 {
+                tracing::warn!(
+                    client = self.id,
+                    waiting,
+                    reads,
+                    writes,
+                    "replies given up: more than limits.client_output would wait for replicas"
+                );
+            }
+        }
+    }
+
+    /// Puts `failure` in the place of replies that wait, or in that of what was only read, that nobody vouches for it.
+    fn replace(
+        &self,
+        failure: &Failure,
+        replace: impl FnOnce(&mut Withheld, Instead<'_>, &mut BytesMut) -> Replaced,
+    ) -> Replaced {
+        let [write, read] = [failure, &Failure::Uncommitted].map(|failure| {
+            let mut error = BytesMut::new();
+            encode::error(&mut error, &failure.to_string());
+            error
+        });
+        let instead = Instead { write: &write, read: &read };
+        let replaced = replace(&mut self.withheld.borrow_mut(), instead, &mut self.out.borrow_mut());
+        (0..replaced.writes).for_each(|_| self.worker.count_failure(failure));
+        (0..replaced.reads).for_each(|_| self.worker.count_failure(&Failure::Uncommitted));
+        replaced
+    }
+}
+
 impl ClientRef {
     /// The last `len` bytes of the output answer `count` requests with this tag.
     #[cold]
@@ -71,8 +107,9 @@ impl ClientRef {
 
     /// The last `len` bytes of the output are this error, or came of it, in reply to a request with this tag.
     #[cold]
-    pub(super) fn withhold_error(&self, tag: u16, error: &[u8], len: usize) {
-        let demand = self.worker.demand_of_error(self.worker.demand_of_tag(tag), row_of(tag), error);
+    pub(super) fn withhold_error(&self, tag: u16, error: &[u8], len: usize, resent: bool) {
+        let demand = self.worker.demand_of_tag(tag);
+        let demand = self.worker.demand_of_error(demand, row_of(tag), error, resent);
         if !demand.is_none() {
             self.withhold_for(demand, len, 1);
         }

@@ -19,9 +19,10 @@ use crate::session::Names;
 use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId};
 
-use super::client::ClientRef;
+use super::client::{Client, ClientRef};
 use super::durable::Durable;
 use super::idle::Idle;
+use super::kept_back::Room;
 use super::redo::RetryRules;
 use super::scripts::SeenScripts;
 use super::shared::Shared;
@@ -66,6 +67,8 @@ pub(super) struct Worker {
     pub(super) metrics: Arc<WorkerMetrics>,
     pub(super) control: Control,
     pub(super) scripts: SeenScripts,
+    /// For what is kept back.
+    pub(super) room: Rc<Room>,
     spill: Spill,
     /// Position of the node after the one that took the last read that was spread.
     pub(super) read_turn: Cell<usize>,
@@ -114,11 +117,13 @@ impl Worker {
         // Silence counts from the last byte, which may be a beat older than the request that silenced the node.
         let poison_after = backend.timeout * 3 / 4;
         let kept_max = usize::try_from(backend.hold_memory).unwrap_or(usize::MAX) / settings.workers;
+        let kept = Rc::default();
+        let room = Room::new(Rc::clone(&kept), kept_max);
         let around = Surroundings {
             settings: Rc::new(backend),
             marks: marks.clone(),
             scratch: Rc::new(RefCell::new(vec![0; READ_SIZE].into_boxed_slice())),
-            kept: Rc::default(),
+            kept,
             kept_max,
             metrics: metrics.clone(),
         };
@@ -136,6 +141,7 @@ impl Worker {
             metrics,
             control,
             scripts: SeenScripts::default(),
+            room,
             spill: Spill::default(),
             read_turn: Cell::new(0),
             keys: RefCell::default(),
@@ -214,12 +220,17 @@ impl Worker {
 
     /// Registers a client whose request waits for a change of the table or the end of the hold.
     pub(super) fn hold(&self, client: &ClientRef) {
+        self.count_held(client, self.now());
+        self.wake_with_table(client);
+    }
+
+    /// A request of this client is held from `now` on, unless one is already.
+    pub(super) fn count_held(&self, client: &Client, now: Instant) {
         if client.held_since.get().is_none() {
-            client.held_since.set(Some(self.now()));
+            client.held_since.set(Some(now));
             self.metrics.held(1);
             self.marks.tolls.hold_began();
         }
-        self.wake_with_table(client);
     }
 
     /// The client is woken when the table changes or the hold ends.
@@ -231,10 +242,10 @@ impl Worker {
     }
 
     /// The client's hold is over, whichever way; true when there was one.
-    pub(super) fn unhold(&self, client: &ClientRef) -> bool {
+    pub(super) fn unhold(&self, client: &Client) -> bool {
         let Some(since) = client.held_since.take() else { return false };
         self.metrics.held(-1);
-        let micros = self.now().saturating_duration_since(since).as_micros();
+        let micros = since.elapsed().as_micros();
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
         self.metrics.hold_duration(micros);
         self.marks.tolls.hold_ended(micros);

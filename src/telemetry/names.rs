@@ -78,7 +78,7 @@ metrics! {
         [("kind", "hold_expired, out_of_reach, ambiguous, not_durable, no_replicas, no_barrier, uncommitted, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, client_output, node_refused, node_closed")],
         "Error replies of the proxy's own and clients closed by it, by kind.";
     HELD = "redhold_held_requests", GAUGE, "requests", [],
-        "Requests that wait for a writable primary.";
+        "Requests that wait for a writable primary, or were refused and are kept back; one a client.";
     HOLD_DURATION = "redhold_hold_duration_seconds", HISTOGRAM, "seconds", [],
         "How long held requests waited until they were sent or answered.";
     BARRIER_DURATION = "redhold_barrier_duration_seconds", HISTOGRAM, "seconds", [],

@@ -102,7 +102,10 @@ impl From<&Failure> for ErrorKind {
             Failure::OutOfReach { .. } => Self::OutOfReach,
             Failure::Ambiguous { .. } => Self::Ambiguous,
             Failure::Undurable(
-                Undurable::Missed { .. } | Undurable::Unsynced { .. } | Undurable::MissedDisks { .. },
+                Undurable::Missed { .. }
+                | Undurable::Unsynced { .. }
+                | Undurable::MissedDisks { .. }
+                | Undurable::Unawaited,
             ) => Self::NotDurable,
             Failure::Undurable(Undurable::NoReplicas) => Self::NoReplicas,
             Failure::Undurable(Undurable::Unasked { .. }) => Self::NoBarrier,

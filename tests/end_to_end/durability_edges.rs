@@ -54,6 +54,36 @@ fn a_primary_that_stalls_while_it_waits_is_asked_once_more() {
     assert_eq!(client.read(), Value::ok());
 }
 
+/// All of it goes the way of its first piece.
+#[test]
+fn a_large_error_waits_as_a_whole_or_not_at_all() {
+    let group = Group::plain(1);
+    let relay = Relay::to(group.nodes()[0].address());
+    let error = format!("ERR {}", "x".repeat(500 << 10));
+    for reads in ["uncommitted", "committed"] {
+        relay.answer_none();
+        let proxy = ProxyOptions::new(&[relay.address(), group.nodes()[1].address()])
+            .set("durability.mode", "\"semi_sync\"")
+            .set("durability.reads", &format!("\"{reads}\""))
+            .set("health.timeout", "\"60s\"")
+            .set("health.busy_timeout", "\"60s\"")
+            .start();
+        let mut client = proxy.client();
+        assert_eq!(client.call("WATCH other"), Value::ok());
+        assert_eq!(client.call("SET k 1"), Value::ok());
+        relay.answer_at("large", &format!("-{error}\r\n"));
+        group.nodes()[1].sigstop();
+        let reply = client.call("SET large 2");
+        let text = reply.error().expect("an error");
+        match reads {
+            "uncommitted" => assert!(text == error, "{:.300}", text),
+            _ => assert!(text.starts_with("TRYAGAIN what was read is not known to be held"), "{text:.300}"),
+        }
+        assert_eq!(client.call("ECHO next"), Value::bulk("next"), "{reads}");
+        group.nodes()[1].sigcont();
+    }
+}
+
 #[test]
 fn what_follows_a_multi_that_was_refused_waits_for_replicas() {
     let group = Group::plain(2);

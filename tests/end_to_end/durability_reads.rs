@@ -1,23 +1,32 @@
 //! `durability.reads = "committed"`: what a client is shown is held by enough replicas.
 
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Server, Value, eventually, installed};
+use crate::support::{
+    Client, Group, LONG, Proxy, ProxyOptions, Relay, Server, ServerOptions, Value, eventually, installed,
+};
 
 const UNCOMMITTED: &str =
     "TRYAGAIN what was read is not known to be held by enough replicas; nothing was changed";
 
 /// Nobody is missed for a while when it is stopped.
 fn patient(group: &Group) -> ProxyOptions {
-    committed(group).set("health.timeout", "\"30s\"").set("health.busy_timeout", "\"30s\"")
+    patient_at(&group.addresses())
+}
+
+fn patient_at(nodes: &[SocketAddr]) -> ProxyOptions {
+    committed_at(nodes).set("health.timeout", "\"30s\"").set("health.busy_timeout", "\"30s\"")
 }
 
 fn committed(group: &Group) -> ProxyOptions {
-    ProxyOptions::new(&group.addresses())
-        .set("durability.mode", "\"semi_sync\"")
-        .set("durability.reads", "\"committed\"")
+    committed_at(&group.addresses())
+}
+
+fn committed_at(nodes: &[SocketAddr]) -> ProxyOptions {
+    ProxyOptions::new(nodes).set("durability.mode", "\"semi_sync\"").set("durability.reads", "\"committed\"")
 }
 
 fn stop_replicas(group: &Group) {
@@ -146,6 +155,44 @@ fn every_kind_of_read_waits_on_every_kind_of_connection() {
         let right = if frozen { is_not_durable(&unknown[2]) } else { unknown[2].items() == [v] };
         assert!(right, "EXEC, frozen: {frozen}: {unknown:?}");
     }
+    continue_replicas(&group);
+}
+
+/// What was sent first may have taken effect, whatever the node says to it the second time.
+#[test]
+fn an_error_to_a_write_that_was_sent_before_waits_as_a_write() {
+    let group = Group::plain(1);
+    let relay = Relay::to(group.nodes()[0].address());
+    let proxy = patient_at(&[relay.address(), group.nodes()[1].address()])
+        .set("failover.in_flight", "\"retry_idempotent\"")
+        .start();
+    let [mut shared, mut pinned] = [(); 2].map(|()| proxy.client());
+    assert_eq!(shared.call("SET k v"), Value::ok());
+    assert_eq!(pinned.call("WATCH other"), Value::ok());
+    assert_eq!(group.nodes()[0].call("CONFIG SET maxmemory 1"), Value::ok());
+    stop_replicas(&group);
+    for (at, client) in [&mut shared, &mut pinned].into_iter().enumerate() {
+        let full = |reply: &Value| reply.error().is_some_and(|text| text.starts_with("OOM "));
+        let reply = client.call("SET k once");
+        assert!(full(&reply), "what was sent once was not executed: {reply:?}");
+        relay.cut_at("twice", 1);
+        let reply = client.call("SET k twice");
+        assert_eq!(relay.met(), at + 1);
+        assert!(is_not_durable(&reply), "{at}: {reply:?}");
+    }
+    continue_replicas(&group);
+}
+
+/// What DEBUG has done before it failed, nobody knows.
+#[test]
+fn an_error_of_debug_waits_as_a_write() {
+    let group = Group::plain_with(1, &ServerOptions::default().set("enable-debug-command", "yes"));
+    let proxy = patient(&group).start();
+    let mut client = proxy.client();
+    assert!(client.call("DEBUG NONE").error().is_some_and(|text| text.starts_with("ERR ")));
+    stop_replicas(&group);
+    let reply = client.call("DEBUG NONE");
+    assert!(is_not_durable(&reply), "{reply:?}");
     continue_replicas(&group);
 }
 

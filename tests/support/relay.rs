@@ -47,7 +47,9 @@ struct Ambush {
 enum Deed {
     /// The connection ends, so many times.
     Cut(usize),
-    /// Each gets this reply, and the node does not see it.
+    /// The connection ends, and the next ones get this reply.
+    CutOnce(Vec<u8>),
+    /// Each gets this reply, and the node does not see it, whatever reads it takes until one ends where a line does.
     Answer(Vec<u8>),
 }
 
@@ -86,6 +88,11 @@ impl Relay {
     /// Requests with `marker` in them get `reply`, and the node does not see them.
     pub fn answer_at(&self, marker: &str, reply: &str) {
         self.lie_in_wait(marker, Deed::Answer(reply.as_bytes().to_vec()));
+    }
+
+    /// The next request with `marker` in it ends its connection, and the others get `reply`; the node sees none of them.
+    pub fn cut_and_answer_at(&self, marker: &str, reply: &str) {
+        self.lie_in_wait(marker, Deed::CutOnce(reply.as_bytes().to_vec()));
     }
 
     /// Requests reach the node again.
@@ -207,14 +214,29 @@ impl Shared {
                 *times -= 1;
                 Err(std::io::ErrorKind::ConnectionReset.into())
             }
+            Deed::CutOnce(reply) => {
+                *deed = Deed::Answer(std::mem::take(reply));
+                Err(std::io::ErrorKind::ConnectionReset.into())
+            }
             Deed::Answer(reply) => Ok(reply.repeat(count)),
         };
         self.met.fetch_add(count, Ordering::SeqCst);
         Some(springs)
     }
 
+    /// Whether the last of `answered` ends here; what is left of it else, since a marker may begin there.
+    fn keep_end(&self, answered: &mut Vec<u8>) -> bool {
+        let ambush = self.ambush.lock().expect("no holder panics");
+        let longest = ambush.as_ref().map_or(1, |ambush| ambush.marker.len() - 1);
+        let end = if answered.ends_with(b"\r\n") { 0 } else { longest.min(answered.len()) };
+        answered.drain(..answered.len() - end);
+        end == 0
+    }
+
     fn pass(&self, mut from: TcpStream, mut to: TcpStream, asks: bool) {
         let mut buffer = [0; 64 << 10];
+        // The end of what is answered and goes on in the next read, and the answers, which come when it has ended.
+        let (mut answered, mut answers) = (Vec::new(), Vec::new());
         while !self.stop.load(Ordering::SeqCst) {
             if self.stalled.load(Ordering::SeqCst) {
                 std::thread::sleep(POLL);
@@ -230,10 +252,19 @@ impl Shared {
                 std::thread::sleep(POLL);
             }
             std::thread::sleep(Duration::from_millis(self.delay_ms.load(Ordering::SeqCst)));
-            match if asks { self.spring(&buffer[..read]) } else { None } {
-                Some(Ok(answers)) if from.write_all(&answers).is_ok() => continue,
-                Some(_) => break,
-                None => {}
+            let goes_on = !answered.is_empty();
+            answered.extend_from_slice(&buffer[..read]);
+            match if asks { self.spring(&answered) } else { None } {
+                None if !goes_on => answered.clear(),
+                Some(Err(_)) => break,
+                springs => {
+                    answers.extend(springs.and_then(Result::ok).unwrap_or_default());
+                    if self.keep_end(&mut answered) && from.write_all(&std::mem::take(&mut answers)).is_err()
+                    {
+                        break;
+                    }
+                    continue;
+                }
             }
             self.bytes.fetch_add(read as u64, Ordering::SeqCst);
             if to.write_all(&buffer[..read]).is_err() {

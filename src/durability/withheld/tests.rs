@@ -153,3 +153,25 @@ fn who_has_read_is_told_another_text_than_who_has_written() {
     scene.withheld.release(ticket(2));
     assert_eq!(scene.written(), "r4 w2 ");
 }
+
+#[test]
+fn what_is_given_up_waits_no_more_and_what_has_not_ended_does() {
+    for reads in [true, false] {
+        let mut scene = Scene::default();
+        scene.plain("first ");
+        scene.shows("read1 ", 1);
+        scene.waits("write1 ", 1);
+        scene.plain("next ");
+        scene.shows("read2 ", 2);
+        scene.piece("begun ", None);
+        let instead = Instead { write: b"w ", read: b"r " };
+        let replaced = scene.withheld.give_up(reads, instead, &mut scene.output);
+        assert_eq!(replaced, Replaced { reads: 2, writes: u32::from(!reads) });
+        assert_eq!(scene.written(), if reads { "first r " } else { "first r w next r " });
+        scene.withheld.release(ticket(1));
+        assert_eq!(scene.written(), if reads { "write1 next r " } else { "" });
+        scene.piece("ended ", Some(3));
+        scene.withheld.release(ticket(3));
+        assert_eq!(scene.written(), "begun ended ");
+    }
+}
