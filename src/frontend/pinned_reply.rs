@@ -451,7 +451,7 @@ impl Connection {
     fn settle_lane(&mut self, mut lane: Box<PinnedLane>) {
         let mut told = false;
         if lane.sent.is_empty() {
-            self.client.refused_since.set(None);
+            self.client.end_keeping_back();
             self.client.note_write();
             self.worker.long_ended(self.client.id);
             if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait(_)) {

@@ -61,6 +61,26 @@ fn a_refusal_that_does_not_end_is_handed_on_when_the_hold_has_passed() {
     assert_eq!(server.call("GET refused"), Value::bulk("1"));
 }
 
+#[test]
+fn a_blocking_command_that_is_refused_again_and_again_is_told_so_in_the_end() {
+    let (server, relay, proxy) = behind_a_relay("\"200ms\"");
+    // Connections that are open and greeted: the relay answers what comes in one go, a greeting too.
+    let mut clients: Vec<_> = (0..32).map(|_| proxy.client()).collect();
+    clients.iter_mut().for_each(|client| client.send(&["BLPOP", "warm", "0"]));
+    eventually(LONG, "all wait", || server.info("blocked_clients").as_deref() == Some("32"));
+    clients.iter().for_each(|_| assert!(server.call("RPUSH warm a").error().is_none()));
+    clients.iter_mut().for_each(|client| assert_eq!(client.read().items().len(), 2));
+    let client = &mut clients[0];
+    relay.answer_at("refused", LOADING);
+    let refusal = Value::Error(LOADING.trim_start_matches('-').trim_end().to_owned());
+    assert_eq!(client.call("BLPOP refused 0"), refusal);
+    assert!(relay.met() > 1, "it was tried again");
+    relay.answer_none();
+    assert_eq!(server.call("RPUSH refused a"), Value::Int(1));
+    let popped = Value::Array(vec![Value::bulk("refused"), Value::bulk("a")]);
+    assert_eq!(client.call("BLPOP refused 0"), popped);
+}
+
 /// All were refused, so their order is still to be made.
 #[test]
 fn a_pipeline_that_was_refused_as_a_whole_is_executed_in_order() {
