@@ -28,6 +28,15 @@ impl From<io::Error> for DialError {
     }
 }
 
+/// What it means that the node answers the greeting with `-BUSY`, since a script runs there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// Nothing can be opened now.
+    Waits,
+    /// The connection will do, although nothing is known of the node's process and no database was selected.
+    Passes,
+}
+
 /// A connection at a reply boundary.
 #[derive(Debug)]
 pub struct Dialled {
@@ -41,10 +50,10 @@ pub struct Dialled {
 ///
 /// # Errors
 /// See [`DialError`]; both within twice `settings.connect_timeout`.
-pub async fn dial(target: &Target, settings: &Settings) -> Result<Dialled, DialError> {
+pub async fn dial(target: &Target, settings: &Settings, busy: Busy) -> Result<Dialled, DialError> {
     let Address { host, port } = &target.address;
     let mut stream = net::connect(host, *port, settings.connect_timeout, &settings.sockets()).await?;
-    let greeting = greet(&mut stream, target);
+    let greeting = greet(&mut stream, target, busy);
     match timeout(settings.connect_timeout, greeting).await {
         Ok(Ok(admitted)) => Ok(Dialled { stream, admitted }),
         Ok(Err(error)) => Err(error),
@@ -53,7 +62,7 @@ pub async fn dial(target: &Target, settings: &Settings) -> Result<Dialled, DialE
 }
 
 /// Whether the node serves this identity.
-async fn greet(stream: &mut TcpStream, target: &Target) -> Result<bool, DialError> {
+async fn greet(stream: &mut TcpStream, target: &Target, busy: Busy) -> Result<bool, DialError> {
     let (mut request, required) = target.identity.greeting();
     let run_id = target.run_id.as_deref();
     if run_id.is_some() {
@@ -67,6 +76,9 @@ async fn greet(stream: &mut TcpStream, target: &Target) -> Result<bool, DialErro
     for must in required {
         left -= 1;
         let reply = next_reply(stream, &mut buffer).await?;
+        if busy == Busy::Passes && reply.starts_with(b"-BUSY ") {
+            continue;
+        }
         if is_no_judgement(&reply) {
             let said = String::from_utf8_lossy(&reply).trim_start_matches('-').trim_end().to_owned();
             return Err(io::Error::new(io::ErrorKind::WouldBlock, said).into());
@@ -173,7 +185,7 @@ mod tests {
         let target = target(address, 0, None);
         let settings = Settings { timeout: std::time::Duration::from_secs(3), ..Settings::default() };
         net::moving::name_leads_to("data.test", [127, 0, 0, 1]);
-        let stream = dial(&target, &settings).await.unwrap().stream;
+        let stream = dial(&target, &settings, Busy::Waits).await.unwrap().stream;
         let socket = socket2::SockRef::from(&stream);
         assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), settings.timeout);
@@ -186,12 +198,12 @@ mod tests {
             stream.write_all(b"+OK\r\n").await.unwrap();
             stream
         };
-        let (dialled, _accepted) = tokio::join!(dial(&target, &settings), accept);
+        let (dialled, _accepted) = tokio::join!(dial(&target, &settings, Busy::Waits), accept);
         assert_eq!(dialled.unwrap().stream.peer_addr().unwrap(), new.local_addr().unwrap());
     }
 
     async fn outcome(says: &'static [u8], db: u32) -> Result<Dialled, DialError> {
-        dial(&target(node(says).await, db, None), &Settings::default()).await
+        dial(&target(node(says).await, db, None), &Settings::default(), Busy::Waits).await
     }
 
     #[tokio::test]
@@ -225,7 +237,7 @@ mod tests {
     }
 
     async fn of_process_a(says: &'static [u8], db: u32) -> Result<Dialled, DialError> {
-        dial(&target(node(says).await, db, Some("a")), &Settings::default()).await
+        dial(&target(node(says).await, db, Some("a")), &Settings::default(), Busy::Waits).await
     }
 
     #[tokio::test]
@@ -251,6 +263,14 @@ mod tests {
         }
         let stranger = b"-NOAUTH Authentication required.\r\n-NOAUTH Authentication required.\r\n";
         assert!(!of_process_a(stranger, 0).await.unwrap().admitted);
+    }
+
+    #[tokio::test]
+    async fn a_busy_node_is_good_enough_for_who_wants_to_end_what_it_works_on() {
+        let busy = b"-BUSY Redis is busy\r\n-BUSY Redis is busy\r\n-BUSY Redis is busy\r\n";
+        assert!(matches!(of_process_a(busy, 3).await, Err(DialError::Io(_))));
+        let target = target(node(busy).await, 3, Some("a"));
+        assert!(dial(&target, &Settings::default(), Busy::Passes).await.unwrap().admitted);
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ mod task;
 mod trouble;
 
 pub use caller::{Caller, ROW_BITS, Unanswered};
-pub use dial::{DialError, Dialled, dial};
+pub use dial::{Busy, DialError, Dialled, dial};
 pub use identity::{Identity, Login};
 pub use pinned::{Piece, Pinned};
 pub use pipeline::{Pipeline, Surroundings, Target, first_len};

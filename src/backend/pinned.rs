@@ -12,7 +12,7 @@ use crate::net;
 use crate::resp::{Fed, ReplyScanner};
 
 use super::task::GATHER_MAX;
-use super::{DialError, Dialled, Surroundings, Target, dial};
+use super::{Busy, DialError, Dialled, Surroundings, Target, dial};
 
 /// What came.
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +55,8 @@ impl Pinned {
     ///
     /// # Errors
     /// As [`dial()`].
-    pub async fn open(target: Target, around: Surroundings) -> Result<Self, DialError> {
-        let opened = dial(&target, &around.settings).await;
+    pub async fn open(target: Target, around: Surroundings, busy: Busy) -> Result<Self, DialError> {
+        let opened = dial(&target, &around.settings, busy).await;
         if let Err(DialError::Io(_)) = &opened {
             around.note_loss(target.node);
         }

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::resp::{Fed, ReplyScanner};
 use crate::telemetry::{Direction, Side};
 
-use super::dial::{DialError, Dialled, dial};
+use super::dial::{Busy, DialError, Dialled, dial};
 use super::owed::Owed;
 use super::pipeline::{Phase, Pipeline, first_len};
 use super::trouble::Trouble;
@@ -37,7 +37,7 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> 
     if pipeline.is_closed() {
         return Ok(());
     }
-    let opened = dial(&inner.target, &inner.around.settings).await;
+    let opened = dial(&inner.target, &inner.around.settings, Busy::Waits).await;
     if pipeline.is_closed() {
         return Ok(());
     }

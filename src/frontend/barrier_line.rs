@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
-use crate::backend::{DialError, Piece, Pinned, Target};
+use crate::backend::{Busy, DialError, Piece, Pinned, Target};
 use crate::durability::{Barriers, Demand, Echo, Level, Settings, Ticket};
 use crate::error::Failure;
 use crate::resp::encode;
@@ -448,7 +448,7 @@ async fn open(worker: &Worker, line: &BarrierLine, target: Target) -> Result<Ope
     let around = worker.pools.around().clone();
     let patience = around.settings.connect_timeout;
     let closed = |error: io::Error| State::Closed(error.to_string());
-    let mut pinned = Pinned::open(target, around).await.map_err(|error| match error {
+    let mut pinned = Pinned::open(target, around, Busy::Waits).await.map_err(|error| match error {
         DialError::Refused(said) => State::Refused(words(&said)),
         DialError::Io(error) => closed(error),
     })?;

@@ -299,7 +299,7 @@ impl PinnedLane {
     pub(super) fn after(&self) -> After {
         match self.purpose {
             _ if self.standing.stands() => After::Stays,
-            Purpose::One { clean: false } | Purpose::Large => After::Closes,
+            Purpose::One { clean: false } | Purpose::Kill | Purpose::Large => After::Closes,
             _ if self.standing.is_touched() => After::Closes,
             Purpose::One { clean: true } | Purpose::Blocking | Purpose::Wait(_) | Purpose::Standing => {
                 After::Returns

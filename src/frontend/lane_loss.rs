@@ -64,7 +64,7 @@ impl Connection {
                 let refused = matches!(loss, Loss::Refused);
                 redos.extend(taken.iter().map(|sent| parked_again(sent, waited, refused, &self.worker.room)));
             }
-            Purpose::One { .. } => {
+            Purpose::One { .. } | Purpose::Kill => {
                 // The proxy's own question is asked again when it matters.
                 let asked = |sent: &Sent| !(sent.is_of_session() && sent.request.is_empty());
                 let owed = taken.iter().enumerate().filter(|(_, sent)| asked(sent));

@@ -147,7 +147,7 @@ impl Connection {
             lane.standing.spoil(of, |requests| cursor::spoil(requests, of));
             waiting = cursor::spoil(&waiting, of);
         }
-        lane.line = self.dial(&target, waiting);
+        lane.line = self.dial(&target, &lane.purpose, waiting);
         (lane.target, lane.retry_at) = (target, None);
         lane.count_writes(true);
         self.worker.watch(&self.client);

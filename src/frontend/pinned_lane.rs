@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use crate::backend::{DialError, Pinned, Target};
+use crate::backend::{Busy, DialError, Pinned, Target};
 use crate::command::{Effect, Lane};
 use crate::durability::Level;
 use crate::error::Failure;
@@ -87,7 +87,7 @@ impl Connection {
         let names = &self.session.said;
         let (line, told) = match worker.idle.take(&target, names) {
             Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
-            None => (self.dial(&target, Vec::new()), Names::default()),
+            None => (self.dial(&target, &purpose, Vec::new()), Names::default()),
         };
         worker.watch(&self.client);
         let since = since.unwrap_or_else(|| worker.now());
@@ -142,10 +142,11 @@ impl Connection {
         }
     }
 
-    pub(super) fn dial(&self, target: &Target, waiting: Vec<u8>) -> Line {
+    pub(super) fn dial(&self, target: &Target, purpose: &Purpose, waiting: Vec<u8>) -> Line {
         let pools = &self.worker.pools;
-        let (trouble, opening) =
-            (pools.trouble(target.node).clone(), Pinned::open(target.clone(), pools.around().clone()));
+        let busy = if matches!(purpose, Purpose::Kill) { Busy::Passes } else { Busy::Waits };
+        let opening = Pinned::open(target.clone(), pools.around().clone(), busy);
+        let trouble = pools.trouble(target.node).clone();
         let opening = async move {
             let delay = trouble.delay();
             if !delay.is_zero() {

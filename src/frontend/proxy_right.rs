@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use crate::backend::{DialError, Identity, Piece, Pinned, Surroundings, Target};
+use crate::backend::{Busy, DialError, Identity, Piece, Pinned, Surroundings, Target};
 use crate::resp::{Value, decode, encode};
 
 use super::worker::Worker;
@@ -88,7 +88,7 @@ enum Right {
 }
 
 async fn ask(target: &Target, around: &Surroundings, user: &[u8]) -> Result<Right, ()> {
-    let opened = Pinned::open(target.clone(), around.clone()).await;
+    let opened = Pinned::open(target.clone(), around.clone(), Busy::Waits).await;
     let mut node =
         opened.map_err(|error: DialError| tracing::debug!(?error, "cannot ask about a user's rights"))?;
     let described = call(&mut node, &[b"ACL", b"GETUSER", user]).await.map_err(drop)?;

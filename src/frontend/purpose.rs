@@ -11,6 +11,9 @@ use crate::resp::Request;
 use super::client_command::Local;
 use super::wait_lane::{self, Wait};
 
+/// What ends a script that runs.
+const KILLS: [&str; 2] = ["script|kill", "function|kill"];
+
 /// See the module's text.
 #[derive(Debug)]
 pub(super) enum Purpose {
@@ -19,6 +22,8 @@ pub(super) enum Purpose {
         /// The request leaves nothing behind.
         clean: bool,
     },
+    /// SCRIPT KILL or FUNCTION KILL: a node that is busy with a script serves these, and hardly anything else.
+    Kill,
     /// May block.
     Blocking,
     /// WAIT or WAITAOF.
@@ -42,6 +47,7 @@ impl Purpose {
             Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script | Lane::Threaded => {
                 Self::One { clean: true }
             }
+            Lane::Own if KILLS.contains(&class.row.spec().name) => Self::Kill,
             Lane::Session | Lane::Clients | Lane::Own | Lane::Owned | Lane::Proxy => {
                 Self::One { clean: false }
             }
@@ -50,7 +56,7 @@ impl Purpose {
 
     /// It is there for one request alone.
     pub(super) fn is_one(&self) -> bool {
-        matches!(self, Self::One { .. })
+        matches!(self, Self::One { .. } | Self::Kill)
     }
 
     /// It is there for what stands, and further requests of the client go there too.

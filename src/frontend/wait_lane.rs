@@ -274,7 +274,7 @@ impl Connection {
         let names = if own { Names::default() } else { self.session.said.clone() };
         let (line, told) = match clean.then(|| self.worker.idle.take(&target, &names)).flatten() {
             Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
-            None => (self.dial(&target, Vec::new()), Names::default()),
+            None => (self.dial(&target, &lane.purpose, Vec::new()), Names::default()),
         };
         lane.line = line;
         lane.target = target;

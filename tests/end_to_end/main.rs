@@ -10,6 +10,7 @@ mod bad_input;
 mod black_box;
 mod blocking;
 mod bounds;
+mod busy;
 mod client_table;
 mod data_path;
 mod durability;

@@ -1,0 +1,54 @@
+//! A script that does not end: who comes later can end it through Redhold as they could at the server.
+
+use crate::support::{Group, LONG, ProxyOptions, Server, ServerOptions, V7_0, VALKEY, Value, eventually};
+
+/// Scripts count as slow after 50 ms, and whoever works for long is not taken for dead.
+fn behind(options: &ServerOptions) -> (Server, crate::support::Proxy) {
+    let server = options.clone().set("busy-reply-threshold", "50").start();
+    let proxy = ProxyOptions::new(&[server.address()])
+        .set("health.busy_timeout", "\"60s\"")
+        .set("failover.hold", "\"60s\"")
+        .start();
+    (server, proxy)
+}
+
+#[test]
+fn who_comes_while_a_script_runs_can_end_it() {
+    for version in [V7_0, VALKEY] {
+        if !version.is_there() {
+            continue;
+        }
+        let (server, proxy) = behind(&version.options());
+        let library =
+            "#!lua name=endless\nredis.register_function('endless', function() while true do end end)";
+        assert_eq!(server.client().cmd(&["FUNCTION", "LOAD", library]), Value::bulk("endless"));
+        for (runs, ends) in [
+            (&["EVAL", "while true do end", "0"][..], "SCRIPT KILL"),
+            (&["FCALL", "endless", "0"][..], "FUNCTION KILL"),
+        ] {
+            // The connection that it needs begins in another database, which a busy node does not select.
+            let (mut runner, mut other) = (proxy.client(), proxy.client());
+            assert_eq!(other.call("SELECT 3"), Value::ok());
+            runner.send(runs);
+            eventually(LONG, "the server is busy", || {
+                server.call("PING").error().is_some_and(|text| text.starts_with("BUSY"))
+            });
+            assert_eq!(other.call(ends), Value::ok(), "{}", version.name);
+            assert!(runner.read().error().is_some(), "{}", version.name);
+            assert_eq!(other.call("SET k v"), Value::ok(), "{}", version.name);
+            assert_eq!(proxy.client().call("GET k"), Value::Nil, "{}: database 3", version.name);
+            let mut again = proxy.client();
+            again.call("SELECT 3");
+            assert_eq!(again.call("DEL k"), Value::Int(1), "{}", version.name);
+        }
+    }
+}
+
+#[test]
+fn where_nothing_runs_there_is_nothing_to_end() {
+    let group = Group::plain(0);
+    let proxy = crate::support::Proxy::start(&group.addresses());
+    let reply = proxy.client().call("SCRIPT KILL");
+    assert_eq!(reply, group.nodes()[0].call("SCRIPT KILL"));
+    assert!(reply.error().is_some_and(|text| text.starts_with("NOTBUSY")), "{reply:?}");
+}
