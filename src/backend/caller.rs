@@ -42,7 +42,7 @@ pub trait Caller: Clone + PartialEq + 'static {
     fn part(&self, tag: u16, piece: &[u8], last: bool);
 
     /// The node refused to open a connection of this identity; `error` is its reply (with CRLF), handed over
-    /// once for each of `count` requests, none of which was sent.
+    /// once for each of `count` requests, none of which was ever sent.
     fn refused(&self, tag: u16, error: &[u8], count: u32);
 
     /// The connection is gone. `broken` is true when a part of the first one's reply was passed on already.

@@ -33,6 +33,8 @@ impl From<io::Error> for DialError {
 pub enum Busy {
     /// Nothing can be opened now.
     Waits,
+    /// The node's words are the answer to whatever was to be sent.
+    Refuses,
     /// The connection will do, although nothing is known of the node's process and no database was selected.
     Passes,
 }
@@ -76,8 +78,12 @@ async fn greet(stream: &mut TcpStream, target: &Target, busy: Busy) -> Result<bo
     for must in required {
         left -= 1;
         let reply = next_reply(stream, &mut buffer).await?;
-        if busy == Busy::Passes && reply.starts_with(b"-BUSY ") {
-            continue;
+        if reply.starts_with(b"-BUSY ") {
+            match busy {
+                Busy::Waits => {}
+                Busy::Refuses => return Err(DialError::Refused(reply)),
+                Busy::Passes => continue,
+            }
         }
         if is_no_judgement(&reply) {
             let said = String::from_utf8_lossy(&reply).trim_start_matches('-').trim_end().to_owned();

@@ -236,8 +236,11 @@ impl<C: Caller> Pipeline<C> {
             let requests = &kept[start..start + run.bytes];
             start += run.bytes;
             match refusal {
-                Some(error) => run.caller.refused(run.tag, error, run.count - run.answered),
-                None => {
+                Some(error) if !run.resent => {
+                    run.caller.refused(run.tag, error, run.count - run.answered);
+                }
+                // What was sent before may have been executed, and an error would deny that.
+                Some(_) | None => {
                     let (requests, skipped) = skip(requests, run.answered);
                     let lost = Unanswered {
                         tag: run.tag,

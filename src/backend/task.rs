@@ -37,7 +37,7 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> 
     if pipeline.is_closed() {
         return Ok(());
     }
-    let opened = dial(&inner.target, &inner.around.settings, Busy::Waits).await;
+    let opened = dial(&inner.target, &inner.around.settings, Busy::Refuses).await;
     if pipeline.is_closed() {
         return Ok(());
     }

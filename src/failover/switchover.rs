@@ -313,7 +313,10 @@ impl Machine {
             return State::Demote { since: self.now, switch, unknown: false };
         }
         if self.now >= since + CATCH_UP || target.is_down() {
-            let why = format!("{} did not catch up in time", target.name());
+            let why = match there {
+                true => format!("{} does not say whether it goes on", self.node(switch.from).name()),
+                false => format!("{} did not catch up in time", target.name()),
+            };
             return self.undo(switch, why);
         }
         self.wake_at(since + CATCH_UP);

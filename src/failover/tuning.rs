@@ -54,6 +54,9 @@ impl Machine {
             }
         }
         node.changed.retain(|known| !changes.restored.contains(&known.name));
+        // At once, whatever goes on: a proxy that ends in the middle of it would leave the node so.
+        let intent = self.recorded.as_ref().and_then(|record| record.intent.clone());
+        self.write_record(intent);
     }
 
     /// What is to be put back some day, and must not be forgotten with the proxy's life.
@@ -130,6 +133,8 @@ impl Machine {
             Spared::Asked => false,
             Spared::Unasked if !self.node(from).facts.as_ref().is_some_and(|facts| ends(facts)) => true,
             Spared::Unasked => {
+                // What another one ended with is none of this one's.
+                self.answered(Some(from), Kind::Tune);
                 if !self.is_out(from, Kind::Tune) {
                     switch.spared = Spared::Asked;
                     self.ask(from, Step::Tune(vec![(IGNORE_DISK.to_owned(), "yes".to_owned())]), VERIFY);
@@ -142,6 +147,10 @@ impl Machine {
     /// Why nothing would be gained by making a replica of the old primary, which then ends itself: writes would wait for it in vain.
     pub(super) fn would_be_missed(&self, switch: &Switch) -> Option<String> {
         let Spared::Refused(why) = &switch.spared else { return None };
+        if self.node(switch.from).answered().is_some_and(|facts| facts.shutting_down) {
+            // It goes either way.
+            return None;
+        }
         let left = self
             .others(switch.from)
             .filter(|node| node.id != switch.to && node.is_in_step(&self.group.replid));

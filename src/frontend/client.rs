@@ -104,6 +104,8 @@ pub(super) struct Client {
     pub(super) held_since: Cell<Option<Instant>>,
     /// Since when requests that are still to be answered were refused.
     pub(super) refused_since: Cell<Option<Instant>>,
+    /// Since when its blocking command has been refused each time it was sent to wait.
+    pub(super) unparked_since: Cell<Option<Instant>>,
 }
 
 /// A counted reference, compared by identity.
@@ -155,6 +157,7 @@ impl Client {
             queues: Cell::new(false),
             held_since: Cell::new(None),
             refused_since: Cell::new(None),
+            unparked_since: Cell::new(None),
         }))
     }
 
@@ -350,7 +353,9 @@ impl Caller for ClientRef {
             self.worker.note_missing(lane.target().node, frame, request);
         }
         self.struck(tag, 1);
-        if redo::is_proof(row_of(tag), frame) || self.awaits_remedy(row_of(tag), frame) {
+        if redo::is_proof(row_of(tag), frame)
+            || self.awaits_remedy(row_of(tag), frame, self.refused_since.get())
+        {
             self.keep_back(frame, request, resent);
             return;
         }

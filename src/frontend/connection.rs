@@ -172,10 +172,7 @@ impl Connection {
             let next = self.client.redo.borrow_mut().next();
             let step = match &next {
                 None => {
-                    // A parked request that was refused is on its way again, and its hold goes on.
-                    if self.pinned.as_ref().is_none_or(|lane| lane.sent.is_empty()) {
-                        self.client.end_keeping_back();
-                    }
+                    self.client.end_keeping_back();
                     return Step::Taken;
                 }
                 Some(Redo::Answer(failure)) => {

@@ -210,7 +210,7 @@ impl Connection {
         if !pipeline.has_room(len, client) {
             return Step::Wait;
         }
-        if let Some(step) = self.hold_for_room(len) {
+        if let Some(step) = self.hold_for_room(dispatched) {
             return step;
         }
         if self.gave_up() {

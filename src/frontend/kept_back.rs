@@ -3,17 +3,19 @@
 //! `failover.hold_memory`, and where it is used up others wait before they are sent.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::command::RowId;
+use crate::command::{Effect, RowId};
 use crate::error::Failure;
 use crate::topology::Remedy;
 
 use super::client::{Client, Special};
 use super::connection::{Connection, Step};
 use super::cursor;
+use super::dispatch::Dispatched;
 use super::redo::{self, Redo};
 
 /// A refused request is tried again after this long, if nothing else happened before.
@@ -21,7 +23,7 @@ pub(super) const REFUSED_PAUSE: Duration = Duration::from_millis(10);
 
 /// What the primary refuses for its disk or its replicas is kept back for so long until the failover machine has said whether that
 /// makes sense. It does within milliseconds, unless it was not told: signals may get lost.
-const JUDGEMENT: Duration = Duration::from_millis(500);
+pub(super) const JUDGEMENT: Duration = Duration::from_millis(500);
 
 /// What a worker's clients may keep back.
 #[derive(Debug)]
@@ -32,8 +34,8 @@ pub(super) struct Room {
     max: usize,
     /// Those of them that were refused.
     back: Cell<usize>,
-    /// Clients that found no room.
-    waiting: RefCell<Vec<Waker>>,
+    /// Clients that found no room, by their ids.
+    waiting: RefCell<BTreeMap<u64, Waker>>,
 }
 
 /// Bytes that count as kept for as long as this lives.
@@ -62,11 +64,13 @@ impl Room {
     }
 
     /// Who found no room is woken when half of it is free again.
-    fn await_room(&self, waker: &Waker) {
-        let mut waiting = self.waiting.borrow_mut();
-        if !waiting.iter().any(|other| other.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
+    fn await_room(&self, client: u64, waker: &Waker) {
+        self.waiting.borrow_mut().insert(client, waker.clone());
+    }
+
+    /// It waits no more.
+    pub(super) fn leave(&self, client: u64) {
+        self.waiting.borrow_mut().remove(&client);
     }
 }
 
@@ -76,7 +80,7 @@ impl Drop for Kept {
         room.kept.set(room.kept.get() - self.bytes);
         room.back.set(room.back.get() - self.bytes);
         if room.back.get() <= room.max / 2 {
-            room.waiting.take().into_iter().for_each(Waker::wake);
+            room.waiting.take().into_values().for_each(Waker::wake);
         }
     }
 }
@@ -127,15 +131,15 @@ impl Client {
     }
 
     /// Whether `frame` refuses a request of this row for a disk that fails or replicas that are missing, and something is being done
-    /// about it, or that is not known yet.
-    pub(super) fn awaits_remedy(&self, row: RowId, frame: &[u8]) -> bool {
+    /// about it, or that is not known yet; `since` when requests have been refused so.
+    pub(super) fn awaits_remedy(&self, row: RowId, frame: &[u8], since: Option<Instant>) -> bool {
         if !redo::is_curable_proof(row, frame) {
             return false;
         }
         match self.worker.current().remedy {
             Remedy::UnderWay => true,
             Remedy::Nowhere => false,
-            Remedy::Unjudged => self.refused_since.get().is_none_or(|since| since.elapsed() < JUDGEMENT),
+            Remedy::Unjudged => since.is_none_or(|since| since.elapsed() < JUDGEMENT),
         }
     }
 
@@ -173,11 +177,16 @@ impl Client {
 }
 
 impl Connection {
-    /// Whether a request of `len` bytes has to wait, or was answered because it had waited long enough, since what is kept back
-    /// leaves no room to keep it as well; `None`: it may be sent. What was kept back before has its room.
+    /// Whether a write has to wait, or was answered because it had waited long enough, since what is kept back leaves no room to
+    /// keep it as well; `None`: it may be sent. What is sent again has its room, and what was kept back before; reads are not
+    /// refused for what refuses writes.
     #[inline]
-    pub(super) fn hold_for_room(&mut self, len: usize) -> Option<Step> {
-        if self.worker.room.takes(len) || self.client.keeps_back() { None } else { Some(self.await_room()) }
+    pub(super) fn hold_for_room(&mut self, dispatched: &Dispatched<'_>) -> Option<Step> {
+        let takes = self.worker.room.takes(dispatched.request.raw().len())
+            || dispatched.class.effect != Effect::Write
+            || dispatched.since.is_some()
+            || self.client.keeps_back();
+        if takes { None } else { Some(self.await_room()) }
     }
 
     #[cold]
@@ -191,7 +200,7 @@ impl Connection {
         self.worker.count_held(&self.client, now);
         self.wake_when_over(since + hold);
         if let Some(waker) = self.client.waker.borrow().as_ref() {
-            self.worker.room.await_room(waker);
+            self.worker.room.await_room(self.client.id, waker);
         }
         Step::Wait
     }

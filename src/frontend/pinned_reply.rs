@@ -13,6 +13,7 @@ use crate::session::{self, Verdict};
 
 use super::connection::Connection;
 use super::cursor::{self, Stamper};
+use super::kept_back::JUDGEMENT;
 use super::lane::{Line, PinnedLane, Rest, Swallowed};
 use super::lane_loss::Loss;
 use super::monitor_line;
@@ -418,17 +419,19 @@ impl Connection {
     /// A parked request that the node will not wait for any more: it was not executed.
     fn is_refused_parked(&self, lane: &PinnedLane, frame: &[u8]) -> bool {
         let Some(row) = lane.sent.front().map(|sent| sent.row) else { return false };
+        let now = self.worker.now();
+        // From the first of them on, however often it was sent to wait elsewhere; who waited in between begins anew.
+        let waited = now.duration_since(lane.since) >= JUDGEMENT;
+        let since = self.client.unparked_since.get().filter(|_| !waited);
         let refused = matches!(lane.purpose, Purpose::Blocking)
             && (frame.starts_with(b"-UNBLOCKED force unblock")
                 || redo::is_refusal(frame)
-                || self.client.awaits_remedy(row, frame));
+                || self.client.awaits_remedy(row, frame, since));
         if !refused {
             return false;
         }
-        // From the first of them on, however often it was sent to wait elsewhere.
-        let now = self.worker.now();
-        let since = self.client.refused_since.get().unwrap_or(now);
-        self.client.refused_since.set(Some(since));
+        let since = since.unwrap_or(now);
+        self.client.unparked_since.set(Some(since));
         now.duration_since(since) < self.worker.settings.hold
     }
 
@@ -451,6 +454,7 @@ impl Connection {
     fn settle_lane(&mut self, mut lane: Box<PinnedLane>) {
         let mut told = false;
         if lane.sent.is_empty() {
+            self.client.unparked_since.set(None);
             self.client.end_keeping_back();
             self.client.note_write();
             self.worker.long_ended(self.client.id);

@@ -244,6 +244,7 @@ impl Worker {
     /// The client's hold is over, whichever way; true when there was one.
     pub(super) fn unhold(&self, client: &Client) -> bool {
         let Some(since) = client.held_since.take() else { return false };
+        self.room.leave(client.id);
         self.metrics.held(-1);
         let micros = since.elapsed().as_micros();
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);

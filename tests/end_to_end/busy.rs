@@ -1,6 +1,8 @@
 //! A script that does not end: who comes later can end it through Redhold as they could at the server.
 
-use crate::support::{Group, LONG, ProxyOptions, Server, ServerOptions, V7_0, VALKEY, Value, eventually};
+use crate::support::{
+    Client, Group, LONG, ProxyOptions, Server, ServerOptions, V7_0, VALKEY, Value, eventually,
+};
 
 /// Scripts count as slow after 50 ms, and whoever works for long is not taken for dead.
 fn behind(options: &ServerOptions) -> (Server, crate::support::Proxy) {
@@ -42,6 +44,25 @@ fn who_comes_while_a_script_runs_can_end_it() {
             assert_eq!(again.call("DEL k"), Value::Int(1), "{}", version.name);
         }
     }
+}
+
+/// As the server itself would: the connection that the client needs cannot be opened, and that is not its business.
+#[test]
+fn who_comes_while_a_script_runs_is_told_so_at_once() {
+    let (server, proxy) = behind(&ServerOptions::default());
+    let (mut runner, mut other) = (proxy.client(), Client::connect_resp3(proxy.address()));
+    let mut direct = server.client();
+    direct.call("CLIENT KILL TYPE normal");
+    eventually(LONG, "one connection is open again", || runner.call("GET k") == Value::Nil);
+    runner.send(&["EVAL", "while true do end", "0"]);
+    eventually(LONG, "the server is busy", || {
+        direct.call("PING").error().is_some_and(|text| text.starts_with("BUSY"))
+    });
+    let busy = direct.call("SET k v");
+    assert_eq!(other.pipeline(&["SET k v", "GET k"]), [busy.clone(), busy]);
+    assert_eq!(direct.call("SCRIPT KILL"), Value::ok());
+    assert!(runner.read().error().is_some());
+    assert_eq!(other.pipeline(&["SET k v", "GET k"]), [Value::ok(), Value::bulk("v")]);
 }
 
 #[test]

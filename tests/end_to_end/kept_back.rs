@@ -201,3 +201,26 @@ fn a_write_that_was_sent_before_is_ambiguous_when_its_refusal_does_not_end() {
     relay.cut_and_answer_at("refused", &format!("-{LOADING}\r\n"));
     assert_eq!(client.call("GET refused"), Value::Error(LOADING.to_owned()));
 }
+
+/// Each change of primary refuses who is parked there once, and between two of them it is parked again.
+#[test]
+fn who_is_parked_outlives_changes_that_are_further_apart_than_the_hold() {
+    let group = Group::plain(1);
+    let proxy = ProxyOptions::new(&group.addresses()).set("failover.hold", "\"600ms\"").start();
+    let mut parked = proxy.client();
+    parked.send(&["BLPOP", "queue", "0"]);
+    for epoch in 2..=4 {
+        let leader = (epoch % 2) as usize;
+        eventually(LONG, "it is parked there", || {
+            group.nodes()[leader].info("blocked_clients").as_deref() == Some("1")
+        });
+        assert!(parked.is_silent_for(Duration::from_millis(700)), "longer than the hold");
+        eventually(LONG, "the order is carried out", || {
+            proxy.http("POST", "/api/switchover").is_some_and(|(status, _)| status == 200)
+                || proxy.status()["epoch"] == epoch
+        });
+        wait_held(&proxy, 0.0);
+    }
+    assert_eq!(proxy.client().call("RPUSH queue a"), Value::Int(1));
+    assert_eq!(parked.read(), Value::Array(vec![Value::bulk("queue"), Value::bulk("a")]));
+}
