@@ -210,7 +210,7 @@ fn beyond_max_clients_a_client_is_told_so() {
 }
 
 fn a_pause_that_a_client_ordered(way: Way) {
-    let target = Target::new(way, 1);
+    let target = Target::noticing_silence(way, 1);
     let mut client = target.client();
     assert_eq!(client.cmd(&["SET", "k", "before"]), Value::ok());
     assert_eq!(client.cmd(&["CLIENT", "PAUSE", "4000"]), Value::ok());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{
     Bystander, FakeNode, Group, LONG, Memory, ProxyOptions, Relay, Script, Server, Value, eventually,
-    row_field,
+    eventually_some, row_field,
 };
 
 /// Ample for what small requests and repeated dialling leave behind.
@@ -64,7 +64,8 @@ fn held_requests_go_on_as_soon_as_a_node_comes() {
 #[test]
 fn a_node_that_accepts_and_stays_silent_holds_nobody_up() {
     let silent = FakeNode::start(Script::Silent);
-    let proxy = ProxyOptions::new(&[silent.address()]).set("failover.hold", "\"300ms\"").start_unready();
+    let options = ProxyOptions::new(&[silent.address()]).noticing_silence();
+    let proxy = options.set("failover.hold", "\"300ms\"").start_unready();
     let memory = Memory::watch(proxy.pid());
     let mut client = proxy.client();
     client.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n");
@@ -84,7 +85,8 @@ fn a_replica_that_accepts_and_stays_silent_costs_nobody_a_reply() {
     let group = Group::plain(2);
     let relay = Relay::to(group.nodes()[2].address());
     let nodes = [group.addresses()[..2].to_vec(), vec![relay.address()]].concat();
-    let proxy = ProxyOptions::new(&nodes).set("reads.policy", "\"prefer_replica\"").start();
+    let options = ProxyOptions::new(&nodes).set("reads.policy", "\"prefer_replica\"");
+    let proxy = options.noticing_silence().start();
     let bystander = Bystander::start(proxy.address(), group.addresses()[0]);
     let memory = Memory::watch(proxy.pid());
     relay.stall();
@@ -117,7 +119,8 @@ const GARBAGE: [(&[u8], &str); 4] = [
 #[test]
 fn a_replica_that_is_replaced_by_garbage_costs_nobody_a_reply() {
     let mut group = Group::plain(2);
-    let proxy = ProxyOptions::new(&group.addresses()).set("reads.policy", "\"prefer_replica\"").start();
+    let options = ProxyOptions::new(&group.addresses()).set("reads.policy", "\"prefer_replica\"");
+    let proxy = options.noticing_silence().start();
     let bystander = Bystander::start(proxy.address(), group.addresses()[0]);
     let memory = Memory::watch(proxy.pid());
     group.node(2).kill9();
@@ -137,7 +140,8 @@ fn a_replica_that_is_replaced_by_garbage_costs_nobody_a_reply() {
 fn a_node_that_answers_garbage_is_no_node() {
     for (garbage, told) in GARBAGE {
         let node = FakeNode::start(Script::Reply(garbage.to_vec()));
-        let proxy = ProxyOptions::new(&[node.address()]).set("failover.hold", "\"300ms\"").start_unready();
+        let options = ProxyOptions::new(&[node.address()]).noticing_silence();
+        let proxy = options.set("failover.hold", "\"300ms\"").start_unready();
         let memory = Memory::watch(proxy.pid());
         let mut client = proxy.client();
         assert_eq!(client.call("SET k v"), Value::Error(NOT_EXECUTED.to_owned()));
@@ -200,14 +204,16 @@ fn a_connection_that_the_server_closed_for_its_idleness_is_replaced_unseen() {
     let server = Server::options().set("timeout", "1").start();
     let proxy = ProxyOptions::new(&[server.address()]).start();
     let mut client = proxy.client();
-    client.call("SET k v");
     let open = |id: &str| {
         let list = server.call("CLIENT LIST").text().expect("text");
         list.lines().any(|row| row_field(row, "id").as_deref() == Some(id))
     };
-    let list = server.call("CLIENT LIST").text().expect("text");
-    let used = list.lines().find(|row| row_field(row, "cmd").as_deref() == Some("set"));
-    let id = used.and_then(|row| row_field(row, "id")).expect("the connection that the request went on");
+    let id = eventually_some(LONG, "the connection that the request went on", || {
+        assert_eq!(client.call("SET k v"), Value::ok());
+        let list = server.call("CLIENT LIST").text()?;
+        let used = list.lines().find(|row| row_field(row, "cmd").as_deref() == Some("set"));
+        used.and_then(|row| row_field(row, "id"))
+    });
     eventually(LONG, "the idle connection was closed", || !open(&id));
     assert_eq!(client.call("GET k"), Value::bulk("v"));
 }

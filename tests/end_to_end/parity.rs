@@ -1,6 +1,7 @@
 //! What a client changes on the primary and replication does not carry, every node gets: users, settings, scripts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Server, Value, eventually, installed};
 
@@ -37,29 +38,56 @@ fn parity(proxy: &Proxy, node: &Server) -> Option<f64> {
     proxy.metric(&format!("redhold_node_parity{{node=\"{}\"}}", node.address()))
 }
 
+/// As long as the answer to a change waits for every node to have it. Who is answered sooner finds it on all of them.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Asks for a change, and returns the answer when every node has it, which is at once where it did not take long.
+#[track_caller]
+fn on_all<T>(group: &Group, has: impl Fn(&Server) -> bool, ask: impl FnOnce() -> T) -> T {
+    let asked = Instant::now();
+    let answer = ask();
+    let in_time = asked.elapsed() < PATIENCE;
+    let all = || group.nodes().iter().all(&has);
+    if in_time {
+        assert!(all(), "it was answered and is not everywhere");
+    } else {
+        eventually(LONG, "it is everywhere", all);
+    }
+    answer
+}
+
 #[test]
 fn once_a_client_has_its_answer_every_node_has_the_change() {
     for version in installed() {
         let group = Group::plain_with(2, &version.options());
         let proxy = Proxy::start(&group.addresses());
         let mut client = proxy.client();
-        let all = |what: &dyn Fn(&Server) -> bool| group.nodes().iter().all(what);
-        assert_eq!(client.call("ACL SETUSER app on >secret ~* +@all"), Value::ok());
-        assert!(all(&|node| has_user(node, "app")), "{}", version.name);
-        assert!(all(&|node| node.client().call("AUTH app secret") == Value::ok()), "{}", version.name);
-        assert_eq!(client.call("ACL DELUSER app nobody"), Value::Int(1));
-        assert!(all(&|node| !has_user(node, "app")), "{}", version.name);
-        assert_eq!(client.call("config set slowlog-max-len 77"), Value::ok());
-        assert!(all(&|node| setting(node, "slowlog-max-len") == "77"), "{}", version.name);
-        let sha = client.cmd(&["SCRIPT", "LOAD", "return 'a script'"]).text().expect("a digest");
-        assert!(all(&|node| has_script(node, &sha)), "{}", version.name);
-        assert_eq!(client.call("SCRIPT FLUSH"), Value::ok());
-        assert!(all(&|node| !has_script(node, &sha)), "{}", version.name);
+        println!("{}", version.name);
+        let is = |name: &'static str, value: &'static str| move |node: &Server| setting(node, name) == value;
+        let made = on_all(
+            &group,
+            |node| has_user(node, "app"),
+            || client.call("ACL SETUSER app on >secret ~* +@all"),
+        );
+        assert_eq!(made, Value::ok());
+        assert!(group.nodes().iter().all(|node| node.client().call("AUTH app secret") == Value::ok()));
+        let gone = on_all(&group, |node| !has_user(node, "app"), || client.call("ACL DELUSER app nobody"));
+        assert_eq!(gone, Value::Int(1));
+        let set =
+            on_all(&group, is("slowlog-max-len", "77"), || client.call("config set slowlog-max-len 77"));
+        assert_eq!(set, Value::ok());
+        let script = "return 'a script'";
+        let sha = group.nodes()[0].client().cmd(&["SCRIPT", "LOAD", script]).text().expect("a digest");
+        let loaded =
+            on_all(&group, |node| has_script(node, &sha), || client.cmd(&["SCRIPT", "LOAD", script]));
+        assert_eq!(loaded.text(), Some(sha.clone()));
+        let flushed = on_all(&group, |node| !has_script(node, &sha), || client.call("SCRIPT FLUSH"));
+        assert_eq!(flushed, Value::ok());
         // On one connection, all at once, in their order.
         let many: Vec<String> = (1..100).map(|n| format!("CONFIG SET slowlog-max-len {n}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
-        assert!(client.pipeline(&many).iter().all(|reply| *reply == Value::ok()));
-        assert!(all(&|node| setting(node, "slowlog-max-len") == "99"), "{}", version.name);
+        let replies = on_all(&group, is("slowlog-max-len", "99"), || client.pipeline(&many));
+        assert!(replies.iter().all(|reply| *reply == Value::ok()));
         for node in &group.nodes()[1..] {
             eventually(LONG, "it is counted", || parity(&proxy, node) == Some(1.0));
         }
@@ -87,7 +115,7 @@ fn what_the_primary_refuses_and_what_is_one_nodes_place_goes_nowhere() {
     }
     // What comes last is there, so what came before would be.
     assert_eq!(client.call("CONFIG SET dbfilename other.rdb slowlog-log-slower-than 5"), Value::ok());
-    assert_eq!(setting(replica, "slowlog-log-slower-than"), "5");
+    eventually(LONG, "it is there", || setting(replica, "slowlog-log-slower-than") == "5");
     assert_ne!(setting(replica, "dbfilename"), "other.rdb");
     assert_eq!((setting(replica, "dir"), setting(replica, "slowlog-max-len").as_str()), (dir, "128"));
     assert!(!has_user(replica, "app") && !has_user(replica, "other"));
@@ -122,12 +150,14 @@ fn a_transaction_and_a_connection_of_ones_own_reach_every_node_too() {
 fn who_loses_the_primary_the_next_moment_finds_the_user_on_the_new_one() {
     let mut group = Group::plain(2);
     let proxy = Proxy::start(&group.addresses());
-    assert_eq!(proxy.client().call("ACL SETUSER app on >secret ~* +@all"), Value::ok());
+    let set = "ACL SETUSER app on >secret ~* +@all";
+    let made = on_all(&group, |node| has_user(node, "app"), || proxy.client().call(set));
+    assert_eq!(made, Value::ok());
     group.node(0).kill9();
     let mut client = proxy.client();
     assert_eq!(client.call("AUTH app secret"), Value::ok());
     assert_eq!(client.call("SET k v"), Value::ok());
-    eventually(LONG, "another one leads", || proxy.status()["epoch"] == 2);
+    proxy.wait_replaced();
 }
 
 #[test]
@@ -161,7 +191,7 @@ fn who_hangs_delays_the_answer_by_moments_and_is_named() {
     let mut client = proxy.client();
     client.set_read_timeout(std::time::Duration::from_secs(10));
     assert_eq!(client.call("CONFIG SET slowlog-max-len 33"), Value::ok());
-    assert_eq!(setting(&group.nodes()[2], "slowlog-max-len"), "33", "the other one has it");
+    eventually(LONG, "the other one has it", || setting(&group.nodes()[2], "slowlog-max-len") == "33");
     eventually(LONG, "it is named", || faults(&proxy, 1).contains("missed CONFIG SET slowlog-max-len"));
     group.nodes()[1].sigcont();
 }
@@ -224,7 +254,7 @@ fn what_somebody_else_changed_is_told_with_its_cure_and_left() {
     {
         assert!(told.contains(words), "{words} in {told}");
     }
-    assert_eq!(parity(&proxy, replica), Some(0.0));
+    eventually(LONG, "it is counted", || parity(&proxy, replica) == Some(0.0));
     assert!(proxy.status()["advice"].to_string().contains("LRU/LFU clocks"));
     assert!(!proxy.log().contains("hush") && !told.contains("hush"));
     assert_eq!(setting(replica, "maxmemory"), "1234567", "nobody changed it through the proxy");
@@ -246,8 +276,7 @@ fn who_lacks_a_user_is_not_chosen_where_another_has_it() {
     for node in [0, 2] {
         assert_eq!(group.nodes()[node].call("ACL SETUSER app on"), Value::ok());
     }
-    let (status, body) = proxy.http_with_body("POST", "/api/switchover", "").expect("the admin page answers");
-    assert_eq!(status, 200, "{body}");
+    proxy.switch_over();
     eventually(LONG, "it leads", || proxy.status()["primary"] == c.to_string());
     assert!(!has_user(&group.nodes()[1], "app"), "nobody changed it through the proxy");
 }
@@ -296,7 +325,7 @@ fn a_script_that_was_said_once_is_known_to_a_new_primary() {
         let errors = std::thread::scope(|scope| {
             let calling: Vec<_> = (0..4).map(|_| scope.spawn(|| calls(&proxy, &scripts, &stop))).collect();
             group.node(0).kill9();
-            eventually(LONG, "another one leads", || proxy.status()["epoch"] == 2);
+            proxy.wait_replaced();
             for script in &scripts {
                 let reply = client.call(&format!("EVALSHA {script} 1 k"));
                 assert_eq!(reply, Value::ok(), "{}: {script}", version.name);
@@ -319,7 +348,11 @@ fn flushed_scripts_are_forgotten_and_without_room_none_is_remembered() {
         let said = |client: &mut Client, body: &str| client.cmd(&["EVAL", body, "0"]);
         assert_eq!(said(&mut client, "return 1"), Value::Int(1));
         assert_eq!(said(&mut client, "return 2"), Value::Int(2));
-        assert_eq!(client.call("SCRIPT FLUSH"), Value::ok());
+        eventually(LONG, "they are forgotten everywhere", || {
+            let asked = Instant::now();
+            assert_eq!(client.call("SCRIPT FLUSH"), Value::ok());
+            asked.elapsed() < PATIENCE
+        });
         assert_eq!(said(&mut client, "return 1"), Value::Int(1), "a body that was said before it");
         let sha =
             |body: &str| group.nodes()[0].client().cmd(&["SCRIPT", "LOAD", body]).text().expect("a digest");

@@ -53,7 +53,7 @@ fn lose_a_write(group: &Group, proxy: &Proxy, leader: usize, value: &str) {
 #[test]
 fn acknowledged_writes_that_only_a_stopped_primary_had_are_kept_byte_for_byte() {
     let group = Group::plain(2);
-    let proxy = Proxy::start(&group.addresses());
+    let proxy = ProxyOptions::new(&group.addresses()).noticing_silence().start();
     let mut client = proxy.client();
     assert_eq!(client.call("SET k received"), Value::ok());
     group.wait_in_sync(0);
@@ -117,7 +117,8 @@ fn acknowledged_writes_that_only_a_stopped_primary_had_are_kept_byte_for_byte() 
 #[test]
 fn where_nothing_was_lost_nothing_is_kept_and_nothing_copied() {
     let group = Group::plain_with(1, &quiet());
-    let proxy = ProxyOptions::new(&group.addresses()).set("failover.tune_nodes", "false").start();
+    let options = ProxyOptions::new(&group.addresses()).noticing_silence();
+    let proxy = options.set("failover.tune_nodes", "false").start();
     assert_eq!(proxy.client().call("SET k received"), Value::ok());
     group.wait_in_sync(0);
     let [old, new] = group.nodes() else { panic!("two nodes") };

@@ -66,15 +66,18 @@ fn each_policy_reads_where_it_says() {
             .start();
         wait_readable(&proxy, 1, true);
         wait_readable(&proxy, 2, true);
-        forget(group.nodes());
         let mut client = proxy.client();
-        for _ in 0..50 {
-            assert_eq!(client.call("GET k"), Value::bulk("v"));
-        }
-        let counts = served(group.nodes());
-        let by_these: u64 = expected.iter().map(|node: &usize| counts[*node]).sum();
-        assert_eq!(by_these, 50, "{policy} in zone `{zone}`: {counts:?}");
-        assert_eq!(counts[0] > 0, expected.contains(&0), "{policy} in zone `{zone}`: {counts:?}");
+        // A machine that is busy otherwise may make the primary look slow for a moment.
+        eventually(LONG, "the primary answers where it may", || {
+            forget(group.nodes());
+            for _ in 0..50 {
+                assert_eq!(client.call("GET k"), Value::bulk("v"));
+            }
+            let counts = served(group.nodes());
+            let by_these: u64 = expected.iter().map(|node: &usize| counts[*node]).sum();
+            assert_eq!(by_these, 50, "{policy} in zone `{zone}`: {counts:?}");
+            counts[0] > 0 || !expected.contains(&0)
+        });
     }
 }
 
@@ -131,7 +134,7 @@ fn an_outage_is_waited_for_or_answered_by_a_replica() {
         let proxy = ProxyOptions::new(&group.addresses())
             .set("failover.mode", "\"manual\"")
             .set("failover.hold", "\"60s\"")
-            .set("health.timeout", "\"300ms\"")
+            .noticing_silence()
             .set("reads.policy", "\"prefer_replica\"")
             .set("reads.max_staleness", "\"60s\"")
             .set("reads.during_outage", &format!("\"{during}\""))
@@ -140,7 +143,8 @@ fn an_outage_is_waited_for_or_answered_by_a_replica() {
         let (mut writer, mut reader) = (proxy.client(), proxy.client());
         group.nodes()[0].sigstop();
         eventually(LONG, "writes are held", || {
-            proxy.http("GET", "/readyz").is_some_and(|(status, _)| status == 503)
+            let status = proxy.status();
+            status["writable"] == false && status["nodes"][0]["up"] == false
         });
         forget(&group.nodes()[1..]);
         writer.send(&["SET", "k", during]);
@@ -183,9 +187,12 @@ fn a_strict_policy_waits_for_a_replica_as_long_as_for_a_primary() {
     assert_eq!(client.call("SET k w"), Value::ok(), "writes go on");
     client.send(&["GET", "k"]);
     group.node(1).restart();
-    assert!(client.read().text().is_some() || client.call("GET k").text().is_some());
+    // It waits no longer than the hold, and a server may take longer to come back.
+    let first = client.read();
+    assert!(first.text().is_some() || first == Value::Error(told.to_owned()), "{first:?}");
+    eventually(LONG, "a replica answers", || client.call("GET k").text().is_some());
     wait_readable(&proxy, 1, true);
-    assert_eq!(client.call("GET k"), Value::bulk("w"));
+    eventually(LONG, "it has what was written", || client.call("GET k") == Value::bulk("w"));
 }
 
 /// A primary and a replica whose stream passes through a relay, so that it can be made to lag while it answers.
@@ -377,8 +384,10 @@ fn a_replica_that_is_filled_anew_gets_no_reads_before_it_is_full() {
         assert_eq!(reader.call("GET k"), Value::bulk("v"));
         let served = served(&group.nodes()[1..]);
         let is = |field: &str, value: &str| info(replica, field).as_deref() == Some(value);
-        synced |= is("master_sync_in_progress", "1");
-        loaded |= is("loading", "1");
+        // Whoever gets no processor meanwhile finds it in the log.
+        let log = replica.log();
+        synced |= is("master_sync_in_progress", "1") || log.contains("MASTER <-> REPLICA sync started");
+        loaded |= is("loading", "1") || log.contains("Loading DB in memory");
         // Asked after the count: once it is up it stays up.
         let up = is("master_link_status", "up");
         assert!(up || served == [0], "it was asked before it was full: {served:?}");
@@ -395,7 +404,7 @@ fn a_replica_that_is_filled_anew_gets_no_reads_before_it_is_full() {
 fn a_read_that_a_frozen_replica_owes_is_answered_by_another_in_a_later_epoch_too() {
     let mut group = Group::sealed(2);
     let options = ProxyOptions::new(&group.addresses()).set("reads.policy", "\"replica\"");
-    let proxy = options.set("proxy.workers", "1").start();
+    let proxy = options.set("proxy.workers", "1").noticing_silence().start();
     let mut reader = proxy.client();
     assert_eq!(reader.call("SET k v"), Value::ok());
     let first = group.primary();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, Group, LONG, Proxy, Relay, Server, Value, encode, eventually};
+use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Relay, Server, Value, encode, eventually};
 
 /// Requests under way at any moment. Not so many that a slow machine takes long to answer them.
 const WINDOW: usize = 512;
@@ -90,7 +90,8 @@ const AGE: Duration = Duration::from_millis(1_500);
 fn a_kill_finds_the_requests_of_a_stream_as_young_as_they_are() {
     let mut group = Group::plain(1);
     let relay = Relay::to(group.nodes()[0].address());
-    let proxy = Proxy::start(&[relay.address(), group.nodes()[1].address()]);
+    let nodes = [relay.address(), group.nodes()[1].address()];
+    let proxy = ProxyOptions::new(&nodes).noticing_silence().start();
     relay.delay(DELAY);
     let streams = [
         Stream::start(&proxy, &["SET", "key of the stream", "value"]),

@@ -36,6 +36,15 @@ impl Target {
         Self { group, proxy }
     }
 
+    /// With a proxy that is hasty about silent nodes.
+    #[track_caller]
+    pub fn noticing_silence(way: Way, replicas: usize) -> Self {
+        let group = Group::plain(replicas);
+        let options = ProxyOptions::new(&group.addresses()).noticing_silence();
+        let proxy = (way == Way::Proxied).then(|| options.start());
+        Self { group, proxy }
+    }
+
     /// One node that wants a password, known to the proxy for its own work.
     #[track_caller]
     pub fn with_password(way: Way, options: &ServerOptions, password: &str) -> Self {

@@ -132,9 +132,7 @@ impl Rig {
     pub fn switch(&self) {
         match &self.front {
             Front::Redhold(proxy) => {
-                let (status, body) =
-                    proxy.http_with_body("POST", "/api/switchover", "").expect("the admin page answers");
-                assert_eq!(status, 200, "{body}");
+                proxy.switch_over();
             }
             Front::Sentinel(sentinels) => sentinels.switch(),
         }
@@ -216,7 +214,7 @@ impl Rig {
 }
 
 fn redhold(keeper: Keeper, ground: Ground, group: &Group, home: Home) -> Proxy {
-    let mut options = ProxyOptions::new(&group.addresses()).at(home);
+    let mut options = ProxyOptions::new(&group.addresses()).noticing_silence().at(home);
     options = match ground {
         // Requests that wait for the brake are to be told soon.
         Ground::Braked => options.set("failover.hold", "\"1s\""),

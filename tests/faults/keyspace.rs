@@ -11,7 +11,10 @@ fn keys_over_two_million_keys_pass_in_pieces() {
     let group = Group::plain_with(1, &ServerOptions::default().set("enable-debug-command", "yes"));
     assert_eq!(group.nodes()[0].call(&format!("DEBUG POPULATE {KEYS}")), Value::ok());
     // A slow machine under load may need more than the ten seconds of the default.
-    let proxy = ProxyOptions::new(&group.addresses()).set("health.busy_timeout", "\"120s\"").start();
+    let proxy = ProxyOptions::new(&group.addresses())
+        .noticing_silence()
+        .set("health.busy_timeout", "\"120s\"")
+        .start();
     let bystander = Bystander::start(proxy.address(), group.addresses()[0]);
     let memory = Memory::watch(proxy.pid());
     let mut client = proxy.client();

@@ -20,7 +20,10 @@ const ENDLESS: &str = "*4\r\n$4\r\nEVAL\r\n$17\r\nwhile true do end\r\n$1\r\n1\r
 fn a_script_of_eight_seconds_is_waited_for() {
     // After five seconds a server would tell everybody that it is busy.
     let group = Group::plain_with(1, &ServerOptions::default().set("lua-time-limit", "60000"));
-    let proxy = ProxyOptions::new(&group.addresses()).set("health.busy_timeout", "\"60s\"").start();
+    let proxy = ProxyOptions::new(&group.addresses())
+        .noticing_silence()
+        .set("health.busy_timeout", "\"60s\"")
+        .start();
     let bystander = Bystander::start(proxy.address(), group.addresses()[0]);
     let memory = Memory::watch(proxy.pid());
     let mut client = proxy.client();
@@ -53,7 +56,8 @@ fn was_served_all_the_same(bystander: Bystander) {
 #[test]
 fn an_endless_script_costs_one_failover_and_is_never_sent_again() {
     let group = Group::plain(2);
-    let proxy = ProxyOptions::new(&group.addresses()).set("health.busy_timeout", "\"2s\"").start();
+    let proxy =
+        ProxyOptions::new(&group.addresses()).noticing_silence().set("health.busy_timeout", "\"2s\"").start();
     let bystander = Bystander::start(proxy.address(), group.addresses()[0]);
     let memory = Memory::watch(proxy.pid());
     let mut client = proxy.client();
@@ -85,7 +89,8 @@ fn an_endless_script_costs_one_failover_and_is_never_sent_again() {
 #[test]
 fn a_request_on_a_connection_of_its_own_that_silences_its_node_costs_one_failover_too() {
     let group = Group::plain_with(2, &ServerOptions::default().set("enable-debug-command", "yes"));
-    let proxy = ProxyOptions::new(&group.addresses()).set("health.busy_timeout", "\"2s\"").start();
+    let proxy =
+        ProxyOptions::new(&group.addresses()).noticing_silence().set("health.busy_timeout", "\"2s\"").start();
     let bystander = Bystander::start(proxy.address(), group.addresses()[0]);
     let memory = Memory::watch(proxy.pid());
     let mut client = proxy.client();

@@ -7,7 +7,7 @@ use crate::support::{Bystander, Group, LONG, Load, Memory, ProxyOptions, Value, 
 #[test]
 fn a_frozen_replica_is_felt_by_nobody_who_writes_or_reads_the_primary() {
     let group = Group::plain(2);
-    let proxy = ProxyOptions::new(&group.addresses()).start();
+    let proxy = ProxyOptions::new(&group.addresses()).noticing_silence().start();
     let bystander = Bystander::start(proxy.address(), group.addresses()[0]);
     let load = Load::start(proxy.address(), 8, 4);
     let memory = Memory::watch(proxy.pid());
@@ -31,7 +31,8 @@ fn a_frozen_replica_is_felt_by_nobody_who_writes_or_reads_the_primary() {
 #[test]
 fn reads_from_a_frozen_replica_wait_for_its_time_out_and_get_their_answer() {
     let group = Group::plain(2);
-    let proxy = ProxyOptions::new(&group.addresses()).set("reads.policy", "\"replica\"").start();
+    let proxy =
+        ProxyOptions::new(&group.addresses()).noticing_silence().set("reads.policy", "\"replica\"").start();
     let bystander = Bystander::start(proxy.address(), group.addresses()[0]);
     let mut reader = proxy.client();
     assert_eq!(reader.call("SET k v"), Value::ok());

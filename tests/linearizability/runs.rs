@@ -38,6 +38,7 @@ impl Rig {
             assert_eq!(replica.call(&order), Value::ok());
         }
         let proxy = ProxyOptions::new(&[])
+            .noticing_silence()
             .set("backend.nodes", &format!("[{}]", nodes.join(", ")))
             .set("durability.mode", "\"semi_sync\"")
             .set("durability.reads", &format!("\"{reads}\""))

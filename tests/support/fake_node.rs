@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::wait::timed_out;
+use super::wait::{LONG, eventually_some, timed_out};
 
 const POLL: Duration = Duration::from_millis(10);
 
@@ -48,12 +48,16 @@ struct Shared {
 impl FakeNode {
     /// Listens on a free port.
     pub fn start(script: Script) -> Self {
-        Self::start_at(super::process::free_port(), script)
+        Self::start_on(super::process::listen(), script)
     }
 
-    /// Listens on the port of a server that is gone.
+    /// Listens on the port of a server that is gone. Somebody else may try it for a moment.
     pub fn start_at(port: u16, script: Script) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).expect("the port was just free");
+        let bound = || TcpListener::bind(("127.0.0.1", port)).ok();
+        Self::start_on(eventually_some(LONG, "the port of who is gone is free", bound), script)
+    }
+
+    fn start_on(listener: TcpListener, script: Script) -> Self {
         listener.set_nonblocking(true).expect("a listener can be made non-blocking");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::wait::{LONG, eventually_some};
+
 static NEXT_PORT: AtomicU32 = AtomicU32::new(0);
 
 /// A TCP port on which nobody listens. It lies below the range from which the kernel takes ports for outgoing
@@ -24,6 +26,11 @@ pub fn free_port() -> u16 {
         }
     }
     panic!("no free port between {FIRST} and {}", FIRST + COUNT);
+}
+
+/// A listener on such a port, also when somebody else tries the same one at the moment.
+pub fn listen() -> TcpListener {
+    eventually_some(LONG, "a port to listen on", || TcpListener::bind(("127.0.0.1", free_port())).ok())
 }
 
 /// A command whose process the kernel kills when the thread that started it ends, so that a test that is

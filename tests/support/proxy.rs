@@ -24,12 +24,14 @@ pub struct ProxyOptions {
 }
 
 impl ProxyOptions {
-    /// In front of these nodes, two workers, every other key at its default.
+    /// In front of these nodes, two workers, and patient: a server that gets no processor for a second is silent for a second. A node
+    /// that is gone shows at once all the same. Every other key is at its default.
     pub fn new(nodes: &[SocketAddr]) -> Self {
         let list: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
         Self { sections: BTreeMap::new(), full_disk: false, home: Home::default() }
             .set("backend.nodes", &format!("[{}]", list.join(", ")))
             .set("proxy.workers", "2")
+            .set("health.timeout", "\"10s\"")
             .set("log.format", "\"text\"")
     }
 
@@ -39,6 +41,12 @@ impl ProxyOptions {
         let (section, key) = path.rsplit_once('.').expect("a key path has a section");
         self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
         self
+    }
+
+    /// As hasty about silent nodes as by default, for who freezes one.
+    #[must_use]
+    pub fn noticing_silence(self) -> Self {
+        self.set("health.timeout", "\"1s\"")
     }
 
     /// What happens to a node behind its back is told by the data path or not at all: the next look is a minute away.
@@ -127,10 +135,13 @@ impl Proxy {
     #[track_caller]
     pub fn start_again(&mut self) {
         assert!(self.has_exited(), "it still runs");
-        let log = File::options().append(true).open(self.folder.join("log")).expect("the log is there");
-        self.child = run(&self.home, &self.config_file(), log, false);
-        self.ended = None;
-        assert!(self.listens(), "its ports were free a moment ago");
+        // Somebody else may try one of its ports for a moment.
+        eventually(LONG, "it has its ports again", || {
+            let log = File::options().append(true).open(self.folder.join("log")).expect("the log is there");
+            self.child = run(&self.home, &self.config_file(), log, false);
+            self.ended = None;
+            self.listens()
+        });
     }
 
     /// The disk is full no longer.
@@ -228,12 +239,63 @@ impl Proxy {
         known.filter(|episode| episode["primary_before"] != episode["primary_after"]).count()
     }
 
-    /// Orders `node` to lead, whatever is lost.
+    /// Orders `node` to lead, whatever is lost. What an order of it was refused with before.
     #[track_caller]
-    pub fn force_failover(&self, node: SocketAddr) {
-        let path = format!("/api/failover?force=true&to={node}");
-        let (status, body) = self.http_with_body("POST", &path, "").expect("the admin page answers");
-        assert_eq!(status, 200, "{body}");
+    pub fn force_failover(&self, node: SocketAddr) -> Vec<String> {
+        self.order(&format!("/api/failover?force=true&to={node}"))
+    }
+
+    /// Waits until every node could lead, and orders another one to. What an order of it was refused with before.
+    #[track_caller]
+    pub fn switch_over(&self) -> Vec<String> {
+        self.wait_well();
+        self.order("/api/switchover")
+    }
+
+    /// Orders `node` to lead as soon as that costs nothing. What an order of it was refused with before.
+    #[track_caller]
+    pub fn switch_over_to(&self, node: SocketAddr) -> Vec<String> {
+        self.order(&format!("/api/switchover?to={node}"))
+    }
+
+    /// Waits until every node could lead and nothing is under way. One that was just made to follow may not be connected yet.
+    #[track_caller]
+    pub fn wait_well(&self) {
+        eventually(2 * LONG, "every node is well", || {
+            let status = self.status();
+            let well = |node: &serde_json::Value| node["up"] == true && node["ineligible"].is_null();
+            status["writable"] == true
+                && status["phase"] == "steady"
+                && status["nodes"].as_array().is_some_and(|nodes| nodes.iter().all(well))
+        });
+    }
+
+    /// Gives an order for another primary until it is carried out: each of its steps has a time of its own, which a server that gets no
+    /// processor exceeds, and then nothing has changed. What it was refused with before.
+    #[track_caller]
+    pub fn order(&self, path: &str) -> Vec<String> {
+        let (primary, mut refusals) = (self.status()["primary"].clone(), Vec::new());
+        eventually(2 * LONG, &format!("{path} is carried out"), || {
+            let leads = self.status()["primary"].clone();
+            if !leads.is_null() && leads != primary {
+                return true;
+            }
+            let (code, body) = self.http("POST", path).expect("the admin page answers");
+            if code == 200 {
+                return true;
+            }
+            assert_eq!(code, 409, "{path}: {body}");
+            println!("{path}: {body}");
+            refusals.push(body);
+            false
+        });
+        refusals
+    }
+
+    /// Waits for the first change of primary, whatever follows it.
+    #[track_caller]
+    pub fn wait_replaced(&self) {
+        eventually(LONG, "another node leads", || self.status()["epoch"].as_u64() >= Some(2));
     }
 
     /// The value of a metric, labels included as Prometheus writes them; `None` when it is not listed.

@@ -56,8 +56,7 @@ enum Deed {
 impl Relay {
     /// Listens on a free port and passes on what comes.
     pub fn to(target: SocketAddr) -> Self {
-        let listener =
-            TcpListener::bind(("127.0.0.1", super::process::free_port())).expect("the port was just free");
+        let listener = super::process::listen();
         listener.set_nonblocking(true).expect("a listener can be made non-blocking");
         let address = listener.local_addr().expect("a bound socket has an address");
         let shared = Arc::new(Shared {
