@@ -132,6 +132,10 @@ impl Task {
         match change.scripting {
             Some(Scripting::Loads) => self.shelves.loaded(by, &change.words[2]),
             Some(Scripting::Flushes) => {
+                // What was said before it may not have been taken yet, and would be remembered after it.
+                while let Ok(sighting) = self.ends.doors.sightings.try_recv() {
+                    self.sighted(sighting);
+                }
                 self.shelves.flush();
                 self.ends.doors.flushes.fetch_add(1, Ordering::Relaxed);
             }
