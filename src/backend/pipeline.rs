@@ -239,9 +239,10 @@ impl<C: Caller> Pipeline<C> {
                 Some(error) if !run.resent => {
                     run.caller.refused(run.tag, error, run.count - run.answered);
                 }
-                // What was sent before may have been executed, and an error would deny that.
+                // What was sent before may have been executed: an error would deny that, and asking again would be refused again.
                 Some(_) | None => {
                     let (requests, skipped) = skip(requests, run.answered);
+                    let written = if refusal.is_some() { usize::MAX } else { written };
                     let lost = Unanswered {
                         tag: run.tag,
                         requests,

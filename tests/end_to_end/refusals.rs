@@ -136,3 +136,17 @@ fn a_write_that_was_sent_and_can_not_be_sent_again_is_ambiguous() {
     let text = "TRYAGAIN no writable primary for 500 ms; command was not executed";
     assert_eq!(client.call("SET k 3"), Value::Error(text.to_owned()));
 }
+
+/// Its connection ended, and the next one is refused: it may have been executed before that.
+#[test]
+fn a_write_that_was_sent_is_ambiguous_when_its_user_is_refused_afterwards() {
+    let (server, relay, proxy) = behind_a_relay("\"60s\"");
+    let mut client = proxy.client();
+    assert_eq!(server.call("ACL SETUSER u on >old ~* +@all"), Value::ok());
+    assert_eq!(client.call("AUTH u old"), Value::ok());
+    assert_eq!(client.call("SET k v"), Value::ok());
+    assert_eq!(server.call("ACL SETUSER u resetpass >new"), Value::ok());
+    relay.cut_at("marker", 1);
+    let reply = client.call("SET marker v");
+    assert!(reply.error().is_some_and(|text| text.starts_with("AMBIGUOUS")), "{reply:?}");
+}
