@@ -64,7 +64,7 @@ pub enum Failure {
         /// What is refused, and where.
         refused: &'static str,
     },
-    /// CLIENT TRACKING with REDIRECT. Not executed.
+    /// CLIENT TRACKING with REDIRECT to a client that is not subscribed. Not executed.
     Redirect,
     /// A channel of Redhold's own. Not executed.
     Reserved {
@@ -165,8 +165,8 @@ impl std::fmt::Display for Undurable {
     }
 }
 
-const REDIRECT: &str = "ERR CLIENT TRACKING with REDIRECT is refused by Redhold: the ids of its clients are not those of the node, \
-     which would redirect to a stranger; not executed (RESP3 needs no REDIRECT)";
+const REDIRECT: &str = "ERR CLIENT TRACKING with REDIRECT: the other client has no connection of its own; SUBSCRIBE \
+     __redis__:invalidate there first; not executed";
 
 const UNCOMMITTED: &str =
     "TRYAGAIN what was read is not known to be held by enough replicas; nothing was changed";

@@ -11,6 +11,7 @@ use crate::net;
 use crate::resp::{Fed, ReplyScanner, encode};
 use crate::topology::Address;
 
+use super::identity::Refusal;
 use super::{Settings, Target};
 
 /// Why there is no connection.
@@ -46,6 +47,8 @@ pub struct Dialled {
     pub stream: TcpStream,
     /// False: the node answers it with `-NOAUTH`. What a server once admitted it admits for life.
     pub admitted: bool,
+    /// How the node calls it, unless its user may not ask.
+    pub id: Option<i64>,
 }
 
 /// Connects to `target` and performs the greeting of its identity.
@@ -57,14 +60,18 @@ pub async fn dial(target: &Target, settings: &Settings, busy: Busy) -> Result<Di
     let mut stream = net::connect(host, *port, settings.connect_timeout, &settings.sockets()).await?;
     let greeting = greet(&mut stream, target, busy);
     match timeout(settings.connect_timeout, greeting).await {
-        Ok(Ok(admitted)) => Ok(Dialled { stream, admitted }),
+        Ok(Ok((admitted, id))) => Ok(Dialled { stream, admitted, id }),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no reply to the greeting").into()),
     }
 }
 
-/// Whether the node serves this identity.
-async fn greet(stream: &mut TcpStream, target: &Target, busy: Busy) -> Result<bool, DialError> {
+/// Whether the node serves this identity, and how it calls the connection.
+async fn greet(
+    stream: &mut TcpStream,
+    target: &Target,
+    busy: Busy,
+) -> Result<(bool, Option<i64>), DialError> {
     let (mut request, required) = target.identity.greeting();
     let run_id = target.run_id.as_deref();
     if run_id.is_some() {
@@ -73,9 +80,10 @@ async fn greet(stream: &mut TcpStream, target: &Target, busy: Busy) -> Result<bo
     }
     stream.write_all(&request).await?;
     let mut buffer = BytesMut::with_capacity(4096);
-    let mut admitted = true;
+    let (mut admitted, mut id) = (true, None);
     let mut left = required.len();
-    for must in required {
+    let mut selected = false;
+    for refusal in required {
         left -= 1;
         let reply = next_reply(stream, &mut buffer).await?;
         if reply.starts_with(b"-BUSY ") {
@@ -89,17 +97,32 @@ async fn greet(stream: &mut TcpStream, target: &Target, busy: Busy) -> Result<bo
             let said = String::from_utf8_lossy(&reply).trim_start_matches('-').trim_end().to_owned();
             return Err(io::Error::new(io::ErrorKind::WouldBlock, said).into());
         }
-        if must && reply.first() == Some(&b'-') {
+        let refused = reply.first() == Some(&b'-');
+        if refusal == Refusal::OfId {
+            id = number(&reply);
+        }
+        selected |= refusal == Refusal::OfStranger && !refused;
+        let ends = match refusal {
+            Refusal::Ends => true,
+            Refusal::Nothing | Refusal::OfId | Refusal::OfStranger => false,
+            Refusal::OfDatabase => !(selected && reply.starts_with(b"-NOPERM ")),
+        };
+        if ends && refused {
             // Another process may have other users. One that closed after its refusal has said enough.
             let another = is_another(stream, &mut buffer, left, run_id).await.unwrap_or(false);
             return Err(if another { another_process() } else { DialError::Refused(reply) });
         }
-        admitted &= !reply.starts_with(b"-NOAUTH ");
+        admitted &= refusal == Refusal::OfStranger || !reply.starts_with(b"-NOAUTH ");
     }
     if is_another(stream, &mut buffer, 0, run_id).await? {
         return Err(another_process());
     }
-    if buffer.is_empty() { Ok(admitted) } else { Err(garbage().into()) }
+    if buffer.is_empty() { Ok((admitted, id)) } else { Err(garbage().into()) }
+}
+
+/// An integer reply.
+fn number(reply: &[u8]) -> Option<i64> {
+    std::str::from_utf8(reply.strip_prefix(b":")?.trim_ascii_end()).ok()?.parse().ok()
 }
 
 /// The node's state, not the identity, is why nothing can be opened now: another attempt may succeed.
@@ -185,7 +208,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_nodes_socket_does_not_stay_half_open_and_its_name_is_looked_up_each_time() {
-        let old = node(b"+OK\r\n").await;
+        let old = node(b"+OK\r\n:7\r\n").await;
         let new = TcpListener::bind(("127.0.0.2", old.port)).await.unwrap();
         let address = Address { host: "data.test".to_owned(), port: old.port };
         let target = target(address, 0, None);
@@ -201,7 +224,7 @@ mod tests {
         let accept = async {
             let accepted = timeout(std::time::Duration::from_secs(10), new.accept()).await;
             let (mut stream, _) = accepted.expect("the new address is dialled").unwrap();
-            stream.write_all(b"+OK\r\n").await.unwrap();
+            stream.write_all(b"+OK\r\n:8\r\n").await.unwrap();
             stream
         };
         let (dialled, _accepted) = tokio::join!(dial(&target, &settings, Busy::Waits), accept);
@@ -214,13 +237,33 @@ mod tests {
 
     #[tokio::test]
     async fn a_refusal_of_what_is_optional_opens_all_the_same() {
-        assert!(outcome(b"-ERR unknown subcommand\r\n", 0).await.unwrap().admitted);
-        outcome(b"+OK\r\n-ERR unknown subcommand\r\n", 3).await.unwrap();
+        assert!(outcome(b"-ERR unknown subcommand\r\n-NOPERM no\r\n", 0).await.unwrap().admitted);
+        outcome(b"+OK\r\n-ERR unknown subcommand\r\n:7\r\n", 3).await.unwrap();
     }
 
     #[tokio::test]
     async fn who_has_to_authenticate_is_connected_and_known() {
-        assert!(!outcome(b"-NOAUTH Authentication required.\r\n", 0).await.unwrap().admitted);
+        let refused = b"-NOAUTH Authentication required.\r\n-NOAUTH Authentication required.\r\n";
+        assert!(!outcome(refused, 0).await.unwrap().admitted);
+    }
+
+    #[tokio::test]
+    async fn who_may_not_select_keeps_what_was_selected_before() {
+        let login =
+            Some(std::rc::Rc::new(crate::backend::Login { user: None, secret: b"x".to_vec().into() }));
+        let identity = Identity { login, proto: Proto::Resp2, db: 3 };
+        let dialled = async |says| {
+            let target = Target { identity: identity.clone(), ..target(node(says).await, 3, None) };
+            dial(&target, &Settings::default(), Busy::Waits).await
+        };
+        let kept = dialled(b"+OK\r\n+OK\r\n-NOPERM no\r\n+OK\r\n:7\r\n").await.unwrap();
+        assert_eq!((kept.admitted, kept.id), (true, Some(7)));
+        let refused = b"-NOAUTH no\r\n+OK\r\n-NOPERM no\r\n+OK\r\n:7\r\n";
+        assert!(matches!(dialled(refused).await, Err(DialError::Refused(_))), "nobody selected it");
+        let missing = b"+OK\r\n+OK\r\n-ERR DB index is out of range\r\n+OK\r\n:7\r\n";
+        assert!(matches!(dialled(missing).await, Err(DialError::Refused(_))));
+        let late = dialled(b"-NOAUTH no\r\n+OK\r\n+OK\r\n+OK\r\n-NOPERM no\r\n").await.unwrap();
+        assert_eq!((late.admitted, late.id), (true, None));
     }
 
     #[tokio::test]
@@ -248,10 +291,10 @@ mod tests {
 
     #[tokio::test]
     async fn only_the_process_that_is_meant_is_spoken_to() {
-        let same = b"+OK\r\n$26\r\n# Server\r\nrun_id:a\r\nport:1\r\n";
+        let same = b"+OK\r\n:7\r\n$26\r\n# Server\r\nrun_id:a\r\nport:1\r\n";
         of_process_a(same, 0).await.unwrap();
-        let verbatim = b"+OK\r\n=24\r\ntxt:# Server\r\nrun_id:b\r\n\r\n";
-        let another = b"-ERR DB index is out of range\r\n+OK\r\n$10\r\nrun_id:b\r\n\r\n";
+        let verbatim = b"+OK\r\n:7\r\n=24\r\ntxt:# Server\r\nrun_id:b\r\n\r\n";
+        let another = b"-ERR DB index is out of range\r\n+OK\r\n:7\r\n$10\r\nrun_id:b\r\n\r\n";
         let error = |outcome: Result<Dialled, DialError>| match outcome {
             Err(DialError::Io(error)) => error.to_string(),
             other => panic!("{other:?}"),
@@ -259,21 +302,22 @@ mod tests {
         assert!(error(of_process_a(&another[31..], 0).await).contains("run_id"));
         assert!(error(of_process_a(verbatim, 0).await).contains("run_id"));
         assert!(error(of_process_a(another, 3).await).contains("run_id"), "nor is its judgement taken");
-        outcome(&another[31..36], 0).await.unwrap();
+        outcome(&another[31..40], 0).await.unwrap();
     }
 
     #[tokio::test]
     async fn who_may_not_ask_for_the_process_is_connected_all_the_same() {
-        for says in [&b"-NOPERM no\r\n-NOPERM no\r\n"[..], b"+OK\r\n$5\r\na:b\r\n\r\n"] {
+        for says in [&b"-NOPERM no\r\n-NOPERM no\r\n-NOPERM no\r\n"[..], b"+OK\r\n:7\r\n$5\r\na:b\r\n\r\n"] {
             of_process_a(says, 0).await.unwrap();
         }
-        let stranger = b"-NOAUTH Authentication required.\r\n-NOAUTH Authentication required.\r\n";
+        let stranger = b"-NOAUTH Authentication required.\r\n-NOAUTH Authentication required.\r\n-NOAUTH Authentication required.\r\n";
         assert!(!of_process_a(stranger, 0).await.unwrap().admitted);
     }
 
     #[tokio::test]
     async fn a_busy_node_is_good_enough_for_who_wants_to_end_what_it_works_on() {
-        let busy = b"-BUSY Redis is busy\r\n-BUSY Redis is busy\r\n-BUSY Redis is busy\r\n";
+        let busy =
+            b"-BUSY Redis is busy\r\n-BUSY Redis is busy\r\n-BUSY Redis is busy\r\n-BUSY Redis is busy\r\n";
         assert!(matches!(of_process_a(busy, 3).await, Err(DialError::Io(_))));
         let target = target(node(busy).await, 3, Some("a"));
         assert!(dial(&target, &Settings::default(), Busy::Passes).await.unwrap().admitted);
@@ -281,6 +325,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_node_that_says_more_than_it_was_asked_is_not_trusted() {
-        assert!(matches!(outcome(b"+OK\r\n+OK\r\n", 0).await, Err(DialError::Io(_))));
+        assert!(matches!(outcome(b"+OK\r\n:7\r\n+OK\r\n", 0).await, Err(DialError::Io(_))));
     }
 }

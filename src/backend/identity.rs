@@ -43,29 +43,55 @@ impl Identity {
         Self { login: None, proto: Proto::Resp2, db: 0 }
     }
 
-    /// The requests that bring a new connection here, and for each whether a refusal ends the attempt.
-    pub(crate) fn greeting(&self) -> (BytesMut, Vec<bool>) {
+    /// The requests that bring a new connection here, and what a refusal of each means.
+    pub(crate) fn greeting(&self) -> (BytesMut, Vec<Refusal>) {
         let mut out = BytesMut::new();
-        let mut required = Vec::with_capacity(4);
+        let mut required = Vec::with_capacity(6);
+        if self.login.is_some() && self.db != 0 {
+            self.select(&mut out);
+            required.push(Refusal::OfStranger);
+        }
         if let Some(login) = &self.login {
             match &login.user {
                 Some(user) => encode::own_command(&mut out, &[b"AUTH", user, &login.secret]),
                 None => encode::own_command(&mut out, &[b"AUTH", &login.secret]),
             }
-            required.push(true);
+            required.push(Refusal::Ends);
         }
         if self.proto == Proto::Resp3 {
             encode::own_command(&mut out, &[b"HELLO", b"3"]);
-            required.push(true);
+            required.push(Refusal::Ends);
         }
         if self.db != 0 {
-            encode::own_command(&mut out, &[b"SELECT", self.db.to_string().as_bytes()]);
-            required.push(true);
+            self.select(&mut out);
+            required.push(Refusal::OfDatabase);
         }
         // The proxy's connections carry many clients' work: the server must not evict them for one client's
         // memory. Unknown before 7.0 and forbidden to some users: a refusal changes nothing.
         encode::own_command(&mut out, &[b"CLIENT", b"NO-EVICT", b"ON"]);
-        required.push(false);
+        required.push(Refusal::Nothing);
+        encode::own_command(&mut out, &[b"CLIENT", b"ID"]);
+        required.push(Refusal::OfId);
         (out, required)
     }
+
+    fn select(&self, out: &mut BytesMut) {
+        encode::own_command(out, &[b"SELECT", self.db.to_string().as_bytes()]);
+    }
+}
+
+/// What it means for a connection that the node refuses a request of its greeting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The identity cannot be had.
+    Ends,
+    /// Nothing.
+    Nothing,
+    /// Of CLIENT ID: the connection has no id that could be told.
+    OfId,
+    /// Of SELECT before AUTH: nothing yet.
+    OfStranger,
+    /// Of SELECT: as `Ends`, unless this user alone may not select and somebody else did before; so a client that selected
+    /// first and became this user afterwards stays in its database.
+    OfDatabase,
 }

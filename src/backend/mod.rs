@@ -19,7 +19,7 @@ pub use caller::{Caller, ROW_BITS, Unanswered};
 pub use dial::{Busy, DialError, Dialled, dial};
 pub use identity::{Identity, Login};
 pub use pinned::{Piece, Pinned};
-pub use pipeline::{Pipeline, Surroundings, Target, first_len};
+pub use pipeline::{Carries, Pipeline, Surroundings, Target, first_len};
 pub use pool::Pools;
 pub use settings::Settings;
 pub use trouble::Trouble;

@@ -60,7 +60,7 @@ impl Pinned {
         if let Err(DialError::Io(_)) = &opened {
             around.note_loss(target.node);
         }
-        let Dialled { stream, admitted } = opened?;
+        let Dialled { stream, admitted, id } = opened?;
         Ok(Self {
             target,
             stream,
@@ -70,7 +70,7 @@ impl Pinned {
             partial: BytesMut::new(),
             streaming: false,
             around,
-            server_id: None,
+            server_id: id,
             barrier: None,
         })
     }
@@ -86,15 +86,10 @@ impl Pinned {
         self.admitted
     }
 
-    /// How the server calls this connection, once somebody has asked and noted it.
+    /// How the server calls this connection, if its user may ask.
     #[must_use]
     pub fn server_id(&self) -> Option<i64> {
         self.server_id
-    }
-
-    /// Notes the server's reply to CLIENT ID.
-    pub fn note_server_id(&mut self, id: i64) {
-        self.server_id = Some(id);
     }
 
     /// The message that moved the replication offset on this connection, once somebody has tried and noted it.

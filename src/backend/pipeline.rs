@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::resp::{Fed, ReplyScanner};
 use crate::telemetry::WorkerMetrics;
@@ -23,6 +23,9 @@ use super::{Caller, Identity, Settings, Unanswered};
 /// have some 300 bytes.
 const STRANGERS_MAX: usize = 32;
 
+/// A script that was not answered for so long runs for long.
+const HELD_UP: Duration = Duration::from_millis(50);
+
 /// Where a connection leads and who it is; never changes.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -36,6 +39,15 @@ pub struct Target {
     pub epoch: u64,
     /// Who it is.
     pub identity: Identity,
+}
+
+/// What a pipeline is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// Requests that are soon answered.
+    Anything,
+    /// Scripts and functions: whoever comes behind one that runs for long waits for its end.
+    Scripts,
 }
 
 /// What every connection of a worker shares.
@@ -73,6 +85,7 @@ pub(super) struct Inner<C> {
     pub(super) target: Target,
     /// The latest epoch under which it was let stay.
     pub(super) epoch: Cell<u64>,
+    pub(super) carries: Carries,
     pub(super) around: Surroundings,
     pub(super) phase: Cell<Phase>,
     /// The node is known to serve this identity.
@@ -97,10 +110,11 @@ impl<C> Clone for Pipeline<C> {
 }
 
 impl<C: Caller> Pipeline<C> {
-    pub(super) fn new(target: Target, around: Surroundings, now: Instant) -> Self {
+    pub(super) fn new(target: Target, carries: Carries, around: Surroundings, now: Instant) -> Self {
         Self(Rc::new(Inner {
             epoch: Cell::new(target.epoch),
             target,
+            carries,
             around,
             phase: Cell::new(Phase::Opening),
             admitted: Cell::new(false),
@@ -122,6 +136,25 @@ impl<C: Caller> Pipeline<C> {
     /// It stays open under the table of `epoch`.
     pub(super) fn stays(&self, epoch: u64) {
         self.0.epoch.set(epoch);
+    }
+
+    /// What it was opened for.
+    pub(super) fn carries(&self) -> Carries {
+        self.0.carries
+    }
+
+    /// Whether a request may be sent on it that asks for a pipeline which `carries` so much. Anything may follow scripts,
+    /// but not the other way round.
+    #[must_use]
+    pub fn may_carry(&self, carries: Carries) -> bool {
+        self.0.carries == Carries::Scripts || carries == Carries::Anything
+    }
+
+    /// True while the reply that comes next has been awaited for so long that others had better not wait behind it.
+    #[must_use]
+    pub fn is_held_up(&self, now: Instant) -> bool {
+        let owed = self.0.owed.borrow();
+        owed.front().is_some_and(|run| now.saturating_duration_since(run.since) >= HELD_UP)
     }
 
     /// True once it can not be used any more; everything unanswered was handed back.

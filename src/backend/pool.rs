@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::pipeline::{Pipeline, Surroundings, Target};
 use super::trouble::Trouble;
-use super::{Caller, Identity, task};
+use super::{Caller, Carries, Identity, task};
 use crate::topology::NodeId;
 
 /// A pipeline that was not used for this long is closed.
@@ -39,7 +39,7 @@ impl<C: Caller> Pools<C> {
         &self.around
     }
 
-    /// The pipeline of `identity` to `node`; when there is none, one is opened to `target`, which says the same of both.
+    /// The pipeline of `identity` to `node`, for scripts one whose script does not run for long already; when there is none, one is opened to `target`, which says the same of both.
     /// `None` when `pipelines_max` connections are open and none of them is idle: the caller needs a connection of its
     /// own.
     #[must_use]
@@ -47,6 +47,7 @@ impl<C: Caller> Pools<C> {
         &self,
         node: NodeId,
         identity: &Identity,
+        carries: Carries,
         now: Instant,
         target: impl FnOnce() -> Target,
     ) -> Option<Pipeline<C>> {
@@ -54,7 +55,11 @@ impl<C: Caller> Pools<C> {
         let mut pipelines = pool.pipelines.borrow_mut();
         pipelines.retain(|pipeline| !pipeline.is_closed());
         // Of an earlier epoch are only those that `refresh` let stay.
-        let fits = |pipeline: &&Pipeline<C>| pipeline.target().identity == *identity;
+        let fits = |pipeline: &&Pipeline<C>| {
+            pipeline.carries() == carries
+                && pipeline.target().identity == *identity
+                && (carries == Carries::Anything || !pipeline.is_held_up(now))
+        };
         if let Some(found) = pipelines.iter().find(fits) {
             return Some(found.clone());
         }
@@ -64,7 +69,7 @@ impl<C: Caller> Pools<C> {
             pipelines.retain(|pipeline| pipeline != &oldest);
             oldest.close();
         }
-        let opened = Pipeline::new(target(), self.around.clone(), now);
+        let opened = Pipeline::new(target(), carries, self.around.clone(), now);
         pipelines.push(opened.clone());
         let trouble = pool.trouble.clone();
         let running = opened.clone();

@@ -42,7 +42,7 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> 
         return Ok(());
     }
     match opened {
-        Ok(Dialled { stream, admitted }) => {
+        Ok(Dialled { stream, admitted, .. }) => {
             inner.admitted.set(admitted);
             inner.phase.set(Phase::Open);
             trouble.note(None, Instant::now());

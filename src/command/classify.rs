@@ -37,7 +37,7 @@ pub fn classify<A: Args + ?Sized>(request: &A) -> Class {
     }
     let class = Class { row, lane: spec.lane, effect: spec.effect, retry: spec.retry, arity_ok: true };
     match spec.rule {
-        Rule::Fixed => class,
+        Rule::Fixed | Rule::Redirect => class,
         // The most common write needs no look at its arguments.
         Rule::Set if request.count() == 3 => class,
         rule => applied(rule, class, request),
@@ -79,6 +79,7 @@ fn refused(row: RowId) -> Class {
         | Lane::Scan
         | Lane::Pubsub
         | Lane::Script
+        | Lane::ScriptCache
         | Lane::Blocking
         | Lane::Threaded
         | Lane::Wait => Lane::Shared,
@@ -96,7 +97,7 @@ fn applied<A: Args + ?Sized>(rule: Rule, class: Class, request: &A) -> Class {
     let unless = |holds: bool, otherwise: Class| if holds { class } else { otherwise };
     let never = Class { retry: Retry::Never, ..class };
     match rule {
-        Rule::Fixed => class,
+        Rule::Fixed | Rule::Redirect => class,
         Rule::Set => unless(sets_plainly(request), never),
         Rule::Pairs => unless(sets_all(request), never),
         Rule::At(earliest) => unless(expires_later(request, earliest), never),
@@ -105,7 +106,6 @@ fn applied<A: Args + ?Sized>(rule: Rule, class: Class, request: &A) -> Class {
         Rule::Alone => unless(request.count() > 2, Class { retry: Retry::Read, ..class }),
         Rule::Settings => unless(!sets_what_we_own(request), Class { lane: Lane::Owned, ..class }),
         Rule::Reserved => unless(!names_what_we_own(class, request), Class { lane: Lane::Owned, ..class }),
-        Rule::Redirect => unless(!redirects(request), Class { lane: Lane::Owned, ..class }),
     }
 }
 
@@ -171,17 +171,18 @@ fn names_what_we_own<A: Args + ?Sized>(class: Class, request: &A) -> bool {
     (1..channels).any(|at| is_reserved(request.arg(at)))
 }
 
-/// Whether an option of CLIENT TRACKING is REDIRECT with an id; behind PREFIX it is a prefix.
-fn redirects<A: Args + ?Sized>(request: &A) -> bool {
+/// Where the id stands to which a CLIENT TRACKING redirects invalidations; behind PREFIX the word is a prefix.
+#[must_use]
+pub fn redirected_to<A: Args + ?Sized>(request: &A) -> Option<usize> {
     let mut at = 3;
     while at + 1 < request.count() {
         let option = request.arg(at);
         if option.eq_ignore_ascii_case(b"redirect") {
-            return true;
+            return Some(at + 1);
         }
         at += if option.eq_ignore_ascii_case(b"prefix") { 2 } else { 1 };
     }
-    false
+    None
 }
 
 fn has_word<A: Args + ?Sized>(request: &A, from: usize, word: &[u8]) -> bool {

@@ -11,7 +11,7 @@ mod spec;
 mod table;
 
 pub use args::Args;
-pub use classify::{Class, classify, classify_partial, is_reserved};
+pub use classify::{Class, classify, classify_partial, is_reserved, redirected_to};
 pub use keys::{Reach, keys, reach};
 pub use lookup::{RowId, find, is_container, rows};
 pub use spec::{Compare, Effect, Keys, Lane, Releases, Retry, Rule, Servers, Spec};

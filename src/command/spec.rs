@@ -20,8 +20,11 @@ pub enum Lane {
     Scan,
     /// As `Shared`, and what only Redhold subscribed to is left out of the reply.
     Pubsub,
-    /// As `Shared`, and what it says of scripts is for every node: a body to remember, or with `parity` a change.
+    /// As `Shared`, on a pipeline that carries scripts and functions: others' requests behind one that runs for long would
+    /// wait for its end, and never hear the server's `-BUSY`.
     Script,
+    /// As `Shared`, and a change of what every node knows: SCRIPT LOAD, SCRIPT FLUSH.
+    ScriptCache,
     /// The session answers or remembers: HELLO, AUTH, SELECT, RESET, QUIT, CLIENT SETNAME/GETNAME/SETINFO/….
     Session,
     /// Redhold's own client table: CLIENT ID/INFO/LIST/KILL/UNBLOCK….
@@ -129,7 +132,7 @@ pub enum Rule {
     Settings,
     /// PUBLISH, SUBSCRIBE and their sharded forms: Redhold's own when a channel's name is one that it keeps for itself.
     Reserved,
-    /// CLIENT TRACKING: Redhold's own with REDIRECT, since clients know no id of a node's.
+    /// CLIENT TRACKING: the id behind REDIRECT is Redhold's, and another one at the node.
     Redirect,
 }
 

@@ -18,7 +18,6 @@ use crate::telemetry::{Direction, ErrorKind, Side};
 use crate::topology::NodeId;
 
 use super::cursor;
-use super::hidden;
 use super::lost_request::LostRequest;
 use super::redo::{self, Fate, Redo, Redos};
 use super::registry::Live;
@@ -306,7 +305,7 @@ impl Client {
             }
             Some(Special::Hidden(begun)) => {
                 let whole = if begun.is_empty() { frame } else { &begun };
-                hidden::copy_hidden(whole, &mut self.out.borrow_mut());
+                self.worker.copy_hidden(whole, &mut self.out.borrow_mut());
                 true
             }
         }

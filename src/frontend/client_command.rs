@@ -12,15 +12,14 @@ use bytes::{Bytes, BytesMut};
 use crate::command::Lane;
 use crate::error::Failure;
 use crate::resp::{self, Request, encode};
-use crate::session::{Kill, ListFilter, Listing, Misuse, Names, Unblock};
+use crate::session::{ClientRow, Kill, ListFilter, Listing, Misuse, Names, Unblock};
 
 use super::connection::Connection;
 use super::cursor;
 use super::dispatch::Dispatched;
-use super::hidden;
 
 /// An id that no client of a server has.
-const NOBODY: &[u8] = b"9223372036854775807";
+pub(super) const NOBODY: &[u8] = b"9223372036854775807";
 
 /// A capability that no server knows; unknown ones are ignored.
 const NO_CAPABILITY: &[u8] = b"none";
@@ -36,10 +35,10 @@ const CONFIRMATIONS: &str = "SUBSCRIBE and its like are refused by Redhold in a 
 pub(super) enum Local {
     /// CLIENT ID.
     Id,
-    /// CLIENT INFO.
-    Info,
-    /// CLIENT LIST.
-    List(ListFilter),
+    /// CLIENT INFO, in a request of so many bytes.
+    Info(usize),
+    /// CLIENT LIST, likewise.
+    List(ListFilter, usize),
     /// CLIENT KILL.
     Kill(Kill),
     /// CLIENT GETNAME.
@@ -56,6 +55,8 @@ pub(super) enum Local {
     Pubsub(Listing, Vec<u8>),
     /// Redhold owns the command, or keeps its reply to itself. Said in place of errors too.
     Owned(Failure),
+    /// Redhold owns the command, which servers refuse themselves where it stands, in these words.
+    Refused(&'static str),
     /// CONFIG SET of a setting that Redhold owns, to this value: granted when it is the present one.
     Settings(Vec<u8>, Box<Failure>),
     /// A cursor of another epoch, sent so that the server refuses it. Said in place of that refusal.
@@ -80,14 +81,15 @@ impl Local {
         match self {
             Self::Hidden(begun) | Self::Pubsub(_, begun) => Some(begun),
             Self::Id
-            | Self::Info
-            | Self::List(_)
+            | Self::Info(_)
+            | Self::List(..)
             | Self::Kill(_)
             | Self::Name
             | Self::Says(_)
             | Self::Misuse(_)
             | Self::Say(_)
             | Self::Owned(_)
+            | Self::Refused(_)
             | Self::Settings(..)
             | Self::Stale(_)
             | Self::Session
@@ -97,7 +99,7 @@ impl Local {
 
     /// Whether it stands in the place of an error as well.
     pub(super) fn replaces_errors(&self) -> bool {
-        matches!(self, Self::Owned(_) | Self::Stale(_) | Self::Session)
+        matches!(self, Self::Owned(_) | Self::Refused(_) | Self::Stale(_) | Self::Session)
     }
 }
 
@@ -162,10 +164,11 @@ impl Connection {
         };
         match word.to_ascii_lowercase().as_slice() {
             b"id" => asked(&[], Some(Local::Id)),
-            b"info" => asked(&[], Some(Local::Info)),
+            b"info" => asked(&[], Some(Local::Info(request.raw().len()))),
             b"getname" => asked(&[], Some(Local::Name)),
             b"list" => {
-                let local = ListFilter::parse(&args).map_or_else(Local::Misuse, Local::List);
+                let local = ListFilter::parse(&args)
+                    .map_or_else(Local::Misuse, |filter| Local::List(filter, request.raw().len()));
                 asked(&[b"ID", NOBODY], Some(local))
             }
             b"kill" => match Kill::parse(&args) {
@@ -212,14 +215,18 @@ impl Connection {
         let mut out = self.client.out.borrow_mut();
         match local {
             Local::Id => encode::integer(&mut out, i64::try_from(id).unwrap_or(i64::MAX)),
-            Local::Info => {
+            Local::Info(asked) => {
                 let mut text = String::new();
-                registry.row(id, now).inspect(|row| row.write(&mut text));
+                let row = registry.row(id, now).map(|row| ClientRow { qbuf: row.qbuf + asked, ..row });
+                row.inspect(|row| row.write(&mut text));
                 encode::verbatim(&mut out, text.as_bytes(), proto);
             }
-            Local::List(filter) => {
+            Local::List(filter, asked) => {
                 let mut text = String::new();
-                filter.select(&registry.rows(now)).iter().for_each(|row| row.write(&mut text));
+                let mut rows = registry.rows(now);
+                // A server answers out of the buffer that the request still stands in.
+                rows.iter_mut().filter(|row| row.id == id).for_each(|row| row.qbuf += asked);
+                filter.select(&rows).iter().for_each(|row| row.write(&mut text));
                 encode::verbatim(&mut out, text.as_bytes(), proto);
             }
             Local::Kill(kill) => {
@@ -246,13 +253,14 @@ impl Connection {
                 self.session_replied(reply);
             }
             Local::Misuse(misuse) => misuse.write(&mut out),
-            Local::Hidden(_) => hidden::copy_hidden(reply, &mut out),
+            Local::Hidden(_) => self.worker.copy_hidden(reply, &mut out),
             Local::Pubsub(listing, _) => listing.write(reply, &mut out),
             Local::Say(said) => out.extend_from_slice(&said),
             Local::Owned(failure) => {
                 drop(out);
                 self.client.fail(&failure);
             }
+            Local::Refused(words) => encode::error(&mut out, words),
             Local::Settings(wanted, refusal) => {
                 let present = value_of_setting(reply);
                 if present.is_some_and(|present| present == wanted) {

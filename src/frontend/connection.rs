@@ -55,11 +55,15 @@ pub(super) struct Connection {
     waits: bool,
     /// The pipeline that took the last request for the primary; asked for again when it is closed.
     pub(super) primary: Option<Pipeline<ClientRef>>,
+    /// The same for its scripts.
+    pub(super) scripts: Option<Pipeline<ClientRef>>,
     pub(super) pinned: Option<Box<PinnedLane>>,
     /// The read at hand goes to the primary though it is meant for a replica.
     pub(super) spills: bool,
     /// The replica that the read at hand goes to, if it is sent.
     pub(super) reads_at: Option<NodeId>,
+    /// Since when a redirection waits for the other client's connection.
+    pub(super) target_since: Option<Instant>,
     /// When it is woken because its wait will have been too long.
     pub(super) woken_at: Option<Instant>,
     /// The client table shows what is held on a connection of its own.
@@ -92,9 +96,11 @@ impl Connection {
             ended: false,
             waits: false,
             primary: None,
+            scripts: None,
             pinned: None,
             spills: false,
             reads_at: None,
+            target_since: None,
             woken_at: None,
             shown: false,
         }
@@ -404,6 +410,9 @@ impl Future for Connection {
             this.client.doom("CLIENT KILL");
         }
         this.worker.begin_turn();
+        if this.client.live.is_redirected_to() {
+            this.become_target();
+        }
         for _ in 0..STEPS_PER_POLL {
             let mut progress = this.client.doomed.get().is_none() && this.step(cx);
             this.worker.publish_writes();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::backend::Pipeline;
+use crate::backend::{Carries, Pipeline};
 use crate::command::{Class, Effect, Lane, classify};
 use crate::durability::Demand;
 use crate::error::Failure;
@@ -60,11 +60,12 @@ impl Connection {
             }
         }
         match class.lane {
-            Lane::Shared if self.hides(&class) => self.hidden_command(&dispatched),
+            Lane::Shared if self.rewrites(&class) => self.hidden_command(&dispatched),
             Lane::Shared => self.send_shared(&dispatched),
             Lane::Scan => self.send_scan(&dispatched),
             Lane::Pubsub => self.send_pubsub(&dispatched),
             Lane::Script => self.send_script(&dispatched),
+            Lane::ScriptCache => self.change_scripts(&dispatched),
             Lane::Session => self.session_command(&dispatched),
             Lane::Clients => self.client_command(&dispatched),
             Lane::Owned | Lane::Own if is_http(request) => {
@@ -72,6 +73,7 @@ impl Connection {
                 self.client.doom("an HTTP request");
                 Step::Wait
             }
+            Lane::Tracking if self.awaits_target(&dispatched) => Step::Wait,
             Lane::Owned => self.owned_command(&dispatched),
             Lane::Proxy => self.proxy_command(&dispatched),
             Lane::Transaction
@@ -79,8 +81,8 @@ impl Connection {
             | Lane::Wait
             | Lane::Subscribe
             | Lane::Monitor
-            | Lane::Tracking
             | Lane::ReplyMode
+            | Lane::Tracking
             | Lane::Threaded
             | Lane::Own => self.pin(&dispatched),
         }
@@ -104,12 +106,13 @@ impl Connection {
         // What is sent again goes to the primary: the replica that lost it may be chosen until it is found dead.
         let first = dispatched.since.is_none();
         let spreadable = first && class.effect == Effect::Read && !class.row.spec().primary_only;
-        let mut pipeline = if spreadable { self.read_pipeline(dispatched) } else { self.primary_pipeline() };
+        let mut pipeline =
+            if spreadable { self.read_pipeline(dispatched) } else { self.primary_pipeline(class) };
         if let Ok(Some(found)) = &pipeline
             && let Some(error) = self.beyond_admission(found, &dispatched.request)
         {
             // A replica that wants a password does not answer for the primary.
-            pipeline = self.primary_pipeline();
+            pipeline = self.primary_pipeline(class);
             if let Ok(Some(found)) = &pipeline
                 && self.beyond_admission(found, &dispatched.request).is_some()
             {
@@ -138,22 +141,23 @@ impl Connection {
     fn read_pipeline(&mut self, dispatched: &Dispatched<'_>) -> Result<Option<Pipeline<ClientRef>>, Held> {
         let worker = self.worker.clone();
         let table = worker.current();
+        let carries = carries(&dispatched.class);
         if worker.reads.policy == ReadPolicy::Primary && table.writable().is_some() {
             drop(table);
-            return self.primary_pipeline();
+            return self.primary_pipeline(&dispatched.class);
         }
         let owes = self.client.lane.borrow().as_ref().filter(|lane| !lane.is_closed()).cloned();
-        if owes.is_some() && owes == self.primary {
+        if owes.is_some() && (owes == self.primary || owes == self.scripts) {
             self.spills = self.client.spilled.get() > 0;
             drop(table);
             if self.spills && !worker.may_spill(&self.client) {
                 return Err(Held);
             }
-            return self.primary_pipeline();
+            return self.primary_pipeline(&dispatched.class);
         }
         let needed = self.needed(dispatched);
         let shows = |node| worker.shows(node, needed);
-        let follows = owes.filter(|lane| shows(lane.target().node));
+        let follows = owes.filter(|lane| lane.may_carry(carries) && shows(lane.target().node));
         match table.for_read(&worker.reads, worker.read_turn.get(), |node| worker.cost(node), shows) {
             Choice::Node(node) if Some(node) == table.primary => {
                 worker.read_turn.set(node.index() + 1);
@@ -163,33 +167,62 @@ impl Connection {
                     return Err(Held);
                 }
                 self.spills = spills;
-                self.primary_pipeline()
+                self.primary_pipeline(&dispatched.class)
             }
             Choice::Node(node) => {
                 let node = follows.as_ref().map_or(node, |lane| lane.target().node);
                 worker.read_turn.set(node.index() + 1);
                 self.reads_at = Some(node);
-                Ok(follows.or_else(|| self.open(node)))
+                Ok(follows.or_else(|| self.open(node, carries)))
             }
             Choice::Hold => Err(Held),
         }
     }
 
-    pub(super) fn primary_pipeline(&mut self) -> Result<Option<Pipeline<ClientRef>>, Held> {
+    /// What follows a script that the client is still owed the reply of goes the same way, and need not wait for it.
+    pub(super) fn primary_pipeline(&mut self, class: &Class) -> Result<Option<Pipeline<ClientRef>>, Held> {
         let node = match self.worker.current().for_primary() {
             Choice::Node(node) => node,
             Choice::Hold => return Err(Held),
         };
+        if class.lane == Lane::Script {
+            return Ok(self.script_pipeline(node));
+        }
+        if self.scripts.is_some() && self.owed_by_script().is_some() {
+            return Ok(self.scripts.clone());
+        }
         if let Some(known) = self.primary.as_ref().filter(|known| !known.is_closed()) {
             return Ok(Some(known.clone()));
         }
-        self.primary = self.open(node);
+        self.primary = self.open(node, Carries::Anything);
+        // A session command is asked as who the client may never become.
+        if self.primary.is_some() && class.lane != Lane::Session {
+            self.worker.warm(self.target(node));
+        }
         Ok(self.primary.clone())
     }
 
-    fn open(&self, node: NodeId) -> Option<Pipeline<ClientRef>> {
+    /// The pipeline of the primary for this client's next script: the one that owes it replies, or one that does not keep
+    /// others waiting.
+    fn script_pipeline(&mut self, node: NodeId) -> Option<Pipeline<ClientRef>> {
+        let now = self.worker.now();
+        let free = |known: &Pipeline<ClientRef>| !known.is_closed() && !known.is_held_up(now);
+        if self.owed_by_script().is_none() && !self.scripts.as_ref().is_some_and(free) {
+            self.scripts = self.open(node, Carries::Scripts);
+        }
+        self.scripts.clone()
+    }
+
+    /// The pipeline for scripts at the primary, while it owes this client replies.
+    fn owed_by_script(&self) -> Option<&Pipeline<ClientRef>> {
+        let scripts = self.scripts.as_ref().filter(|scripts| !scripts.is_closed())?;
+        let owes = self.client.owed.get() > 0 && self.client.lane.borrow().as_ref() == Some(scripts);
+        owes.then_some(scripts)
+    }
+
+    fn open(&self, node: NodeId, carries: Carries) -> Option<Pipeline<ClientRef>> {
         let (identity, now) = (&self.session.identity, self.worker.now());
-        self.worker.pools.pipeline(node, identity, now, || self.target(node))
+        self.worker.pools.pipeline(node, identity, carries, now, || self.target(node))
     }
 
     fn send_on(&mut self, pipeline: &Pipeline<ClientRef>, dispatched: &Dispatched<'_>) -> Step {
@@ -381,4 +414,9 @@ pub(super) struct Held;
 pub(super) fn is_http(request: &Request<'_>) -> bool {
     let name = request.name();
     name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
+/// Which pipelines a request may open.
+fn carries(class: &Class) -> Carries {
+    if class.lane == Lane::Script { Carries::Scripts } else { Carries::Anything }
 }

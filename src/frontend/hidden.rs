@@ -1,4 +1,7 @@
-//! `proxy.hide_topology`: INFO and ROLE tell no client where replicas are.
+//! INFO counts the clients of the proxy as the client table shows them, not the connections of the node. With
+//! `proxy.hide_topology` it and ROLE tell no client where replicas are.
+
+use std::sync::atomic::Ordering;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -11,11 +14,19 @@ use super::client::Special;
 use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
+use super::worker::Worker;
+
+/// How the line of INFO begins that counts clients.
+const CONNECTED: &[u8] = b"connected_clients:";
 
 impl Connection {
-    /// Whether the reply would tell what the configuration hides.
-    pub(super) fn hides(&self, class: &Class) -> bool {
-        self.worker.settings.hide_topology && matches!(class.row.spec().name, "info" | "role")
+    /// Whether the reply would tell what the configuration hides, or counts connections of the proxy.
+    pub(super) fn rewrites(&self, class: &Class) -> bool {
+        match class.row.spec().name {
+            "info" => true,
+            "role" => self.worker.settings.hide_topology,
+            _ => false,
+        }
     }
 
     /// INFO or ROLE on a shared connection.
@@ -23,17 +34,28 @@ impl Connection {
         self.send_special(dispatched, Special::Hidden(Vec::new()))
     }
 
-    /// INFO or ROLE on a connection of the client's own. In a transaction its reply would come within EXEC's: there it
-    /// is refused, as a request that every server refuses, so that the transaction is refused too.
+    /// INFO or ROLE on a connection of the client's own. In a transaction its reply comes within EXEC's, as the node gives it;
+    /// what would tell something hidden is refused there, as a request that every server refuses, so that the transaction is
+    /// refused too.
     pub(super) fn hidden_asked(&self, dispatched: &Dispatched<'_>, queueing: bool) -> Option<Asked> {
-        if !self.hides(&dispatched.class) {
+        if !self.rewrites(&dispatched.class) {
             return None;
         }
+        if !queueing {
+            return Some(as_it_is(&dispatched.request));
+        }
         let command = dispatched.class.row.spec().name.to_ascii_uppercase();
-        Some(match queueing {
-            true => Asked::new(vec![b"REPLICAOF".to_vec()], Some(Local::Owned(Failure::Hidden { command }))),
-            false => as_it_is(&dispatched.request),
-        })
+        let refused = Local::Owned(Failure::Hidden { command });
+        let hides = self.worker.settings.hide_topology;
+        hides.then(|| Asked::new(vec![b"REPLICAOF".to_vec()], Some(refused)))
+    }
+}
+
+impl Worker {
+    /// Appends a reply to INFO or ROLE as clients are told; what is neither is copied.
+    pub(super) fn copy_hidden(&self, reply: &[u8], out: &mut BytesMut) {
+        let (clients, hides) = (self.shared.clients.load(Ordering::Relaxed), self.settings.hide_topology);
+        copy_hidden(reply, clients, hides, out);
     }
 }
 
@@ -41,26 +63,26 @@ fn as_it_is(request: &Request<'_>) -> Asked {
     Asked::new(request.args().map(<[u8]>::to_vec).collect(), Some(Local::Hidden(Vec::new())))
 }
 
-/// Appends a reply to INFO or ROLE without replicas' addresses; what is neither is copied.
-pub(super) fn copy_hidden(reply: &[u8], out: &mut BytesMut) {
+fn copy_hidden(reply: &[u8], clients: usize, hides: bool, out: &mut BytesMut) {
     let hidden = match reply.first() {
-        Some(b'$' | b'=') => info(reply),
-        Some(b'*') => role(reply),
+        Some(b'$' | b'=') => info(reply, clients, hides),
+        Some(b'*') if hides => role(reply),
         _ => None,
     };
     out.extend_from_slice(hidden.as_deref().unwrap_or(reply));
 }
 
-/// A bulk or verbatim string without its lines `slave0:ip=10.0.0.7,port=6379,…`.
-fn info(reply: &[u8]) -> Option<Bytes> {
+/// A bulk or verbatim string with so many `clients`, and without its lines `slave0:ip=10.0.0.7,port=6379,…` when it `hides`.
+fn info(reply: &[u8], clients: usize, hides: bool) -> Option<Bytes> {
     let start = reply.iter().position(|byte| *byte == b'\n')? + 1;
     let text = reply.get(start..)?.strip_suffix(b"\r\n")?;
-    let kept: Vec<u8> = text
-        .split_inclusive(|byte| *byte == b'\n')
-        .filter(|line| !is_replica(line))
-        .flatten()
-        .copied()
-        .collect();
+    let mut kept = Vec::with_capacity(text.len());
+    for line in text.split_inclusive(|byte| *byte == b'\n').filter(|line| !(hides && is_replica(line))) {
+        match line.starts_with(CONNECTED) {
+            true => kept.extend([CONNECTED, clients.to_string().as_bytes(), b"\r\n"].concat()),
+            false => kept.extend(line),
+        }
+    }
     let mut out = BytesMut::with_capacity(reply.len());
     out.put_slice(format!("{}{}\r\n", char::from(reply[0]), kept.len()).as_bytes());
     out.put_slice(&kept);
@@ -88,8 +110,18 @@ mod tests {
 
     fn hidden(reply: &str) -> String {
         let mut out = BytesMut::new();
-        copy_hidden(reply.as_bytes(), &mut out);
+        copy_hidden(reply.as_bytes(), 7, true, &mut out);
         String::from_utf8(out.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn clients_are_counted_as_the_client_table_shows_them() {
+        let text =
+            "# Clients\r\nconnected_clients:31415\r\nslave0:ip=10.0.0.7,port=1\r\nblocked_clients:0\r\n";
+        let told = text.replace("31415", "12");
+        let mut out = BytesMut::new();
+        copy_hidden(format!("${}\r\n{text}\r\n", text.len()).as_bytes(), 12, false, &mut out);
+        assert_eq!(out, format!("${}\r\n{told}\r\n", told.len()));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Lent connections that came back clean and wait for the next client who needs one.
+//! Connections that wait for the next client who needs one of its own: spares, and lent ones that came back clean.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -16,6 +16,11 @@ const AGE_MAX: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(super) struct Idle(RefCell<Vec<Waiting>>);
 
+fn is_to((_, pinned, _): &Waiting, target: &Target) -> bool {
+    let other = pinned.target();
+    other.node == target.node && other.epoch == target.epoch && other.identity == target.identity
+}
+
 /// Since when it waits, and what it was told about the client that had it last.
 type Waiting = (Instant, Pinned, Names);
 
@@ -24,10 +29,7 @@ impl Idle {
     /// have closed it meanwhile, or said something that would be taken for the next client's reply: such a one is dropped.
     pub(super) fn take(&self, target: &Target, names: &Names) -> Option<(Pinned, Names)> {
         let mut idle = self.0.borrow_mut();
-        let fits = |(_, pinned, _): &Waiting| {
-            let other = pinned.target();
-            other.node == target.node && other.epoch == target.epoch && other.identity == target.identity
-        };
+        let fits = |waiting: &Waiting| is_to(waiting, target);
         loop {
             let known = idle.iter().rposition(|waiting| waiting.2 == *names && fits(waiting));
             let at = known.or_else(|| idle.iter().rposition(fits))?;
@@ -38,7 +40,12 @@ impl Idle {
         }
     }
 
-    /// Takes a clean one back.
+    /// Whether there is one of this identity, epoch and node, as far as is known.
+    pub(super) fn holds(&self, target: &Target) -> bool {
+        self.0.borrow().iter().any(|waiting| is_to(waiting, target))
+    }
+
+    /// Takes a clean one.
     pub(super) fn give(&self, pinned: Pinned, told: Names, now: Instant) {
         let mut idle = self.0.borrow_mut();
         if idle.len() < IDLE_MAX {

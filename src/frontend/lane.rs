@@ -1,5 +1,6 @@
 //! A client's own connection with what is owed on it.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
@@ -20,15 +21,13 @@ use crate::topology::NodeId;
 use super::cursor::Stamper;
 use super::lent::Counted;
 use super::purpose::{After, Purpose, Sent};
+use super::redirect::Redirection;
 use super::registry::Held;
 use super::shared::Shared;
 use super::written::Touched;
 
 /// Requests longer than this are not kept for sending again.
 const COPY_MAX: usize = 64 << 10;
-
-/// Asks under which id the server knows the connection.
-const ASK_ID: &[u8] = b"*2\r\n$6\r\nCLIENt\r\n$2\r\nID\r\n";
 
 type Opening = Pin<Box<dyn Future<Output = Result<Pinned, DialError>>>>;
 
@@ -51,12 +50,10 @@ pub(super) struct PinnedLane {
     pub(super) sent: VecDeque<Sent>,
     /// Replies to come to requests of the proxy's own, before any of the client's.
     pub(super) swallow: u32,
+    /// Where its invalidations were last to be redirected to.
+    pub(super) redirection: Cell<Option<Redirection>>,
     /// Which of them must be no errors.
     vital: Vital,
-    /// The reply to CLIENT ID is among them, behind so many others.
-    pub(super) asks_id: Option<u32>,
-    /// That reply.
-    pub(super) server_id: Option<i64>,
     /// What stands on the connection.
     pub(super) standing: Standing,
     /// What the connection was told about the client.
@@ -86,17 +83,6 @@ pub(super) struct PinnedLane {
     pub(super) block: Level,
     writes: Writes,
     _counted: Counted,
-}
-
-/// What a reply to a request of the proxy's own was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Swallowed {
-    /// The reply to CLIENT ID.
-    Id,
-    /// Something that the client holds is refused here.
-    Refusal,
-    /// Nothing that matters.
-    Other,
 }
 
 /// Replies that must be no errors, since what the client holds depends on them. Counted from the front: more may be asked
@@ -183,9 +169,8 @@ impl PinnedLane {
             purpose,
             sent: VecDeque::new(),
             swallow: 0,
+            redirection: Cell::default(),
             vital: Vital::default(),
-            asks_id: None,
-            server_id: None,
             standing: Standing::default(),
             names: Names::default(),
             since,
@@ -235,11 +220,10 @@ impl PinnedLane {
         self.names = names.clone();
     }
 
-    /// Asks under which id the server knows the connection.
-    pub(super) fn ask_id(&mut self) {
-        self.asks_id = Some(self.swallow);
-        self.swallow += 1;
-        self.write(ASK_ID);
+    /// Under which id the server knows the connection, if it is open and may ask.
+    pub(super) fn server_id(&self) -> Option<i64> {
+        let Line::Open(pinned) = &self.line else { return None };
+        pinned.server_id()
     }
 
     /// Tells the connection who the client is, unless it knows.
@@ -264,7 +248,7 @@ impl PinnedLane {
         unwritten: usize,
     ) -> Option<Anew> {
         self.take_line();
-        (self.swallow, self.asks_id, self.server_id) = (0, None, None);
+        self.swallow = 0;
         self.vital = Vital::default();
         self.names = Names::default();
         self.introduce(names);
@@ -277,29 +261,17 @@ impl PinnedLane {
         Some(anew)
     }
 
-    /// One reply is not the client's.
-    pub(super) fn swallowed(&mut self, is_error: bool) -> Swallowed {
+    /// One reply is not the client's; true when it refuses something that the client holds.
+    pub(super) fn swallowed(&mut self, is_error: bool) -> bool {
         self.swallow -= 1;
-        if self.vital.passes() && is_error {
-            return Swallowed::Refusal;
-        }
-        match self.asks_id {
-            Some(0) => {
-                self.asks_id = None;
-                Swallowed::Id
-            }
-            behind => {
-                self.asks_id = behind.map(|behind| behind - 1);
-                Swallowed::Other
-            }
-        }
+        self.vital.passes() && is_error
     }
 
     /// What becomes of the connection when nothing is owed.
     pub(super) fn after(&self) -> After {
         match self.purpose {
             _ if self.standing.stands() => After::Stays,
-            Purpose::One { clean: false } | Purpose::Kill | Purpose::Large => After::Closes,
+            Purpose::One { clean: false } | Purpose::Overseer | Purpose::Large => After::Closes,
             _ if self.standing.is_touched() => After::Closes,
             Purpose::One { clean: true } | Purpose::Blocking | Purpose::Wait(_) | Purpose::Standing => {
                 After::Returns
@@ -317,6 +289,8 @@ impl PinnedLane {
         held.flags.pubsub = subscriptions.holds_any();
         held.flags.monitor = modes.watches();
         held.flags.tracking = modes.tracks();
+        let redirected = self.redirection.get().filter(|_| modes.redirects());
+        held.redirect = modes.tracks().then(|| redirected.map_or(0, |redirected| redirected.client));
         held.flags.no_evict = modes.is_set("client|no-evict");
         held.flags.no_touch = modes.is_set("client|no-touch");
         held

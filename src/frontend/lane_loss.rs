@@ -40,6 +40,10 @@ impl Connection {
         self.note_lane_writes(&mut lane);
         self.worker.long_ended(self.client.id);
         self.client.live.unpark();
+        if self.client.live.disown() {
+            return self
+                .can_not_hold(&lane, "invalidations of other clients were redirected to its connection");
+        }
         if matches!(lane.middle, Some(Rest::Extra | Rest::Reply | Rest::Kept)) {
             self.client.cut_unfinished();
             self.client.doom("a reply was cut off in its middle");
@@ -64,7 +68,7 @@ impl Connection {
                 let refused = matches!(loss, Loss::Refused);
                 redos.extend(taken.iter().map(|sent| parked_again(sent, waited, refused, &self.worker.room)));
             }
-            Purpose::One { .. } | Purpose::Kill => {
+            Purpose::One { .. } | Purpose::Overseer => {
                 // The proxy's own question is asked again when it matters.
                 let asked = |sent: &Sent| !(sent.is_of_session() && sent.request.is_empty());
                 let owed = taken.iter().enumerate().filter(|(_, sent)| asked(sent));

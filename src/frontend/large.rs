@@ -40,9 +40,13 @@ impl Way {
             // Which settings come behind is not known.
             _ if class.row.spec().name == "config|set" && !whole => Self::Owned(own::refusal(class, request)),
             Lane::Session if request.name().eq_ignore_ascii_case(b"quit") => Self::Quits,
-            Lane::Shared | Lane::Script | Lane::Blocking | Lane::Wait | Lane::Threaded | Lane::Own => {
-                Self::Streams
-            }
+            Lane::Shared
+            | Lane::Script
+            | Lane::ScriptCache
+            | Lane::Blocking
+            | Lane::Wait
+            | Lane::Threaded
+            | Lane::Own => Self::Streams,
             Lane::Session
             | Lane::Clients
             | Lane::Proxy

@@ -28,11 +28,18 @@ struct Waiting {
     live: Arc<Live>,
 }
 
-/// Keeps the count true whatever way a lent connection ends.
+/// Keeps the count true, and what is known of the client's own connection, whatever way a lent connection ends.
 #[derive(Debug)]
-pub(super) struct Counted(pub(super) Arc<Shared>);
+pub(super) struct Counted(pub(super) Arc<Shared>, Arc<Live>);
 
 impl Counted {
+    /// One more, when less than `most` are lent and nobody waits.
+    pub(super) fn free(shared: &Arc<Shared>, most: usize, live: &Arc<Live>) -> Option<Self> {
+        let lent = &shared.lent;
+        let free = lent.waiting.load(Ordering::SeqCst) == 0 && lent.add(most);
+        free.then(|| Self(shared.clone(), live.clone()))
+    }
+
     /// One more for client `id`, when less than `most` are lent and nobody has waited longer. Else since when the
     /// client waits; it is woken when its turn may have come. Who does not come back within twice `patience` loses
     /// its place.
@@ -44,8 +51,8 @@ impl Counted {
         patience: Duration,
     ) -> Result<Self, Instant> {
         let lent = &shared.lent;
-        if lent.waiting.load(Ordering::SeqCst) == 0 && lent.add(most) {
-            return Ok(Self(shared.clone()));
+        if let Some(free) = Self::free(shared, most, live) {
+            return Ok(free);
         }
         let mut queue = lent.queue();
         queue.retain(|other| other.id == id || now.saturating_duration_since(other.since) < 2 * patience);
@@ -62,7 +69,7 @@ impl Counted {
             if free > 1 {
                 lent.wake_first(&queue);
             }
-            return Ok(Self(shared.clone()));
+            return Ok(Self(shared.clone(), live.clone()));
         }
         Err(queue[place].since)
     }
@@ -70,6 +77,7 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
+        self.1.disown();
         let lent = &self.0.lent;
         lent.count.fetch_sub(1, Ordering::SeqCst);
         if lent.waiting.load(Ordering::SeqCst) > 0 {

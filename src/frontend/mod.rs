@@ -31,6 +31,7 @@ mod proxy_read;
 mod proxy_right;
 mod pubsub;
 mod purpose;
+mod redirect;
 mod redo;
 mod registry;
 mod scripts;

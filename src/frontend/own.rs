@@ -8,6 +8,9 @@ use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
 
+/// What servers since 7.0 say in MULTI of what would end or replace the connection.
+const NOT_IN_TRANSACTION: &str = "ERR Command not allowed inside a transaction";
+
 impl Connection {
     /// What would change the group behind Redhold's back is refused, or passed on a connection of its own where the
     /// configuration says so.
@@ -30,15 +33,21 @@ impl Connection {
 
     /// In place of a command that Redhold owns, on a connection of the client's own: a request that every server
     /// refuses, so that a transaction that it stands in is refused too.
-    pub(super) fn owned_asked(&self, dispatched: &Dispatched<'_>) -> Option<Asked> {
+    pub(super) fn owned_asked(&self, dispatched: &Dispatched<'_>, queueing: bool) -> Option<Asked> {
         let Dispatched { request, class, .. } = dispatched;
-        let refused = class.lane == Lane::Owned && !self.passes_owned(class);
-        refused.then(|| Asked::new(vec![b"REPLICAOF".to_vec()], Some(Local::Owned(refusal(class, request)))))
+        if class.lane != Lane::Owned || self.passes_owned(class) {
+            return None;
+        }
+        let local = match class.row.spec().name {
+            "shutdown" | "sync" | "psync" if queueing => Local::Refused(NOT_IN_TRANSACTION),
+            _ => Local::Owned(refusal(class, request)),
+        };
+        Some(Asked::new(vec![b"REPLICAOF".to_vec()], Some(local)))
     }
 
-    /// What reaches into Redhold's own channels passes in no case, nor does an id that names nobody at the node.
+    /// What reaches into Redhold's own channels passes in no case.
     pub(super) fn passes_owned(&self, class: &Class) -> bool {
-        let never = matches!(class.row.spec().rule, Rule::Reserved | Rule::Redirect);
+        let never = class.row.spec().rule == Rule::Reserved;
         self.worker.settings.pass_owned_commands && !never
     }
 }
@@ -49,9 +58,6 @@ pub(super) fn refusal(class: &Class, request: &Request<'_>) -> Failure {
     let name = upper(0);
     if class.row.spec().rule == Rule::Reserved {
         return Failure::Reserved { command: name };
-    }
-    if class.row.spec().rule == Rule::Redirect {
-        return Failure::Redirect;
     }
     if name != "CONFIG" {
         return Failure::Managed { command: name };

@@ -10,17 +10,19 @@ use super::dispatch::Dispatched;
 use super::lane::PinnedLane;
 
 impl Connection {
-    /// EVAL, whose body is noted, and SCRIPT LOAD and FLUSH, whose replies are set apart.
+    /// A script or a function. EVAL's body is noted.
     pub(super) fn send_script(&mut self, dispatched: &Dispatched<'_>) -> Step {
-        if !dispatched.class.row.spec().parity {
-            let step = self.send_shared(dispatched);
-            // Who was not let in says it in vain.
-            let admitted = || self.client.lane.borrow().as_ref().is_some_and(|lane| lane.is_admitted());
-            if step == Step::Taken && admitted() {
-                self.worker.note_script(&dispatched.request);
-            }
-            return step;
+        let step = self.send_shared(dispatched);
+        // Who was not let in says it in vain.
+        let admitted = || self.client.lane.borrow().as_ref().is_some_and(|lane| lane.is_admitted());
+        if step == Step::Taken && admitted() {
+            self.worker.note_script(dispatched.class.row, &dispatched.request);
         }
+        step
+    }
+
+    /// SCRIPT LOAD and FLUSH, whose replies are set apart.
+    pub(super) fn change_scripts(&mut self, dispatched: &Dispatched<'_>) -> Step {
         if self.client.owed.get() > 0 {
             return Step::Wait;
         }

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use crate::backend::Busy;
 use crate::error::Failure;
 use crate::resp::encode;
 use crate::routing::Gate;
@@ -147,7 +148,9 @@ impl Connection {
             lane.standing.spoil(of, |requests| cursor::spoil(requests, of));
             waiting = cursor::spoil(&waiting, of);
         }
-        lane.line = self.dial(&target, &lane.purpose, waiting);
+        // What the client holds or waits for is not given up because a script runs there now.
+        let busy = if lane.purpose.is_one() && !lane.stood { lane.purpose.when_busy() } else { Busy::Waits };
+        lane.line = self.dial(&target, busy, waiting);
         (lane.target, lane.retry_at) = (target, None);
         lane.count_writes(true);
         self.worker.watch(&self.client);
@@ -185,6 +188,7 @@ impl Connection {
     /// A connection was opened; false when the client can not be kept.
     pub(super) fn lane_opened(&self, lane: &mut PinnedLane) -> bool {
         lane.unopened = None;
+        self.note_own(lane);
         let lives = (lane.target.epoch, self.worker.generation(lane.target.node));
         let ended_in = lane.ended_in.take();
         if !lane.standing.subscriptions().stand() || ended_in != Some(lives) {
@@ -206,6 +210,7 @@ impl Connection {
     pub(super) fn lane_refused(&mut self, mut lane: Box<PinnedLane>, error: &Bytes) {
         self.worker.long_ended(self.client.id);
         self.client.live.unpark();
+        self.client.live.disown();
         let sent = lane.take_sent();
         let answer = match &lane.purpose {
             Purpose::Wait(wait) => wait.unopened_answer().unwrap_or(error),
@@ -242,11 +247,7 @@ fn shorten(lane: &mut PinnedLane, session: &Session, now: Instant) {
     let left = Bytes::from(parked::remaining(&sent.request, sent.row, waited));
     sent.request = left.clone();
     lane.since = now;
-    let asks = lane.asks_id.is_some();
     lane.begin_anew(&session.said, session.identity.proto, 0, 0);
-    if asks {
-        lane.ask_id();
-    }
     lane.write(&left);
     let end = lane.bytes;
     lane.sent.iter_mut().for_each(|sent| sent.end = end);

@@ -22,7 +22,7 @@ use super::cursor;
 use super::dispatch::{Dispatched, Held};
 use super::lane::{Line, PinnedLane};
 use super::lent::Counted;
-use super::purpose::{Purpose, Sent};
+use super::purpose::{After, Purpose, Sent};
 use super::worker::wake_at;
 
 /// With this much unwritten towards the node no more is taken from the client.
@@ -45,12 +45,13 @@ impl Connection {
         }
         match self.take_lane(purpose, dispatched.since) {
             Err(step) => step,
-            Ok(mut lane) => {
+            Ok(lane) => {
                 if matches!(lane.purpose, Purpose::Wait(_)) {
                     return self.begin_wait(lane, dispatched);
                 }
-                if matches!(lane.purpose, Purpose::Blocking) {
-                    self.park(&mut lane);
+                self.note_own(&lane);
+                if dispatched.class.lane != Lane::Session {
+                    self.worker.warm(lane.target.clone());
                 }
                 self.pinned = Some(lane);
                 self.send_pinned(dispatched)
@@ -58,16 +59,19 @@ impl Connection {
         }
     }
 
-    /// Who waits can be unblocked by the id that the connection has at the server.
-    pub(super) fn park(&self, lane: &mut PinnedLane) {
-        match &lane.line {
-            Line::Open(pinned) if pinned.server_id().is_some() => {
-                pinned.server_id().inspect(|id| self.client.live.park(*id));
-            }
-            _ => {
-                lane.ask_id();
-            }
+    /// The connection is open, or serves something else now: by the id that it has at the server who waits can be
+    /// unblocked, and invalidations redirected.
+    pub(super) fn note_own(&self, lane: &PinnedLane) {
+        let Some(id) = lane.server_id() else { return };
+        self.client.live.own(id);
+        if matches!(lane.purpose, Purpose::Blocking | Purpose::Wait(_)) {
+            self.client.live.park(id);
         }
+    }
+
+    /// What becomes of the connection when nothing is owed: one that invalidations are redirected to stays.
+    pub(super) fn after(&self, lane: &PinnedLane) -> After {
+        if self.client.live.is_redirected_to() { After::Stays } else { lane.after() }
     }
 
     pub(super) fn take_lane(
@@ -75,7 +79,6 @@ impl Connection {
         purpose: Purpose,
         since: Option<Instant>,
     ) -> Result<Box<PinnedLane>, Step> {
-        let worker = self.worker.clone();
         let Some(target) = self.primary_target() else {
             self.leave_queue();
             return Err(self.hold(Held, since));
@@ -84,16 +87,27 @@ impl Connection {
         if self.gave_up() {
             return Err(Step::Wait);
         }
-        let names = &self.session.said;
+        Ok(self.lane_to(target, purpose, since, counted))
+    }
+
+    /// A lane to `target`, over a connection that waited for it or one that is being opened.
+    pub(super) fn lane_to(
+        &self,
+        target: Target,
+        purpose: Purpose,
+        since: Option<Instant>,
+        counted: Counted,
+    ) -> Box<PinnedLane> {
+        let (worker, names) = (&self.worker, &self.session.said);
         let (line, told) = match worker.idle.take(&target, names) {
             Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
-            None => (self.dial(&target, &purpose, Vec::new()), Names::default()),
+            None => (self.dial(&target, purpose.when_busy(), Vec::new()), Names::default()),
         };
         worker.watch(&self.client);
         let since = since.unwrap_or_else(|| worker.now());
         let mut lane = PinnedLane::new(line, target, purpose, since, counted).known_as(told);
         lane.introduce(names);
-        Ok(Box::new(lane))
+        Box::new(lane)
     }
 
     /// The right to one of the connections that are lent, or the wait for it.
@@ -142,9 +156,8 @@ impl Connection {
         }
     }
 
-    pub(super) fn dial(&self, target: &Target, purpose: &Purpose, waiting: Vec<u8>) -> Line {
+    pub(super) fn dial(&self, target: &Target, busy: Busy, waiting: Vec<u8>) -> Line {
         let pools = &self.worker.pools;
-        let busy = if matches!(purpose, Purpose::Kill) { Busy::Passes } else { Busy::Waits };
         let opening = Pinned::open(target.clone(), pools.around().clone(), busy);
         let trouble = pools.trouble(target.node).clone();
         let opening = async move {
@@ -179,6 +192,9 @@ impl Connection {
         if let Some(step) = self.hold_pinned(dispatched) {
             return step;
         }
+        if dispatched.class.lane == Lane::Tracking && self.awaits_target(dispatched) {
+            return Step::Wait;
+        }
         if !self.may_send_kept(dispatched) {
             return Step::Wait;
         }
@@ -204,7 +220,7 @@ impl Connection {
             && !lane.standing.counts_replies();
         if parks && owed_nothing && !waits {
             lane.purpose = Purpose::Blocking;
-            self.park(&mut lane);
+            self.note_own(&lane);
         }
         self.pinned = Some(lane);
         !waits && (!parks || owed_nothing)
@@ -214,8 +230,8 @@ impl Connection {
         let Dispatched { request, class, demand, resent, .. } = dispatched;
         let proto = self.session.identity.proto;
         let queueing = self.pinned.as_ref().is_some_and(|lane| lane.standing.transaction().is_queueing());
-        if class.lane == Lane::Script && !class.row.spec().parity {
-            self.worker.note_script(request);
+        if class.lane == Lane::Script {
+            self.worker.note_script(class.row, request);
         }
         let asked = self.asked_instead(dispatched, queueing);
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
@@ -287,7 +303,8 @@ impl Connection {
         // What has a connection for itself alone was put into the server's words before one was looked for.
         let one = self.pinned.as_ref().is_some_and(|lane| lane.purpose.is_one());
         let asked = (class.lane == Lane::Clients && !queueing && !one).then(|| self.client_asked(request));
-        let asked = asked.or_else(|| self.owned_asked(dispatched).filter(|_| !one));
+        let asked = asked.or_else(|| self.owned_asked(dispatched, queueing).filter(|_| !one));
+        let asked = asked.or_else(|| self.redirect_asked(dispatched));
         let asked = asked.or_else(|| self.uncounted_asked(dispatched));
         let asked = asked.or_else(|| self.hidden_asked(dispatched, queueing));
         asked.or_else(|| self.pubsub_asked(dispatched).filter(|_| !queueing))

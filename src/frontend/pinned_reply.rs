@@ -8,13 +8,13 @@ use bytes::Bytes;
 use crate::backend::{DialError, Piece};
 use crate::command::{Lane, Spec, classify};
 use crate::durability::Demand;
-use crate::resp::{self, RequestScanner, Value, encode};
+use crate::resp::{RequestScanner, encode};
 use crate::session::{self, Verdict};
 
 use super::connection::Connection;
 use super::cursor::{self, Stamper};
 use super::kept_back::JUDGEMENT;
-use super::lane::{Line, PinnedLane, Rest, Swallowed};
+use super::lane::{Line, PinnedLane, Rest};
 use super::lane_loss::Loss;
 use super::monitor_line;
 use super::parity::has_changed;
@@ -112,7 +112,7 @@ impl Connection {
                 Poll::Ready(Err(_)) => return Err(Ended::Lost),
                 Poll::Pending => return Ok(moved),
             }
-            if lane.is_owed_nothing() && lane.after() != After::Stays {
+            if lane.is_owed_nothing() && self.after(lane) != After::Stays {
                 return Ok(true);
             }
         }
@@ -127,7 +127,7 @@ impl Connection {
         }
         let is_line = lane.standing.modes().watches() && monitor_line::is_line(bytes);
         if lane.swallow > 0 && kind != b'>' && !is_line {
-            return if last { self.take_own(lane, kind, bytes) } else { Ok(()) };
+            return if last { Self::take_own(lane, kind) } else { Ok(()) };
         }
         if matches!(lane.purpose, Purpose::Wait(_)) && kind != b'>' && last {
             self.take_wait_reply(lane, bytes);
@@ -196,7 +196,7 @@ impl Connection {
                         let rewritten = session::rewrite_hello(bytes, self.client.id);
                         out.extend_from_slice(rewritten.as_deref().unwrap_or(bytes));
                     }
-                    _ => out.extend_from_slice(bytes),
+                    _ => out.extend_from_slice(redirected(lane, bytes).as_deref().unwrap_or(bytes)),
                 }
                 drop(out);
                 self.withhold_pinned(lane, before, bytes, last);
@@ -204,7 +204,7 @@ impl Connection {
                     self.replied(lane, bytes);
                 }
             }
-            Verdict::Extra => out.extend_from_slice(bytes),
+            Verdict::Extra => out.extend_from_slice(redirected(lane, bytes).as_deref().unwrap_or(bytes)),
             Verdict::Drop => {}
             Verdict::Instead(instead) => {
                 out.extend_from_slice(&instead);
@@ -260,20 +260,8 @@ impl Connection {
     }
 
     /// A whole reply to a request of the proxy's own.
-    fn take_own(&self, lane: &mut PinnedLane, kind: u8, reply: &[u8]) -> Result<(), Ended> {
-        match lane.swallowed(kind == b'-') {
-            Swallowed::Id => self.id_answered(lane, reply),
-            Swallowed::Refusal => return Err(Ended::Doomed),
-            Swallowed::Other => {}
-        }
-        Ok(())
-    }
-
-    /// The server said how it calls the connection, or refused to.
-    fn id_answered(&self, lane: &mut PinnedLane, reply: &[u8]) {
-        let Ok(Some((Value::Integer(id), _))) = resp::decode(reply) else { return };
-        self.client.live.park(id);
-        lane.server_id = Some(id);
+    fn take_own(lane: &mut PinnedLane, kind: u8) -> Result<(), Ended> {
+        if lane.swallowed(kind == b'-') { Err(Ended::Doomed) } else { Ok(()) }
     }
 
     /// Keeps a piece of a large reply that can only be looked at whole; true when it is one. One that is larger than a
@@ -412,7 +400,7 @@ impl Connection {
 
     fn database_changed(&mut self, db: u32) {
         self.session.identity.db = db;
-        self.primary = None;
+        (self.primary, self.scripts) = (None, None);
         self.register();
     }
 
@@ -466,23 +454,31 @@ impl Connection {
             self.pinned = Some(lane);
             return;
         }
-        match lane.after() {
+        match self.after(&lane) {
             After::Stays => {
                 lane.purpose = Purpose::Standing;
                 self.pinned = Some(lane);
             }
-            After::Closes => {}
+            After::Closes => {
+                self.client.live.disown();
+            }
             After::Returns => {
-                if let Line::Open(mut pinned) = lane.take_line()
+                told |= self.client.live.disown();
+                if let Line::Open(pinned) = lane.take_line()
                     && pinned.is_quiet()
                     && !told
                 {
-                    lane.server_id.into_iter().for_each(|id| pinned.note_server_id(id));
                     self.worker.give_idle(*pinned, lane.names().clone());
                 }
             }
         }
     }
+}
+
+/// What tells of a redirection, by the ids that clients know.
+fn redirected(lane: &PinnedLane, bytes: &[u8]) -> Option<Vec<u8>> {
+    let row = lane.sent.front().map(|sent| sent.row);
+    lane.redirection.get()?.told(row, bytes)
 }
 
 fn is_null(frame: &[u8]) -> bool {

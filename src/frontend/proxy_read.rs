@@ -148,9 +148,11 @@ pub(super) fn failovers(status: &Status) -> String {
 /// `PROXY ROUTE`: which node, over which kind of connection, and why.
 pub(super) fn route(class: &Class, table: &RoutingTable, reads: &Settings, pass_owned: bool) -> String {
     let name = class.row.spec().name;
-    let shared = matches!(class.lane, Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script);
+    let shared =
+        matches!(class.lane, Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script | Lane::ScriptCache);
     let lane = match class.lane {
-        Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script => "a shared connection",
+        Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::ScriptCache => "a shared connection",
+        Lane::Script => "a shared connection for scripts",
         Lane::Session => return format!("the session: {name} speaks of the client's own connection"),
         Lane::Clients => return format!("the proxy: {name} speaks of its own client table"),
         Lane::Proxy => return format!("the proxy: {name} is its own"),

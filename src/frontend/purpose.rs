@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::backend::Busy;
 use crate::command::{Class, Lane, RowId};
 use crate::durability::Demand;
 use crate::resp::Request;
@@ -11,8 +12,23 @@ use crate::resp::Request;
 use super::client_command::Local;
 use super::wait_lane::{self, Wait};
 
-/// What ends a script that runs.
-const KILLS: [&str; 2] = ["script|kill", "function|kill"];
+/// What ends a script that runs, and what tells of it.
+const SERVED_WHILE_BUSY: [&str; 3] = ["script|kill", "function|kill", "function|stats"];
+
+/// What changes its connection, or may, or has it closed.
+const LEAVES_STATE: [&str; 11] = [
+    "unknown",
+    "debug",
+    "json.debug",
+    "script|debug",
+    "asking",
+    "restore-asking",
+    "readonly",
+    "readwrite",
+    "post",
+    "host:",
+    "module",
+];
 
 /// See the module's text.
 #[derive(Debug)]
@@ -22,8 +38,8 @@ pub(super) enum Purpose {
         /// The request leaves nothing behind.
         clean: bool,
     },
-    /// SCRIPT KILL or FUNCTION KILL: a node that is busy with a script serves these, and hardly anything else.
-    Kill,
+    /// SCRIPT KILL, FUNCTION KILL or FUNCTION STATS: a node that is busy with a script serves these, and hardly anything else.
+    Overseer,
     /// May block.
     Blocking,
     /// WAIT or WAITAOF.
@@ -44,19 +60,23 @@ impl Purpose {
             Lane::Transaction | Lane::Subscribe | Lane::Monitor | Lane::Tracking | Lane::ReplyMode => {
                 Self::Standing
             }
-            Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script | Lane::Threaded => {
+            Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script | Lane::ScriptCache | Lane::Threaded => {
                 Self::One { clean: true }
             }
-            Lane::Own if KILLS.contains(&class.row.spec().name) => Self::Kill,
-            Lane::Session | Lane::Clients | Lane::Own | Lane::Owned | Lane::Proxy => {
-                Self::One { clean: false }
-            }
+            Lane::Own if SERVED_WHILE_BUSY.contains(&class.row.spec().name) => Self::Overseer,
+            Lane::Own => Self::One { clean: !LEAVES_STATE.contains(&class.row.spec().name) },
+            Lane::Session | Lane::Clients | Lane::Owned | Lane::Proxy => Self::One { clean: false },
         }
+    }
+
+    /// What becomes of the request that the connection is opened for when its node is busy with a script.
+    pub(super) fn when_busy(&self) -> Busy {
+        if matches!(self, Self::Overseer) { Busy::Passes } else { Busy::Refuses }
     }
 
     /// It is there for one request alone.
     pub(super) fn is_one(&self) -> bool {
-        matches!(self, Self::One { .. } | Self::Kill)
+        matches!(self, Self::One { .. } | Self::Overseer)
     }
 
     /// It is there for what stands, and further requests of the client go there too.

@@ -2,7 +2,7 @@
 //! name or is asked for; what changes with every request stands in atomics of its own.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -43,6 +43,8 @@ pub(super) struct Held {
     pub(super) subscribed: [usize; 3],
     /// Requests queued in MULTI.
     pub(super) queued: Option<usize>,
+    /// While it tracks keys: the client that its invalidations go to, 0 for itself.
+    pub(super) redirect: Option<u64>,
 }
 
 /// A client that waits on a connection of its own.
@@ -71,6 +73,10 @@ pub(super) struct Live {
     waker: Mutex<Option<Waker>>,
     held: Mutex<Held>,
     parked: Mutex<Option<Parked>>,
+    /// How the server calls the connection that the client has for itself; 0: none.
+    own: AtomicI64,
+    /// Invalidations are redirected there, or are to be as soon as there is one.
+    redirected: AtomicBool,
 }
 
 impl Live {
@@ -88,6 +94,8 @@ impl Live {
             waker: Mutex::default(),
             held: Mutex::default(),
             parked: Mutex::default(),
+            own: AtomicI64::default(),
+            redirected: AtomicBool::default(),
         })
     }
 
@@ -133,6 +141,22 @@ impl Live {
     /// It waits no more; true when its connection's id was told to somebody meanwhile.
     pub(super) fn unpark(&self) -> bool {
         lock(&self.parked).take().is_some_and(|parked| parked.told)
+    }
+
+    /// The client has a connection for itself, which the server knows by this id.
+    pub(super) fn own(&self, server_id: i64) {
+        self.own.store(server_id, Ordering::SeqCst);
+    }
+
+    /// It has none any more; true when others' invalidations may have been redirected there.
+    pub(super) fn disown(&self) -> bool {
+        self.own.store(0, Ordering::SeqCst);
+        self.redirected.load(Ordering::SeqCst) && self.redirected.swap(false, Ordering::SeqCst)
+    }
+
+    /// Others' invalidations may be redirected to its connection, or are to be.
+    pub(super) fn is_redirected_to(&self) -> bool {
+        self.redirected.load(Ordering::SeqCst)
     }
 
     pub(super) fn is_killed(&self) -> bool {
@@ -188,13 +212,13 @@ impl Entry {
             psub: held.subscribed[1],
             ssub: held.subscribed[2],
             multi: held.queued,
-            watch: 0,
             qbuf: live.unread.load(Ordering::Relaxed),
             qbuf_free: 0,
             omem: live.unwritten.load(Ordering::Relaxed),
             tot_mem: 0,
             cmd: row.map_or_else(String::new, |row| RowId(row).spec().name.to_owned()),
             user: said.user.clone(),
+            redirect: held.redirect,
             proto: said.proto,
             lib_name: said.lib_name.clone(),
             lib_ver: said.lib_ver.clone(),
@@ -258,6 +282,32 @@ impl Registry {
             parked.server_id
         })
     }
+
+    /// How the server calls the connection that this client has for itself, where invalidations are to be redirected to.
+    ///
+    /// # Errors
+    /// When there is no such client, or it has no connection for itself yet; it is to get one now.
+    pub(super) fn redirect_to(&self, id: u64) -> Result<i64, NoTarget> {
+        let clients = lock(&self.clients);
+        let live = &clients.get(&id).ok_or(NoTarget::Client)?.live;
+        // Who gives the connection back looks afterwards whether somebody was told of it.
+        live.redirected.store(true, Ordering::SeqCst);
+        let server_id = live.own.load(Ordering::SeqCst);
+        if server_id == 0 {
+            live.wake();
+            return Err(NoTarget::Connection);
+        }
+        Ok(server_id)
+    }
+}
+
+/// Why invalidations cannot be redirected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NoTarget {
+    /// There is no such client.
+    Client,
+    /// It has no connection for itself yet.
+    Connection,
 }
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use crate::command::RowId;
 use crate::resp::Request;
 use crate::topology::NodeId;
 
@@ -70,8 +71,11 @@ fn slot_of(body: &[u8]) -> usize {
 }
 
 impl Worker {
-    /// A client says a script's body.
-    pub(super) fn note_script(&self, request: &Request<'_>) {
+    /// A client runs a script, perhaps by its body.
+    pub(super) fn note_script(&self, row: RowId, request: &Request<'_>) {
+        if !matches!(row.spec().name, "eval" | "eval_ro") {
+            return;
+        }
         let (parity, body) = (&self.control.parity, request.arg(1));
         if body.len() <= BODY_MAX && parity.remembers_scripts() {
             self.scripts.note(body, parity.flushes(), |body| parity.script_seen(body));

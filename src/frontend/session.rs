@@ -252,7 +252,7 @@ impl Connection {
     }
 
     fn identity_changed(&mut self) {
-        self.primary = None;
+        (self.primary, self.scripts) = (None, None);
         self.limits.authenticated = self.session.admitted || self.session.identity.login.is_some();
         self.register();
     }

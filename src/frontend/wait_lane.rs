@@ -202,7 +202,7 @@ impl Connection {
     }
 
     fn begin_barrier(&self, lane: &mut PinnedLane) {
-        self.park(lane);
+        self.note_own(lane);
         let trusted = match &lane.line {
             Line::Open(pinned) => pinned.barrier(),
             Line::Opening(..) | Line::Waiting(_) => None,
@@ -259,22 +259,20 @@ impl Connection {
 
     /// Begins once more on another connection; the present one is given back when it is as it was.
     fn change_line(&self, lane: &mut PinnedLane, target: Target, clean: bool) {
-        let told = self.client.live.unpark();
-        if let Line::Open(mut pinned) = lane.take_line()
+        let told = self.client.live.unpark() | self.client.live.disown();
+        if let Line::Open(pinned) = lane.take_line()
             && clean
             && !told
             && pinned.is_quiet()
         {
-            lane.server_id.inspect(|id| pinned.note_server_id(*id));
             self.worker.give_idle(*pinned, lane.names().clone());
         }
-        lane.server_id = None;
         // The proxy's own user works for many: its connections are called after nobody.
         let own = target.identity != self.session.identity;
         let names = if own { Names::default() } else { self.session.said.clone() };
         let (line, told) = match clean.then(|| self.worker.idle.take(&target, &names)).flatten() {
             Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
-            None => (self.dial(&target, &lane.purpose, Vec::new()), Names::default()),
+            None => (self.dial(&target, lane.purpose.when_busy(), Vec::new()), Names::default()),
         };
         lane.line = line;
         lane.target = target;

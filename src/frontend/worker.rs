@@ -3,6 +3,7 @@
 
 mod marks;
 mod spill;
+mod warm;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
@@ -28,6 +29,7 @@ use super::scripts::SeenScripts;
 use super::shared::Shared;
 use super::{Control, Settings};
 use spill::Spill;
+use warm::Warming;
 
 /// Bytes that one read of a socket takes at most.
 pub(super) const READ_SIZE: usize = 64 << 10;
@@ -86,6 +88,7 @@ pub(super) struct Worker {
     /// All clients of this thread.
     clients: RefCell<BTreeMap<u64, ClientRef>>,
     pub(super) idle: Idle,
+    warming: Warming,
     /// Requests of the long-running class on connections of single clients.
     long: RefCell<BTreeMap<u64, (NodeId, Instant, RowId)>>,
     /// Nodes whose mark of a long request is this worker's.
@@ -153,6 +156,7 @@ impl Worker {
             watching: RefCell::default(),
             clients: RefCell::default(),
             idle: Idle::default(),
+            warming: Warming::default(),
             resubscribed: Cell::new(0),
             long: RefCell::default(),
             marked_long: RefCell::new(vec![false; nodes]),

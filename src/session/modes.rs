@@ -6,7 +6,7 @@
 
 use bytes::BytesMut;
 
-use crate::command::Spec;
+use crate::command::{Spec, redirected_to};
 use crate::resp::{Limits, RequestScanner, Scan};
 
 /// Most bytes of requests that are kept. Beyond them nothing can be said again: a client that loses its connection then
@@ -50,7 +50,9 @@ pub struct Modes {
     /// In the order in which they were set.
     standing: Vec<Mode>,
     silence: Silence,
-    too_large: bool,
+    /// More than [`KEPT_MAX`] would have had to be kept, or an id that means nothing on another connection.
+    unsayable: bool,
+    redirects: bool,
 }
 
 impl Modes {
@@ -92,10 +94,13 @@ impl Modes {
             self.standing.push(Mode { name, request: request.to_vec() });
         }
         let kept: usize = self.standing.iter().map(|mode| mode.request.len()).sum();
-        self.too_large |= !whole || kept > KEPT_MAX;
+        if name == "client|tracking" {
+            self.redirects = !is(2, b"off") && redirected_to(&words).is_some();
+        }
+        self.unsayable |= self.redirects || !whole || kept > KEPT_MAX;
         if self.standing.is_empty() {
-            self.too_large = false;
-        } else if self.too_large {
+            self.unsayable = false;
+        } else if self.unsayable {
             self.standing.iter_mut().for_each(|mode| mode.request = Vec::new());
         }
     }
@@ -118,6 +123,12 @@ impl Modes {
         self.is_set("client|tracking")
     }
 
+    /// Invalidations go to another client.
+    #[must_use]
+    pub fn redirects(&self) -> bool {
+        self.redirects
+    }
+
     /// Lines of MONITOR come.
     #[must_use]
     pub fn watches(&self) -> bool {
@@ -133,7 +144,7 @@ impl Modes {
     /// Appends what sets on a new connection all that is set here; returns how many confirmations will come. `None`: it
     /// was too much to be kept.
     pub fn replay(&self, out: &mut BytesMut) -> Option<u32> {
-        if self.too_large {
+        if self.unsayable {
             return None;
         }
         // Behind MONITOR lines come between the replies.

@@ -91,7 +91,8 @@ fn lane(lane: Lane) -> &'static str {
     match lane {
         Lane::Shared => "shared",
         Lane::Scan => "cursor",
-        Lane::Pubsub | Lane::Script => "shared",
+        Lane::Pubsub | Lane::ScriptCache => "shared",
+        Lane::Script => "shared: scripts",
         Lane::Session => "session",
         Lane::Clients => "client table",
         Lane::Transaction => "pinned: transaction",
@@ -136,7 +137,7 @@ fn notes(row: &Spec) -> String {
     };
     let owned = match row.rule {
         Rule::Settings => Some("owned for the group's own settings"),
-        Rule::Redirect => Some("owned with REDIRECT"),
+        Rule::Redirect => Some("the id behind REDIRECT is Redhold's"),
         Rule::Reserved => Some("owned for channels `__redhold:*`"),
         _ => None,
     };

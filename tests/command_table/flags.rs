@@ -140,7 +140,8 @@ fn lane_faults(version: Version, row: &Spec, live: &Live) -> Vec<&'static str> {
     if says && live.has("blocking") != waits {
         faults.push("blocking or not");
     }
-    let shared = matches!(row.lane, Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script);
+    let shared =
+        matches!(row.lane, Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script | Lane::ScriptCache);
     if shared && live.has("admin") && !SHARED_ADMIN.contains(&row.name) {
         faults.push("for administrators");
     }

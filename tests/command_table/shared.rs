@@ -42,7 +42,7 @@ fn a_shared_request_gets_one_reply_and_leaves_no_state() {
                         row.name.split('|').chain(arguments[..count].iter().copied()).collect();
                     if matches!(
                         classify(&request).lane,
-                        Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script
+                        Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script | Lane::ScriptCache
                     ) {
                         sent += 1;
                         faults.extend(fault(version, client, &request, &before));

@@ -319,3 +319,25 @@ fn unblock_ends_a_wait_as_redis_does_and_loses_nothing() {
         assert_eq!(asking.call("CLIENT UNBLOCK 999999"), Value::Int(0));
     });
 }
+
+#[test]
+fn clients_are_counted_and_their_requests_measured_as_the_server_does() {
+    plainly(|connect, _| {
+        let mut clients: Vec<Client> = (0..5).map(|_| connect()).collect();
+        clients
+            .iter_mut()
+            .for_each(|client| assert_eq!(client.call("PING"), Value::Simple("PONG".to_owned())));
+        let asking = &mut clients[0];
+        let info = asking.call("INFO clients").text().expect("text");
+        assert!(info.lines().any(|line| line == "connected_clients:5"), "{info}");
+        let own = |asking: &mut Client, request: &str| {
+            let list = asking.call(request).text().expect("text");
+            let address = asking.local_address().to_string();
+            let row = list.lines().find(|row| row_field(row, "addr").as_ref() == Some(&address));
+            row_field(row.expect("its own row"), "qbuf").expect("qbuf")
+        };
+        // What the request itself takes: *2, $6, client, $4, list.
+        assert_eq!([own(asking, "CLIENT LIST"), own(asking, "CLIENT INFO")], ["26", "26"]);
+        assert_eq!(asking.call("CLIENT KILL SKIPME yes"), Value::Int(4));
+    });
+}

@@ -10,6 +10,7 @@ both_ways!(
     an_unauthenticated_client_is_refused_and_its_neighbour_is_not,
     users_keep_their_own_rights_side_by_side,
     a_wrong_password_is_refused_in_redis_words_and_changes_nothing,
+    who_may_not_select_stays_in_its_database,
     reset_makes_a_client_new,
     clients_have_ids_and_names_of_their_own,
     replies_can_be_switched_off_and_skipped,
@@ -41,6 +42,23 @@ fn a_database_is_one_clients_own(way: Way) {
         b.pipeline(&["SELECT 1", "SET p 1", "SELECT 2", "SET p 2", "SELECT 1", "GET p", "SELECT 2", "GET p"]);
     assert_eq!((&replies[5], &replies[7]), (&Value::bulk("1"), &Value::bulk("2")));
     assert_eq!(a.call("GET k"), Value::bulk("three"));
+}
+
+fn who_may_not_select_stays_in_its_database(way: Way) {
+    let target = Target::new(way, 0);
+    let mut client = target.client();
+    client.call("ACL SETUSER bob on >secret ~* +set +get +multi +exec -select");
+    assert_eq!(client.pipeline(&["SELECT 3", "SET k three"])[1], Value::ok());
+    assert_eq!(client.call("AUTH bob secret"), Value::ok());
+    let refused = Value::Error("NOPERM this user has no permissions to run the 'select' command".to_owned());
+    assert_eq!(client.call("SELECT 4"), refused);
+    assert_eq!(client.call("GET k"), Value::bulk("three"));
+    let replies = client.pipeline(&["MULTI", "GET k", "EXEC"]);
+    assert_eq!(replies[2], Value::Array(vec![Value::bulk("three")]));
+    let mut other = target.client();
+    assert_eq!(other.call("AUTH bob secret"), Value::ok());
+    assert_eq!(other.call("SELECT 3"), refused);
+    assert_eq!(other.call("GET k"), Value::Nil);
 }
 
 fn an_unauthenticated_client_is_refused_and_its_neighbour_is_not(way: Way) {

@@ -50,6 +50,7 @@ mod read_outage;
 mod read_spread;
 mod read_tokens;
 mod reads;
+mod redirect;
 mod refusals;
 mod replies;
 mod scan_epochs;

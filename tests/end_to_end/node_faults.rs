@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::support::{
     Bystander, FakeNode, Group, LONG, Memory, ProxyOptions, Relay, Script, Server, Value, eventually,
-    eventually_some, row_field,
+    eventually_some, row_field, spend_spare,
 };
 
 /// Ample for what small requests and repeated dialling leave behind.
@@ -225,10 +225,12 @@ fn a_node_that_takes_no_more_connections_holds_nobody_up_for_ever() {
     let proxy = ProxyOptions::new(&[server.address()])
         .set("failover.hold", "\"500ms\"")
         .set("proxy.workers", "1")
+        .set("backend.pinned_max", "100")
         .start();
     let mut node = server.client();
     let mut client = proxy.client();
     assert_eq!(client.call("SET k v"), Value::ok());
+    let _holder = spend_spare(&proxy, &server);
     assert_eq!(node.call("CONFIG SET maxclients 1"), Value::ok());
     let text = "TRYAGAIN no connection to the primary could be opened for 500 ms (ERR max number of clients reached); \
                 command was not executed";

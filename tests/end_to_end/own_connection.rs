@@ -1,6 +1,8 @@
 //! What the node itself sees of a client that has a connection of its own: its name, its library, its modes.
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Server, Value, eventually, row_field};
+use crate::support::{
+    Client, Group, LONG, Proxy, ProxyOptions, Server, Value, eventually, row_field, spend_spare,
+};
 
 /// The node's own lines of CLIENT LIST about connections that it was told this name for.
 fn lines(node: &Server, name: &str) -> Vec<String> {
@@ -65,6 +67,7 @@ fn a_connection_that_serves_another_client_has_no_name_of_the_first() {
     assert_eq!(named.pipeline(&["MULTI", "SET k v", "EXEC"])[2], Value::Array(vec![Value::ok()]));
     let left = ids("first");
     assert_eq!(left.len(), 1, "it waits for the next client");
+    let _holder = spend_spare(&proxy, node);
     nameless.pipeline(&["MULTI", "SET k w"]);
     assert_eq!(ids("first"), Vec::new(), "nobody is called so any more");
     let list = node.call("CLIENT LIST").text().expect("text");

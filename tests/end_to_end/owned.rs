@@ -1,6 +1,6 @@
 //! Commands and settings that Redhold owns.
 
-use crate::support::{Client, Group, Proxy, ProxyOptions, Value, row_field};
+use crate::support::{Client, Group, Proxy, ProxyOptions, Value};
 
 fn refused(client: &mut Client, request: &str) {
     let reply = client.call(request);
@@ -77,47 +77,4 @@ fn it_passes_where_the_configuration_says_so() {
     let mut node = group.nodes()[0].client();
     assert_eq!(node.call("CONFIG GET repl-timeout").get("repl-timeout"), Some(&Value::bulk("61")));
     assert_eq!(client.call("FAILOVER"), node.call("FAILOVER"), "the server answers");
-}
-
-#[test]
-fn invalidations_are_redirected_to_nobody() {
-    let group = Group::plain(0);
-    let node = &group.nodes()[0];
-    for mode in ["\"refuse\"", "\"pass\""] {
-        let proxy = ProxyOptions::new(&group.addresses()).set("proxy.owned_commands", mode).start();
-        // As a client that speaks RESP2 only does it.
-        let (mut listener, mut reader) = (proxy.client(), proxy.client());
-        let id = listener.call("CLIENT ID").int().expect("a number");
-        listener.call("SUBSCRIBE __redis__:invalidate");
-        let is_refused = |reply: &Value| {
-            reply.error().is_some_and(|text| {
-                text.starts_with("ERR CLIENT TRACKING with REDIRECT is refused by Redhold")
-            })
-        };
-        let tracking = format!("CLIENT TRACKING on REDIRECT {id}");
-        let reply = reader.call(&tracking);
-        assert!(is_refused(&reply), "{reply:?}");
-        assert!(is_refused(&reader.call(&format!("client tracking ON bcast prefix p redirect {id}"))));
-        let is_tracking = |line: &str| row_field(line, "flags").is_some_and(|flags| flags.contains('t'));
-        let tracks = || node.call("CLIENT LIST").text().expect("text").lines().any(is_tracking);
-        assert!(!tracks(), "nothing was executed");
-        // Behind PREFIX it is a prefix.
-        assert_eq!(reader.call("CLIENT TRACKING ON BCAST PREFIX REDIRECT"), Value::ok());
-        let mut standing = Client::connect_resp3(proxy.address());
-        assert_eq!(standing.call("CLIENT NO-EVICT ON"), Value::ok());
-        assert!(is_refused(&standing.call(&tracking)));
-        assert_eq!(standing.call("MULTI"), Value::ok());
-        assert!(is_refused(&standing.call(&tracking)));
-        assert!(standing.call("EXEC").error().is_some_and(|text| text.starts_with("EXECABORT")));
-        // Where nobody will tell, it is refused all the same.
-        standing.send(&["CLIENT", "REPLY", "OFF"]);
-        standing.send(&tracking.split(' ').collect::<Vec<_>>());
-        assert_eq!(standing.call("CLIENT REPLY ON"), Value::ok());
-        assert_eq!(
-            standing.call("CLIENT TRACKINGINFO").get("flags"),
-            Some(&Value::Set(vec![Value::bulk("off")]))
-        );
-        let shown = proxy.client().call("CLIENT LIST").text().expect("text");
-        assert_eq!(shown.lines().filter(|line| is_tracking(line)).count(), 1, "{shown}");
-    }
 }

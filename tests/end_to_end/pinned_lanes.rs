@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Client, Group, LONG, Proxy, ProxyOptions, Server, ServerOptions, Value, eventually, eventually_some,
+    spend_spare,
 };
 
 /// A proxy that changes the primary by order only.
@@ -149,13 +150,17 @@ fn a_node_that_takes_a_user_no_more_has_its_clients_closed_and_says_so() {
 #[test]
 fn a_node_without_room_is_asked_at_a_bounded_pace_and_says_so_at_the_holds_end() {
     let server = Server::start();
-    let proxy = ProxyOptions::new(&[server.address()]).set("failover.hold", "\"1s\"").start();
+    let proxy = ProxyOptions::new(&[server.address()])
+        .set("failover.hold", "\"1s\"")
+        .set("proxy.workers", "1")
+        .start();
     let mut direct = server.client();
     let mut clients: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
     // Each has been served, so that every shared connection stands.
     for client in &mut clients {
         assert_eq!(client.call("SET k v"), Value::ok());
     }
+    let _holder = spend_spare(&proxy, &server);
     // No slot frees itself when a connection of the proxy's own ends.
     assert_eq!(direct.call("CONFIG SET maxclients 1"), Value::ok());
     for client in &mut clients {
@@ -250,6 +255,7 @@ fn a_parked_request_keeps_its_time_while_no_connection_is_to_be_had() {
     assert_eq!(client.call("SET k v"), Value::ok());
     let mut monitor = server.client();
     assert_eq!(monitor.call("MONITOR"), Value::ok());
+    let _holder = spend_spare(&proxy, &server);
     // Fewer than there are: whoever leaves makes room for nobody.
     assert_eq!(direct.call("CONFIG SET maxclients 1"), Value::ok());
     let mut rejected = || {

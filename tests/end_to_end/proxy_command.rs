@@ -78,6 +78,7 @@ fn it_names_what_a_node_works_on_and_what_a_lost_one_had_not_answered() {
     let lost = |text: String| text.lines().find_map(|line| line.strip_prefix("lost:").map(str::to_owned));
     assert_eq!(lost(text_of(&mut asker, "PROXY STATUS")), None);
     assert!(text_of(&mut asker, "PROXY NODES").contains(" works-on= works-on-ms= remark="));
+    assert_eq!(busy.call("EVAL return(1) 0"), Value::Int(1), "its connection is open");
     server.sigstop();
     busy.send(&["EVAL", "return 1", "1", "cart:7"]);
     eventually(LONG, "it works on the script", || {

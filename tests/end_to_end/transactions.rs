@@ -11,6 +11,7 @@ both_ways!(
     a_watched_key_that_changed_makes_exec_answer_nil,
     unwatch_and_discard_let_go,
     a_refused_command_aborts_the_whole,
+    what_would_end_the_server_or_the_connection_is_refused,
     misplaced_words_get_redis_answers,
     a_select_inside_outlasts_exec,
     other_clients_are_not_drawn_in,
@@ -29,6 +30,18 @@ fn array(items: &[Value]) -> Value {
 
 fn error(text: &str) -> Value {
     Value::Error(text.to_owned())
+}
+
+fn what_would_end_the_server_or_the_connection_is_refused(way: Way) {
+    let target = Target::new(way, 0);
+    let mut client = target.client();
+    for request in ["SHUTDOWN", "SHUTDOWN NOSAVE", "SYNC", "PSYNC ? -1"] {
+        assert_eq!(client.call("MULTI"), Value::ok());
+        assert_eq!(client.call(request), error("ERR Command not allowed inside a transaction"), "{request}");
+        let aborted = "EXECABORT Transaction discarded because of previous errors.";
+        assert_eq!(client.call("EXEC"), error(aborted), "{request}");
+    }
+    assert_eq!(client.call("SET k v"), Value::ok());
 }
 
 fn a_transaction_is_executed_as_one(way: Way) {

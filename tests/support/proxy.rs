@@ -10,8 +10,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use rustix::process::Signal;
 
 use super::client::Client;
+use super::client_list::row_field;
 use super::process::{Home, free_port, rss_bytes, signal};
-use super::server::scratch_folder;
+use super::server::{Server, info_field, scratch_folder};
 use super::value::Value;
 use super::wait::{LONG, eventually, eventually_some};
 
@@ -402,4 +403,29 @@ fn unchunk(mut body: &str) -> String {
         body = rest[size..].trim_start_matches("\r\n");
     }
     whole
+}
+
+/// Takes the spare connection that the proxy's one worker keeps open for clients in database 0, and lets it open no other one. The
+/// client that has it must live as long as that is to hold.
+pub fn spend_spare(proxy: &Proxy, node: &Server) -> Client {
+    let (mut direct, mut holder) = (node.client(), proxy.client());
+    holder.call("EXISTS none");
+    // The last that a connection is asked before it waits for somebody.
+    let is_spare = |row: &str| {
+        let is = |name: &str, value: &str| row_field(row, name).is_some_and(|told| told.contains(value));
+        is("cmd", "info") && is("flags", "e")
+    };
+    eventually(LONG, "a spare connection is open", || {
+        direct.call("CLIENT LIST").text().expect("text").lines().any(is_spare)
+    });
+    let mut number = |field: &str| info_field(&mut direct, field).and_then(|text| text.parse::<u64>().ok());
+    let (blocked, rejected) = (number("blocked_clients"), number("rejected_connections"));
+    let mut limit = node.client();
+    assert_eq!(limit.call("CONFIG SET maxclients 1"), Value::ok());
+    holder.send(&["BLPOP", "none", "0"]);
+    eventually(LONG, "it is taken, and no other was to be had", || {
+        number("blocked_clients") > blocked && number("rejected_connections") > rejected
+    });
+    assert_eq!(limit.call("CONFIG SET maxclients 10000"), Value::ok());
+    holder
 }

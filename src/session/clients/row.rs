@@ -110,10 +110,10 @@ pub struct ClientRow {
     pub ssub: usize,
     /// Requests queued in MULTI; `None` outside.
     pub multi: Option<usize>,
-    /// Keys watched.
-    pub watch: usize,
     /// Bytes read and not yet acted upon.
     pub qbuf: usize,
+    /// While it tracks keys: the client that its invalidations go to, 0 for itself.
+    pub redirect: Option<u64>,
     /// Room for more of them.
     pub qbuf_free: usize,
     /// Bytes of replies not yet written.
@@ -144,7 +144,7 @@ impl ClientRow {
         if self.flags.pubsub { ClientKind::Pubsub } else { ClientKind::Normal }
     }
 
-    /// Appends its line, LF included: the fields of Redis 8 in their order, of which 7.0 has all but `watch`, `lib-…`
+    /// Appends its line, LF included: the fields of Redis 8 in their order but `watch`, of which 7.0 has all but `lib-…`,
     /// `io-thread` and `tot-…`.
     pub fn write(&self, out: &mut String) {
         // Writing to a String cannot fail.
@@ -160,15 +160,16 @@ impl ClientRow {
             self.idle,
         );
         self.flags.write(out);
+        let redir = self.redirect.map_or(-1, |client| i64::try_from(client).unwrap_or(i64::MAX));
         let multi = self.multi.map_or(-1, |queued| i64::try_from(queued).unwrap_or(i64::MAX));
         let _ = write!(
             out,
-            " db={} sub={} psub={} ssub={} multi={multi} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem=0",
-            self.db, self.sub, self.psub, self.ssub, self.watch, self.qbuf, self.qbuf_free,
+            " db={} sub={} psub={} ssub={} multi={multi} qbuf={} qbuf-free={} argv-mem=0 multi-mem=0",
+            self.db, self.sub, self.psub, self.ssub, self.qbuf, self.qbuf_free,
         );
         let _ = write!(
             out,
-            " rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user={} redir=-1 resp={}",
+            " rbs=0 rbp=0 obl=0 oll=0 omem={} tot-mem={} events=r cmd={} user={} redir={redir} resp={}",
             self.omem,
             self.tot_mem,
             if self.cmd.is_empty() { "NULL" } else { &self.cmd },

@@ -20,8 +20,8 @@ fn row(id: u64) -> ClientRow {
         psub: 0,
         ssub: 0,
         multi: None,
-        watch: 0,
         qbuf: 0,
+        redirect: None,
         qbuf_free: 0,
         omem: 0,
         tot_mem: 1024,
@@ -104,7 +104,7 @@ fn a_row_is_a_line_of_client_list() {
     assert_eq!(
         text,
         "id=4 addr=10.0.0.4:5000 laddr=10.0.0.9:6380 fd=8 name=app age=40 idle=1 flags=N db=2 sub=0 psub=0 ssub=0 \
-         multi=-1 watch=0 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=1024 \
+         multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll=0 omem=0 tot-mem=1024 \
          events=r cmd=get user=default redir=-1 resp=2 lib-name=redis-py lib-ver=8.0 io-thread=0 tot-net-in=5 \
          tot-net-out=6 tot-cmds=7\n"
     );

@@ -43,7 +43,7 @@ impl Word {
             ("unwatch", _) => Self::Unwatch,
             ("reset", _) => Self::Reset,
             (_, Lane::Scan) => Self::Scan,
-            (_, Lane::Own | Lane::Script) if spec.parity => Self::EveryNode,
+            (_, Lane::Own | Lane::ScriptCache) if spec.parity => Self::EveryNode,
             (_, Lane::Session | Lane::Subscribe | Lane::Monitor | Lane::Tracking | Lane::ReplyMode) => {
                 Self::Stateful
             }
