@@ -1,0 +1,87 @@
+<?php
+// phpredis, Debian's. Trying again is switched off, so that nothing is hidden by a second try.
+
+require __DIR__ . '/report.php';
+
+function connect(): Redis
+{
+    $client = new Redis();
+    $client->connect(HOST, PORT);
+    $client->setOption(Redis::OPT_MAX_RETRIES, 0);
+    // 60 s, unless told otherwise, also for what waits for ever.
+    $client->setOption(Redis::OPT_READ_TIMEOUT, -1);
+    return $client;
+}
+
+// A reply of error is false, and its words are the connection's.
+function words(Redis $client): ?string
+{
+    $words = $client->getLastError();
+    $client->clearLastError();
+    return $words;
+}
+
+function add(Redis $client, string $sha): string
+{
+    $reply = $client->evalSha($sha, ['script', 7], 1);
+    if ($reply === false && str_starts_with((string) words($client), 'NOSCRIPT')) {
+        $reply = $client->eval(ADD, ['script', 7], 1);
+    }
+    return (string) $reply;
+}
+
+$roles = [];
+for ($number = 0; $number < WRITERS; $number++) {
+    $roles["writer $number"] = function () use ($number) {
+        $client = connect();
+        write($number, function (array $pairs) use ($client) {
+            $pipeline = $client->pipeline();
+            foreach ($pairs as $key => $value) {
+                $pipeline->set($key, $value);
+            }
+            $replies = $pipeline->exec();
+            $fault = words($client);
+            return implode('', array_map(fn ($reply) => verdict($reply === true, $fault), $replies ?: [false]));
+        });
+    };
+}
+$roles['transactions'] = function () {
+    $client = connect();
+    while (!over()) {
+        $replies = $client->multi()->incr('counter')->get('counter')->exec();
+        say('transaction', verdict(is_array($replies) && is_int($replies[0]), words($client)));
+    }
+};
+$roles['subscriber'] = function () {
+    $after = false;
+    try {
+        connect()->subscribe(['news'], function (Redis $client, string $channel, string $text) use (&$after) {
+            // There is no other way out of the loop: after UNSUBSCRIBE it waits for the next message for ever.
+            if (!hear($text)) {
+                $after = true;
+                $client->close();
+            }
+        });
+    } catch (RedisException $fault) {
+        $after || throw $fault;
+    }
+};
+$roles['worker'] = function () {
+    $client = connect();
+    work(fn () => $client->blPop(['jobs'], 0)[1]);
+};
+
+guarded('main', function () use ($roles) {
+    $client = connect();
+    say('client', 'phpredis', phpversion('redis'));
+    $sha = $client->script('load', ADD);
+    say('script', add($client, $sha));
+    play($roles);
+    $client->setOption(Redis::OPT_SCAN, Redis::SCAN_RETRY);
+    [$cursor, $found] = [null, 0];
+    while ($keys = $client->scan($cursor, 'w:0:*', 500)) {
+        $found += count($keys);
+    }
+    say('scanned', $found);
+    say('script', add($client, $sha));
+}) || exit(1);
