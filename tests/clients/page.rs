@@ -67,7 +67,8 @@ four SETs each on their way, transactions run, a subscriber listens and a worker
 Retries and reconnection are switched off where the library lets one, so that nothing is hidden by a second try. GLIDE and redis-rs
 give a request up after 250 and 500 ms unless told otherwise: a pause of a death is some tens of milliseconds, but that of a hung primary
 is `health.timeout` (1 s), so give them more. redis-rs does not tell the words with which EXEC was refused: what is AMBIGUOUS, and
-any other refusal of it, is `UnexpectedReturnType` there.
+any other refusal of it, is `UnexpectedReturnType` there. phpredis 5.3 waits for further replies behind an EXEC that was answered with
+an error, Redis's own EXECABORT too, until its read time-out is over.
 
 | library | comes from | protocol | calls itself (CLIENT SETINFO) | not at its default |
 |---|---|---|---|---|
