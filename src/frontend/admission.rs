@@ -93,7 +93,7 @@ impl Connection {
         let closes = original.is_empty();
         let step = self.send_special(&asked, Special::Session(original.clone()));
         let identity = self.session.identity.clone();
-        let pending = Pending { identity, effect: Effect::Admission(admission) };
+        let pending = Pending::new(identity, Effect::Admission(admission));
         if step == Step::Taken && !self.await_reply(pending, original) && closes {
             // Answered with an error of the proxy's own, while the request is not read.
             self.client.doom("no node could be asked");

@@ -41,6 +41,15 @@ pub(super) struct Pending {
     /// Who the client is from then on.
     pub(super) identity: Identity,
     pub(super) effect: Effect,
+    /// The request as the client wrote it; empty: the question was the proxy's own.
+    pub(super) asked: bytes::Bytes,
+}
+
+impl Pending {
+    /// Of a request that is written down when it is sent.
+    pub(super) fn new(identity: Identity, effect: Effect) -> Self {
+        Self { identity, effect, asked: bytes::Bytes::new() }
+    }
 }
 
 /// What is done when the awaited reply has come.
@@ -110,17 +119,14 @@ impl Connection {
             b"select" => {
                 let number = std::str::from_utf8(request.arg(1)).ok().and_then(|text| text.parse().ok());
                 let identity = Identity { db: number.unwrap_or(identity.db), ..identity };
-                self.ask(dispatched, Pending { identity, effect: Effect::Become })
+                self.ask(dispatched, Pending::new(identity, Effect::Become))
             }
             b"auth" => {
                 let login = match request.len() {
                     2 => login(None, request.arg(1)),
                     _ => login(Some(request.arg(1)), request.arg(2)),
                 };
-                self.ask(
-                    dispatched,
-                    Pending { identity: Identity { login, ..identity }, effect: Effect::Become },
-                )
+                self.ask(dispatched, Pending::new(Identity { login, ..identity }, Effect::Become))
             }
             b"hello" => self.hello(dispatched),
             _ => self.client_command(dispatched),
@@ -142,7 +148,7 @@ impl Connection {
         let name = hello.name.take();
         let mut bytes = BytesMut::new();
         hello.write(&mut bytes);
-        self.ask_with(&bytes, dispatched, Pending { identity, effect: Effect::Hello { name } })
+        self.ask_with(&bytes, dispatched, Pending::new(identity, Effect::Hello { name }))
     }
 
     /// A subcommand of CLIENT that the proxy answers, once the server has shown that it would.
@@ -172,7 +178,7 @@ impl Connection {
         let bytes = asked.bytes();
         let effect = asked.local.map_or(Effect::Become, Effect::Local);
         let identity = self.session.identity.clone();
-        self.ask_with(&bytes, dispatched, Pending { identity, effect })
+        self.ask_with(&bytes, dispatched, Pending::new(identity, effect))
     }
 
     fn ask(&mut self, dispatched: &Dispatched<'_>, pending: Pending) -> Step {
@@ -203,7 +209,8 @@ impl Connection {
 
     /// A session command was taken: its one reply decides about `pending`, on whichever connection it comes. False when
     /// nothing was sent.
-    pub(super) fn await_reply(&mut self, pending: Pending, original: bytes::Bytes) -> bool {
+    pub(super) fn await_reply(&mut self, mut pending: Pending, original: bytes::Bytes) -> bool {
+        pending.asked = original.clone();
         if self.client.special.borrow().is_none() {
             // No pipeline was free, so that it went on a connection of its own.
             let Some(sent) = self.pinned.as_mut().and_then(|lane| lane.sent.back_mut()) else { return false };
@@ -216,13 +223,16 @@ impl Connection {
 
     /// The awaited reply came.
     pub(super) fn session_replied(&mut self, reply: &[u8]) {
-        let Some(Pending { identity, effect }) = self.session.pending.take() else { return };
+        let Some(Pending { identity, effect, asked }) = self.session.pending.take() else { return };
         if let Effect::Admission(admission) = effect {
             return self.admission_replied(admission, reply);
         }
         let refused = reply.first() == Some(&b'-');
         if refused {
-            self.client.out.borrow_mut().extend_from_slice(reply);
+            let scanner = RequestScanner::of_kept(&asked);
+            let words = scanner
+                .and_then(|scanner| session::in_the_clients_words(reply, scanner.request(&asked).args()));
+            self.client.out.borrow_mut().extend_from_slice(words.as_deref().unwrap_or(reply));
             return;
         }
         self.admitted();

@@ -2,7 +2,8 @@
 //!
 //! [`Standing`] keeps the state that a client has on a connection of its own and that must outlive that connection; it
 //! consists of [`Modes`], [`Subscriptions`] and the [`Transaction`]. [`Names`] is what it has said about itself, [`ClientRow`] and its company what CLIENT LIST,
-//! KILL and UNBLOCK are about. [`Hello`] reads HELLO, [`Listing`] leaves what is Redhold's own out of a reply to PUBSUB.
+//! KILL and UNBLOCK are about. [`Hello`] reads HELLO, [`Listing`] leaves what is Redhold's own out of a reply to PUBSUB, and
+//! [`in_the_clients_words`] puts a refusal of what the proxy asked into the words of the client's request.
 
 mod clients;
 mod frame;
@@ -14,6 +15,7 @@ mod names;
 mod standing;
 mod subscriptions;
 mod transaction;
+mod unknown;
 
 pub use clients::{ClientFlags, ClientKind, ClientRow, Filter, Kill, ListFilter, Unblock};
 pub use hello::{Hello, Proof, parse_db, rewrite_hello};
@@ -24,3 +26,4 @@ pub use names::Names;
 pub use standing::{Anew, Send, Standing, Verdict};
 pub use subscriptions::Subscriptions;
 pub use transaction::{COPY_MAX, Executed, Fate, Recovery, Transaction, Word};
+pub use unknown::in_the_clients_words;

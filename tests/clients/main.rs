@@ -1,99 +1,85 @@
-//! Real client libraries, unchanged, through the proxy and over the death of the primary. `tests/tools/clients.sh`
-//! installs them; without them, and unless `REDHOLD_ALL` is set, a test says so and is over.
+//! Real client libraries, unchanged, through the proxy and over the death of the primary; README.md has the contract of the
+//! programs beside this file. `tests/tools/clients.sh` installs the libraries; without them, and unless `REDHOLD_ALL` is set, a
+//! test says so and is over.
 #![allow(unreachable_pub, reason = "the modules of a test binary are not seen from outside")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod handshakes;
+mod judge;
+mod libraries;
+mod page;
+mod program;
 
-use serde_json::Value as Json;
+use libraries::Library;
+use program::Program;
+use support::{Group, LONG, Proxy, Server, ServerOptions, V8_2};
 
-use support::{Client, Group, Proxy, Value};
+/// Acknowledged writes before the kill, and after it.
+const ENOUGH: usize = 1_000;
+/// Requests of writers that are under way when the primary dies, of the 24 that can be.
+const IN_FLIGHT: usize = 10;
 
-fn tool(path: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools").join(path);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("REDHOLD_ALL").is_none(), "{} is not installed", path.display());
-    eprintln!("not installed, so not tested: {}", path.display());
-    None
+/// Nodes that know CLIENT SETINFO, where there are any, so that what libraries say of themselves is seen.
+pub fn nodes() -> ServerOptions {
+    if V8_2.is_there() { V8_2.options() } else { Server::options() }
 }
 
-/// Runs a script that kills the primary by itself and returns its report.
-#[track_caller]
-fn run(mut command: Command, proxy: &Proxy, group: &Group) -> Json {
-    let address = proxy.address();
-    command.arg(address.ip().to_string()).arg(address.port().to_string());
-    let output = command.arg(group.nodes()[0].pid().to_string()).output().expect("the interpreter starts");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let report: Json =
-        serde_json::from_str(text.trim()).unwrap_or_else(|_| panic!("no report: {text}{errors}"));
-    assert!(output.status.success(), "{errors}\n{}", report["exceptions"]);
-    report
-}
+/// What is sent again of the worker and of a transaction alone: BLPOP, MULTI and what stands in it.
+const OTHERS: f64 = 4.0;
+/// A primary that died between the writers' batches tells nothing, and another one is killed. It dies with writes on its hands in every
+/// second or third try, so that so many are enough.
+const TRIES: usize = 30;
 
-/// What holds for every library: the kill counted, nothing reached the application but ambiguous replies, at most one for
-/// each request in flight, and the new primary has what was acknowledged.
+/// Plays a library over the death of a primary that took writes with it.
 #[track_caller]
-fn check(report: &Json, proxy: &Proxy, group: &mut Group, prefix: &str) {
-    group.node(0).reap();
-    let number = |key: &str| report[key].as_u64().unwrap_or_else(|| panic!("{key} in {report}"));
-    println!(
-        "{}: acknowledged {}, in flight {}, ambiguous {}, longest gap {} ms, messages {}, jobs {}",
-        report["client"],
-        number("acknowledged"),
-        number("in_flight"),
-        number("ambiguous"),
-        number("longest_gap_ms"),
-        number("messages"),
-        number("jobs")
-    );
-    assert_eq!(report["exceptions"], Json::Array(vec![]), "no exception reached application code");
-    assert!(number("in_flight") >= 10 && number("acknowledged") >= 2_000);
-    let possible = 6 * 4 + 1;
-    assert!(number("ambiguous") <= possible, "{} ambiguous", number("ambiguous"));
-    assert!(number("longest_gap_ms") < 10_000, "{} ms", number("longest_gap_ms"));
-    assert!(number("messages") >= 2 && number("jobs") == 2 && number("script") == 7);
-    assert_eq!(proxy.status()["epoch"], 2, "exactly one failover");
-    let leader = group.primary();
-    let mut node = Client::connect(group.nodes()[leader].address());
-    let mut missing = 0;
-    for (writer, verdicts) in report["writes"].as_object().expect("a map") {
-        for (sequence, verdict) in verdicts.as_array().expect("a list").iter().enumerate() {
-            let found = node.call(&format!("GET {prefix}:{writer}:{sequence}"));
-            missing += u64::from(*verdict == "ok" && found != Value::bulk(sequence.to_string()));
+pub fn play(library: &Library) {
+    for _ in 0..TRIES {
+        match kill_once(library) {
+            Some(sent_again) if sent_again <= OTHERS => {}
+            _ => return,
         }
     }
-    // Replication is asynchronous: what was acknowledged in the instant of the death may be known to nobody.
-    assert!(missing <= possible, "{missing} acknowledged writes are missing on the node that leads now");
-    assert!(number("scanned") >= report["writes"]["0"].as_array().map_or(0, Vec::len) as u64 - possible);
+    panic!("{}: {TRIES} primaries died with no write on its way", library.name);
 }
 
-#[test]
-fn redis_py() {
-    let Some(python) = tool("venv/bin/python") else { return };
-    let mut group = Group::plain(2);
+/// Plays a library's program over the death of the primary and judges what it said and what the nodes have. Returns how many requests
+/// the proxy sent again; `None`: the library is not installed.
+#[track_caller]
+fn kill_once(library: &Library) -> Option<f64> {
+    let mut group = Group::plain_with(2, &nodes());
     let proxy = Proxy::start(&group.addresses());
-    let mut command = Command::new(python);
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/redis_py.py"));
-    let report = run(command, &proxy, &group);
-    check(&report, &proxy, &mut group, "py");
-    assert_eq!(report["protocol"], "3", "its default");
-}
-
-#[test]
-fn ioredis() {
-    let Some(modules) = tool("node/node_modules") else { return };
-    let mut group = Group::plain(2);
-    let proxy = Proxy::start(&group.addresses());
-    let mut command = Command::new("node");
-    command
-        .env("NODE_PATH", modules)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/ioredis.js"));
-    let report = run(command, &proxy, &group);
-    check(&report, &proxy, &mut group, "js");
+    let mut program = Program::start(library, proxy.address())?;
+    let mut guest = judge::guest(&proxy);
+    guest.call("RPUSH jobs first");
+    program.until("the subscriber and the worker are served", |seen| {
+        if seen.heard.is_empty() {
+            guest.call("PUBLISH news before");
+        }
+        !seen.heard.is_empty() && !seen.jobs.is_empty()
+    });
+    program.until("enough writes and a transaction", |seen| {
+        seen.acknowledged() >= ENOUGH && seen.transactions > 0
+    });
+    let before = judge::Connections::of(&proxy);
+    program.until("enough is on its way to make the kill count", |seen| seen.in_flight() >= IN_FLIGHT);
+    group.node(0).kill9();
+    let goal = program.seen().acknowledged() + ENOUGH;
+    program.until("writes go on", |seen| seen.acknowledged() >= goal);
+    before.still_there(&proxy, program.seen());
+    assert_eq!(program.seen().jobs.len(), 1, "nothing was to be had from the queue");
+    guest.call("RPUSH jobs last");
+    program.until("the parked worker gets its job", |seen| seen.jobs.len() > 1);
+    program.until("the subscriber hears the new primary", |seen| {
+        if seen.heard.last().is_none_or(|text| text != "after") {
+            guest.call("PUBLISH news after");
+        }
+        seen.heard.last().is_some_and(|text| text == "after")
+    });
+    let seen = program.finish(LONG);
+    let sent_again = proxy.metric("redhold_reissued_total").expect("it is counted");
+    println!("{}, {sent_again} requests sent again", seen.summary());
+    judge::judge(library, &seen, &before, &proxy, &group);
+    Some(sent_again)
 }

@@ -14,6 +14,11 @@ package_of() {
         pip) echo python3-pip ;;
         venv) echo python3-venv ;;
         cc) echo build-essential ;;
+        hiredis) echo libhiredis-dev ;;
+        php) echo php-cli ;;
+        redis-rb) echo ruby-redis ;;
+        phpredis) echo php-redis ;;
+        predis) echo php-predis ;;
         *) echo "$1" ;;
     esac
 }
@@ -22,6 +27,10 @@ present() {
     case $1 in
         pip) python3 -m pip --version ;;
         venv) python3 -c 'import venv, ensurepip' ;;
+        hiredis) echo '#include <hiredis/hiredis.h>' | cc -E - ;;
+        redis-rb) ruby -e 'require "redis"' ;;
+        phpredis) php -r 'exit(extension_loaded("redis") ? 0 : 1);' ;;
+        predis) php -r 'require "Predis/autoload.php";' ;;
         clippy) cargo clippy --version ;;
         rustfmt) cargo fmt --version ;;
         debootstrap | ip) PATH=$PATH:/usr/sbin:/sbin command -v "$1" ;;
