@@ -16,7 +16,18 @@ impl RowId {
     pub fn spec(self) -> &'static Spec {
         &ROWS[usize::from(self.0)]
     }
+
+    /// Whether it takes elements out of a key for its reply alone: when the reply is lost, they are lost with it.
+    /// What moves them to another key (BLMOVE) or to a list of what is pending (XREADGROUP) does not.
+    pub fn is_pop(self) -> bool {
+        POPS.contains(&self.spec().name)
+    }
 }
+
+const POPS: [&str; 14] = [
+    "blmpop", "blpop", "brpop", "bzmpop", "bzpopmax", "bzpopmin", "getdel", "lmpop", "lpop", "rpop", "spop",
+    "zmpop", "zpopmax", "zpopmin",
+];
 
 /// All rows by `RowId`, sorted by name but for the last, `RowId::UNKNOWN`.
 pub fn rows() -> &'static [Spec] {
@@ -158,4 +169,25 @@ const fn finish(state: u32) -> u32 {
 
 const fn tag(hash: u32) -> u16 {
     (hash >> 16) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{POPS, find};
+    use crate::command::{Effect, Retry};
+
+    #[test]
+    fn pops_are_writes_that_are_never_sent_twice_unless_they_were_parked() {
+        for name in POPS {
+            let row = find(name.as_bytes()).unwrap();
+            assert!(row.is_pop() && row.spec().effect == Effect::Write, "{name}");
+            assert!(matches!(row.spec().retry, Retry::Never | Retry::Parked), "{name}");
+        }
+        for name in ["blmove", "brpoplpush", "lmove", "rpoplpush", "xreadgroup", "del", "getex"] {
+            assert!(
+                !find(name.as_bytes()).unwrap().is_pop(),
+                "{name} keeps what it takes, or says nothing of it"
+            );
+        }
+    }
 }

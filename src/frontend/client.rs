@@ -449,6 +449,7 @@ impl Caller for ClientRef {
                 // Not executed: its last byte was not written, or it concerns a connection that is gone.
                 Redo::again(request, lost.resent, lost.since)
             } else {
+                self.worker.count_unanswered(row);
                 let waited = now.duration_since(lost.since);
                 let (node, epoch, resent) = (lost.node, lost.epoch, lost.resent);
                 self.worker.note_lost(&LostRequest { node, epoch, row, request, resent, waited });

@@ -66,6 +66,9 @@ impl Connection {
             Purpose::Blocking => {
                 let waited = Instant::now().duration_since(lane.since);
                 let refused = matches!(loss, Loss::Refused);
+                if matches!(loss, Loss::Gone) {
+                    taken.iter().take(written).for_each(|sent| self.worker.count_unanswered(sent.row));
+                }
                 redos.extend(taken.iter().map(|sent| parked_again(sent, waited, refused, &self.worker.room)));
             }
             Purpose::One { .. } | Purpose::Overseer => {
@@ -187,6 +190,7 @@ impl Connection {
     fn fate(&self, lane: &PinnedLane, sent: &Sent, written: bool) -> Redo {
         let waited = Instant::now().duration_since(sent.since);
         if written {
+            self.worker.count_unanswered(sent.row);
             let (node, epoch) = (&lane.target.address, lane.target.epoch);
             let (row, request, resent) = (sent.row, &sent.request, sent.resent);
             self.worker.note_lost(&LostRequest { node, epoch, row, request, resent, waited });

@@ -365,6 +365,13 @@ impl Worker {
         }
     }
 
+    /// A request was sent, and its connection lost before its reply.
+    pub(super) fn count_unanswered(&self, row: RowId) {
+        if row.is_pop() {
+            self.metrics.lost_pops(1);
+        }
+    }
+
     /// A request is sent again after its connection was lost.
     pub(super) fn count_reissued(&self) {
         self.metrics.reissued(1);

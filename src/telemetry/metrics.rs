@@ -136,6 +136,7 @@ impl Metrics {
         families.push(family(&names::CLIENT_CONNECTIONS, total(|w| &w.connections)));
         families.push(family(&names::HELD, [(vec![], signed(self.held()))]));
         families.push(family(&names::AMBIGUOUS, total(|w| &w.ambiguous)));
+        families.push(family(&names::LOST_POPS, total(|w| &w.lost_pops)));
         families.push(family(&names::REISSUED, total(|w| &w.reissued)));
         families.push(family(&names::SPILLED, total(|w| &w.spilled)));
         families.push(family(&names::RESUBSCRIPTIONS, total(|w| &w.resubscribed)));

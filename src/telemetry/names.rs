@@ -93,6 +93,8 @@ metrics! {
         "Writes that only a returning old primary had: kept in failover.state_dir, or given up for want of it or of room in it.";
     AMBIGUOUS = "redhold_ambiguous_writes_total", COUNTER, "requests", [],
         "Writes answered with AMBIGUOUS: whether they were executed is unknown.";
+    LOST_POPS = "redhold_lost_pops_total", COUNTER, "requests", [],
+        "Pops (LPOP, BRPOP, BZPOPMIN, SPOP, GETDEL ...) that were sent and whose connection was lost before their reply, parked ones included: an upper bound of the pops whose elements were taken out and reached nobody.";
     BYTES = "redhold_bytes_total", COUNTER, "bytes", [("side", "client, backend"), ("direction", "in, out")],
         "Bytes read (in) and written (out) by the proxy on the side of clients and of nodes.";
     REISSUED = "redhold_reissued_total", COUNTER, "requests", [],

@@ -80,6 +80,7 @@ fn each_of_a_workers_counters_moves_its_own_series_by_its_own_amount() {
         &[("redhold_hold_duration_seconds_sum", 2.0), ("redhold_hold_duration_seconds_count", 1.0)],
     );
     check(&|| first.ambiguous(5), &[("redhold_ambiguous_writes_total", 5.0)]);
+    check(&|| first.lost_pops(9), &[("redhold_lost_pops_total", 9.0)]);
     check(&|| second.reissued(6), &[("redhold_reissued_total", 6.0)]);
     check(&|| second.spilled(8), &[("redhold_spilled_reads_total", 8.0)]);
     check(&|| second.resubscribed(7), &[("redhold_resubscriptions_total", 7.0)]);

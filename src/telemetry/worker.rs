@@ -145,6 +145,7 @@ pub struct WorkerMetrics {
     pub(super) held: AtomicI64,
     pub(super) connections: AtomicU64,
     pub(super) ambiguous: AtomicU64,
+    pub(super) lost_pops: AtomicU64,
     pub(super) reissued: AtomicU64,
     pub(super) resubscribed: AtomicU64,
     pub(super) spilled: AtomicU64,
@@ -164,6 +165,7 @@ impl WorkerMetrics {
             held: AtomicI64::new(0),
             connections: AtomicU64::new(0),
             ambiguous: AtomicU64::new(0),
+            lost_pops: AtomicU64::new(0),
             reissued: AtomicU64::new(0),
             resubscribed: AtomicU64::new(0),
             spilled: AtomicU64::new(0),
@@ -219,6 +221,11 @@ impl WorkerMetrics {
     /// Counts writes answered with AMBIGUOUS.
     pub fn ambiguous(&self, n: u64) {
         bump(&self.ambiguous, n);
+    }
+
+    /// Counts pops that were sent and whose reply was lost.
+    pub fn lost_pops(&self, n: u64) {
+        bump(&self.lost_pops, n);
     }
 
     /// Counts requests sent a second time.

@@ -31,6 +31,7 @@ mod idle_connections;
 mod kept_back;
 mod kit;
 mod large_requests;
+mod lost_pops;
 mod monitor;
 mod node_faults;
 mod own_connection;

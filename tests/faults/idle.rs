@@ -15,7 +15,7 @@ const EACH: u64 = 4 << 10;
 
 /// Lets this process and its children have enough open files. Nothing is skipped where they may not.
 #[track_caller]
-fn raise_descriptor_limit() {
+pub fn raise_descriptor_limit() {
     let wanted = CLIENTS as u64 + OTHERS;
     let limit = getrlimit(Resource::Nofile);
     let hard = limit.maximum.unwrap_or(u64::MAX);

@@ -10,6 +10,7 @@ mod emptied;
 mod full_disk;
 mod idle;
 mod keyspace;
+mod parked;
 mod proxy_crash;
 mod scripts;
 mod stopped_replica;

@@ -12,6 +12,7 @@ package_of() {
         ip) echo iproute2 ;;
         node) echo nodejs ;;
         pip) echo python3-pip ;;
+        sidekiq) echo ruby-sidekiq ;;
         venv) echo python3-venv ;;
         cc) echo build-essential ;;
         hiredis) echo libhiredis-dev ;;
