@@ -51,7 +51,6 @@ mod read_spread;
 mod read_tokens;
 mod reads;
 mod refusals;
-mod replies;
 mod scan_epochs;
 mod shared_connection;
 mod slow_primary;
