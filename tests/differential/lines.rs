@@ -82,7 +82,6 @@ pub(crate) const LINES: &[&str] = &[
     "MULTI ; NOSUCHCOMMAND ; SET @s %v ; EXEC ; EXEC",
     "MULTI ; GET ; EXEC",
     "MULTI ; INCR @l ; LPUSH @s a ; GET @n ; EXEC",
-    "MULTI x",
     "MULTI ; EXEC",
     "MULTI ; DISCARD x ; DISCARD",
     "UNWATCH x",

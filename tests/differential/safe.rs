@@ -19,7 +19,7 @@ const FOR_LINES_ONLY: [(&[&str], &str); 6] = [
         "the server would end, hang or follow another",
     ),
     (
-        &["client|kill", "client|pause", "client|unblock", "swapdb", "flushall", "flushdb"],
+        &["client|kill", "client|pause", "client|unblock", "script|flush", "swapdb", "flushall", "flushdb"],
         "others would suffer",
     ),
     (
