@@ -9,10 +9,13 @@ use crate::backend::first_len;
 use crate::command::{Lane, classify};
 use crate::error::Failure;
 use crate::resp::{Fed, ReplyScanner, Request, RequestScanner, encode};
-use crate::session::Executed;
+use crate::session::{Executed, Listing};
 
 const SHIFT: u32 = 44;
 const MASK: u64 = 0xff << SHIFT;
+
+/// Every cursor is below it.
+const BEYOND: u64 = 1 << 53;
 
 /// Position of the cursor among the words of a command: SCAN has it first, the others after their key.
 pub(super) fn position(name: &[u8]) -> usize {
@@ -29,8 +32,8 @@ pub(super) fn stamp(epoch: u64) -> u64 {
 /// # Errors
 /// The epoch, as far as its low eight bits tell, of a cursor that is not of `epoch`.
 pub(super) fn strip(given: &[u8], epoch: u64) -> Result<Vec<u8>, u64> {
-    let Some(cursor) = parse(given).filter(|cursor| *cursor != 0) else {
-        // Zero, or no number: Redis judges it.
+    let Some(cursor) = parse(given).filter(|cursor| *cursor != 0 && *cursor < BEYOND) else {
+        // Zero, no number, or none that a node has given: Redis judges it.
         return Ok(given.to_vec());
     };
     let bare = cursor ^ stamp(epoch);
@@ -126,12 +129,18 @@ pub(super) fn spoil(requests: &[u8], of: u64) -> Vec<u8> {
 /// A reply of the SCAN family has its cursor within this many of its first bytes.
 const HEAD: usize = 64;
 
-/// Stamps the cursors in EXEC's reply, which may come in pieces, the first of which holds the array's header.
+/// A reply of PUBSUB can only be looked at whole. A longer one passes as the node gave it, Redhold's own channel in it.
+const LISTING: usize = 16 << 20;
+
+/// Stamps the cursors in EXEC's reply, and leaves out of it what only Redhold listens to. It may come in pieces, the first of which
+/// holds the array's header.
 #[derive(Debug)]
 pub(super) struct Stamper {
     /// Where to look. Stale cursors are refused by the server, in words of its own.
     executed: Executed,
     epoch: u64,
+    /// How many patterns are Redhold's at the node.
+    patterns: i64,
     /// `None` before the header.
     index: Option<usize>,
     scanner: ReplyScanner,
@@ -144,9 +153,9 @@ pub(super) struct Stamper {
 }
 
 impl Stamper {
-    pub(super) fn new(executed: Executed, epoch: u64) -> Self {
+    pub(super) fn new(executed: Executed, epoch: u64, patterns: i64) -> Self {
         let (scanner, head) = (ReplyScanner::default(), BytesMut::new());
-        Self { executed, epoch, index: None, scanner, head, passed: false, begun: false }
+        Self { executed, epoch, patterns, index: None, scanner, head, passed: false, begun: false }
     }
 
     /// The requests that have left state, once all of the reply has passed: their elements were no errors.
@@ -171,15 +180,19 @@ impl Stamper {
                 self.executed.left.retain(|(at, _)| *at != index);
             }
             let of = self.executed.stale.iter().find(|(at, _)| *at == index).map(|(_, of)| *of);
-            if self.passed || !(of.is_some() || self.executed.scans.contains(&index)) {
+            let listed = self.executed.listed.iter().find(|(at, _)| *at == index).map(|(_, row)| *row);
+            if self.passed || !(of.is_some() || listed.is_some() || self.executed.scans.contains(&index)) {
                 out.extend_from_slice(element);
             } else {
                 self.head.extend_from_slice(element);
-                if whole || self.head.len() >= HEAD {
+                if whole || self.head.len() >= if listed.is_some() { LISTING } else { HEAD } {
                     let head = self.head.split();
                     match of.filter(|_| is_refused(&head)) {
                         Some(of) => encode::error(out, &Failure::Cursor { of, now: self.epoch }.to_string()),
-                        None => stamp_reply(&head, self.epoch, out),
+                        None => match listed.filter(|_| whole) {
+                            Some(row) => Listing::of(row, self.patterns).write(&head, out),
+                            None => stamp_reply(&head, self.epoch, out),
+                        },
                     }
                     self.passed = true;
                 }
@@ -249,8 +262,8 @@ mod tests {
     fn a_stale_cursor_is_named_among_the_elements_and_a_good_one_stamped() {
         let array = b"*3\r\n-ERR invalid cursor\r\n-ERR invalid cursor\r\n*2\r\n$1\r\n7\r\n*0\r\n";
         let mut out = BytesMut::new();
-        let executed = Executed { scans: vec![1], stale: vec![(0, 41), (2, 41)], left: Vec::new() };
-        Stamper::new(executed, 42).feed(array, &mut out);
+        let executed = Executed { scans: vec![1], stale: vec![(0, 41), (2, 41)], ..Executed::default() };
+        Stamper::new(executed, 42, 0).feed(array, &mut out);
         let text = String::from_utf8(out.to_vec()).unwrap();
         let error = "-ERR cursor belongs to epoch 41 (now 42): start again from 0\r\n-ERR invalid cursor\r\n";
         assert!(text.starts_with(&format!("*3\r\n{error}*2\r\n")) && !text.contains("$1\r\n7"), "{text}");
@@ -262,7 +275,7 @@ mod tests {
         let left = vec![(0, vec![0]), (1, vec![1]), (2, vec![2]), (3, vec![3])];
         let executed = Executed { scans: vec![1, 3], left, ..Executed::default() };
         let mut whole = BytesMut::new();
-        Stamper::new(executed.clone(), 42).feed(array, &mut whole);
+        Stamper::new(executed.clone(), 42, 0).feed(array, &mut whole);
         let stamped = (1234 ^ stamp(42)).to_string();
         let expected = format!(
             "*4\r\n+OK\r\n*2\r\n${}\r\n{stamped}\r\n*1\r\n$1\r\nx\r\n*2\r\n$1\r\n7\r\n*0\r\n-ERR no\r\n",
@@ -270,11 +283,31 @@ mod tests {
         );
         assert_eq!(whole, expected.as_bytes());
         for cut in 4..array.len() {
-            let (mut stamper, mut out) = (Stamper::new(executed.clone(), 42), BytesMut::new());
+            let (mut stamper, mut out) = (Stamper::new(executed.clone(), 42, 0), BytesMut::new());
             stamper.feed(&array[..cut], &mut out);
             stamper.feed(&array[cut..], &mut out);
             assert_eq!(out, whole, "cut at {cut}");
             assert_eq!(stamper.left(), [[0], [1], [2]], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_only_redhold_listens_to_is_left_out_of_the_elements() {
+        let array = "*4\r\n:7\r\n:7\r\n*2\r\n$1\r\na\r\n$15\r\n__redhold:hello\r\n-ERR no\r\n".as_bytes();
+        let listed = vec![(1, "pubsub|numpat"), (2, "pubsub|channels"), (3, "pubsub|numpat")];
+        for cut in 4..array.len() {
+            let executed = Executed { listed: listed.clone(), ..Executed::default() };
+            let (mut stamper, mut out) = (Stamper::new(executed, 1, 1), BytesMut::new());
+            stamper.feed(&array[..cut], &mut out);
+            stamper.feed(&array[cut..], &mut out);
+            assert_eq!(&out[..], b"*4\r\n:7\r\n:6\r\n*1\r\n$1\r\na\r\n-ERR no\r\n", "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn what_no_node_gives_is_judged_by_the_node() {
+        for given in ["9007199254740992", "9223372036854775807", "18446744073709551615"] {
+            assert_eq!(strip(given.as_bytes(), 1), Ok(given.as_bytes().to_vec()));
         }
     }
 

@@ -214,7 +214,7 @@ impl Connection {
                 if executed.is_plain() {
                     out.extend_from_slice(bytes);
                 } else {
-                    let mut stamper = Stamper::new(executed, epoch);
+                    let mut stamper = Stamper::new(executed, epoch, self.own_patterns());
                     stamper.feed(bytes, &mut out);
                     lane.stamper = Some(stamper);
                 }

@@ -17,7 +17,7 @@ impl Connection {
         self.send_special(dispatched, Special::Pubsub(listing, Vec::new()))
     }
 
-    /// The same on a connection of the client's own. In a transaction the reply is a part of EXEC's and stays as it is.
+    /// The same on a connection of the client's own. In a transaction the reply is a part of EXEC's.
     pub(super) fn pubsub_asked(&self, dispatched: &Dispatched<'_>) -> Option<Asked> {
         (dispatched.class.lane == Lane::Pubsub).then(|| {
             let words = dispatched.request.args().map(<[u8]>::to_vec).collect();
@@ -26,8 +26,12 @@ impl Connection {
     }
 
     fn listing(&self, dispatched: &Dispatched<'_>) -> Listing {
+        Listing::of(dispatched.class.row.spec().name, self.own_patterns())
+    }
+
+    /// How many patterns are Redhold's own at the primary.
+    pub(super) fn own_patterns(&self) -> i64 {
         let listens = |node| self.worker.shared.marks.of(node).pattern_stands.load(Ordering::Relaxed);
-        let patterns = self.worker.current().primary.is_some_and(listens);
-        Listing::of(dispatched.class.row.spec().name, i64::from(patterns))
+        i64::from(self.worker.current().primary.is_some_and(listens))
     }
 }

@@ -124,7 +124,9 @@ impl Connection {
             b"auth" => {
                 let login = match request.len() {
                     2 => login(None, request.arg(1)),
-                    _ => login(Some(request.arg(1)), request.arg(2)),
+                    3 => login(Some(request.arg(1)), request.arg(2)),
+                    // Refused for its form, whoever is meant.
+                    _ => identity.login.clone(),
                 };
                 self.ask(dispatched, Pending::new(Identity { login, ..identity }, Effect::Become))
             }

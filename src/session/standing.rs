@@ -124,6 +124,8 @@ impl Standing {
         match class.lane {
             _ if self.transaction.ends() => true,
             Lane::Subscribe => self.transaction.begins(),
+            // Whether CLIENT REPLY is taken, and by whom it is refused, depends on what is subscribed.
+            Lane::ReplyMode if self.modes.is_loud() => self.subscriptions.are_unsettled(),
             Lane::Transaction if self.modes.is_loud() => self.subscriptions.are_unsettled(),
             Lane::Transaction => self.transaction.owes(),
             _ => false,

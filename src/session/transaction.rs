@@ -103,7 +103,7 @@ impl Queue {
     fn push(&mut self, sent: Sent) {
         self.copy.extend(&sent.request);
         let noted = match sent.word {
-            Word::Scan | Word::Stale(_) | Word::Stateful => true,
+            Word::Scan | Word::Listed(_) | Word::Stale(_) | Word::Stateful => true,
             Word::EveryNode => !sent.left.is_empty(),
             _ => false,
         };
@@ -176,7 +176,13 @@ impl Transaction {
         }
         let ordinary = matches!(
             word,
-            Word::Other | Word::Scan | Word::Stale(_) | Word::Stateful | Word::EveryNode | Word::Unknown
+            Word::Other
+                | Word::Scan
+                | Word::Listed(_)
+                | Word::Stale(_)
+                | Word::Stateful
+                | Word::EveryNode
+                | Word::Unknown
         );
         let (queueing, mut left) = (self.is_queueing(), Vec::new());
         if queueing
@@ -202,7 +208,10 @@ impl Transaction {
         let mut executed = Executed::default();
         match (word, &mut self.state) {
             (Word::Exec, State::Queueing(queue)) => {
-                executed = Executed::of(std::mem::take(queue));
+                let queue = std::mem::take(queue);
+                if !queue.refused {
+                    executed = Executed::of(queue);
+                }
                 self.state = State::Idle;
             }
             (Word::Discard | Word::Reset, State::Queueing(_)) => self.state = State::Idle,

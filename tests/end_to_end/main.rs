@@ -53,7 +53,6 @@ mod read_tokens;
 mod reads;
 mod redirect;
 mod refusals;
-mod replies;
 mod scan_epochs;
 mod shared_connection;
 mod slow_primary;

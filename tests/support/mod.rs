@@ -37,7 +37,7 @@ pub use process::{Home, dying_with_us, free_port, rss_bytes};
 pub use proxy::{Proxy, ProxyOptions, spend_spare};
 pub use relay::Relay;
 pub use server::{Server, ServerOptions, info_field, scratch_folder, server_binary};
-pub use stream::sampled;
+pub use stream::{Sample, Stream, sampled};
 pub use value::Value;
 pub use versions::{V6_2, V7_0, V8_2, VALKEY, Version, for_each_server, installed, others};
 pub use wait::{LONG, eventually, eventually_some};

@@ -78,6 +78,13 @@ impl Stream {
         batch
     }
 
+    /// One of the lines.
+    pub fn one_of(&mut self, lines: &[&str]) -> Vec<Sample> {
+        let mut batch = Vec::new();
+        self.line(lines, &mut batch);
+        batch
+    }
+
     fn line(&mut self, lines: &[&str], batch: &mut Vec<Sample>) {
         let line = lines[self.below(lines.len())];
         for request in line.split(" ; ") {

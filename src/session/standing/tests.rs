@@ -177,6 +177,16 @@ fn who_is_confined_begins_nothing() {
 }
 
 #[test]
+fn whether_somebody_is_subscribed_is_waited_for_before_replies_are_taken_away() {
+    let mut scene = Scene::new(Proto::Resp2);
+    scene.send("UNSUBSCRIBE");
+    assert!(scene.must_wait("CLIENT REPLY SKIP"));
+    scene.read("*3\r\n$11\r\nunsubscribe\r\n$-1\r\n:0\r\n");
+    assert!(!scene.must_wait("CLIENT REPLY SKIP"));
+    assert_eq!(scene.send("CLIENT REPLY SKIP"), Send::Silent(vec![]));
+}
+
+#[test]
 fn what_decides_about_others_is_waited_for() {
     let mut scene = Scene::new(Proto::Resp3);
     scene.send("GET k");

@@ -10,20 +10,20 @@ pub struct Executed {
     pub left: Vec<(usize, Vec<u8>)>,
     /// Which elements of the array are replies of the SCAN family, cursors to be translated.
     pub scans: Vec<usize>,
+    /// Which of them are replies of PUBSUB, and of which row.
+    pub listed: Vec<(usize, &'static str)>,
     /// Which of its elements belong to cursors of an earlier epoch, and to which.
     pub stale: Vec<(usize, u64)>,
 }
 
 impl Executed {
-    /// Of an EXEC that executed what was queued.
+    /// Of an EXEC that executed what was queued. An error among the answers before it need not have hindered that.
     pub(super) fn of(queue: Queue) -> Self {
         let mut executed = Self::default();
-        if queue.refused {
-            return executed;
-        }
         for (at, word, request) in queue.notes {
             match word {
                 Word::Scan => executed.scans.push(at),
+                Word::Listed(row) => executed.listed.push((at, row)),
                 Word::Stale(of) => executed.stale.push((at, of)),
                 _ => executed.left.push((at, request)),
             }

@@ -80,14 +80,29 @@ fn a_failed_first_word_pins_nothing() {
 }
 
 #[test]
+fn what_redis_forgives_hides_nothing_of_what_is_executed() {
+    for forgiven in [
+        ("WATCH k", "-ERR WATCH inside MULTI is not allowed"),
+        ("MULTI", "-ERR MULTI calls can not be nested"),
+    ] {
+        let mut transaction = Transaction::default();
+        play(&mut transaction, &[("MULTI", "+OK"), forgiven, ("SELECT 7", "+QUEUED")]);
+        send(&mut transaction, "EXEC");
+        let left = vec![(0, request("SELECT 7").1)];
+        let expected = Executed { left, ..Executed::default() };
+        assert_eq!(reply(&mut transaction, "*1"), Step::Executed(expected));
+    }
+}
+
+#[test]
 fn exec_tells_where_to_look_for_what_it_left() {
     let mut transaction = Transaction::default();
     play(&mut transaction, &[("MULTI", "+OK"), ("SELECT 7", "+QUEUED"), ("LRANGE l 0 -1", "+QUEUED")]);
     play(&mut transaction, &[("CLIENT|SETNAME me", "+QUEUED"), ("SCAN 0", "+QUEUED")]);
-    play(&mut transaction, &[("CLIENT|PAUSE 0", "+QUEUED")]);
+    play(&mut transaction, &[("CLIENT|PAUSE 0", "+QUEUED"), ("PUBSUB|NUMPAT", "+QUEUED")]);
     send(&mut transaction, "EXEC");
     let left = vec![(0, request("SELECT 7").1), (2, request("CLIENT|SETNAME me").1)];
-    let expected = Executed { left, scans: vec![3], stale: vec![] };
+    let expected = Executed { left, scans: vec![3], listed: vec![(5, "pubsub|numpat")], stale: vec![] };
     assert_eq!(reply(&mut transaction, "*5"), Step::Executed(expected));
     play(&mut transaction, &[("MULTI", "+OK"), ("GET k", "+QUEUED")]);
     send(&mut transaction, "EXEC");

@@ -21,6 +21,8 @@ pub enum Word {
     Scan,
     /// As `Scan`; its cursor is of this earlier epoch, and it is sent so that the server refuses the cursor.
     Stale(u64),
+    /// This row of PUBSUB: its reply speaks of what only Redhold listens to.
+    Listed(&'static str),
     /// Leaves state on the connection that executes it.
     Stateful,
     /// Changes what every node has to have.
@@ -43,6 +45,7 @@ impl Word {
             ("unwatch", _) => Self::Unwatch,
             ("reset", _) => Self::Reset,
             (_, Lane::Scan) => Self::Scan,
+            (name, Lane::Pubsub) => Self::Listed(name),
             (_, Lane::Own | Lane::ScriptCache) if spec.parity => Self::EveryNode,
             (_, Lane::Session | Lane::Subscribe | Lane::Monitor | Lane::Tracking | Lane::ReplyMode) => {
                 Self::Stateful
