@@ -86,6 +86,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
     wait_for_the_end(&drain)?;
     drain.begin();
     tracing::info!(clients = frontend.clients(), "draining");
+    frontend.announce_end(delay);
     std::thread::sleep(delay);
     frontend.drain();
     brain.stop();

@@ -99,6 +99,8 @@ fn table(gate: Gate) -> RoutingTable {
         epoch: 41,
         primary: Some(NodeId(0)),
         gate,
+        holds: 0,
+        planned: false,
         degraded: false,
         remedy: crate::topology::Remedy::Unjudged,
         nodes: vec![node(0, "a:1"), node(1, "b:2")],

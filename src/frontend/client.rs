@@ -20,6 +20,7 @@ use crate::topology::NodeId;
 use super::cursor;
 use super::hidden;
 use super::lost_request::LostRequest;
+use super::maintenance::Subscription;
 use super::redo::{self, Fate, Redo, Redos};
 use super::registry::Live;
 use super::stream::Writer;
@@ -104,6 +105,12 @@ pub(super) struct Client {
     pub(super) held_since: Cell<Option<Instant>>,
     /// Since when requests that are still to be answered were refused.
     pub(super) refused_since: Cell<Option<Instant>>,
+    /// What it wants to be told beside its replies.
+    pub(super) notices: Cell<Option<Subscription>>,
+    /// There is something to tell it.
+    pub(super) untold: Cell<bool>,
+    /// The output ends in the middle of a reply that comes in pieces on a pipeline.
+    pub(super) in_middle: Cell<bool>,
     /// Since when its blocking command has been refused each time it was sent to wait.
     pub(super) unparked_since: Cell<Option<Instant>>,
 }
@@ -158,6 +165,9 @@ impl Client {
             held_since: Cell::new(None),
             refused_since: Cell::new(None),
             unparked_since: Cell::new(None),
+            notices: Cell::new(None),
+            untold: Cell::new(false),
+            in_middle: Cell::new(false),
         }))
     }
 
@@ -368,7 +378,9 @@ impl Caller for ClientRef {
     fn part(&self, tag: u16, piece: &[u8], last: bool) {
         self.window.set(self.window.get().noted(piece.len(), u32::from(last)));
         let gathers = self.gathers(piece);
+        self.in_middle.set(!last && !gathers);
         if last {
+            self.reply_ended();
             self.struck(tag, 1);
             if gathers {
                 self.take_special(piece);

@@ -299,6 +299,9 @@ impl Connection {
             self.identity_was_refused();
         }
         progress |= self.drive_pinned(cx);
+        if self.client.untold.get() {
+            progress |= self.tell();
+        }
         if self.client.doomed.get().is_some() {
             return progress;
         }

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use crate::backend::{self, Pinned, Pools, Surroundings};
 use crate::command::RowId;
 use crate::error::Failure;
@@ -85,6 +87,10 @@ pub(super) struct Worker {
     watching: RefCell<BTreeMap<u64, ClientRef>>,
     /// All clients of this thread.
     clients: RefCell<BTreeMap<u64, ClientRef>>,
+    /// … and those of them that want to be told of holds.
+    pub(super) noticed: RefCell<BTreeMap<u64, ClientRef>>,
+    /// There is something to tell them.
+    pub(super) notices_due: Notify,
     pub(super) idle: Idle,
     /// Requests of the long-running class on connections of single clients.
     long: RefCell<BTreeMap<u64, (NodeId, Instant, RowId)>>,
@@ -152,6 +158,8 @@ impl Worker {
             held: RefCell::default(),
             watching: RefCell::default(),
             clients: RefCell::default(),
+            noticed: RefCell::default(),
+            notices_due: Notify::new(),
             idle: Idle::default(),
             resubscribed: Cell::new(0),
             long: RefCell::default(),
@@ -188,6 +196,10 @@ impl Worker {
         }
         self.wake_held();
         self.wake_spilling();
+        if (old.holds, old.gate) != (new.holds, new.gate) {
+            self.shared.notices.saw(new);
+            self.notices_due.notify_one();
+        }
     }
 
     /// The table whose consequences were drawn; newer than the last [`Self::table`] it is not.
@@ -299,6 +311,7 @@ impl Worker {
             self.metrics.clients(-1);
         }
         self.watching.borrow_mut().remove(&id);
+        self.noticed.borrow_mut().remove(&id);
         self.long_ended(id);
     }
 
