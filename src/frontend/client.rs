@@ -105,6 +105,10 @@ pub(super) struct Client {
     pub(super) held_since: Cell<Option<Instant>>,
     /// Since when requests that are still to be answered were refused.
     pub(super) refused_since: Cell<Option<Instant>>,
+    /// Its next request waits for PROXY RESUME.
+    pub(super) paused: Cell<bool>,
+    /// Its own connection owes it something, for which it does not wait at the node.
+    pub(super) lane_owes: Cell<bool>,
     /// What it wants to be told beside its replies.
     pub(super) notices: Cell<Option<Subscription>>,
     /// There is something to tell it.
@@ -165,6 +169,8 @@ impl Client {
             held_since: Cell::new(None),
             refused_since: Cell::new(None),
             unparked_since: Cell::new(None),
+            paused: Cell::new(false),
+            lane_owes: Cell::new(false),
             notices: Cell::new(None),
             untold: Cell::new(false),
             in_middle: Cell::new(false),

@@ -35,6 +35,7 @@ mod pubsub;
 mod purpose;
 mod redo;
 mod registry;
+mod restrained;
 mod scripts;
 mod serve;
 mod session;

@@ -22,6 +22,7 @@ use super::connection::Connection;
 use super::listener::{self, Accepted, Bound, Numbered, WorkerDoor};
 use super::maintenance;
 use super::registry::Place;
+use super::restrained::obey_restraints;
 use super::shared::{Ending, Shared};
 use super::stream;
 use super::worker::{Worker, follow_table};
@@ -170,6 +171,7 @@ fn run_worker(
             parts.control.clone(),
         );
         tokio::task::spawn_local(follow_table(worker.clone(), parts.routes.clone()));
+        tokio::task::spawn_local(obey_restraints(worker.clone(), index));
         tokio::task::spawn_local(maintenance::keep_telling(worker.clone()));
         tokio::task::spawn_local(wake_at_the_end(worker.clone(), ends));
         for level in worker.durable.levels() {

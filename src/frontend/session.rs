@@ -104,7 +104,6 @@ impl Connection {
             }
             b"reset" => {
                 self.session.reset();
-                self.subscribe_notices(None);
                 self.identity_changed();
                 self.answer(|out| encode::simple(out, "RESET"))
             }

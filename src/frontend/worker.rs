@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
 use crate::session::Names;
 use crate::telemetry::WorkerMetrics;
-use crate::topology::{Marks, NodeId};
+use crate::topology::{Marks, NodeId, Restraint};
 
 use super::client::{Client, ClientRef};
 use super::durable::Durable;
@@ -86,7 +86,7 @@ pub(super) struct Worker {
     /// Clients with a connection of their own, which ends with the epoch.
     watching: RefCell<BTreeMap<u64, ClientRef>>,
     /// All clients of this thread.
-    clients: RefCell<BTreeMap<u64, ClientRef>>,
+    pub(super) clients: RefCell<BTreeMap<u64, ClientRef>>,
     /// … and those of them that want to be told of holds.
     pub(super) noticed: RefCell<BTreeMap<u64, ClientRef>>,
     /// There is something to tell them.
@@ -107,6 +107,8 @@ pub(super) struct Worker {
     now: Cell<Instant>,
     /// See [`Self::is_stalled`].
     stalled: Cell<bool>,
+    /// What operators ordered to wait or to be refused.
+    pub(super) restraint: Cell<Restraint>,
 }
 
 impl Worker {
@@ -169,6 +171,7 @@ impl Worker {
             late_told: Cell::new(None),
             now: Cell::new(Instant::now()),
             stalled: Cell::new(false),
+            restraint: Cell::default(),
         })
     }
 

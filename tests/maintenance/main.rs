@@ -1,4 +1,5 @@
-//! What operators do to a proxy in service, and what its clients see of it: notices of a change of primary and of the end.
+//! What operators do to a proxy in service, and what its clients see of it: notices of a
+//! change of primary and of the end, requests that wait by order, and writes that are refused by order.
 #![allow(unreachable_pub, reason = "the modules of a test binary are not seen from outside")]
 
 #[path = "../support/mod.rs"]
@@ -6,3 +7,4 @@ mod support;
 
 mod libraries;
 mod notices;
+mod restraints;
