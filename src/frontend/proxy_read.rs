@@ -152,8 +152,22 @@ pub(super) fn failovers(status: &Status) -> String {
     text
 }
 
-/// `PROXY ROUTE`: which node, over which kind of connection, and why.
+/// `PROXY ROUTE`: which node, over which kind of connection, and why; then its row as docs/commands.md has it, and what the
+/// arguments make of it.
 pub(super) fn route(class: &Class, table: &RoutingTable, reads: &Settings, pass_owned: bool) -> String {
+    let spec = class.row.spec();
+    format!(
+        "{}\nrow: {} | {} | {}\ngoes: {}\nlost connection: {}",
+        way(class, table, reads, pass_owned),
+        spec.name.replace('|', " "),
+        spec.lane.words(),
+        spec.retry_words(),
+        class.lane.words(),
+        class.retry.words(),
+    )
+}
+
+fn way(class: &Class, table: &RoutingTable, reads: &Settings, pass_owned: bool) -> String {
     let name = class.row.spec().name;
     let shared = matches!(class.lane, Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script);
     let lane = match class.lane {

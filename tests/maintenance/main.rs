@@ -1,5 +1,6 @@
 //! What operators do to a proxy in service, and what its clients see of it: notices of a
-//! change of primary and of the end, requests that wait by order, and writes that are refused by order.
+//! change of primary and of the end, requests that wait by order, writes that are refused by order,
+//! and where a request would go.
 #![allow(unreachable_pub, reason = "the modules of a test binary are not seen from outside")]
 
 #[path = "../support/mod.rs"]
@@ -8,3 +9,4 @@ mod support;
 mod libraries;
 mod notices;
 mod restraints;
+mod route;
