@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 comma := ,
-.PHONY: help run demo test test-all bench faults linearizability fmt check doc ci clean
+.PHONY: help run demo test test-all test-suite bench faults linearizability fmt check doc ci clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -22,6 +22,11 @@ test: ## format, lints, unit, property, end to end and documentation tests; no r
 
 test-all: ## everything: `test`, then the longer groups of tests/budget.toml; some need root
 	@REDHOLD_ALL_SERVERS=1 tests/tools/groups.sh test all
+
+test-suite: ## Redis's own test suite against a redis-server, and against Redhold in front of one and of three; RUNS=3
+	@tests/tools/need.sh cargo redis-server tclsh python3
+	cargo build --release --locked
+	tests/suite/run.py --runs $(or $(RUNS),3) --logs target/suite
 
 bench: ## side by side with other proxies, as a table; see benches/README.md
 	@exec benches/run.sh

@@ -8,7 +8,7 @@ use crate::admin::{self, Doors, Drain};
 use crate::config::Config;
 use crate::frontend::{self, Frontend, Parts};
 use crate::telemetry::{self, Metrics};
-use crate::topology::Marks;
+use crate::topology::{Marks, Restraints};
 use crate::{command, control};
 
 /// The addresses in use, with the system's choice for every port 0.
@@ -52,11 +52,13 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
     let (handle, brain) = control::start(config.control, marks.clone()).map_err(|error| error.to_string())?;
     let (delay, drain) = (config.frontend.drain_delay, Drain::default());
     let begins = drain.clone();
+    let restraints = Restraints::new(config.frontend.workers);
     let control = frontend::Control {
         status: handle.status.clone(),
         orders: handle.orders.clone(),
         signals: handle.signals.clone(),
         parity: handle.parity.clone(),
+        restraints: restraints.clone(),
         drain: Arc::new(move || begins.begin()),
         credentials,
     };
@@ -78,6 +80,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
         metrics,
         marks,
         level,
+        restraints,
         drain: drain.clone(),
     };
     let admin = admin.serve(doors)?;
@@ -86,6 +89,7 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
     wait_for_the_end(&drain)?;
     drain.begin();
     tracing::info!(clients = frontend.clients(), "draining");
+    frontend.announce_end(delay);
     std::thread::sleep(delay);
     frontend.drain();
     brain.stop();

@@ -66,6 +66,8 @@ pub enum Failure {
     },
     /// CLIENT TRACKING with REDIRECT to a client that is not subscribed. Not executed.
     Redirect,
+    /// An operator ordered that writes are refused. Not executed; trying again is safe.
+    ReadOnly,
     /// A channel of Redhold's own. Not executed.
     Reserved {
         /// Upper case name.
@@ -168,6 +170,9 @@ impl std::fmt::Display for Undurable {
 const REDIRECT: &str = "ERR CLIENT TRACKING with REDIRECT: the other client has no connection of its own; SUBSCRIBE \
      __redis__:invalidate there first; not executed";
 
+const READ_ONLY: &str =
+    "READONLY You can't write: Redhold refuses writes by order (PROXY READONLY ON); command was not executed";
+
 const UNCOMMITTED: &str =
     "TRYAGAIN what was read is not known to be held by enough replicas; nothing was changed";
 
@@ -225,6 +230,7 @@ impl std::fmt::Display for Failure {
             ),
             Self::Uncounted { refused } => write!(f, "ERR {refused}; not executed"),
             Self::Redirect => f.write_str(REDIRECT),
+            Self::ReadOnly => f.write_str(READ_ONLY),
             Self::Reserved { command } => write!(
                 f,
                 "ERR channels whose names begin with __redhold: are Redhold's own; {command} was not executed"
@@ -290,6 +296,7 @@ mod tests {
             Failure::Unreadable,
             Failure::TooLarge { command: "SCAN".to_owned() },
             Failure::TransactionLost { reason: "..." },
+            Failure::ReadOnly,
         ]
     }
 
@@ -320,6 +327,7 @@ mod tests {
             Failure::Unreadable => 21,
             Failure::TooLarge { .. } => 22,
             Failure::TransactionLost { .. } => 23,
+            Failure::ReadOnly => 24,
         }
     }
 
@@ -332,6 +340,6 @@ mod tests {
             .filter(|row| !readme.contains(row.as_str()))
             .collect();
         assert_eq!(missing, Vec::<String>::new());
-        assert!(all().iter().map(place).eq(0..24));
+        assert!(all().iter().map(place).eq(0..25));
     }
 }

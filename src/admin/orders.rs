@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 
-use crate::topology::{NodeId, Order};
+use crate::topology::{NodeId, Order, Restraints};
 
 use super::routes::Doors;
 use super::status::{OrderBody, episode_since};
@@ -46,6 +46,26 @@ pub(super) async fn place(doors: &Doors, kind: Kind, query: &str, body: &[u8]) -
             let answer =
                 format!("no answer within {} s; the order may still be carried out", PATIENCE.as_secs());
             (StatusCode::GATEWAY_TIMEOUT, OrderBody { ok: false, answer, episode: None })
+        }
+    }
+}
+
+/// Carries out what needs no node: what is to wait, or to be refused.
+pub(super) async fn restrain(restraints: &Restraints, path: &str) -> (StatusCode, OrderBody) {
+    let ordered = async {
+        match path {
+            "/api/pause" => restraints.pause().await,
+            "/api/resume" => restraints.resume().await,
+            _ => restraints.read_only(path.ends_with("/on")).await,
+        }
+    };
+    let body = |ok, answer| OrderBody { ok, answer, episode: None };
+    match tokio::time::timeout(PATIENCE, ordered).await {
+        Ok(Ok(answer)) => (StatusCode::OK, body(true, answer)),
+        Ok(Err(answer)) => (StatusCode::CONFLICT, body(false, answer)),
+        Err(_) => {
+            let answer = format!("not every client was answered within {} s; it stands", PATIENCE.as_secs());
+            (StatusCode::GATEWAY_TIMEOUT, body(false, answer))
         }
     }
 }

@@ -12,9 +12,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use crate::control::StatusReader;
 use crate::routing::Routes;
 use crate::telemetry::{LevelHandle, Metrics};
-use crate::topology::{Marks, Orders};
+use crate::topology::{Marks, Orders, Restraints};
 
-use super::orders::{Kind, place};
+use super::orders::{Kind, place, restrain};
 use super::status::status_of;
 use super::{Drain, guard, page};
 
@@ -39,6 +39,8 @@ pub struct Doors {
     pub marks: Arc<Marks>,
     /// The level of the log.
     pub level: LevelHandle,
+    /// Orders what is to wait or to be refused.
+    pub restraints: Restraints,
     /// Begins the drain.
     pub drain: Drain,
 }
@@ -78,21 +80,23 @@ pub(super) async fn answer(doors: &Doors, peer: SocketAddr, request: Request<Inc
 }
 
 const PATHS: &str = "No such path. There are: / /metrics /livez /readyz /api/status /api/log-level, and by POST \
-                     /api/switchover /api/failover /api/adopt /api/drain\n";
+                     /api/switchover /api/failover /api/adopt /api/pause /api/resume /api/readonly/on \
+                     /api/readonly/off /api/drain\n";
 
 /// The methods of a path; HEAD goes wherever GET does.
 fn methods(path: &str) -> Option<&'static [Method]> {
     Some(match path {
         "/" | "/metrics" | "/livez" | "/readyz" | "/api/status" => &[Method::GET],
         "/api/log-level" => &[Method::GET, Method::PUT],
-        "/api/switchover" | "/api/failover" | "/api/adopt" | "/api/drain" | "/api/reload" => &[Method::POST],
+        "/api/switchover" | "/api/failover" | "/api/adopt" | "/api/drain" | "/api/reload" | "/api/pause"
+        | "/api/resume" | "/api/readonly/on" | "/api/readonly/off" => &[Method::POST],
         _ => return None,
     })
 }
 
 fn read(doors: &Doors, path: &str) -> Answer {
     match path {
-        "/metrics" => match doors.metrics.render() {
+        "/metrics" => match metrics(doors) {
             Ok(metrics) => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics),
             Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error),
         },
@@ -109,6 +113,12 @@ fn read(doors: &Doors, path: &str) -> Answer {
     }
 }
 
+fn metrics(doors: &Doors) -> Result<String, String> {
+    let restraint = doors.restraints.now();
+    doors.metrics.set_restraint(restraint.paused, restraint.read_only);
+    doors.metrics.render()
+}
+
 /// Ready: a new client would be served, writes included.
 fn ready(doors: &Doors) -> Answer {
     let status = doors.status.load();
@@ -119,6 +129,12 @@ fn ready(doors: &Doors) -> Answer {
         let held = status.machine.held.as_ref().map(|(_, reason)| format!(": {reason}"));
         let reason = format!("no writable primary{}\n", held.unwrap_or_default());
         return text(StatusCode::SERVICE_UNAVAILABLE, reason);
+    }
+    let restraint = doors.restraints.now();
+    if restraint.is_any() {
+        // Clients are to wait here, or to read.
+        let what = if restraint.paused { "requests wait" } else { "writes are refused" };
+        return text(StatusCode::OK, format!("ready, but {what} by order\n"));
     }
     match (status.other_brains.first(), doors.status.record_unwritten()) {
         (Some(brain), _) => text(StatusCode::OK, format!("ready, only observing: {brain}\n")),
@@ -135,6 +151,11 @@ async fn order(doors: &Doors, peer: SocketAddr, path: &str, query: &str, body: &
         "/api/adopt" => Kind::Adopt,
         "/api/reload" => {
             return text(StatusCode::NOT_IMPLEMENTED, "reload is not yet supported: restart the proxy\n");
+        }
+        "/api/pause" | "/api/resume" | "/api/readonly/on" | "/api/readonly/off" => {
+            let (code, answer) = restrain(&doors.restraints, path).await;
+            tracing::info!(%peer, path, answer.ok, answer.answer, "order answered");
+            return json(code, &answer);
         }
         "/api/drain" => {
             let answer = if doors.drain.begin() { "draining\n" } else { "draining already\n" };

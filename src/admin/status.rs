@@ -30,6 +30,12 @@ pub struct StatusBody {
     /// Replicas have been away for `durability.degrade_after`: writes wait for none.
     #[serde(default)]
     pub degraded: bool,
+    /// Requests wait by order.
+    #[serde(default)]
+    pub paused: bool,
+    /// Writes are refused by order.
+    #[serde(default)]
+    pub read_only: bool,
     /// The proxy is about to end.
     pub draining: bool,
     /// Clients connected.
@@ -250,6 +256,8 @@ pub(super) fn status_of(doors: &Doors) -> StatusBody {
         writable: doors.routes.load().writable().is_some(),
         held,
         degraded: machine.degraded,
+        paused: doors.restraints.now().paused,
+        read_only: doors.restraints.now().read_only,
         draining: doors.drain.begun(),
         clients: doors.metrics.clients(),
         held_requests: doors.metrics.held(),

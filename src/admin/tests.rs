@@ -12,7 +12,9 @@ use crate::control::{NodeFacts, Quarantined, SettingChanged, Status};
 use crate::failover::{self, Level, Note};
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
 use crate::telemetry::{LevelHandle, Metrics};
-use crate::topology::{Marks, NodeId, Order, Placed, Replication, Role, Suspicion, Told, Toll, orders};
+use crate::topology::{
+    Marks, NodeId, Order, Placed, Replication, Restraints, Role, Suspicion, Told, Toll, orders,
+};
 
 /// Far longer than any answer takes here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -99,6 +101,8 @@ fn table(gate: Gate) -> RoutingTable {
         epoch: 41,
         primary: Some(NodeId(0)),
         gate,
+        holds: 0,
+        planned: false,
         degraded: false,
         remedy: crate::topology::Remedy::Unjudged,
         nodes: vec![node(0, "a:1"), node(1, "b:2")],
@@ -133,6 +137,7 @@ impl Fixture {
             )),
             marks: marks.clone(),
             level: LevelHandle::unused(),
+            restraints: Restraints::new(0),
             drain: drain.clone(),
         };
         let bound = bind(&Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)) }).unwrap();

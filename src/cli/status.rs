@@ -62,6 +62,12 @@ fn render(status: &StatusBody) -> String {
     if status.degraded {
         let _ = writeln!(text, "DEGRADED  writes wait for no replica until enough are back");
     }
+    if status.paused {
+        let _ = writeln!(text, "PAUSED    requests wait by order, until PROXY RESUME or POST /api/resume");
+    }
+    if status.read_only {
+        let _ = writeln!(text, "READ-ONLY writes are refused by order, until PROXY READONLY OFF");
+    }
     if let Some(fault) = &status.record_unwritten {
         let _ =
             writeln!(text, "RECORD    {fault}; without it a restart of this proxy may not know who leads");
@@ -255,6 +261,8 @@ mod tests {
             held: None,
             draining: false,
             clients: 3,
+            paused: false,
+            read_only: false,
             degraded: false,
             held_requests: 0,
             failovers_left: 2,

@@ -83,6 +83,8 @@ fn refused(row: RowId) -> Class {
         | Lane::Blocking
         | Lane::Threaded
         | Lane::Wait => Lane::Shared,
+        // No server knows it.
+        Lane::Proxy => Lane::Proxy,
         _ => Lane::Own,
     };
     Class { row, lane, effect: Effect::Neutral, retry: Retry::Read, arity_ok: false }

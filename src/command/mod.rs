@@ -1,7 +1,8 @@
 //! What a request means: one row of data a command. Pure.
 //!
 //! `classify` finds a request's row and says where the request goes, what it does and whether it may be sent again;
-//! `keys` names its keys, `reach` whether they are all that it concerns. `table` holds the rows, `spec` says what their columns mean.
+//! `keys` names its keys, `reach` whether they are all that it concerns. `table` holds the rows, `spec` says what their columns mean,
+//! `words` how people read them.
 
 mod args;
 mod classify;
@@ -9,6 +10,7 @@ mod keys;
 mod lookup;
 mod spec;
 mod table;
+mod words;
 
 pub use args::Args;
 pub use classify::{Class, classify, classify_partial, is_reserved, redirected_to};

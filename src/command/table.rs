@@ -131,7 +131,7 @@ pub(super) static ROWS: [Spec; 561] = [
     row("client|info", 2, NONE, N, Clients, AGAIN, ALL).primary().compare(Compare::Skip),
     row("client|kill", -3, NONE, N, Clients, NEVER, ALL).primary().compare(Compare::Skip),
     row("client|list", -2, NONE, N, Clients, AGAIN, ALL).primary().compare(Compare::Skip),
-    row("client|maint_notifications", -3, NONE, N, Session, AGAIN, OFFERED).primary(),
+    row("client|maint_notifications", -3, NONE, N, Clients, AGAIN, OFFERED).primary(),
     row("client|no-evict", 3, NONE, N, ReplyMode, AGAIN, since(70, 72)).primary(),
     row("client|no-touch", 3, NONE, N, ReplyMode, AGAIN, since(72, 72)).primary(),
     row("client|pause", -3, NONE, N, Own, NEVER, ALL).primary(),

@@ -136,15 +136,15 @@ const PROXY: &[Key] = &[
     ),
     key(
         "maint_notifications",
-        Kind::Flag(None),
+        Kind::Flag(Some(|c, v| set(&mut c.frontend.maint_notifications, v))),
         "true",
-        "Whether clients that ask for maintenance pushes get them.",
+        "Whether RESP3 clients that say CLIENT MAINT_NOTIFICATIONS ON are told of holds and of the end of this proxy.",
     ),
     key(
         "announce",
-        Kind::Text(None),
+        Kind::Text(Some(announce)),
         r#""""#,
-        "Address of this proxy as told in MOVING pushes; empty: none.",
+        "Where clients are to go when this proxy drains, as host:port in MOVING pushes; empty: only clients that asked for no address are told.",
     ),
 ];
 
@@ -544,6 +544,23 @@ pub(super) fn set<T>(field: &mut T, value: T) -> Result<(), String> {
 /// The value that belongs to `word`, which the kind of the key has found among `words`.
 pub(super) fn pick<T: Copy>(words: &[(&str, T)], word: &str) -> T {
     words.iter().find(|(name, _)| *name == word).map_or(words[0].1, |(_, value)| *value)
+}
+
+/// Clients divide it at its one colon.
+fn announce(config: &mut Config, address: String) -> Result<(), String> {
+    let parts: Vec<&str> = address.split(':').collect();
+    let is_well = match parts[..] {
+        [""] => true,
+        [host, port] => !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0),
+        _ => false,
+    };
+    if !is_well {
+        return Err(format!(
+            "`{address}` is not host:port; clients can not read an IPv6 address there, give it a name"
+        ));
+    }
+    config.frontend.announce = address;
+    Ok(())
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is from 0 to 1")]

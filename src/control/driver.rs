@@ -91,6 +91,8 @@ pub(super) struct Driver {
     /// By node: nobody answered there, or not with INFO. One that is only silent may still have its connections.
     absent: Vec<bool>,
     verdict: Option<Verdict>,
+    /// How many times writes were held, and whether the last time was part of a planned switch.
+    holds: (u64, bool),
     steps: JoinSet<StepEnd>,
     /// Orders that wait for the nodes to be compared.
     preparing: JoinSet<Placed>,
@@ -146,6 +148,7 @@ impl Driver {
             nodes: unseen(specs),
             absent: vec![true; specs.len()],
             verdict: None,
+            holds: (0, false),
             steps: JoinSet::new(),
             preparing: JoinSet::new(),
             answers: BTreeMap::new(),
@@ -272,10 +275,16 @@ impl Driver {
             run_id: known_run_id(&verdict.run_ids[dial.node.index()]),
         });
         let gate = verdict.held_since.map_or(Gate::Open, |since| Gate::Hold { since });
+        let was_open = self.verdict.as_ref().is_some_and(|last| last.held_since.is_none());
+        if was_open && verdict.held_since.is_some() {
+            self.holds = (self.holds.0 + 1, self.machine.phase().is_planned());
+        }
         let table = RoutingTable {
             epoch: verdict.epoch,
             primary: verdict.primary,
             gate,
+            holds: self.holds.0,
+            planned: self.holds.1,
             degraded: verdict.degraded,
             remedy: verdict.remedy,
             nodes: nodes.collect(),

@@ -133,6 +133,8 @@ fn first_table(specs: &[NodeSpec], now: Instant) -> RoutingTable {
         epoch: 0,
         primary: None,
         gate: Gate::Hold { since: now },
+        holds: 0,
+        planned: false,
         degraded: false,
         remedy: Remedy::Unjudged,
         nodes,

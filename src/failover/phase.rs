@@ -42,6 +42,15 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Whether a planned switch is under way, up to its point of no return.
+    #[must_use]
+    pub fn is_planned(self) -> bool {
+        matches!(
+            self,
+            Self::Intend | Self::Quiesce | Self::Pause | Self::CatchUp | Self::Demote | Self::Revert
+        )
+    }
+
     /// All of them, in the order of a failover, then of a switchover.
     pub const ALL: [Self; 18] = [
         Self::Discover,

@@ -19,6 +19,7 @@ use crate::topology::NodeId;
 
 use super::cursor;
 use super::lost_request::LostRequest;
+use super::maintenance::Subscription;
 use super::redo::{self, Fate, Redo, Redos};
 use super::registry::Live;
 use super::stream::Writer;
@@ -103,6 +104,16 @@ pub(super) struct Client {
     pub(super) held_since: Cell<Option<Instant>>,
     /// Since when requests that are still to be answered were refused.
     pub(super) refused_since: Cell<Option<Instant>>,
+    /// Its next request waits for PROXY RESUME.
+    pub(super) paused: Cell<bool>,
+    /// Its own connection owes it something, for which it does not wait at the node.
+    pub(super) lane_owes: Cell<bool>,
+    /// What it wants to be told beside its replies.
+    pub(super) notices: Cell<Option<Subscription>>,
+    /// There is something to tell it.
+    pub(super) untold: Cell<bool>,
+    /// The output ends in the middle of a reply that comes in pieces on a pipeline.
+    pub(super) in_middle: Cell<bool>,
     /// Since when its blocking command has been refused each time it was sent to wait.
     pub(super) unparked_since: Cell<Option<Instant>>,
 }
@@ -157,6 +168,11 @@ impl Client {
             held_since: Cell::new(None),
             refused_since: Cell::new(None),
             unparked_since: Cell::new(None),
+            paused: Cell::new(false),
+            lane_owes: Cell::new(false),
+            notices: Cell::new(None),
+            untold: Cell::new(false),
+            in_middle: Cell::new(false),
         }))
     }
 
@@ -367,7 +383,9 @@ impl Caller for ClientRef {
     fn part(&self, tag: u16, piece: &[u8], last: bool) {
         self.window.set(self.window.get().noted(piece.len(), u32::from(last)));
         let gathers = self.gathers(piece);
+        self.in_middle.set(!last && !gathers);
         if last {
+            self.reply_ended();
             self.struck(tag, 1);
             if gathers {
                 self.take_special(piece);

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use crate::command::Lane;
 use crate::error::Failure;
 use crate::resp::{self, Request, encode};
-use crate::session::{ClientRow, Kill, ListFilter, Listing, Misuse, Names, Unblock};
+use crate::session::{ClientRow, Kill, ListFilter, Listing, Misuse, Names, Notices, Unblock};
 
 use super::connection::Connection;
 use super::cursor;
@@ -63,6 +63,8 @@ pub(super) enum Local {
     Stale(Failure),
     /// The session awaits this reply, an error too.
     Session,
+    /// CLIENT MAINT_NOTIFICATIONS: what the client wants to be told.
+    Notices(Option<Notices>),
     /// The server would do it, which shared connections do not allow: it is unknown here.
     Unknown(Vec<u8>),
 }
@@ -93,6 +95,7 @@ impl Local {
             | Self::Settings(..)
             | Self::Stale(_)
             | Self::Session
+            | Self::Notices(_)
             | Self::Unknown(_) => None,
         }
     }
@@ -152,6 +155,11 @@ impl Connection {
     /// See the module's text. The request is one of CLIENT's of the lanes Session and Clients.
     pub(super) fn client_asked(&self, request: &Request<'_>) -> Asked {
         let args: Vec<&[u8]> = request.args().collect();
+        if request.arg(1).eq_ignore_ascii_case(b"maint_notifications")
+            && let Some(asked) = self.notices_asked(request)
+        {
+            return asked;
+        }
         // The server's error for an unknown subcommand repeats it as written.
         let word = request.arg(1);
         let asked = |rest: &[&[u8]], local: Option<Local>| Asked {
@@ -269,6 +277,11 @@ impl Connection {
                     drop(out);
                     self.client.fail(&refusal);
                 }
+            }
+            Local::Notices(wanted) => {
+                encode::simple(&mut out, "OK");
+                drop(out);
+                self.subscribe_notices(wanted);
             }
             Local::Unknown(word) => {
                 let word = String::from_utf8_lossy(&word);

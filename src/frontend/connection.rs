@@ -305,6 +305,9 @@ impl Connection {
             self.identity_was_refused();
         }
         progress |= self.drive_pinned(cx);
+        if self.client.untold.get() {
+            progress |= self.tell();
+        }
         if self.client.doomed.get().is_some() {
             return progress;
         }
@@ -356,6 +359,8 @@ impl Connection {
         if self.pinned.is_some() || self.shown {
             self.shown = self.pinned.is_some();
             client.live.hold(self.pinned.as_ref().map_or_else(Held::default, |lane| lane.shown()));
+            let owes = self.pinned.as_ref().is_some_and(|lane| !lane.is_owed_nothing() && !lane.is_parked());
+            client.lane_owes.set(owes);
         }
     }
 

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::backend::{Identity, Login};
 use crate::control::{Credentials, Parity, Signals, StatusReader};
 use crate::resp::Proto;
-use crate::topology::Orders;
+use crate::topology::{Orders, Restraints};
 
 /// See the module's text. Cheap to clone.
 #[derive(Clone)]
@@ -22,6 +22,8 @@ pub struct Control {
     pub signals: Signals,
     /// Takes what every node has to have.
     pub parity: Parity,
+    /// Orders what is to wait or to be refused.
+    pub restraints: Restraints,
     /// Begins the drain of the process; true for the call that did.
     pub drain: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The proxy's own, for questions about users.

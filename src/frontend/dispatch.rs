@@ -43,6 +43,11 @@ impl Connection {
         self.client.live.looks_at(class.row);
         let demand = if self.worker.withholds { self.demand_of(&class, request) } else { Demand::NONE };
         let dispatched = Dispatched { request: *request, class, demand, resent, since };
+        if self.worker.restraint.get().is_any()
+            && let Some(step) = self.restrained(&dispatched)
+        {
+            return step;
+        }
         if self.worker.withholds
             && let Some(step) = self.hold_undurable(&dispatched)
         {
@@ -92,6 +97,9 @@ impl Connection {
     pub(super) fn dispatch_partial(&mut self, scanner: &RequestScanner, bytes: &[u8]) -> Step {
         if scanner.known_len() < LARGE || self.pinned.is_some() {
             return Step::Taken;
+        }
+        if self.worker.restraint.get().paused {
+            return self.pause();
         }
         self.dispatch_large(scanner, bytes)
     }

@@ -12,6 +12,7 @@ use super::dispatch::is_http;
 use super::own;
 use super::pinned_lane::SEND_PAUSE;
 use super::purpose::{Purpose, Sent};
+use super::restrained::is_refused;
 
 /// A longer word is no command's name, nor a subcommand's: nobody waits for its end.
 const NAME_MAX: u64 = 64;
@@ -83,6 +84,9 @@ impl Connection {
             return Step::Taken;
         }
         self.client.live.looks_at(class.row);
+        if self.worker.restraint.get().read_only && is_refused(&class) {
+            return self.refuse_large(scanner, bytes, &Failure::ReadOnly);
+        }
         match Way::of(&class, &request, false) {
             Way::Streams => self.stream_large(scanner, bytes),
             Way::Owned(_) if self.passes_owned(&class) => self.stream_large(scanner, bytes),

@@ -139,7 +139,7 @@ pub(super) async fn accept(
         };
         let accepted: io::Result<Accepted> = tokio::select! {
             accepted = next => accepted,
-            _ = ends.wait_for(|ending| *ending > Ending::NotYet) => return Ok(()),
+            _ = ends.wait_for(|ending| *ending > Ending::Announced) => return Ok(()),
         };
         match accepted {
             Ok(client) => give(client, &doors, &shared, max_clients),

@@ -1,5 +1,6 @@
 //! PROXY: what the proxy says about itself over RESP, and orders of those who may give them.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -24,7 +25,27 @@ const PATIENCE: Duration = Duration::from_secs(60);
 enum Wish {
     Group(Order),
     Drain,
+    Pause,
+    Resume,
+    ReadOnly(bool),
 }
+
+/// Subcommands, and how many words such a request may have.
+const SUBCOMMANDS: &[(&str, RangeInclusive<usize>)] = &[
+    ("help", 2..=2),
+    ("status", 2..=2),
+    ("nodes", 2..=2),
+    ("failovers", 2..=2),
+    ("clients", 2..=2),
+    ("route", 3..=usize::MAX),
+    ("switchover", 2..=3),
+    ("failover", 2..=4),
+    ("adopt", 3..=3),
+    ("pause", 2..=2),
+    ("resume", 2..=2),
+    ("readonly", 3..=3),
+    ("drain", 2..=2),
+];
 
 impl Connection {
     /// PROXY …
@@ -35,28 +56,34 @@ impl Connection {
         let request = &dispatched.request;
         let word = request.arg(1).to_ascii_lowercase();
         let mut said = BytesMut::new();
-        let alone = request.len() == 2;
-        match word.as_slice() {
-            b"help" if alone => {
+        let known = SUBCOMMANDS.iter().find(|(name, _)| name.as_bytes() == word);
+        match (known, word.as_slice()) {
+            _ if request.len() < 2 => {
+                encode::error(&mut said, "ERR wrong number of arguments for 'proxy' command")
+            }
+            (None, _) => {
+                let word = String::from_utf8_lossy(request.arg(1));
+                encode::error(&mut said, &format!("ERR unknown subcommand '{word}'. Try PROXY HELP."));
+            }
+            (Some((name, takes)), _) if !takes.contains(&request.len()) => {
+                encode::error(
+                    &mut said,
+                    &format!("ERR wrong number of arguments for 'proxy|{name}' command"),
+                );
+            }
+            (_, b"help") => {
                 encode::array_header(&mut said, proxy_read::HELP.len());
                 proxy_read::HELP.iter().for_each(|line| encode::simple(&mut said, line));
             }
-            b"status" | b"nodes" | b"failovers" | b"clients" if alone => {
+            (_, b"status" | b"nodes" | b"failovers" | b"clients") => {
                 let text = self.proxy_text(&word);
                 encode::verbatim(&mut said, text.as_bytes(), self.session.identity.proto);
             }
-            b"route" if request.len() > 2 => encode::bulk(&mut said, self.route(request).as_bytes()),
-            b"switchover" | b"failover" | b"adopt" | b"drain" => match self.wish(request) {
+            (_, b"route") => encode::bulk(&mut said, self.route(request).as_bytes()),
+            _ => match self.wish(request) {
                 Ok(wish) => return self.order(dispatched, wish),
                 Err(text) => encode::error(&mut said, &text),
             },
-            _ => {
-                let word = String::from_utf8_lossy(request.arg(1)).into_owned();
-                let text = format!(
-                    "ERR unknown subcommand or wrong number of arguments for '{word}'. Try PROXY HELP."
-                );
-                encode::error(&mut said, &text);
-            }
         }
         self.admit(dispatched, Local::Say(said.freeze()))
     }
@@ -78,7 +105,8 @@ impl Connection {
                 use std::sync::atomic::Ordering::Relaxed;
                 let clients = worker.shared.clients.load(Relaxed);
                 let draining = worker.shared.ending() != Ending::NotYet;
-                proxy_read::status(&status, &worker.current(), marks, clients, draining)
+                let restraint = control.restraints.now();
+                proxy_read::status(&status, &worker.current(), marks, (clients, draining, restraint))
             }
         }
     }
@@ -101,6 +129,10 @@ impl Connection {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let order = match words[..] {
             ["drain"] => return Ok(Wish::Drain),
+            ["pause"] => return Ok(Wish::Pause),
+            ["resume"] => return Ok(Wish::Resume),
+            ["readonly", "on"] => return Ok(Wish::ReadOnly(true)),
+            ["readonly", "off"] => return Ok(Wish::ReadOnly(false)),
             ["switchover"] => Order::Switchover { to: None },
             ["switchover", node] => Order::Switchover { to: Some(self.node(node)?) },
             ["failover", "force"] => Order::Failover { to: None },
@@ -112,9 +144,8 @@ impl Connection {
                         .to_owned(),
                 );
             }
-            ["adopt"] => return Err("ERR name the node: PROXY ADOPT host:port".to_owned()),
             ["adopt", node] => Order::Adopt { node: self.node(node)? },
-            _ => return Err("ERR too many arguments. Try PROXY HELP.".to_owned()),
+            _ => return Err("ERR syntax error".to_owned()),
         };
         Ok(Wish::Group(order))
     }
@@ -163,6 +194,9 @@ impl Connection {
 async fn carry_out(control: &super::Control, wish: Wish) -> Result<String, String> {
     match wish {
         Wish::Group(order) => control.orders.place(order).await,
+        Wish::Pause => control.restraints.pause().await,
+        Wish::Resume => control.restraints.resume().await,
+        Wish::ReadOnly(on) => control.restraints.read_only(on).await,
         Wish::Drain if (control.drain)() => Ok("draining".to_owned()),
         Wish::Drain => Ok("draining already".to_owned()),
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::command::{Class, Effect, Lane};
 use crate::control::Status;
 use crate::routing::{Choice, RoutingTable, Settings};
-use crate::topology::{LostRequest, Marks, NodeId, Role};
+use crate::topology::{LostRequest, Marks, NodeId, Restraint, Role};
 
 /// `PROXY HELP`.
 pub(super) const HELP: &[&str] = &[
@@ -27,6 +27,12 @@ pub(super) const HELP: &[&str] = &[
     "    Change the primary at once. Writes of the last moments may be lost.",
     "ADOPT <host:port>",
     "    Make this node the primary of the group, whatever was recorded.",
+    "PAUSE",
+    "    Send no more requests to nodes, and wait until all that were sent are answered. Requests wait without limit.",
+    "RESUME",
+    "    Let them go on.",
+    "READONLY <ON|OFF>",
+    "    Refuse writes at the proxy, or take them again. Reads go on.",
     "DRAIN",
     "    Let clients go and end the proxy.",
     "HELP",
@@ -38,8 +44,7 @@ pub(super) fn status(
     status: &Status,
     table: &RoutingTable,
     marks: &Marks,
-    clients: usize,
-    draining: bool,
+    (clients, draining, restraint): (usize, bool, Restraint),
 ) -> String {
     let now = Instant::now();
     let machine = &status.machine;
@@ -57,6 +62,8 @@ pub(super) fn status(
         line("held_ms", &now.saturating_duration_since(*since).as_millis());
         line("held_reason", reason);
     }
+    line("paused", &u8::from(restraint.paused));
+    line("read_only", &u8::from(restraint.read_only));
     line("draining", &u8::from(draining));
     line("clients", &clients);
     line("nodes", &status.nodes.len());
@@ -145,8 +152,22 @@ pub(super) fn failovers(status: &Status) -> String {
     text
 }
 
-/// `PROXY ROUTE`: which node, over which kind of connection, and why.
+/// `PROXY ROUTE`: which node, over which kind of connection, and why; then its row as docs/commands.md has it, and what the
+/// arguments make of it.
 pub(super) fn route(class: &Class, table: &RoutingTable, reads: &Settings, pass_owned: bool) -> String {
+    let spec = class.row.spec();
+    format!(
+        "{}\nrow: {} | {} | {}\ngoes: {}\nlost connection: {}",
+        way(class, table, reads, pass_owned),
+        spec.name.replace('|', " "),
+        spec.lane.words(),
+        spec.retry_words(),
+        class.lane.words(),
+        class.retry.words(),
+    )
+}
+
+fn way(class: &Class, table: &RoutingTable, reads: &Settings, pass_owned: bool) -> String {
     let name = class.row.spec().name;
     let shared =
         matches!(class.lane, Lane::Shared | Lane::Scan | Lane::Pubsub | Lane::Script | Lane::ScriptCache);

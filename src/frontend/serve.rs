@@ -20,7 +20,9 @@ use crate::topology::Marks;
 use super::barrier_line;
 use super::connection::Connection;
 use super::listener::{self, Accepted, Bound, Numbered, WorkerDoor};
+use super::maintenance;
 use super::registry::Place;
+use super::restrained::obey_restraints;
 use super::shared::{Ending, Shared};
 use super::stream;
 use super::worker::{Worker, follow_table};
@@ -87,8 +89,19 @@ impl Frontend {
         self.shared.clients.load(Ordering::Relaxed)
     }
 
+    /// Everybody is served for `delay` yet; clients that asked to be told are, so that they leave by themselves. Less than a
+    /// second is no time to move in.
+    pub fn announce_end(&self, delay: Duration) {
+        if delay >= Duration::from_secs(1) {
+            self.shared.notices.moving(Instant::now() + delay);
+        }
+        self.enter(Ending::Announced, Duration::ZERO);
+    }
+
     /// Stops accepting and lets each client go when nothing is owed to it, at the latest after `drain_timeout`.
     pub fn drain(self) {
+        // Whoever holds something stays until then.
+        self.shared.notices.moving(Instant::now() + self.drain_timeout);
         self.enter(Ending::Draining, self.drain_timeout);
         let left = self.clients();
         if left > 0 {
@@ -158,6 +171,8 @@ fn run_worker(
             parts.control.clone(),
         );
         tokio::task::spawn_local(follow_table(worker.clone(), parts.routes.clone()));
+        tokio::task::spawn_local(obey_restraints(worker.clone(), index));
+        tokio::task::spawn_local(maintenance::keep_telling(worker.clone()));
         tokio::task::spawn_local(wake_at_the_end(worker.clone(), ends));
         for level in worker.durable.levels() {
             tokio::task::spawn_local(barrier_line::keep_open(worker.clone(), level));
@@ -169,6 +184,7 @@ fn run_worker(
 /// Clients that only listen would not notice that the proxy drains.
 async fn wake_at_the_end(worker: Rc<Worker>, mut ends: watch::Receiver<Ending>) {
     while ends.changed().await.is_ok() {
+        worker.notices_due.notify_one();
         worker.wake_everybody();
     }
 }

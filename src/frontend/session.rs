@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::backend::{Identity, Login};
 use crate::error::Failure;
-use crate::resp::{RequestScanner, encode};
+use crate::resp::{Proto, RequestScanner, encode};
 use crate::session::{self, Hello, Names};
 use crate::topology::NodeId;
 
@@ -264,6 +264,10 @@ impl Connection {
     }
 
     fn identity_changed(&mut self) {
+        if self.session.identity.proto == Proto::Resp2 {
+            // There is no form in which it could be told.
+            self.subscribe_notices(None);
+        }
         (self.primary, self.scripts) = (None, None);
         self.limits.authenticated = self.session.admitted || self.session.identity.login.is_some();
         self.register();

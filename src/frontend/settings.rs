@@ -32,6 +32,10 @@ pub struct Settings {
     pub hide_topology: bool,
     /// `proxy.owned_commands = "pass"`
     pub pass_owned_commands: bool,
+    /// `proxy.maint_notifications`
+    pub maint_notifications: bool,
+    /// `proxy.announce`: host:port; empty: nothing is announced.
+    pub announce: String,
     /// `limits.request_size`, bytes.
     pub request_size: u64,
     /// `limits.client_output`, bytes.
@@ -58,6 +62,8 @@ impl Default for Settings {
             drain_timeout: Duration::from_secs(10),
             hide_topology: false,
             pass_owned_commands: false,
+            maint_notifications: true,
+            announce: String::new(),
             request_size: 1 << 30,
             client_output: 1 << 30,
             in_flight_per_client: 256 << 10,

@@ -7,6 +7,7 @@ use crate::routing::OwnWrites;
 use crate::topology::Marks;
 
 use super::lent::Lent;
+use super::notices::Notices;
 use super::registry::Registry;
 use super::written::Written;
 
@@ -15,10 +16,12 @@ use super::written::Written;
 pub(super) enum Ending {
     /// Clients are served.
     NotYet = 0,
+    /// They still are, and who asked to be told knows that the end comes.
+    Announced = 1,
     /// Clients go as soon as nothing is owed to them and they hold nothing.
-    Draining = 1,
+    Draining = 2,
     /// The time is up: parked requests end as if theirs were, everybody goes.
-    Over = 2,
+    Over = 3,
 }
 
 /// See the module's text.
@@ -31,6 +34,8 @@ pub(super) struct Shared {
     pub(super) lent: Lent,
     /// What was written, for reads that are to show it.
     pub(super) written: Written,
+    /// What clients that asked for it are to be told.
+    pub(super) notices: Notices,
     /// How far the end has come: see [`Ending`].
     pub(super) ending: AtomicU8,
     next_client: AtomicU64,
@@ -44,6 +49,7 @@ impl Shared {
             clients: AtomicUsize::new(0),
             lent: Lent::default(),
             written: Written::new(own_writes),
+            notices: Notices::default(),
             ending: AtomicU8::new(Ending::NotYet as u8),
             next_client: AtomicU64::new(1),
         }
@@ -53,7 +59,8 @@ impl Shared {
     pub(super) fn ending(&self) -> Ending {
         match self.ending.load(Ordering::Relaxed) {
             0 => Ending::NotYet,
-            1 => Ending::Draining,
+            1 => Ending::Announced,
+            2 => Ending::Draining,
             _ => Ending::Over,
         }
     }

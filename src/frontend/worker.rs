@@ -12,13 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 use crate::backend::{self, Pinned, Pools, Surroundings};
 use crate::command::RowId;
 use crate::error::Failure;
 use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
 use crate::session::Names;
 use crate::telemetry::WorkerMetrics;
-use crate::topology::{Marks, NodeId};
+use crate::topology::{Marks, NodeId, Restraint};
 
 use super::client::{Client, ClientRef};
 use super::durable::Durable;
@@ -86,7 +88,11 @@ pub(super) struct Worker {
     /// Clients with a connection of their own, which ends with the epoch.
     watching: RefCell<BTreeMap<u64, ClientRef>>,
     /// All clients of this thread.
-    clients: RefCell<BTreeMap<u64, ClientRef>>,
+    pub(super) clients: RefCell<BTreeMap<u64, ClientRef>>,
+    /// … and those of them that want to be told of holds.
+    pub(super) noticed: RefCell<BTreeMap<u64, ClientRef>>,
+    /// There is something to tell them.
+    pub(super) notices_due: Notify,
     pub(super) idle: Idle,
     warming: Warming,
     /// Requests of the long-running class on connections of single clients.
@@ -104,6 +110,8 @@ pub(super) struct Worker {
     now: Cell<Instant>,
     /// See [`Self::is_stalled`].
     stalled: Cell<bool>,
+    /// What operators ordered to wait or to be refused.
+    pub(super) restraint: Cell<Restraint>,
 }
 
 impl Worker {
@@ -155,6 +163,8 @@ impl Worker {
             held: RefCell::default(),
             watching: RefCell::default(),
             clients: RefCell::default(),
+            noticed: RefCell::default(),
+            notices_due: Notify::new(),
             idle: Idle::default(),
             warming: Warming::default(),
             resubscribed: Cell::new(0),
@@ -165,6 +175,7 @@ impl Worker {
             late_told: Cell::new(None),
             now: Cell::new(Instant::now()),
             stalled: Cell::new(false),
+            restraint: Cell::default(),
         })
     }
 
@@ -192,6 +203,10 @@ impl Worker {
         }
         self.wake_held();
         self.wake_spilling();
+        if (old.holds, old.gate) != (new.holds, new.gate) {
+            self.shared.notices.saw(new);
+            self.notices_due.notify_one();
+        }
     }
 
     /// The table whose consequences were drawn; newer than the last [`Self::table`] it is not.
@@ -303,6 +318,7 @@ impl Worker {
             self.metrics.clients(-1);
         }
         self.watching.borrow_mut().remove(&id);
+        self.noticed.borrow_mut().remove(&id);
         self.long_ended(id);
     }
 

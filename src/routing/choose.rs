@@ -104,6 +104,8 @@ mod tests {
             epoch: 1,
             primary: Some(NodeId(0)),
             gate: Gate::Open,
+            holds: 0,
+            planned: false,
             degraded: false,
             remedy: crate::topology::Remedy::Unjudged,
             nodes,

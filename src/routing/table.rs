@@ -43,6 +43,10 @@ pub struct RoutingTable {
     pub primary: Option<NodeId>,
     /// Whether writes may go.
     pub gate: Gate,
+    /// How many times the gate was closed, not counting the first decision; the last of them may still last.
+    pub holds: u64,
+    /// The last of them is part of a planned switch.
+    pub planned: bool,
     /// Replicas have been away for `durability.degrade_after`: writes wait for none.
     pub degraded: bool,
     /// Whether what the primary refuses with MISCONF or NOREPLICAS is worth keeping back.
@@ -95,6 +99,8 @@ mod tests {
             epoch,
             primary: Some(primary),
             gate: Gate::Open,
+            holds: 0,
+            planned: false,
             degraded: false,
             remedy: Remedy::Unjudged,
             nodes: nodes.into(),

@@ -117,6 +117,12 @@ impl Modes {
         self.silence == Silence::Over
     }
 
+    /// No reply is wanted until the client takes that back.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.silence == Silence::Off
+    }
+
     /// Keys may change unseen while no connection stands.
     #[must_use]
     pub fn tracks(&self) -> bool {

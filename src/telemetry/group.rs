@@ -59,6 +59,8 @@ const PHASES_MAX: usize = 32;
 pub(super) struct Group {
     pub(super) epoch: u64,
     pub(super) degraded: bool,
+    /// Requests wait, writes are refused.
+    pub(super) restraint: (bool, bool),
     pub(super) nodes: Vec<NodeView>,
     pub(super) pings: Vec<Histogram>,
     /// By ordered and changed.

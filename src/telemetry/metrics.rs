@@ -68,6 +68,11 @@ impl Metrics {
         self.group().quarantined = [kept, given_up];
     }
 
+    /// Sets whether requests wait, and whether writes are refused, by order.
+    pub fn set_restraint(&self, paused: bool, read_only: bool) {
+        self.group().restraint = (paused, read_only);
+    }
+
     /// Counts an answered PING of the node with this position.
     pub fn ping(&self, node: u16, took: Duration) {
         if let Some(ping) = self.group().pings.get(usize::from(node)) {
@@ -99,6 +104,8 @@ impl Metrics {
         let flag = |is: bool| if is { 1.0 } else { 0.0 };
         families.push(family(&names::BUILD_INFO, [(vec![env!("CARGO_PKG_VERSION")], Value::Number(1.0))]));
         families.push(family(&names::EPOCH, [(vec![], number(group.epoch))]));
+        families.push(family(&names::PAUSED, [(vec![], Value::Number(flag(group.restraint.0)))]));
+        families.push(family(&names::READ_ONLY, [(vec![], Value::Number(flag(group.restraint.1)))]));
         families.push(family(&names::DEGRADED, [(vec![], Value::Number(flag(group.degraded)))]));
         families
             .push(family(&names::NODE_UP, nodes().map(|(name, n)| (vec![name], Value::Number(flag(n.up))))));

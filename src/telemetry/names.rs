@@ -77,6 +77,10 @@ metrics! {
     ERRORS = "redhold_errors_total", COUNTER, "replies",
         [("kind", "hold_expired, out_of_reach, ambiguous, not_durable, no_replicas, no_barrier, uncommitted, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, client_output, node_refused, node_closed")],
         "Error replies of the proxy's own and clients closed by it, by kind.";
+    PAUSED = "redhold_paused", GAUGE, "0 or 1", [],
+        "1 while requests wait by order (PROXY PAUSE).";
+    READ_ONLY = "redhold_read_only", GAUGE, "0 or 1", [],
+        "1 while writes are refused by order (PROXY READONLY ON).";
     HELD = "redhold_held_requests", GAUGE, "requests", [],
         "Requests that wait for a writable primary, or were refused and are kept back; one a client.";
     HOLD_DURATION = "redhold_hold_duration_seconds", HISTOGRAM, "seconds", [],

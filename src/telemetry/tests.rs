@@ -137,6 +137,8 @@ fn what_the_snapshot_says_is_shown() {
         (r#"redhold_node_slow{node="a:1"}"#, 1.0),
     ];
     assert_eq!(changes, owned(&expected));
+    let changes = moved(&metrics, || metrics.set_restraint(true, true));
+    assert_eq!(changes, owned(&[("redhold_paused", 1.0), ("redhold_read_only", 1.0)]));
     let changes = moved(&metrics, || metrics.set_quarantined(11, 7));
     let expected = [
         (r#"redhold_quarantined_bytes_total{result="kept"}"#, 11.0),

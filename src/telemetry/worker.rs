@@ -116,6 +116,7 @@ impl From<&Failure> for ErrorKind {
             Failure::Managed { .. }
             | Failure::ManagedSetting { .. }
             | Failure::Redirect
+            | Failure::ReadOnly
             | Failure::Reserved { .. }
             | Failure::TooLarge { .. }
             | Failure::Uncounted { .. }

@@ -1,5 +1,5 @@
 //! Who exists: the declared nodes, and what was last seen of each of them. Pure, but for the atomics in
-//! `live` and the channel in `orders`.
+//! `live` and the channels in `orders` and `restraints`.
 
 mod live;
 mod lost;
@@ -7,6 +7,7 @@ mod node;
 mod observation;
 mod orders;
 mod remedy;
+mod restraints;
 #[cfg(test)]
 mod seeded;
 mod toll;
@@ -17,6 +18,7 @@ pub use node::{Address, AddressError, NodeId, NodeSpec, Role};
 pub use observation::{Health, Observation, Replication};
 pub use orders::{Answer, Order, Orders, Placed, orders};
 pub use remedy::Remedy;
+pub use restraints::{Numbered, Restraint, Restraints};
 #[cfg(test)]
 pub(crate) use seeded::seeded;
 pub use toll::{Toll, Tolls};

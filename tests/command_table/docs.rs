@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use redhold::command::{Compare, Effect, Keys, Lane, Releases, Retry, Rule, Servers, Spec, rows};
+use redhold::command::{Compare, Effect, Keys, Releases, Rule, Servers, Spec, rows};
 
 #[test]
 fn the_page_is_the_table() {
@@ -25,8 +25,8 @@ fn page() -> String {
             row.arity.to_string(),
             keys(row.keys),
             effect(row.effect).to_owned(),
-            lane(row.lane).to_owned(),
-            retry(row),
+            row.lane.words().to_owned(),
+            row.retry_words(),
             notes(row),
             servers(row.servers),
         ];
@@ -85,47 +85,6 @@ fn effect(effect: Effect) -> &'static str {
         Effect::Write => "write",
         Effect::Neutral => "",
     }
-}
-
-fn lane(lane: Lane) -> &'static str {
-    match lane {
-        Lane::Shared => "shared",
-        Lane::Scan => "cursor",
-        Lane::Pubsub | Lane::ScriptCache => "shared",
-        Lane::Script => "shared: scripts",
-        Lane::Session => "session",
-        Lane::Clients => "client table",
-        Lane::Transaction => "pinned: transaction",
-        Lane::Blocking => "pinned: blocking",
-        Lane::Threaded => "pinned: threads",
-        Lane::Wait => "pinned: wait",
-        Lane::Subscribe => "own: subscription",
-        Lane::Monitor => "own: monitor",
-        Lane::Tracking => "own: tracking",
-        Lane::ReplyMode => "own: mode",
-        Lane::Own => "own",
-        Lane::Owned => "owned",
-        Lane::Proxy => "Redhold",
-    }
-}
-
-fn retry(row: &Spec) -> String {
-    let plain = match row.retry {
-        Retry::Read => "again",
-        Retry::Idempotent => "if configured",
-        Retry::Never => "ambiguous",
-        Retry::Parked => "waits again",
-    };
-    let otherwise = match row.rule {
-        Rule::Fixed | Rule::Settings | Rule::Reserved | Rule::Redirect => return plain.to_owned(),
-        Rule::Set | Rule::Pairs => "ambiguous with a condition or GET",
-        Rule::At(_) => "ambiguous with a condition or a time before 2026",
-        Rule::Block if row.effect == Effect::Read => "without BLOCK: shared, again",
-        Rule::Block => "without BLOCK: shared, ambiguous",
-        Rule::Store => "again without STORE",
-        Rule::Alone => "again without options",
-    };
-    format!("{plain}; {otherwise}")
 }
 
 fn notes(row: &Spec) -> String {

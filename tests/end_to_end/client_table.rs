@@ -96,13 +96,7 @@ fn names_are_kept_and_judged_as_redis_does() {
         wait_for(&mut b, address, "resp", "3");
         assert_eq!(a.cmd(&["CLIENT", "SETNAME", ""]), Value::ok());
         assert_eq!(a.call("CLIENT GETNAME"), Value::Nil);
-        for request in [
-            "CLIENT MAINT_NOTIFICATIONS ON",
-            "CLIENT MAINT_NOTIFICATIONS OFF",
-            "CLIENT CAPA redirect",
-            "CLIENT SETINFO lib-name x",
-            "CLIENT nonsense",
-        ] {
+        for request in ["CLIENT CAPA redirect", "CLIENT SETINFO lib-name x", "CLIENT nonsense"] {
             let word = request.split(' ').nth(1).expect("two words");
             let text = format!("ERR unknown subcommand '{word}'. Try CLIENT HELP.");
             assert_eq!(a.call(request), error(&text), "{request}");

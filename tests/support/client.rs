@@ -1,6 +1,6 @@
 //! A blocking client that shows the wire: raw bytes out, raw bytes or values in, nothing hidden, nothing retried.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -153,6 +153,19 @@ impl Client {
                 panic!("{} did not close after {:?}: {fault}", self.address, bytes.escape_ascii().to_string())
             }
         }
+    }
+
+    /// What comes until nothing does for `quiet`, up to `most` bytes.
+    #[track_caller]
+    pub fn read_until_silent(&mut self, quiet: Duration, most: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while bytes.len() < most && !self.is_silent_for(quiet) {
+            let there = self.input.fill_buf().unwrap_or_else(|fault| panic!("{}: {fault}", self.address));
+            let some = there.len().min(most - bytes.len());
+            bytes.extend_from_slice(&there[..some]);
+            self.input.consume(some);
+        }
+        bytes
     }
 
     /// Whether nothing comes within `quiet`: neither bytes nor a close.

@@ -112,10 +112,15 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("telemetry", &["error"]),
 ];
 
-/// Folders that only decide, and their files that join threads: marks, the handle for orders, the publisher.
+/// Folders that only decide, and their files that join threads: marks, the handles for orders, the publisher.
 const PURE: [&str; 8] =
     ["resp", "command", "topology", "routing", "session", "durability", "failover", "error"];
-const PURE_BUT: [&str; 3] = ["src/topology/live.rs", "src/topology/orders.rs", "src/routing/publish.rs"];
+const PURE_BUT: [&str; 4] = [
+    "src/topology/live.rs",
+    "src/topology/orders.rs",
+    "src/topology/restraints.rs",
+    "src/routing/publish.rs",
+];
 
 /// What deciding never needs, and what to do instead.
 const IMPURE: [(&str, &str); 22] = [

@@ -15,6 +15,7 @@ package_of() {
         sidekiq) echo ruby-sidekiq ;;
         venv) echo python3-venv ;;
         cc) echo build-essential ;;
+        tclsh) echo tcl ;;
         hiredis) echo libhiredis-dev ;;
         php) echo php-cli ;;
         redis-rb) echo ruby-redis ;;

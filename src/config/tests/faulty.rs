@@ -2,6 +2,14 @@
 
 pub(super) const FAULTS: &[(&str, &str)] = &[
     (
+        "[proxy]\nannounce = \"[::1]:6380\"\n[backend]\nnodes = [\"a:1\"]",
+        "proxy.announce: `[::1]:6380` is not host:port; clients can not read an IPv6 address there, give it a name (line 2)",
+    ),
+    (
+        "[proxy]\nannounce = \"a:0\"\n[backend]\nnodes = [\"a:1\"]",
+        "proxy.announce: `a:0` is not host:port; clients can not read an IPv6 address there, give it a name (line 2)",
+    ),
+    (
         "[backend]\nnodes = [\"a:1\",\n \"10.0.0.7\"]",
         "backend.nodes[1]: `10.0.0.7` is not host:port or [v6]:port (line 3)",
     ),

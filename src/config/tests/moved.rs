@@ -23,6 +23,8 @@ const MOVED: &[(&str, &str, How)] = &[
     ("proxy.drain_timeout", "tests/end_to_end/bounds.rs", Set),
     ("proxy.hide_topology", "tests/end_to_end/hidden.rs", Set),
     ("proxy.owned_commands", "tests/end_to_end/owned.rs", Set),
+    ("proxy.maint_notifications", "tests/maintenance/notices.rs", Set),
+    ("proxy.announce", "tests/maintenance/notices.rs", Set),
     ("backend.nodes", "tests/support/proxy.rs", Set),
     ("backend.username", "tests/control/lives.rs", Words(r#"username: "ops""#)),
     ("backend.password", "tests/end_to_end/client_table.rs", Set),
