@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::backend::{Pinned, Target};
 use crate::session::Names;
+use crate::topology::NodeId;
 
 /// Beyond this many per worker, one that comes back is closed.
 const IDLE_MAX: usize = 32;
@@ -58,6 +59,11 @@ impl Idle {
         let fits =
             |(since, pinned, _): &Waiting| now.duration_since(*since) < AGE_MAX && pinned.is_untouched();
         self.0.borrow_mut().retain(fits);
+    }
+
+    /// A connection to this node was lost, so the others may be about to end: what is sent again must not go on one of them.
+    pub(super) fn forget(&self, node: NodeId) {
+        self.0.borrow_mut().retain(|(_, pinned, _)| pinned.target().node != node);
     }
 
     /// Closes all.
