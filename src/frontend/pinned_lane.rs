@@ -180,7 +180,8 @@ impl Connection {
             return Step::Wait;
         }
         let name = dispatched.request.name();
-        if name.eq_ignore_ascii_case(b"reset") || name.eq_ignore_ascii_case(b"quit") {
+        let ends = name.eq_ignore_ascii_case(b"reset") || name.eq_ignore_ascii_case(b"quit");
+        if ends && dispatched.class.arity_ok {
             // They end what the connection was for; what came before is answered first, and written where nobody answers.
             let unwritten = lane.unwritten() > 0 && !matches!(lane.line, Line::Waiting(_));
             if !lane.is_owed_nothing() || unwritten {

@@ -83,6 +83,8 @@ impl Standing {
             Some(of) => Word::Stale(of),
             // Refused, whatever it is.
             None if self.is_confined(proto) => Word::Other,
+            // A refused EXEC ends its transaction all the same.
+            None if !class.arity_ok && spec.name != "exec" => Word::Other,
             None => Word::of(spec),
         };
         // What no lane knows, or one that is not shared.

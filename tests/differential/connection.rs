@@ -17,6 +17,13 @@ pub(crate) struct Reply {
     pub(crate) is_push: bool,
 }
 
+impl Reply {
+    /// It tells a tracking client that a key may have changed.
+    pub(crate) fn is_invalidation(&self) -> bool {
+        self.is_push && first_word(&self.value).as_deref() == Some("invalidate")
+    }
+}
+
 /// One connection.
 pub(crate) struct Connection {
     stream: TcpStream,

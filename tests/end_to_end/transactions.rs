@@ -12,6 +12,7 @@ both_ways!(
     unwatch_and_discard_let_go,
     a_refused_command_aborts_the_whole,
     what_would_end_the_server_or_the_connection_is_refused,
+    words_of_a_wrong_length_change_nothing,
     misplaced_words_get_redis_answers,
     a_select_inside_outlasts_exec,
     other_clients_are_not_drawn_in,
@@ -42,6 +43,23 @@ fn what_would_end_the_server_or_the_connection_is_refused(way: Way) {
         assert_eq!(client.call("EXEC"), error(aborted), "{request}");
     }
     assert_eq!(client.call("SET k v"), Value::ok());
+}
+
+fn words_of_a_wrong_length_change_nothing(way: Way) {
+    let target = Target::new(way, 0);
+    let mut client = target.client();
+    let arity = |name: &str| error(&format!("ERR wrong number of arguments for '{name}' command"));
+    assert_eq!(client.call("WATCH k"), Value::ok());
+    assert_eq!(client.call("RESET none"), arity("reset"));
+    target.client().call("SET k v");
+    assert_eq!(client.call("MULTI x"), arity("multi"));
+    assert_eq!(client.call("PING"), Value::Simple("PONG".to_owned()), "nothing is queued");
+    assert_eq!(client.pipeline(&["MULTI", "GET k", "EXEC"])[2], Value::Nil, "the key is watched");
+    let replies = client.pipeline(&["MULTI", "SET k w", "EXEC none"]);
+    let discarded =
+        "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+    assert_eq!(replies[2], error(discarded));
+    assert_eq!(client.call("EXEC"), error("ERR EXEC without MULTI"));
 }
 
 fn a_transaction_is_executed_as_one(way: Way) {
