@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -39,6 +40,7 @@ pub enum Piece<'a> {
 #[derive(Debug)]
 pub struct Pinned {
     target: Target,
+    opened: Instant,
     stream: TcpStream,
     admitted: bool,
     out: BytesMut,
@@ -63,6 +65,7 @@ impl Pinned {
         let Dialled { stream, admitted, id } = opened?;
         Ok(Self {
             target,
+            opened: Instant::now(),
             stream,
             admitted,
             out: BytesMut::new(),
@@ -73,6 +76,12 @@ impl Pinned {
             server_id: id,
             barrier: None,
         })
+    }
+
+    /// When it was opened.
+    #[must_use]
+    pub fn opened(&self) -> Instant {
+        self.opened
     }
 
     /// Tells the monitor that the node ended it in the middle of something.

@@ -98,6 +98,8 @@ pub(super) struct Inner<C> {
     /// True once a piece of the front run's reply was passed on.
     pub(super) broken: Cell<bool>,
     pub(super) last_used: Cell<Instant>,
+    /// When, since it is open, another connection to the node was first lost.
+    pub(super) doubted: Cell<Option<Instant>>,
 }
 
 /// A handle; clones share the connection.
@@ -124,6 +126,7 @@ impl<C: Caller> Pipeline<C> {
             waker: RefCell::default(),
             broken: Cell::new(false),
             last_used: Cell::new(now),
+            doubted: Cell::new(None),
         }))
     }
 
@@ -131,6 +134,18 @@ impl<C: Caller> Pipeline<C> {
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.0.target
+    }
+
+    /// Another connection to the node was lost at `now`, so this one may be about to end as well.
+    pub(super) fn doubt(&self, now: Instant) {
+        if self.is_open() && self.0.doubted.get().is_none() {
+            self.0.doubted.set(Some(now));
+        }
+    }
+
+    /// Whether what was sent at `since` was sent on a connection that the same event ends as an earlier one.
+    fn was_doubted(&self, since: Instant) -> bool {
+        self.0.doubted.get().is_some_and(|doubted| doubted <= since)
     }
 
     /// It stays open under the table of `epoch`.
@@ -281,7 +296,7 @@ impl<C: Caller> Pipeline<C> {
                         requests,
                         count: run.count - run.answered,
                         written: written.saturating_sub(skipped).min(requests.len()),
-                        resent: run.resent,
+                        resent: run.resent && !self.was_doubted(run.since),
                         since: run.since,
                         epoch: self.0.epoch.get(),
                         node: &self.0.target.address,

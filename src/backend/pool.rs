@@ -1,7 +1,7 @@
 //! The pipelines of one worker: opened on demand, one identity each for life, bounded, closed when a new table
 //! does not let them stay.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,20 @@ const IDLE: Duration = Duration::from_secs(60);
 struct NodePool<C> {
     pipelines: RefCell<Vec<Pipeline<C>>>,
     trouble: Rc<Trouble>,
+    /// When a connection was last lost.
+    lost_at: Cell<Option<Instant>>,
+}
+
+impl<C: Caller> NodePool<C> {
+    fn doubt(&self, now: Instant) {
+        self.lost_at.set(Some(now));
+        self.pipelines.borrow().iter().for_each(|pipeline| pipeline.doubt(now));
+    }
 }
 
 /// See the module's text.
 pub struct Pools<C> {
-    nodes: Vec<NodePool<C>>,
+    nodes: Vec<Rc<NodePool<C>>>,
     around: Surroundings,
 }
 
@@ -28,9 +37,9 @@ impl<C: Caller> Pools<C> {
     /// Empty pools for `nodes` nodes.
     #[must_use]
     pub fn new(nodes: usize, around: Surroundings) -> Self {
-        let nodes =
-            (0..nodes).map(|_| NodePool { pipelines: RefCell::default(), trouble: Rc::default() }).collect();
-        Self { nodes, around }
+        let pool =
+            || NodePool { pipelines: RefCell::default(), trouble: Rc::default(), lost_at: Cell::default() };
+        Self { nodes: (0..nodes).map(|_| Rc::new(pool())).collect(), around }
     }
 
     /// What its connections share.
@@ -71,14 +80,27 @@ impl<C: Caller> Pools<C> {
         }
         let opened = Pipeline::new(target(), carries, self.around.clone(), now);
         pipelines.push(opened.clone());
-        let trouble = pool.trouble.clone();
-        let running = opened.clone();
+        let (pool, running) = (pool.clone(), opened.clone());
         tokio::task::spawn_local(async move {
-            if let Err(error) = task::run(running, &trouble).await {
-                trouble.note(Some(&error), Instant::now());
+            match task::run(running, &pool.trouble).await {
+                Ok(true) => pool.doubt(Instant::now()),
+                Ok(false) => {}
+                Err(error) => pool.trouble.note(Some(&error), Instant::now()),
             }
         });
         Some(opened)
+    }
+
+    /// A connection to `node` was lost: its others may be about to end as well. What is sent again on one of them and lost once
+    /// more was lost once.
+    pub fn doubt(&self, node: NodeId, now: Instant) {
+        self.nodes[node.index()].doubt(now);
+    }
+
+    /// When a connection to `node` was last lost.
+    #[must_use]
+    pub fn lost_at(&self, node: NodeId) -> Option<Instant> {
+        self.nodes[node.index()].lost_at.get()
     }
 
     /// How hard it is to open connections to the node.

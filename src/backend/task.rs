@@ -26,20 +26,20 @@ pub(super) const GATHER_MAX: usize = 64 << 10;
 /// Reads in one turn, after which the other tasks of the thread get theirs.
 const READS_PER_TURN: usize = 8;
 
-/// Runs until the connection ends; the error is why it could not be opened. A node that just refused is not asked at full
-/// speed.
-pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> io::Result<()> {
+/// Runs until the connection ends: true when the node ended it with something owed; the error is why it could not be opened. A
+/// node that just refused is not asked at full speed.
+pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> io::Result<bool> {
     let delay = trouble.delay();
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
     let inner = &pipeline.0;
     if pipeline.is_closed() {
-        return Ok(());
+        return Ok(false);
     }
     let opened = dial(&inner.target, &inner.around.settings, Busy::Refuses).await;
     if pipeline.is_closed() {
-        return Ok(());
+        return Ok(false);
     }
     match opened {
         Ok(Dialled { stream, admitted, .. }) => {
@@ -55,24 +55,25 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> 
             };
             let ended = poll_fn(|cx| turn(&pipeline, &mut reader, cx)).await;
             if pipeline.is_closed() {
-                return Ok(());
+                return Ok(false);
             }
             inner.phase.set(Phase::Closed);
             if let Err(error) = &ended {
                 tracing::debug!(node = %inner.target.address, %error, "pipeline lost");
             }
             // A server may close an idle connection; that is no sign of trouble.
-            if inner.owed.borrow().requests() > 0 {
+            let lost = inner.owed.borrow().requests() > 0;
+            if lost {
                 pipeline.note_loss();
             }
             pipeline.hand_back(None);
-            Ok(())
+            Ok(lost)
         }
         Err(DialError::Refused(error)) => {
             trouble.note(None, Instant::now());
             inner.phase.set(Phase::Closed);
             pipeline.hand_back(Some(&error));
-            Ok(())
+            Ok(false)
         }
         Err(DialError::Io(error)) => {
             tracing::debug!(node = %inner.target.address, %error, "pipeline not opened");

@@ -168,8 +168,10 @@ impl Machine {
         to: Option<NodeId>,
         goal: Goal,
     ) -> State {
+        // Who leads is answered only once a live primary that is given up takes no writes any more, or does not answer.
+        let writes = |node| !self.node(node).is_down() && self.is_out(node, Kind::Pause);
         let open = targets.iter().any(|node| self.is_out(*node, Kind::Seal));
-        if open {
+        if open || self.group.primary.is_some_and(writes) {
             return State::Seal { since, targets, to, goal };
         }
         State::Select { since, targets, to, goal }

@@ -61,9 +61,10 @@ impl Idle {
         self.0.borrow_mut().retain(fits);
     }
 
-    /// A connection to this node was lost, so the others may be about to end: what is sent again must not go on one of them.
-    pub(super) fn forget(&self, node: NodeId) {
-        self.0.borrow_mut().retain(|(_, pinned, _)| pinned.target().node != node);
+    /// A connection to this node was lost then, so those that were open may be about to end: what is sent again must not go on
+    /// one of them.
+    pub(super) fn forget(&self, node: NodeId, lost: Instant) {
+        self.0.borrow_mut().retain(|(_, pinned, _)| pinned.target().node != node || pinned.opened() > lost);
     }
 
     /// Closes all.

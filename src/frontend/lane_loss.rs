@@ -40,7 +40,7 @@ impl Connection {
         self.note_lane_writes(&mut lane);
         self.worker.long_ended(self.client.id);
         self.client.live.unpark();
-        self.worker.idle.forget(lane.target.node);
+        self.worker.pools.doubt(lane.target.node, self.worker.now());
         if self.client.live.disown() {
             return self
                 .can_not_hold(&lane, "invalidations of other clients were redirected to its connection");

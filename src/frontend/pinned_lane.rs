@@ -99,7 +99,7 @@ impl Connection {
         counted: Counted,
     ) -> Box<PinnedLane> {
         let (worker, names) = (&self.worker, &self.session.said);
-        let (line, told) = match worker.idle.take(&target, names) {
+        let (line, told) = match worker.idle_to(target.node).take(&target, names) {
             Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
             None => (self.dial(&target, purpose.when_busy(), Vec::new()), Names::default()),
         };

@@ -270,10 +270,11 @@ impl Connection {
         // The proxy's own user works for many: its connections are called after nobody.
         let own = target.identity != self.session.identity;
         let names = if own { Names::default() } else { self.session.said.clone() };
-        let (line, told) = match clean.then(|| self.worker.idle.take(&target, &names)).flatten() {
-            Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
-            None => (self.dial(&target, lane.purpose.when_busy(), Vec::new()), Names::default()),
-        };
+        let (line, told) =
+            match clean.then(|| self.worker.idle_to(target.node).take(&target, &names)).flatten() {
+                Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
+                None => (self.dial(&target, lane.purpose.when_busy(), Vec::new()), Names::default()),
+            };
         lane.line = line;
         lane.target = target;
         lane.note_names(&told);

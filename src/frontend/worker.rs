@@ -328,6 +328,14 @@ impl Worker {
         }
     }
 
+    /// The connections that wait; of those to `node` only the ones opened since it last lost one.
+    pub(super) fn idle_to(&self, node: NodeId) -> &Idle {
+        if let Some(lost) = self.pools.lost_at(node) {
+            self.idle.forget(node, lost);
+        }
+        &self.idle
+    }
+
     /// Takes a clean connection back, unless its epoch is over.
     pub(super) fn give_idle(&self, pinned: Pinned, told: Names) {
         if pinned.target().epoch == self.epoch() {

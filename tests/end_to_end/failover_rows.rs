@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, V8_2, Value, encode, eventually, row_field};
+use crate::support::{
+    Client, Group, LONG, Proxy, ProxyOptions, Relay, V8_2, Value, encode, eventually, row_field,
+};
 
 /// `health.timeout` of a patient proxy.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -130,6 +132,26 @@ fn a_reply_wanted_again_is_not_lost_with_the_connection() {
     assert_eq!(on.read(), Value::ok());
     assert_eq!(on.read(), Value::Simple("PONG".to_owned()));
     assert_eq!(skip.read(), Value::bulk("wanted"));
+}
+
+/// The connections of a node that dies end one after the other: the second one is no second loss.
+#[test]
+fn a_read_that_meets_the_same_death_on_another_connection_is_sent_again() {
+    let group = Group::plain(1);
+    let relay = Relay::to(group.addresses()[0]);
+    let proxy = ProxyOptions::new(&[relay.address(), group.addresses()[1]]).looking_once_a_minute();
+    let proxy = proxy.set("proxy.workers", "1").start();
+    let mut client = proxy.client();
+    assert_eq!(client.call("ECHO open"), Value::bulk("open"), "the shared connection is open");
+    relay.cut_at("wanted", 2);
+    client.send_raw(b"CLIENT REPLY SKIP\r\nECHO skipped\r\nECHO wanted\r\n");
+    assert_eq!(client.read(), Value::bulk("wanted"));
+    assert_eq!(relay.met(), 2);
+    // But on one that was opened after the first loss it is.
+    relay.cut_at("poison", 2);
+    client.send(&["ECHO", "poison"]);
+    assert!(starts_with(&client.read(), "TRYAGAIN request was in flight"));
+    assert_eq!(relay.met(), 4);
 }
 
 #[test]

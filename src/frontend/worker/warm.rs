@@ -36,7 +36,7 @@ impl Worker {
     /// Opens a spare to `target` unless there is one. A node that gave no connection lately is left in peace.
     pub(in crate::frontend) fn warm(self: &Rc<Self>, target: Target) {
         if !self.pools.trouble(target.node).delay().is_zero()
-            || self.idle.holds(&target)
+            || self.idle_to(target.node).holds(&target)
             || !self.warming.begin(&target.identity)
         {
             return;
