@@ -354,7 +354,6 @@ impl Connection {
                 self.spread_beside(lane, &sent.request);
             }
         } else if reply == b"+OK\r\n" {
-            self.worker.note_pause(lane.target.node, &sent);
             self.accepted(lane, spec, &sent.request, true);
         } else if spec.name == "hello" && matches!(reply.first(), Some(b'*' | b'%')) {
             self.accepted(lane, spec, &sent.request, true);
@@ -380,6 +379,7 @@ impl Connection {
                     self.database_changed(db);
                 }
             }
+            "client|pause" | "client|unpause" => self.worker.note_pause(lane.target.node, spec.name, request),
             _ => lane.standing.accept(spec, request),
         }
     }

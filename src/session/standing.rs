@@ -88,7 +88,7 @@ impl Standing {
             None => Word::of(spec),
         };
         // What no lane knows, or one that is not shared.
-        let odd = word == Word::Unknown || (word == Word::EveryNode && class.lane == Lane::Own);
+        let odd = word == Word::Unknown || (word == Word::Beyond && class.lane == Lane::Own);
         self.touched |= odd || (word == Word::Stateful && !queueing);
         let wanted = request.arg(2);
         let obeyed = spec.name == "client|reply" && self.obeys_reply(wanted, proto);

@@ -104,7 +104,7 @@ impl Queue {
         self.copy.extend(&sent.request);
         let noted = match sent.word {
             Word::Scan | Word::Listed(_) | Word::Stale(_) | Word::Stateful => true,
-            Word::EveryNode => !sent.left.is_empty(),
+            Word::Beyond => !sent.left.is_empty(),
             _ => false,
         };
         if noted {
@@ -119,7 +119,7 @@ struct Sent {
     word: Word,
     /// The request, unless the copy is too large; empty for an ordinary request beside the transaction.
     request: Vec<u8>,
-    /// The request again, when it is to be queued and leaves state, here or on every node.
+    /// The request again, when it is to be queued and leaves state, here or beyond the connection.
     left: Vec<u8>,
 }
 
@@ -181,13 +181,11 @@ impl Transaction {
                 | Word::Listed(_)
                 | Word::Stale(_)
                 | Word::Stateful
-                | Word::EveryNode
+                | Word::Beyond
                 | Word::Unknown
         );
         let (queueing, mut left) = (self.is_queueing(), Vec::new());
-        if queueing
-            && matches!(word, Word::Stateful | Word::EveryNode)
-            && self.noted + request.len() <= COPY_MAX
+        if queueing && matches!(word, Word::Stateful | Word::Beyond) && self.noted + request.len() <= COPY_MAX
         {
             self.noted += request.len();
             left = request.to_vec();

@@ -5,6 +5,7 @@ use crate::target::{Target, Way, both_ways};
 
 both_ways!(
     a_pause_of_writes_stops_no_read_of_others,
+    a_pause_within_a_transaction_stops_no_read_of_others,
     an_unpause_lets_everything_go_on,
     who_is_parked_is_unblocked_in_a_pause,
 );
@@ -13,12 +14,24 @@ both_ways!(
 const PAUSE: &str = "CLIENT PAUSE 600000 WRITE";
 
 fn a_pause_of_writes_stops_no_read_of_others(way: Way) {
+    only_writes_wait(way, |operator| assert_eq!(operator.call(PAUSE), Value::ok()));
+}
+
+fn a_pause_within_a_transaction_stops_no_read_of_others(way: Way) {
+    only_writes_wait(way, |operator| {
+        let executed = operator.pipeline(&["MULTI", PAUSE, "SET other x", "EXEC"]).pop();
+        assert_eq!(executed, Some(Value::Array(vec![Value::ok(), Value::ok()])));
+    });
+}
+
+#[track_caller]
+fn only_writes_wait(way: Way, pause: impl FnOnce(&mut Client)) {
     let target = Target::new(way, 1);
     let (mut operator, mut writer) = (target.client(), target.client());
     // On every worker there is one who shares the writer's connection, unless it has one of its own.
     let mut readers: Vec<_> = (0..8).map(|_| target.client()).collect();
     assert_eq!(writer.call("SET k before"), Value::ok());
-    assert_eq!(operator.call(PAUSE), Value::ok());
+    pause(&mut operator);
     writer.send(&["SET", "k", "after"]);
     eventually(LONG, "the write stands at the server", || {
         target.primary().info("blocked_clients").is_some_and(|count| count == "1")

@@ -7,7 +7,6 @@ use crate::command::RowId;
 use crate::topology::NodeId;
 
 use super::super::cursor;
-use super::super::purpose::Sent;
 use super::super::redo;
 use super::super::tag::row_of;
 use super::Worker;
@@ -64,18 +63,18 @@ impl Worker {
 
     /// A client's CLIENT PAUSE, once the node has agreed: of all commands, it silences the node without being its death; of
     /// any kind, it stops what stands behind a stopped request.
-    pub(in crate::frontend) fn note_pause(&self, node: NodeId, sent: &Sent) {
+    pub(in crate::frontend) fn note_pause(&self, node: NodeId, name: &str, request: &[u8]) {
         let marks = self.marks.of(node);
-        let until = match sent.row.spec().name {
+        let until = match name {
             "client|pause" => {
-                let asked = cursor::nth_word(&sent.request, 2);
+                let asked = cursor::nth_word(request, 2);
                 let millis = asked.and_then(|text| std::str::from_utf8(&text).ok()?.parse::<u64>().ok());
                 self.marks.millis(Instant::now()).saturating_add(millis.unwrap_or(0))
             }
             "client|unpause" => 0,
             _ => return,
         };
-        let mode = cursor::nth_word(&sent.request, 3);
+        let mode = cursor::nth_word(request, 3);
         if until == 0 || !mode.is_some_and(|mode| mode.eq_ignore_ascii_case(b"write")) {
             marks.paused_until_ms.store(until, Ordering::Relaxed);
         }

@@ -25,8 +25,8 @@ pub enum Word {
     Listed(&'static str),
     /// Leaves state on the connection that executes it.
     Stateful,
-    /// Changes what every node has to have.
-    EveryNode,
+    /// Its effect goes beyond the connection: every node has to have it, or others' requests wait because of it.
+    Beyond,
     /// Nobody knows what it leaves there.
     Unknown,
     /// Anything else.
@@ -46,7 +46,8 @@ impl Word {
             ("reset", _) => Self::Reset,
             (_, Lane::Scan) => Self::Scan,
             (name, Lane::Pubsub) => Self::Listed(name),
-            (_, Lane::Own | Lane::ScriptCache) if spec.parity => Self::EveryNode,
+            (_, Lane::Own | Lane::ScriptCache) if spec.parity => Self::Beyond,
+            ("client|pause" | "client|unpause", _) => Self::Beyond,
             (_, Lane::Session | Lane::Subscribe | Lane::Monitor | Lane::Tracking | Lane::ReplyMode) => {
                 Self::Stateful
             }
