@@ -8,10 +8,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::net;
-use crate::resp::{Fed, ReplyScanner, encode};
-use crate::topology::Address;
+use crate::resp::{Fed, ReplyScanner, RequestScanner, encode};
+use crate::topology::{Address, NodeMarks, counted_as};
 
 use super::identity::Refusal;
+use super::pipeline::first_len;
 use super::{Settings, Target};
 
 /// Why there is no connection.
@@ -51,14 +52,19 @@ pub struct Dialled {
     pub id: Option<i64>,
 }
 
-/// Connects to `target` and performs the greeting of its identity.
+/// Connects to `target` and performs the greeting of its identity, which is counted in `marks` as the proxy's own.
 ///
 /// # Errors
 /// See [`DialError`]; both within twice `settings.connect_timeout`.
-pub async fn dial(target: &Target, settings: &Settings, busy: Busy) -> Result<Dialled, DialError> {
+pub async fn dial(
+    target: &Target,
+    settings: &Settings,
+    marks: &NodeMarks,
+    busy: Busy,
+) -> Result<Dialled, DialError> {
     let Address { host, port } = &target.address;
     let mut stream = net::connect(host, *port, settings.connect_timeout, &settings.sockets()).await?;
-    let greeting = greet(&mut stream, target, busy);
+    let greeting = greet(&mut stream, target, marks, busy);
     match timeout(settings.connect_timeout, greeting).await {
         Ok(Ok((admitted, id))) => Ok(Dialled { stream, admitted, id }),
         Ok(Err(error)) => Err(error),
@@ -70,6 +76,7 @@ pub async fn dial(target: &Target, settings: &Settings, busy: Busy) -> Result<Di
 async fn greet(
     stream: &mut TcpStream,
     target: &Target,
+    marks: &NodeMarks,
     busy: Busy,
 ) -> Result<(bool, Option<i64>), DialError> {
     let (mut request, required) = target.identity.greeting();
@@ -81,11 +88,13 @@ async fn greet(
     stream.write_all(&request).await?;
     let mut buffer = BytesMut::with_capacity(4096);
     let (mut admitted, mut id) = (true, None);
+    let mut names = asked(&request).into_iter();
     let mut left = required.len();
     let mut selected = false;
     for refusal in required {
         left -= 1;
         let reply = next_reply(stream, &mut buffer).await?;
+        names.next().iter().for_each(|name| marks.own_calls().note(name, reply.strip_prefix(b"-")));
         if reply.starts_with(b"-BUSY ") {
             match busy {
                 Busy::Waits => {}
@@ -117,7 +126,20 @@ async fn greet(
     if is_another(stream, &mut buffer, 0, run_id).await? {
         return Err(another_process());
     }
+    names.for_each(|name| marks.own_calls().note(&name, None));
     if buffer.is_empty() { Ok((admitted, id)) } else { Err(garbage().into()) }
+}
+
+/// The names of requests in multibulk form, as servers count them.
+fn asked(requests: &[u8]) -> Vec<String> {
+    let (mut names, mut start) = (Vec::new(), 0);
+    while let Some(scanner) = RequestScanner::of_kept(&requests[start..]) {
+        let len = first_len(&requests[start..]);
+        let words: Vec<&[u8]> = scanner.request(&requests[start..start + len]).args().collect();
+        names.push(counted_as(&words));
+        start += len;
+    }
+    names
 }
 
 /// An integer reply.
@@ -214,7 +236,7 @@ mod tests {
         let target = target(address, 0, None);
         let settings = Settings { timeout: std::time::Duration::from_secs(3), ..Settings::default() };
         net::moving::name_leads_to("data.test", [127, 0, 0, 1]);
-        let stream = dial(&target, &settings, Busy::Waits).await.unwrap().stream;
+        let stream = dial(&target, &settings, &NodeMarks::default(), Busy::Waits).await.unwrap().stream;
         let socket = socket2::SockRef::from(&stream);
         assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), settings.timeout);
@@ -227,12 +249,14 @@ mod tests {
             stream.write_all(b"+OK\r\n:8\r\n").await.unwrap();
             stream
         };
-        let (dialled, _accepted) = tokio::join!(dial(&target, &settings, Busy::Waits), accept);
+        let marks = NodeMarks::default();
+        let (dialled, _accepted) = tokio::join!(dial(&target, &settings, &marks, Busy::Waits), accept);
         assert_eq!(dialled.unwrap().stream.peer_addr().unwrap(), new.local_addr().unwrap());
     }
 
     async fn outcome(says: &'static [u8], db: u32) -> Result<Dialled, DialError> {
-        dial(&target(node(says).await, db, None), &Settings::default(), Busy::Waits).await
+        dial(&target(node(says).await, db, None), &Settings::default(), &NodeMarks::default(), Busy::Waits)
+            .await
     }
 
     #[tokio::test]
@@ -254,7 +278,7 @@ mod tests {
         let identity = Identity { login, proto: Proto::Resp2, db: 3 };
         let dialled = async |says| {
             let target = Target { identity: identity.clone(), ..target(node(says).await, 3, None) };
-            dial(&target, &Settings::default(), Busy::Waits).await
+            dial(&target, &Settings::default(), &NodeMarks::default(), Busy::Waits).await
         };
         let kept = dialled(b"+OK\r\n+OK\r\n-NOPERM no\r\n+OK\r\n:7\r\n").await.unwrap();
         assert_eq!((kept.admitted, kept.id), (true, Some(7)));
@@ -286,7 +310,13 @@ mod tests {
     }
 
     async fn of_process_a(says: &'static [u8], db: u32) -> Result<Dialled, DialError> {
-        dial(&target(node(says).await, db, Some("a")), &Settings::default(), Busy::Waits).await
+        dial(
+            &target(node(says).await, db, Some("a")),
+            &Settings::default(),
+            &NodeMarks::default(),
+            Busy::Waits,
+        )
+        .await
     }
 
     #[tokio::test]
@@ -320,7 +350,9 @@ mod tests {
             b"-BUSY Redis is busy\r\n-BUSY Redis is busy\r\n-BUSY Redis is busy\r\n-BUSY Redis is busy\r\n";
         assert!(matches!(of_process_a(busy, 3).await, Err(DialError::Io(_))));
         let target = target(node(busy).await, 3, Some("a"));
-        assert!(dial(&target, &Settings::default(), Busy::Passes).await.unwrap().admitted);
+        assert!(
+            dial(&target, &Settings::default(), &NodeMarks::default(), Busy::Passes).await.unwrap().admitted
+        );
     }
 
     #[tokio::test]

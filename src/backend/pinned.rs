@@ -58,7 +58,7 @@ impl Pinned {
     /// # Errors
     /// As [`dial()`].
     pub async fn open(target: Target, around: Surroundings, busy: Busy) -> Result<Self, DialError> {
-        let opened = dial(&target, &around.settings, busy).await;
+        let opened = dial(&target, &around.settings, around.marks.of(target.node), busy).await;
         if let Err(DialError::Io(_)) = &opened {
             around.note_loss(target.node);
         }

@@ -37,7 +37,8 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> 
     if pipeline.is_closed() {
         return Ok(false);
     }
-    let opened = dial(&inner.target, &inner.around.settings, Busy::Refuses).await;
+    let marks = inner.around.marks.of(inner.target.node);
+    let opened = dial(&inner.target, &inner.around.settings, marks, Busy::Refuses).await;
     if pipeline.is_closed() {
         return Ok(false);
     }

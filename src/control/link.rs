@@ -1,5 +1,6 @@
 //! The control plane's own connection to a node: RESP2, requests pipelined, every wait with a deadline.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use tokio::time::timeout_at;
 
 use crate::net::{self, SocketOptions};
 use crate::resp::{self, Value, encode};
-use crate::topology::{Address, Marks, NodeId};
+use crate::topology::{Address, Marks, NodeId, counted_as};
 
 use super::Credentials;
 
@@ -75,6 +76,8 @@ pub(super) struct Link {
     /// Replies to the greeting that are still to come; the first is that of AUTH when `authenticates`.
     greetings: usize,
     authenticates: bool,
+    /// What was asked and not yet answered, as the node counts it.
+    asked: VecDeque<String>,
     node: NodeId,
     marks: Arc<Marks>,
 }
@@ -92,6 +95,7 @@ impl Dial {
             outbound: BytesMut::new(),
             greetings: 0,
             authenticates: false,
+            asked: VecDeque::new(),
             node: self.node,
             marks: self.marks.clone(),
         };
@@ -123,7 +127,12 @@ impl Link {
 
     fn push(&mut self, request: &[&str]) {
         let words: Vec<&[u8]> = request.iter().map(|word| word.as_bytes()).collect();
-        encode::own_command(&mut self.outbound, &words);
+        self.push_words(&words);
+    }
+
+    fn push_words(&mut self, words: &[&[u8]]) {
+        self.asked.push_back(counted_as(words));
+        encode::own_command(&mut self.outbound, words);
     }
 
     /// Sends all `requests` at once and returns their replies, errors included, in order.
@@ -146,7 +155,7 @@ impl Link {
         requests: &[Vec<&[u8]>],
         deadline: Instant,
     ) -> Result<Vec<Value>, Fault> {
-        requests.iter().for_each(|words| encode::own_command(&mut self.outbound, words));
+        requests.iter().for_each(|words| self.push_words(words));
         self.flush(deadline).await?;
         let mut replies = Vec::with_capacity(requests.len());
         while replies.len() < requests.len() {
@@ -185,11 +194,19 @@ impl Link {
         self.next_frame().await
     }
 
+    /// Counts what the node has executed. A message of a subscription may come between; what it makes wrong is when, not how much.
+    fn note_own(&mut self, reply: &Value) {
+        if let Some(name) = self.asked.pop_front() {
+            self.marks.of(self.node).own_calls().note(&name, reply.as_error().map(str::as_bytes));
+        }
+    }
+
     async fn next_frame(&mut self) -> Result<Value, Fault> {
         loop {
             match resp::decode(&self.inbound) {
                 Ok(Some((value, taken))) => {
                     self.inbound.advance(taken);
+                    self.note_own(&value);
                     return Ok(value);
                 }
                 Ok(None) if self.inbound.len() > REPLY_MAX => {

@@ -1,40 +1,43 @@
-//! INFO counts the clients of the proxy as the client table shows them, not the connections of the node. With
-//! `proxy.hide_topology` it and ROLE tell no client where replicas are.
+//! INFO counts the clients of the proxy as the client table shows them, not the connections of the node; it, LATENCY HISTOGRAM and
+//! SLOWLOG GET leave out what the proxy asked for itself. With `proxy.hide_topology` INFO and ROLE tell no client where replicas
+//! are.
 
 use std::sync::atomic::Ordering;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, BytesMut};
 
 use crate::backend::first_len;
 use crate::command::Class;
 use crate::error::Failure;
 use crate::resp::Request;
+use crate::topology::OwnCalls;
 
 use super::client::Special;
 use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
+use super::own_calls;
 use super::worker::Worker;
 
 /// How the line of INFO begins that counts clients.
 const CONNECTED: &[u8] = b"connected_clients:";
 
 impl Connection {
-    /// Whether the reply would tell what the configuration hides, or counts connections of the proxy.
+    /// Whether the reply would tell what the configuration hides, or of connections and requests of the proxy's own.
     pub(super) fn rewrites(&self, class: &Class) -> bool {
         match class.row.spec().name {
-            "info" => true,
+            "info" | "latency|histogram" | "slowlog|get" => true,
             "role" => self.worker.settings.hide_topology,
             _ => false,
         }
     }
 
-    /// INFO or ROLE on a shared connection.
+    /// Such a request on a shared connection.
     pub(super) fn hidden_command(&mut self, dispatched: &Dispatched<'_>) -> Step {
         self.send_special(dispatched, Special::Hidden(Vec::new()))
     }
 
-    /// INFO or ROLE on a connection of the client's own. In a transaction its reply comes within EXEC's, as the node gives it;
+    /// Such a request on a connection of the client's own. In a transaction its reply comes within EXEC's, as the node gives it;
     /// what would tell something hidden is refused there, as a request that every server refuses, so that the transaction is
     /// refused too.
     pub(super) fn hidden_asked(&self, dispatched: &Dispatched<'_>, queueing: bool) -> Option<Asked> {
@@ -44,18 +47,21 @@ impl Connection {
         if !queueing {
             return Some(as_it_is(&dispatched.request));
         }
-        let command = dispatched.class.row.spec().name.to_ascii_uppercase();
-        let refused = Local::Owned(Failure::Hidden { command });
-        let hides = self.worker.settings.hide_topology;
+        let name = dispatched.class.row.spec().name;
+        let refused = Local::Owned(Failure::Hidden { command: name.to_ascii_uppercase() });
+        let hides = self.worker.settings.hide_topology && matches!(name, "info" | "role");
         hides.then(|| Asked::new(vec![b"REPLICAOF".to_vec()], Some(refused)))
     }
 }
 
 impl Worker {
-    /// Appends a reply to INFO or ROLE as clients are told; what is neither is copied.
+    /// Appends a reply of the primary to such a request as clients are told; what is none is copied.
     pub(super) fn copy_hidden(&self, reply: &[u8], out: &mut BytesMut) {
         let (clients, hides) = (self.shared.clients.load(Ordering::Relaxed), self.settings.hide_topology);
-        copy_hidden(reply, clients, hides, out);
+        match self.current().primary {
+            Some(node) => copy_hidden(reply, clients, hides, &mut self.marks.of(node).own_calls(), out),
+            None => copy_hidden(reply, clients, hides, &mut OwnCalls::default(), out),
+        }
     }
 }
 
@@ -63,31 +69,31 @@ fn as_it_is(request: &Request<'_>) -> Asked {
     Asked::new(request.args().map(<[u8]>::to_vec).collect(), Some(Local::Hidden(Vec::new())))
 }
 
-fn copy_hidden(reply: &[u8], clients: usize, hides: bool, out: &mut BytesMut) {
+fn copy_hidden(reply: &[u8], clients: usize, hides: bool, own: &mut OwnCalls, out: &mut BytesMut) {
     let hidden = match reply.first() {
-        Some(b'$' | b'=') => info(reply, clients, hides),
-        Some(b'*') if hides => role(reply),
+        Some(b'$' | b'=') => info(reply, clients, hides, own),
+        Some(b'*' | b'%') => own_calls::entries(reply, own).or_else(|| role(reply).filter(|_| hides)),
         _ => None,
     };
     out.extend_from_slice(hidden.as_deref().unwrap_or(reply));
 }
 
 /// A bulk or verbatim string with so many `clients`, and without its lines `slave0:ip=10.0.0.7,port=6379,…` when it `hides`.
-fn info(reply: &[u8], clients: usize, hides: bool) -> Option<Bytes> {
+fn info(reply: &[u8], clients: usize, hides: bool, own: &mut OwnCalls) -> Option<BytesMut> {
     let start = reply.iter().position(|byte| *byte == b'\n')? + 1;
     let text = reply.get(start..)?.strip_suffix(b"\r\n")?;
     let mut kept = Vec::with_capacity(text.len());
     for line in text.split_inclusive(|byte| *byte == b'\n').filter(|line| !(hides && is_replica(line))) {
         match line.starts_with(CONNECTED) {
             true => kept.extend([CONNECTED, clients.to_string().as_bytes(), b"\r\n"].concat()),
-            false => kept.extend(line),
+            false => kept.extend_from_slice(&own_calls::statistics(line, own).unwrap_or_default()),
         }
     }
     let mut out = BytesMut::with_capacity(reply.len());
     out.put_slice(format!("{}{}\r\n", char::from(reply[0]), kept.len()).as_bytes());
     out.put_slice(&kept);
     out.put_slice(b"\r\n");
-    Some(out.freeze())
+    Some(out)
 }
 
 fn is_replica(line: &[u8]) -> bool {
@@ -97,11 +103,13 @@ fn is_replica(line: &[u8]) -> bool {
 }
 
 /// What a primary answers to ROLE (its name, its offset, its replicas) with no replicas.
-fn role(reply: &[u8]) -> Option<Bytes> {
+fn role(reply: &[u8]) -> Option<BytesMut> {
     let name = reply.strip_prefix(b"*3\r\n")?;
     let rest = name.strip_prefix(b"$6\r\nmaster\r\n")?;
     let offset = &rest[..first_len(rest)];
-    offset.starts_with(b":").then(|| [b"*3\r\n$6\r\nmaster\r\n", offset, b"*0\r\n"].concat().into())
+    offset
+        .starts_with(b":")
+        .then(|| [b"*3\r\n$6\r\nmaster\r\n", offset, b"*0\r\n"].concat().as_slice().into())
 }
 
 #[cfg(test)]
@@ -110,7 +118,7 @@ mod tests {
 
     fn hidden(reply: &str) -> String {
         let mut out = BytesMut::new();
-        copy_hidden(reply.as_bytes(), 7, true, &mut out);
+        copy_hidden(reply.as_bytes(), 7, true, &mut OwnCalls::default(), &mut out);
         String::from_utf8(out.to_vec()).unwrap()
     }
 
@@ -120,7 +128,13 @@ mod tests {
             "# Clients\r\nconnected_clients:31415\r\nslave0:ip=10.0.0.7,port=1\r\nblocked_clients:0\r\n";
         let told = text.replace("31415", "12");
         let mut out = BytesMut::new();
-        copy_hidden(format!("${}\r\n{text}\r\n", text.len()).as_bytes(), 12, false, &mut out);
+        copy_hidden(
+            format!("${}\r\n{text}\r\n", text.len()).as_bytes(),
+            12,
+            false,
+            &mut OwnCalls::default(),
+            &mut out,
+        );
         assert_eq!(out, format!("${}\r\n{told}\r\n", told.len()));
     }
 

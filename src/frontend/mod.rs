@@ -22,6 +22,7 @@ mod maintenance;
 mod monitor_line;
 mod notices;
 mod own;
+mod own_calls;
 mod own_writes;
 mod parity;
 mod parked;

@@ -353,9 +353,8 @@ impl Connection {
             if has_changed(reply) {
                 self.spread_beside(lane, &sent.request);
             }
-        } else if reply == b"+OK\r\n" {
-            self.accepted(lane, spec, &sent.request, true);
-        } else if spec.name == "hello" && matches!(reply.first(), Some(b'*' | b'%')) {
+        } else if reply == b"+OK\r\n" || (spec.name == "hello" && matches!(reply.first(), Some(b'*' | b'%')))
+        {
             self.accepted(lane, spec, &sent.request, true);
         }
     }
@@ -379,6 +378,7 @@ impl Connection {
                     self.database_changed(db);
                 }
             }
+            "config|resetstat" => self.worker.marks.of(lane.target.node).own_calls().reset(),
             "client|pause" | "client|unpause" => self.worker.note_pause(lane.target.node, spec.name, request),
             _ => lane.standing.accept(spec, request),
         }

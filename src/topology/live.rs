@@ -2,9 +2,9 @@
 //! atomics that workers and the monitor write once a batch.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{LostRequests, NodeId, Suspicion, Told, Tolls};
+use super::{LostRequests, NodeId, OwnCalls, Suspicion, Told, Tolls};
 
 /// A long request is worth a word when it has been under way for this long, milliseconds.
 const LONG_TOLD: u64 = 500;
@@ -34,6 +34,8 @@ pub struct NodeMarks {
     pub max_clients: AtomicU64,
     /// The control thread has subscribed to a pattern on the node, as all proxies do to the same one.
     pub pattern_stands: AtomicBool,
+    /// What the proxy itself asked of it. No client's request comes near this lock.
+    own_calls: Mutex<OwnCalls>,
     /// One of those requests: since when it waits, in the same milliseconds, and the name of its command.
     long_request: Mutex<(u64, &'static str)>,
     /// What it owed when connections were last lost. No request that is answered comes near this lock.
@@ -49,6 +51,11 @@ impl NodeMarks {
         describe: impl FnOnce() -> Told,
     ) -> bool {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).note(now, suspicion, describe)
+    }
+
+    /// What the proxy itself asked of it.
+    pub fn own_calls(&self) -> MutexGuard<'_, OwnCalls> {
+        self.own_calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was lost last.

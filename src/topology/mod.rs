@@ -6,6 +6,7 @@ mod lost;
 mod node;
 mod observation;
 mod orders;
+mod own_calls;
 mod remedy;
 mod restraints;
 #[cfg(test)]
@@ -17,6 +18,7 @@ pub use lost::{LostRequest, LostRequests, Suspicion, Told};
 pub use node::{Address, AddressError, NodeId, NodeSpec, Role};
 pub use observation::{Health, Observation, Replication};
 pub use orders::{Answer, Order, Orders, Placed, orders};
+pub use own_calls::{Calls, OwnCalls, counted_as};
 pub use remedy::Remedy;
 pub use restraints::{Numbered, Restraint, Restraints};
 #[cfg(test)]

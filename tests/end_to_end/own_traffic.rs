@@ -139,3 +139,59 @@ fn reserved_channels_are_refused_whatever_is_passed() {
         assert_eq!(all.read().items().last(), Some(&Value::bulk("text")));
     }
 }
+
+/// The names in a reply to INFO commandstats.
+fn counted(info: &Value) -> BTreeSet<String> {
+    let text = info.clone().text().expect("a text");
+    let names =
+        text.lines().filter_map(|line| Some(line.strip_prefix("cmdstat_")?.split_once(':')?.0.to_owned()));
+    names.collect()
+}
+
+/// The first words of requests in a reply to SLOWLOG GET.
+fn logged(log: &Value) -> Vec<String> {
+    log.items().iter().filter_map(|entry| entry.items()[3].items()[0].clone().text()).collect()
+}
+
+#[test]
+fn statistics_tell_of_what_clients_asked_for() {
+    for version in installed() {
+        let group = Group::plain_with(0, &version.options());
+        let proxy = ProxyOptions::new(&group.addresses()).set("proxy.workers", "1").start();
+        let (mut client, mut node) = (proxy.client(), group.nodes()[0].client());
+        assert_eq!(client.call("CONFIG SET slowlog-log-slower-than 0"), Value::ok());
+        assert_eq!(client.call("SLOWLOG RESET"), Value::ok());
+        assert_eq!(proxy.client().call("WATCH k"), Value::ok());
+        eventually(LONG, "the node logs what Redhold asks for", || {
+            logged(&node.call("SLOWLOG GET 128")).iter().any(|name| name == "PINg")
+        });
+        let asked = [
+            "config|resetstat",
+            "config",
+            "info",
+            "watch",
+            "slowlog|get",
+            "slowlog",
+            "latency|histogram",
+            "latency",
+        ];
+        let is_asked = |name: &str| asked.contains(&name);
+        // What is on its way when the node begins anew, or when it is asked, may be counted wrongly: then once more.
+        eventually(LONG, "clients are told of what clients asked for", || {
+            assert_eq!(client.call("CONFIG RESETSTAT"), Value::ok());
+            let mut keeper = proxy.client();
+            assert_eq!(keeper.call("WATCH k"), Value::ok());
+            eventually(LONG, "the node counts what Redhold asks for", || {
+                counted(&node.call("INFO commandstats")).contains("ping")
+            });
+            counted(&client.call("INFO commandstats")).iter().all(|name| is_asked(name))
+        });
+        eventually(LONG, "so do the histograms", || {
+            let reply = client.call("LATENCY HISTOGRAM");
+            let mut names = reply.items().iter().filter_map(|part| part.clone().text());
+            reply.error().is_some() || names.all(|name| is_asked(&name))
+        });
+        let log = logged(&client.call("SLOWLOG GET 128"));
+        assert!(log.contains(&"WATCH".to_owned()) && !log.iter().any(|name| name == "PINg"), "{log:?}");
+    }
+}

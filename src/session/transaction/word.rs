@@ -47,7 +47,7 @@ impl Word {
             (_, Lane::Scan) => Self::Scan,
             (name, Lane::Pubsub) => Self::Listed(name),
             (_, Lane::Own | Lane::ScriptCache) if spec.parity => Self::Beyond,
-            ("client|pause" | "client|unpause", _) => Self::Beyond,
+            ("client|pause" | "client|unpause" | "config|resetstat", _) => Self::Beyond,
             (_, Lane::Session | Lane::Subscribe | Lane::Monitor | Lane::Tracking | Lane::ReplyMode) => {
                 Self::Stateful
             }
