@@ -101,7 +101,8 @@ fn exec_tells_where_to_look_for_what_it_left() {
     play(&mut transaction, &[("CLIENT|SETNAME me", "+QUEUED"), ("SCAN 0", "+QUEUED")]);
     play(&mut transaction, &[("CLIENT|PAUSE 0", "+QUEUED"), ("PUBSUB|NUMPAT", "+QUEUED")]);
     send(&mut transaction, "EXEC");
-    let left = vec![(0, request("SELECT 7").1), (2, request("CLIENT|SETNAME me").1)];
+    let left = ["SELECT 7", "CLIENT|SETNAME me", "CLIENT|PAUSE 0"];
+    let left = [0, 2, 4].into_iter().zip(left).map(|(at, sent)| (at, request(sent).1)).collect();
     let expected = Executed { left, scans: vec![3], listed: vec![(5, "pubsub|numpat")], stale: vec![] };
     assert_eq!(reply(&mut transaction, "*5"), Step::Executed(expected));
     play(&mut transaction, &[("MULTI", "+OK"), ("GET k", "+QUEUED")]);
