@@ -89,7 +89,12 @@ impl Connection {
             if matches!(redo, Redo::Send { .. }) && at < written {
                 self.worker.count_reissued();
             }
-            self.client.redo.borrow_mut().lost(redo);
+            let gone = matches!(loss, Loss::Gone) && lane.target.epoch == self.worker.epoch();
+            self.client.redo.borrow_mut().lost(if gone {
+                redo.behind_a_loss(self.worker.now())
+            } else {
+                redo
+            });
         }
         if let Some(request) = anew.silence {
             self.client.redo.borrow_mut().lost(Redo::again(request, false, lane.since));

@@ -16,6 +16,9 @@ use super::kept_back::{Kept, REFUSED_PAUSE, Room};
 /// The longest pause before a refused request is tried again.
 const REFUSED_PAUSE_MAX: Duration = Duration::from_millis(100);
 
+/// The connections of a process that ends are closed one right behind the other.
+const LOST_PAUSE: Duration = Duration::from_millis(20);
+
 /// What a client's task does before it takes anything new, in this order.
 #[derive(Debug)]
 pub(super) enum Redo {
@@ -27,7 +30,7 @@ pub(super) enum Redo {
         resent: bool,
         /// When the client's wait for it began; of a refused one, when it was first refused.
         since: Instant,
-        /// Not before this moment: the node just refused it.
+        /// Not before this moment: the node just refused it, or a connection to it was just lost.
         after: Option<Instant>,
         /// The refusal, handed on when the hold has passed.
         refusal: Option<Refusal>,
@@ -52,6 +55,15 @@ impl Redo {
     pub(super) fn again(request: &[u8], resent: bool, since: Instant) -> Self {
         let request = Bytes::copy_from_slice(request);
         Self::Send { request, resent, since, after: None, refusal: None, probe: false }
+    }
+
+    /// Once one connection to a node is lost, the shared ones may be about to end: what was sent may not be sent on them and lost a
+    /// second time in the same death.
+    pub(super) fn behind_a_loss(mut self, now: Instant) -> Self {
+        if let Self::Send { resent: true, after, .. } = &mut self {
+            *after = Some(now + LOST_PAUSE);
+        }
+        self
     }
 
     /// Sends `request` again after a pause; the node refused it with `frame` and did not execute it. It, or what it was
