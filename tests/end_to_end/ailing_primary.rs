@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Client, Group, LONG, Load, Proxy, ProxyOptions, Relay, Server, ServerOptions, V7_0, VALKEY, Value,
-    Version, encode, eventually,
+    Version, applies, chosen, encode, eventually,
 };
 
 const NOREPLICAS: &str = "NOREPLICAS Not enough good replicas to write.";
@@ -93,6 +93,9 @@ fn a_blocking_command_that_a_failing_disk_refuses_waits_elsewhere() {
 
 #[test]
 fn where_nobody_can_relieve_it_its_words_are_for_the_client() {
+    if !applies(chosen().release >= 70, "a replica whose disk fails says so") {
+        return;
+    }
     let group = Group::plain(1);
     let proxy = ProxyOptions::new(&group.addresses()).set("failover.hold", HOLD).start();
     fail_disk(&group.nodes()[1]);

@@ -1,6 +1,6 @@
 //! Requests and replies on the shared pipelines: bytes in, the same bytes out as from Redis.
 
-use crate::support::{Client, Value, encode};
+use crate::support::{Client, Value, chosen, encode, in_its_words};
 use crate::target::{Target, Way, both_ways};
 
 both_ways!(
@@ -100,7 +100,7 @@ fn errors_are_redis_own(way: Way) {
         ("SELECT 99", "ERR DB index is out of range"),
         ("SELECT x", "ERR value is not an integer or out of range"),
     ] {
-        assert_eq!(client.call(request), Value::Error(error.to_owned()), "{request}");
+        assert_eq!(client.call(request), in_its_words(error), "{request}");
     }
     assert_eq!(client.call("GET text"), Value::bulk("abc"));
 }
@@ -108,10 +108,11 @@ fn errors_are_redis_own(way: Way) {
 fn every_type_of_resp3_passes_untouched(way: Way) {
     let target = Target::new(way, 0);
     let mut client = target.client_resp3();
+    let double: &[u8] = if chosen().release < 70 { b",3.1415926535900001\r\n" } else { b",3.141\r\n" };
     for (kind, bytes) in [
         ("string", &b"$11\r\nHello World\r\n"[..]),
         ("integer", b":12345\r\n"),
-        ("double", b",3.141\r\n"),
+        ("double", double),
         ("null", b"_\r\n"),
         ("array", b"*3\r\n:0\r\n:1\r\n:2\r\n"),
         ("set", b"~3\r\n:0\r\n:1\r\n:2\r\n"),

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    Client, Group, LONG, Proxy, ProxyOptions, Relay, V8_2, Value, encode, eventually, row_field,
+    Client, Group, LONG, Proxy, ProxyOptions, Relay, V8_2, Value, applies, chosen, encode, eventually,
+    row_field,
 };
 
 /// `health.timeout` of a patient proxy.
@@ -104,8 +105,16 @@ fn a_client_that_wants_no_replies_gets_none_afterwards_either() {
     assert_eq!(client.call("GET k"), Value::bulk("after"));
 }
 
+/// Whether one can wait for what is never answered.
+fn subcommands_are_listed() -> bool {
+    applies(chosen().release >= 70, "CLIENT LIST tells which subcommand was last")
+}
+
 #[test]
 fn a_reply_to_skip_is_skipped_on_the_next_primary() {
+    if !subcommands_are_listed() {
+        return;
+    }
     let mut scene = Scene::start();
     let mut client = scene.client();
     client.send_raw(b"CLIENT REPLY SKIP\r\n");
@@ -117,6 +126,9 @@ fn a_reply_to_skip_is_skipped_on_the_next_primary() {
 
 #[test]
 fn a_reply_wanted_again_is_not_lost_with_the_connection() {
+    if !subcommands_are_listed() {
+        return;
+    }
     let mut scene = Scene::patient();
     let (mut on, mut skip) = (scene.client(), scene.client());
     on.send_raw(b"CLIENT REPLY OFF\r\n");
@@ -316,7 +328,10 @@ fn a_mode_that_the_next_primary_refuses_closes_who_is_parked_too() {
     scene.wait_for_command("blpop");
     scene.kill();
     assert_eq!(client.read(), invalidation(Value::Nil));
-    assert_eq!(client.read_to_close(), b"");
+    // It is told once more where a connection to the dying node is opened and lost meanwhile.
+    let stale = b">2\r\n$10\r\ninvalidate\r\n_\r\n";
+    let told = client.read_to_close();
+    assert!(told.chunks(stale.len()).all(|again| again == stale), "{}", told.escape_ascii());
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, V6_2, Value, eventually, row_field};
+use crate::support::{
+    Client, Group, LONG, NO_EVICT, Proxy, ProxyOptions, V6_2, Value, applies, chosen, eventually, row_field,
+};
 
 struct Scene {
     group: Group,
@@ -66,6 +68,9 @@ fn words(value: &Value) -> Vec<String> {
 
 #[test]
 fn what_a_transaction_sets_stands_after_exec_and_on_the_next_primary() {
+    if !NO_EVICT.is_there() {
+        return;
+    }
     let mut scene = Scene::start();
     let mut client = scene.resp3();
     let requests = [
@@ -115,8 +120,15 @@ fn what_a_transaction_sets_behind_a_large_reply_is_seen() {
     assert_eq!(client.call("GET k"), Value::bulk("two"));
 }
 
+fn silence_is_broken() -> bool {
+    applies(chosen().release >= 70, "who subscribes after CLIENT REPLY OFF is told so")
+}
+
 #[test]
 fn what_is_subscribed_without_replies_is_subscribed_again() {
+    if !silence_is_broken() {
+        return;
+    }
     let mut scene = Scene::start();
     let (mut skipped, mut silent, mut loud) = (scene.client(), scene.resp3(), scene.resp3());
     for (client, mode) in [(&mut skipped, "SKIP"), (&mut silent, "OFF"), (&mut loud, "OFF")] {
@@ -166,6 +178,9 @@ fn what_is_subscribed_without_a_confirmation_is_subscribed_again() {
 /// It may not ask for silence once it is subscribed, and could not be told whether it is while it is silent.
 #[test]
 fn a_silent_subscriber_in_resp2_is_closed() {
+    if !silence_is_broken() {
+        return;
+    }
     let mut scene = Scene::start();
     let mut client = scene.client();
     client.send(&["CLIENT", "REPLY", "OFF"]);

@@ -187,7 +187,8 @@ fn a_subscriber_that_its_node_closed_is_closed_too() {
     let proxy = Proxy::start(&group.addresses());
     let mut subscriber = proxy.client();
     subscriber.call("SUBSCRIBE c");
-    let (mut publisher, text) = (proxy.client(), "x".repeat(16 << 10));
+    // From 16 KiB on Valkey keeps a text once for all who are owed it, and does not count it.
+    let (mut publisher, text) = (proxy.client(), "x".repeat(15 << 10));
     // It does not read, so that the node has to keep what comes.
     eventually(LONG, "the node gives it up", || publisher.cmd(&["PUBLISH", "c", &text]) == Value::Int(0));
     let heard = subscriber.read_to_close();

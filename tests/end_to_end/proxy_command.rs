@@ -149,6 +149,8 @@ fn only_who_may_run_failover_orders_and_the_order_is_carried_out() {
         let refusal = boss.call(&format!("PROXY {wrong}"));
         assert!(refusal.error().is_some_and(|text| text.contains(word)), "{refusal:?}");
     }
+    // Whoever asks for the status may be faster than it is made.
+    eventually(LONG, "the first epoch is told", || proxy.status()["epoch"] != 0);
     assert_eq!(proxy.status()["epoch"], 1, "nothing was ordered so far");
     // What follows the order waits for its end.
     let replies = boss.pipeline(&["SET k v", &format!("PROXY SWITCHOVER {}", group.addresses()[1]), "GET k"]);

@@ -1,6 +1,6 @@
 //! What stands on a client's own connection outlasts what ends beside it, and is not cut short by who leaves early.
 
-use crate::support::{Client, Group, LONG, Proxy, Value, eventually, eventually_some};
+use crate::support::{Client, Group, LONG, NO_EVICT, Proxy, Value, eventually, eventually_some};
 use crate::target::{Target, Way, both_ways};
 
 both_ways!(a_client_that_wants_no_reply_and_leaves_has_sent_all_the_same);
@@ -33,6 +33,9 @@ fn what_follows_a_lost_transaction_is_executed_and_not_queued() {
 
 #[test]
 fn a_mode_outlasts_a_lost_transaction_beside_it() {
+    if !NO_EVICT.is_there() {
+        return;
+    }
     let (group, _proxy, mut client) =
         watched_over_a_failover(&["CLIENT SETNAME keeper", "CLIENT NO-EVICT ON"]);
     let replies = client.pipeline(&NOT_EXECUTED);
@@ -76,6 +79,9 @@ fn two_users() -> (Group, Proxy) {
 
 #[test]
 fn who_proves_himself_on_a_connection_of_his_own_is_the_same_on_the_next() {
+    if !NO_EVICT.is_there() {
+        return;
+    }
     let (mut group, proxy) = two_users();
     let (mut plain, mut greeting) = (proxy.client(), proxy.client());
     for client in [&mut plain, &mut greeting] {

@@ -11,6 +11,7 @@ mod client;
 mod client_list;
 mod counts;
 mod fake_node;
+mod features;
 mod group;
 mod load;
 mod memory;
@@ -30,6 +31,9 @@ pub use client::{Client, encode};
 pub use client_list::row_field;
 pub use counts::Counts;
 pub use fake_node::{FakeNode, Script};
+pub use features::{
+    BLMPOP, CONFIG_SET_SEVERAL, EVAL_RO, FUNCTIONS, Feature, NO_EVICT, SHARD_CHANNELS, applies, in_its_words,
+};
 pub use group::Group;
 pub use load::{Load, Outcome, Verdict};
 pub use memory::Memory;
@@ -39,5 +43,5 @@ pub use relay::Relay;
 pub use server::{Server, ServerOptions, info_field, scratch_folder, server_binary};
 pub use stream::{Sample, Stream, sampled};
 pub use value::Value;
-pub use versions::{V6_2, V7_0, V8_2, VALKEY, Version, for_each_server, installed, others};
+pub use versions::{V6_2, V7_0, V8_2, VALKEY, Version, chosen, for_each_server, installed, others};
 pub use wait::{LONG, eventually, eventually_some};

@@ -11,26 +11,27 @@ use rustix::process::Signal;
 use super::client::Client;
 use super::process::{Home, free_port, signal};
 use super::value::Value;
+use super::versions::{Version, chosen, named};
 use super::wait::{LONG, eventually, eventually_some};
 
 /// How a server is to be started.
 #[derive(Clone, Debug, Default)]
 pub struct ServerOptions {
-    version: Option<String>,
+    version: Option<Version>,
     settings: Vec<(String, String)>,
     home: Home,
     environment: Vec<(String, String)>,
 }
 
 impl ServerOptions {
-    /// Another version than that of the `redis-server` on PATH: a folder of `.tools/servers`.
+    /// This version, whichever is chosen for the test program.
     #[must_use]
-    pub fn version(mut self, version: &str) -> Self {
-        self.version = Some(version.to_owned());
+    pub fn version(mut self, version: Version) -> Self {
+        self.version = Some(version);
         self
     }
 
-    /// One line of redis.conf.
+    /// One line of redis.conf, as Redis 7.0 has it; an older server has it by its own name, or not.
     #[must_use]
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
@@ -54,8 +55,10 @@ impl ServerOptions {
     /// Starts it and waits until it answers.
     #[track_caller]
     pub fn start(self) -> Server {
-        let binary = server_binary(self.version.as_deref()).unwrap_or_else(|| {
-            panic!("no server {:?} is installed", self.version.as_deref().unwrap_or("redis-server"))
+        let version = self.version.or_else(named);
+        let binary = server_binary(version).unwrap_or_else(|| {
+            let name = version.map_or("redis-server", |version| version.name);
+            panic!("no server {name} is installed; tests/tools/servers.sh brings it")
         });
         Server::start_with(binary, self)
     }
@@ -63,12 +66,12 @@ impl ServerOptions {
 
 /// The server binary of a version, where `tests/tools/servers.sh` puts it; without a version the one on PATH. `None`
 /// when it is not installed.
-pub fn server_binary(version: Option<&str>) -> Option<PathBuf> {
+pub fn server_binary(version: Option<Version>) -> Option<PathBuf> {
     let folders: Vec<PathBuf> = match version {
         Some(version) => {
             let place = std::env::var_os("REDHOLD_SERVERS_DIR").map(PathBuf::from);
             let place = place.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/servers"));
-            vec![place.join(version)]
+            vec![place.join(version.name)]
         }
         None => std::env::split_paths(&std::env::var_os("PATH")?).collect(),
     };
@@ -212,6 +215,7 @@ impl Server {
     pub fn lose_data(&self) {
         fs::remove_file(self.folder.join("dump.rdb")).ok();
         fs::remove_dir_all(self.folder.join("appendonlydir")).ok();
+        fs::remove_file(self.folder.join("appendonly.aof")).ok();
     }
 
     /// Its log.
@@ -286,8 +290,11 @@ fn spawn(binary: &Path, folder: &Path, port: u16, options: &ServerOptions) -> Ch
     ];
     let mut text = format!("port {port}\ndir {0}\nlogfile {0}/log\n", folder.display());
     let own = options.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let version = options.version.unwrap_or_else(chosen);
     for (key, value) in defaults.into_iter().chain(own) {
-        text.push_str(&format!("{key} {value}\n"));
+        if let Some(key) = version.setting(key) {
+            text.push_str(&format!("{key} {value}\n"));
+        }
     }
     let file = folder.join("redis.conf");
     fs::write(&file, text).expect("the temporary folder is writable");

@@ -25,6 +25,28 @@ pub const V8_2: Version = Version { name: "8.2.3", valkey: false, release: 82 };
 /// Valkey 9.1.
 pub const VALKEY: Version = Version { name: "valkey-9.1.2", valkey: true, release: 91 };
 
+/// All of them.
+const ALL: [Version; 4] = [V6_2, V7_0, V8_2, VALKEY];
+
+/// The version that `REDHOLD_SERVER` names for the servers of which a test names none, in the whole test program.
+#[track_caller]
+pub fn named() -> Option<Version> {
+    let name = std::env::var("REDHOLD_SERVER").ok()?;
+    let known = || ALL.map(|version| version.name).join(", ");
+    let found = ALL.into_iter().find(|version| version.name == name);
+    Some(
+        found.unwrap_or_else(|| {
+            panic!("REDHOLD_SERVER={name}: the tests know no such server, but {}", known())
+        }),
+    )
+}
+
+/// The version of the servers of which a test names none: what `REDHOLD_SERVER` says, else 7.0, the `redis-server` on PATH.
+#[track_caller]
+pub fn chosen() -> Version {
+    named().unwrap_or(V7_0)
+}
+
 impl Version {
     /// One with DEBUG allowed.
     #[track_caller]
@@ -35,7 +57,7 @@ impl Version {
     /// Whether it is installed. Says so when it is not; panics then for 7.0, or, when `REDHOLD_ALL_SERVERS=1`, for any.
     #[track_caller]
     pub fn is_there(self) -> bool {
-        if server_binary(Some(self.name)).is_some() {
+        if server_binary(Some(self)).is_some() {
             return true;
         }
         let all = std::env::var("REDHOLD_ALL_SERVERS").is_ok_and(|value| value == "1");
@@ -48,6 +70,22 @@ impl Version {
         false
     }
 
+    /// The name under which it has a setting, `None` when it has none: what a newer server has to be allowed, it does anyway.
+    pub fn setting(self, key: &str) -> Option<&str> {
+        match key {
+            "enable-debug-command"
+            | "enable-module-command"
+            | "enable-protected-configs"
+            | "loading-process-events-interval-bytes"
+                if self.release < 70 =>
+            {
+                None
+            }
+            "busy-reply-threshold" if self.release < 70 => Some("lua-time-limit"),
+            key => Some(key),
+        }
+    }
+
     /// Whether a row says that this server has its command.
     pub fn has(self, servers: Servers) -> bool {
         if self.valkey { servers.valkey.has(self.release) } else { servers.redis.has(self.release) }
@@ -55,8 +93,7 @@ impl Version {
 
     /// To start one or a group of them, with DEBUG allowed.
     pub fn options(self) -> ServerOptions {
-        let options = Server::options().version(self.name);
-        if self.release >= 70 { options.set("enable-debug-command", "yes") } else { options }
+        Server::options().version(self).set("enable-debug-command", "yes")
     }
 }
 
@@ -72,11 +109,11 @@ pub fn for_each_server(mut check: impl FnMut(Version, &mut Client)) {
 /// The versions that are installed, 7.0 among them.
 #[track_caller]
 pub fn installed() -> Vec<Version> {
-    [V6_2, V7_0, V8_2, VALKEY].into_iter().filter(|version| version.is_there()).collect()
+    ALL.into_iter().filter(|version| version.is_there()).collect()
 }
 
-/// The versions that are installed beside the one on PATH, which tests use that name none.
+/// The versions that are installed beside the chosen one, which tests use that name none.
 #[track_caller]
 pub fn others() -> Vec<Version> {
-    [V6_2, V8_2, VALKEY].into_iter().filter(|version| version.is_there()).collect()
+    ALL.into_iter().filter(|version| *version != chosen() && version.is_there()).collect()
 }
