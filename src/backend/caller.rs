@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use crate::topology::Address;
+use crate::topology::{Address, NodeId};
+
+use super::pipeline::nth;
 
 /// The bits of a tag that name a row of the command table, by which replies are timed. The others are the caller's own.
 pub const ROW_BITS: u16 = (1 << 12) - 1;
@@ -29,6 +31,32 @@ pub struct Unanswered<'a> {
     pub node: &'a Address,
 }
 
+/// Requests of one caller, handed over at one moment, whose replies took long. What of that time which of them took is not
+/// known: servers answer together what came together.
+#[derive(Clone, Copy, Debug)]
+pub struct Slow<'a> {
+    /// The caller's tag of these requests.
+    pub tag: u16,
+    /// All of them, back to back.
+    pub requests: &'a [u8],
+    /// How many.
+    pub count: u32,
+    /// The node that answered.
+    pub node: NodeId,
+    /// From when they were handed over until the last reply, in microseconds.
+    pub micros: u64,
+    /// When that came.
+    pub now: Instant,
+}
+
+impl Slow<'_> {
+    /// The last of them. To find it costs a look at all.
+    #[must_use]
+    pub fn last(&self) -> &[u8] {
+        nth(self.requests, self.count - 1)
+    }
+}
+
 /// Receives what comes back. Every method is called from the worker's own thread, never while the connection's
 /// state is borrowed by the caller.
 pub trait Caller: Clone + PartialEq + 'static {
@@ -47,6 +75,13 @@ pub trait Caller: Clone + PartialEq + 'static {
 
     /// The connection is gone. `broken` is true when a part of the first one's reply was passed on already.
     fn lost(&self, unanswered: &Unanswered<'_>, broken: bool);
+
+    /// The replies to some requests took as long as [`Settings::slow_micros`](super::Settings::slow_micros) says, or longer. Told
+    /// before the last of them is handed over.
+    fn slow(&self, slow: &Slow<'_>);
+
+    /// A request with this tag was sampled, in database `db`. Told before its reply is handed over.
+    fn sampled(&self, tag: u16, request: &[u8], db: u32);
 
     /// The connection's turn is over: what was received may be written to the outside.
     fn settle(&self);

@@ -39,6 +39,7 @@ impl<C> Default for OwedQueue<C> {
 
 impl<C: Clone + PartialEq> OwedQueue<C> {
     /// Notes one more request, joining the last run where caller, tag, history and moment are the same.
+    #[inline]
     pub(crate) fn push(&mut self, caller: &C, tag: u16, resent: bool, bytes: usize, now: Instant) {
         self.requests += 1;
         if let Some(last) = self.runs.back_mut()

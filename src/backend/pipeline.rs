@@ -16,7 +16,7 @@ use crate::topology::{Address, Marks, NodeId};
 
 use super::owed::OwedQueue;
 use super::send_log::SendLog;
-use super::{Caller, Identity, Settings, Unanswered};
+use super::{Caller, Identity, Sampler, Settings, Unanswered};
 
 /// Requests without a reply on a connection that is not known to be admitted. Servers close a connection that has to
 /// authenticate when its replies outgrow the 16 KiB that every connection has; the longest that they give to strangers
@@ -65,6 +65,8 @@ pub struct Surroundings {
     pub kept_max: usize,
     /// What the data path counts.
     pub metrics: Arc<WorkerMetrics>,
+    /// Which answered requests their callers are told again.
+    pub sampler: Rc<Sampler>,
 }
 
 impl Surroundings {
@@ -327,6 +329,12 @@ fn skip(requests: &[u8], count: u32) -> (&[u8], usize) {
         start += first_len(&requests[start..]);
     }
     (&requests[start..], start)
+}
+
+/// Request number `at` of several.
+pub(super) fn nth(requests: &[u8], at: u32) -> &[u8] {
+    let (rest, _) = skip(requests, at);
+    &rest[..first_len(rest)]
 }
 
 /// Length of the first of several requests that were sent in multibulk form.

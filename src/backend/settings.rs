@@ -20,6 +20,10 @@ pub struct Settings {
     pub timeout: Duration,
     /// `failover.hold_memory`, bytes: requests kept until their reply came.
     pub hold_memory: u64,
+    /// `log.slowlog`, microseconds: a reply that took so long is told to who waited for it.
+    pub slow_micros: u64,
+    /// `log.hotkeys_one_in`: of so many requests one is told, once it is answered, to who sent it; 0: none.
+    pub sample_one_in: u32,
 }
 
 impl Default for Settings {
@@ -30,6 +34,8 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             hold_memory: 64 << 20,
+            slow_micros: 10_000,
+            sample_one_in: 1_000,
         }
     }
 }

@@ -15,9 +15,9 @@ use crate::telemetry::{Direction, Side};
 
 use super::dial::{Busy, DialError, Dialled, dial};
 use super::owed::Owed;
-use super::pipeline::{Phase, Pipeline, first_len};
+use super::pipeline::{Phase, Pipeline, Target, first_len, nth};
 use super::trouble::Trouble;
-use super::{Caller, ROW_BITS};
+use super::{Caller, ROW_BITS, Sampler, Slow};
 
 /// A reply longer than this is passed on in pieces as it comes, instead of being gathered first. A loss in the
 /// middle of such a reply can not be repaired: the caller is told that it is broken.
@@ -344,15 +344,41 @@ fn answer<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option
         if run.bytes > log.written() {
             return None;
         }
+        let micros = now.saturating_duration_since(run.since).as_micros();
+        let (micros, count) = (u64::try_from(micros).unwrap_or(u64::MAX), u64::from(run.count));
+        let slow = micros >= inner.around.settings.slow_micros;
+        if slow || !inner.around.sampler.passes(run.count) {
+            look_closer(
+                &inner.target,
+                &inner.around.sampler,
+                &run,
+                &log.kept()[..run.bytes],
+                slow.then_some((micros, now)),
+            );
+        }
         log.answered(run.bytes);
         let kept = &inner.around.kept;
         kept.set(kept.get() - run.bytes);
-        let micros = now.saturating_duration_since(run.since).as_micros();
-        let (micros, count) = (u64::try_from(micros).unwrap_or(u64::MAX), u64::from(run.count));
         inner.around.metrics.backend_duration(inner.target.node.0, micros, count);
         inner.around.metrics.duration(run.tag & ROW_BITS, micros, count);
     }
     Some(())
+}
+
+/// Tells the caller of answered requests what is remembered of them: that they were slow, if they were, and which are sampled.
+#[cold]
+fn look_closer<C: Caller>(
+    target: &Target,
+    sampler: &Sampler,
+    run: &Owed<C>,
+    requests: &[u8],
+    slow: Option<(u64, Instant)>,
+) {
+    let (tag, count) = (run.tag, run.count);
+    if let Some((micros, now)) = slow {
+        run.caller.slow(&Slow { tag, requests, count, node: target.node, micros, now });
+    }
+    sampler.take(count, |at| run.caller.sampled(tag, nth(requests, at), target.identity.db));
 }
 
 fn make_room<C: Caller>(pipeline: &Pipeline<C>) {

@@ -1,13 +1,14 @@
 //! What a request means: one row of data a command. Pure.
 //!
 //! `classify` finds a request's row and says where the request goes, what it does and whether it may be sent again;
-//! `keys` names its keys, `reach` whether they are all that it concerns. `table` holds the rows, `spec` says what their columns mean,
-//! `words` how people read them.
+//! `keys` names its keys, `reach` whether they are all that it concerns, `secrets` what nobody is shown. `table` holds the
+//! rows, `spec` says what their columns mean, `words` how people read them.
 
 mod args;
 mod classify;
 mod keys;
 mod lookup;
+mod secrets;
 mod spec;
 mod table;
 mod words;
@@ -16,4 +17,5 @@ pub use args::Args;
 pub use classify::{Class, classify, classify_partial, is_reserved, redirected_to};
 pub use keys::{Reach, keys, reach};
 pub use lookup::{RowId, find, is_container, rows};
+pub use secrets::is_secret;
 pub use spec::{Compare, Effect, Keys, Lane, Releases, Retry, Rule, Servers, Spec};

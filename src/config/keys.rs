@@ -58,7 +58,7 @@ pub static SECTIONS: &[Section] = &[
         None,
     ),
     table("limits", "Bounds that keep one client from harming the others.", LIMITS),
-    table("log", "Logs.", LOG),
+    table("log", "Logs, and what is remembered of requests.", LOG),
     table("tracing", "Traces.", TRACING),
     optional("archive", "The continuous archive; absent: none.", ARCHIVE),
 ];
@@ -532,8 +532,30 @@ const LOG: &[Key] = &[
         r#""auto""#,
         "text, json, or auto: text on a terminal, json elsewhere.",
     ),
-    key("slowlog", Kind::Duration(0, None), r#""10ms""#, "Time beyond which a request is remembered."),
-    key("slowlog_len", Kind::Count(0..=1_000_000, None), "128", "How many are remembered."),
+    key(
+        "slowlog",
+        Kind::Duration(
+            0,
+            Some(|c, v| set(&mut c.backend.slow_micros, u64::try_from(v.as_micros()).unwrap_or(u64::MAX))),
+        ),
+        r#""10ms""#,
+        "Time from which on a request is remembered for PROXY SLOWLOG; 0s: any.",
+    ),
+    key(
+        "slowlog_len",
+        Kind::Count(0..=10_000, Some(|c, v| set(&mut c.frontend.slow_log_len, to_usize(v)))),
+        "128",
+        "How many are remembered, 5 KiB each at most; 0: none.",
+    ),
+    key(
+        "hotkeys_one_in",
+        Kind::Count(
+            0..=1_000_000,
+            Some(|c, v| set(&mut c.backend.sample_one_in, u32::try_from(v).unwrap_or(u32::MAX))),
+        ),
+        "1000",
+        "Of so many requests the keys of one are counted for PROXY HOTKEYS; 0: of none.",
+    ),
 ];
 
 pub(super) fn set<T>(field: &mut T, value: T) -> Result<(), String> {

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::backend::{Caller, Pipeline, Unanswered, first_len};
+use crate::backend::{Caller, Pipeline, Slow, Unanswered, first_len};
 use crate::command::{Effect, Lane};
 use crate::durability::Withheld;
 use crate::error::Failure;
@@ -25,7 +25,7 @@ use super::registry::Live;
 use super::stream::Writer;
 use super::tag::row_of;
 use super::window::Window;
-use super::worker::Worker;
+use super::worker::{Took, Worker};
 use super::written::Touches;
 
 /// An output buffer that outgrew this is given back when it runs empty.
@@ -480,6 +480,19 @@ impl Caller for ClientRef {
             };
             self.redo.borrow_mut().lost(redo);
         }
+    }
+
+    fn slow(&self, slow: &Slow<'_>) {
+        // What is asked in the course of a change of session is not what the client sent, and may be a secret.
+        if !matches!(*self.special.borrow(), Some(Special::Session(_))) {
+            let took =
+                Took { row: row_of(slow.tag), node: Some(slow.node), micros: slow.micros, now: slow.now };
+            self.worker.note_slow(self, &took, || slow.last());
+        }
+    }
+
+    fn sampled(&self, tag: u16, request: &[u8], db: u32) {
+        self.worker.note_sampled(row_of(tag), request, db);
     }
 
     fn settle(&self) {

@@ -211,8 +211,11 @@ impl Connection {
             }
         };
         lane.write(&bytes[..taken]);
-        if !ended {
-            lane.tail = Some(tail);
+        match lane.sent.back_mut() {
+            // How long its client took to send it says nothing of the node.
+            Some(sent) if ended => sent.since = self.worker.now(),
+            _ if ended => {}
+            _ => lane.tail = Some(tail),
         }
         Some((taken, Step::Taken))
     }

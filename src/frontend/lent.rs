@@ -119,6 +119,7 @@ impl Lent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frontend::slow_log::SlowLog;
     use crate::routing::OwnWrites;
     use crate::topology::Marks;
     use std::sync::atomic::AtomicU32;
@@ -150,7 +151,11 @@ mod tests {
                 live.wake_by(&Waker::from(woken.clone()));
                 (live, woken)
             };
-            let shared = Arc::new(Shared::new(Arc::new(Marks::new(1, now)), OwnWrites::Off));
+            let shared = Arc::new(Shared::new(
+                Arc::new(Marks::new(1, now)),
+                OwnWrites::Off,
+                SlowLog::new(Duration::ZERO, 0),
+            ));
             Self { shared, clients: (0..count).map(client).collect(), now }
         }
 

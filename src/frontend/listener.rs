@@ -185,6 +185,7 @@ fn refuse(client: Accepted, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frontend::slow_log::SlowLog;
     use crate::routing::OwnWrites;
     use crate::topology::Marks;
     use socket2::SockRef;
@@ -197,7 +198,11 @@ mod tests {
         let bound = bind(&Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
         let address = bound.address().unwrap();
         let (door, mut clients, _) = door();
-        let shared = Arc::new(Shared::new(Arc::new(Marks::new(0, Instant::now())), OwnWrites::Off));
+        let shared = Arc::new(Shared::new(
+            Arc::new(Marks::new(0, Instant::now())),
+            OwnWrites::Off,
+            SlowLog::new(Duration::ZERO, 0),
+        ));
         let (_ending, ends) = watch::channel(Ending::NotYet);
         tokio::spawn(accept(bound, Arc::new(vec![door]), shared, 1, ends));
         let _client = tokio::net::TcpStream::connect(address).await.unwrap();

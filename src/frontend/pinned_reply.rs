@@ -18,8 +18,9 @@ use super::lane::{Line, PinnedLane, Rest};
 use super::lane_loss::Loss;
 use super::monitor_line;
 use super::parity::has_changed;
-use super::purpose::{After, Purpose};
+use super::purpose::{After, Purpose, Sent};
 use super::redo;
+use super::worker::Took;
 
 /// Why a lane can go no further.
 enum Ended {
@@ -172,7 +173,7 @@ impl Connection {
         match verdict {
             Verdict::Reply if last && answered_here(lane, kind) => {
                 drop(out);
-                if let Some(local) = lane.strike().and_then(|sent| sent.local) {
+                if let Some(local) = self.strike(lane).and_then(|sent| sent.local) {
                     self.carry_out(*local, bytes);
                 }
             }
@@ -182,7 +183,7 @@ impl Connection {
             }
             Verdict::Reply if last && self.withholds(lane, bytes) => {
                 drop(out);
-                let sent = lane.strike();
+                let sent = self.strike(lane);
                 self.client.spread(
                     lane.target.node,
                     sent.map(|it| it.request).unwrap_or_default(),
@@ -208,7 +209,7 @@ impl Connection {
             Verdict::Drop => {}
             Verdict::Instead(instead) => {
                 out.extend_from_slice(&instead);
-                lane.strike();
+                self.strike(lane);
             }
             Verdict::Executed(executed) => {
                 if executed.is_plain() {
@@ -281,7 +282,7 @@ impl Connection {
 
     /// Hands on what was kept of a large reply, now that it is whole.
     fn gathered(&mut self, lane: &mut PinnedLane) {
-        let Some(mut local) = lane.strike().and_then(|sent| sent.local) else { return };
+        let Some(mut local) = self.strike(lane).and_then(|sent| sent.local) else { return };
         let whole = local.begun().map(std::mem::take).unwrap_or_default();
         if self.client.doomed.get().is_none() {
             self.carry_out(*local, &whole);
@@ -322,10 +323,26 @@ impl Connection {
 
     /// Strikes off what was answered at length. If it was an EXEC, what it did to the connection is carried out.
     fn executed(&mut self, lane: &mut PinnedLane) {
-        lane.strike();
+        self.strike(lane);
         for request in lane.stamper.take().map(Stamper::left).unwrap_or_default() {
             self.accepted_anyhow(lane, &request, true);
         }
+    }
+
+    /// The oldest request was answered: it is remembered if that took long, and may be sampled. Who waited at the node for something to happen did
+    /// so of his own accord.
+    fn strike(&self, lane: &mut PinnedLane) -> Option<Sent> {
+        let sent = lane.strike()?;
+        let now = self.worker.now();
+        let micros = now.saturating_duration_since(sent.since).as_micros();
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        if self.worker.is_slow(micros) && !matches!(lane.purpose, Purpose::Blocking | Purpose::Wait(_)) {
+            let took = Took { row: sent.row, node: Some(lane.target.node), micros, now };
+            self.worker.note_slow(&self.client, &took, || &sent.request);
+        }
+        let sampler = &self.worker.pools.around().sampler;
+        sampler.take(1, |_| self.worker.note_sampled(sent.row, &sent.request, self.session.identity.db));
+        Some(sent)
     }
 
     /// What is taken to be accepted, since nobody tells.
@@ -347,7 +364,7 @@ impl Connection {
 
     /// Strikes the oldest request off, and notes what it has set.
     fn replied(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
-        let Some(sent) = lane.strike() else { return };
+        let Some(sent) = self.strike(lane) else { return };
         let spec = sent.row.spec();
         if spec.parity {
             if has_changed(reply) {

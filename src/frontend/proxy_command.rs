@@ -13,6 +13,7 @@ use super::client::Special;
 use super::client_command::Local;
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
+use super::proxy_look::Look;
 use super::proxy_read;
 use super::proxy_right::{Asker, may_order};
 use super::shared::Ending;
@@ -38,6 +39,8 @@ const SUBCOMMANDS: &[(&str, RangeInclusive<usize>)] = &[
     ("failovers", 2..=2),
     ("clients", 2..=2),
     ("route", 3..=usize::MAX),
+    ("slowlog", 3..=4),
+    ("hotkeys", 2..=3),
     ("switchover", 2..=3),
     ("failover", 2..=4),
     ("adopt", 3..=3),
@@ -80,6 +83,10 @@ impl Connection {
                 encode::verbatim(&mut said, text.as_bytes(), self.session.identity.proto);
             }
             (_, b"route") => encode::bulk(&mut said, self.route(request).as_bytes()),
+            (_, b"slowlog" | b"hotkeys") => match Look::of(request) {
+                Ok(look) => return self.look(dispatched, look),
+                Err(text) => encode::error(&mut said, &text),
+            },
             _ => match self.wish(request) {
                 Ok(wish) => return self.order(dispatched, wish),
                 Err(text) => encode::error(&mut said, &text),

@@ -1,5 +1,6 @@
 //! Who may give PROXY orders: authenticated users that a node would let run FAILOVER. On a node that anybody may
-//! enter nobody may, since whoever reaches the port would be an operator.
+//! enter nobody may, since whoever reaches the port would be an operator. Who may look at others' requests: whom a node would
+//! let run SLOWLOG.
 
 use std::future::poll_fn;
 use std::io;
@@ -58,61 +59,84 @@ pub(super) async fn may_order(asker: &Asker, subcommand: &str) -> Result<String,
         ));
     };
     let name = String::from_utf8_lossy(user).into_owned();
-    for target in &asker.targets {
-        match tokio::time::timeout(PATIENCE, ask(target, &asker.around, user)).await {
-            Ok(Ok(Right::Allowed)) => return Ok(name),
-            Ok(Ok(Right::Open)) => {
-                return Err(format!(
-                    "NOPERM PROXY {subcommand} is for users with a password, and the nodes let `{name}` in without: \
-                     give it one, {elsewhere}"
-                ));
-            }
-            Ok(Ok(Right::Refused(reason))) => {
-                return Err(format!(
-                    "NOPERM PROXY {subcommand} is for users who may run FAILOVER, and `{name}` may not ({reason}): ask \
-                     for `ACL SETUSER {name} +failover`, {elsewhere}"
-                ));
-            }
-            // This one can not say; perhaps the next one can.
-            Ok(Err(_)) | Err(_) => {}
+    match asker.ask_nodes(user, &[b"FAILOVER"]).await {
+        Some(Right { open: true, .. }) => Err(format!(
+            "NOPERM PROXY {subcommand} is for users with a password, and the nodes let `{name}` in without: \
+             give it one, {elsewhere}"
+        )),
+        Some(Right { refused: Some(reason), .. }) => Err(format!(
+            "NOPERM PROXY {subcommand} is for users who may run FAILOVER, and `{name}` may not ({reason}): ask \
+             for `ACL SETUSER {name} +failover`, {elsewhere}"
+        )),
+        Some(Right { refused: None, .. }) => Ok(name),
+        None => {
+            Err(format!("NOPERM no node could say whether `{name}` may run FAILOVER; try again, {elsewhere}"))
         }
     }
-    Err(format!("NOPERM no node could say whether `{name}` may run FAILOVER; try again, {elsewhere}"))
 }
 
-enum Right {
-    Allowed,
+/// Nothing, or the error for who may not look at other clients' requests: who may not at the nodes. Where anybody may enter,
+/// anybody may.
+pub(super) async fn may_look(asker: &Asker, subcommand: &str) -> Result<(), String> {
+    let user = asker.user.as_deref().unwrap_or(b"default");
+    let name = String::from_utf8_lossy(user);
+    match asker.ask_nodes(user, &[b"SLOWLOG", b"GET"]).await {
+        Some(Right { open: false, .. }) if asker.user.is_none() => {
+            Err("NOAUTH Authentication required.".to_owned())
+        }
+        Some(Right { refused: None, .. }) => Ok(()),
+        Some(Right { refused: Some(reason), .. }) => Err(format!(
+            "NOPERM PROXY {subcommand} shows requests of others and is for users who may run SLOWLOG, and `{name}` \
+             may not ({reason}): ask for `ACL SETUSER {name} +slowlog`"
+        )),
+        None => Err(format!("NOPERM no node could say whether `{name}` may run SLOWLOG; try again")),
+    }
+}
+
+impl Asker {
+    /// The first node that can say tells what `user` may; `None`: none can.
+    async fn ask_nodes(&self, user: &[u8], command: &[&[u8]]) -> Option<Right> {
+        for target in &self.targets {
+            let asked = ask(target, &self.around, user, command);
+            if let Ok(Ok(right)) = tokio::time::timeout(PATIENCE, asked).await {
+                return Some(right);
+            }
+        }
+        None
+    }
+}
+
+/// What a user may at a node.
+struct Right {
     /// Any password is this user's.
-    Open,
-    Refused(String),
+    open: bool,
+    /// Why the user may not run the command; `None`: he may.
+    refused: Option<String>,
 }
 
-async fn ask(target: &Target, around: &Surroundings, user: &[u8]) -> Result<Right, ()> {
+async fn ask(target: &Target, around: &Surroundings, user: &[u8], command: &[&[u8]]) -> Result<Right, ()> {
     let opened = Pinned::open(target.clone(), around.clone(), Busy::Waits).await;
     let mut node =
         opened.map_err(|error: DialError| tracing::debug!(?error, "cannot ask about a user's rights"))?;
     let described = call(&mut node, &[b"ACL", b"GETUSER", user]).await.map_err(drop)?;
     if let Some(error) = described.as_error() {
-        return Ok(Right::Refused(error.to_owned()));
+        return Ok(Right { open: false, refused: Some(error.to_owned()) });
     }
     let fields = described.as_array().unwrap_or_default();
-    if field(fields, "flags")
-        .and_then(Value::as_array)
-        .is_none_or(|flags| flags.iter().any(|flag| flag.as_str() == Some("nopass")))
-    {
-        return Ok(Right::Open);
-    }
-    let dry = call(&mut node, &[b"ACL", b"DRYRUN", user, b"FAILOVER"]).await.map_err(drop)?;
-    if dry.is_ok() {
-        return Ok(Right::Allowed);
-    }
-    if dry.as_error().is_some_and(|error| error.to_ascii_lowercase().contains("unknown subcommand")) {
+    let flags = field(fields, "flags").and_then(Value::as_array);
+    let open = flags.is_none_or(|flags| flags.iter().any(|flag| flag.as_str() == Some("nopass")));
+    let words = [&[b"ACL".as_slice(), b"DRYRUN", user], command].concat();
+    let dry = call(&mut node, &words).await.map_err(drop)?;
+    let refused = if dry.is_ok() {
+        None
+    } else if dry.as_error().is_some_and(|error| error.to_ascii_lowercase().contains("unknown subcommand")) {
         // Before 7.0: only who may do everything is known to be allowed.
         let all = field(fields, "commands").and_then(Value::as_str) == Some("+@all");
-        return Ok(if all { Right::Allowed } else { Right::Refused("not `+@all`".to_owned()) });
-    }
-    let reason = dry.as_error().or(dry.as_str()).unwrap_or("no reason given");
-    Ok(Right::Refused(reason.to_owned()))
+        (!all).then(|| "not `+@all`".to_owned())
+    } else {
+        Some(dry.as_error().or(dry.as_str()).unwrap_or("no reason given").to_owned())
+    };
+    Ok(Right { open, refused })
 }
 
 fn field<'a>(fields: &'a [Value], name: &str) -> Option<&'a Value> {

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::command::RowId;
 use crate::resp::Proto;
 use crate::session::{ClientFlags, ClientRow};
+
+use super::shared::lock;
 
 /// The two ends of a client's socket.
 #[derive(Clone, Debug, Default)]
@@ -113,6 +115,12 @@ impl Live {
     /// A request of this row is looked at.
     pub(super) fn looks_at(&self, row: RowId) {
         self.row.store(u32::from(row.0) + 1, Ordering::Relaxed);
+    }
+
+    /// The row of the request that was looked at last.
+    pub(super) fn looked_at(&self) -> RowId {
+        let row = self.row.load(Ordering::Relaxed).checked_sub(1).and_then(|row| u16::try_from(row).ok());
+        row.map_or(RowId::UNKNOWN, RowId)
     }
 
     /// A request was taken.
@@ -308,9 +316,4 @@ pub(super) enum NoTarget {
     Client,
     /// It has no connection for itself yet.
     Connection,
-}
-
-fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No code panics while it holds one of these; a poisoned one still holds whole values.
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -24,6 +24,7 @@ use super::maintenance;
 use super::registry::Place;
 use super::restrained::obey_restraints;
 use super::shared::{Ending, Shared};
+use super::slow_log::SlowLog;
 use super::stream;
 use super::worker::{Worker, follow_table};
 use super::{Control, Settings};
@@ -63,7 +64,9 @@ impl Frontend {
     /// # Errors
     /// The system has no thread or descriptor left.
     pub fn start(parts: Parts, bound: Vec<Bound>) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(parts.marks.clone(), parts.reads.own_writes));
+        let threshold = Duration::from_micros(parts.backend.slow_micros);
+        let slow_log = SlowLog::new(threshold, parts.settings.slow_log_len);
+        let shared = Arc::new(Shared::new(parts.marks.clone(), parts.reads.own_writes, slow_log));
         let (ending, ends) = watch::channel(Ending::NotYet);
         let (mut threads, mut doors) = (Vec::new(), Vec::new());
         let (max_clients, drain_timeout) = (parts.settings.max_clients, parts.settings.drain_timeout);

@@ -1,4 +1,4 @@
-//! `[proxy]` and `[limits]` as used.
+//! `[proxy]` and `[limits]` as used, and what of `[log]` is about requests.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,6 +50,8 @@ pub struct Settings {
     pub retry_all: bool,
     /// `[durability]`
     pub durability: durability::Settings,
+    /// `log.slowlog_len`
+    pub slow_log_len: usize,
 }
 
 impl Default for Settings {
@@ -71,6 +73,7 @@ impl Default for Settings {
             retry_idempotent: true,
             retry_all: false,
             durability: durability::Settings::default(),
+            slow_log_len: 128,
         }
     }
 }

@@ -1,14 +1,18 @@
 //! What the workers share with each other and with the acceptor. No ordinary request comes here.
 
-use std::sync::Arc;
+use std::hash::RandomState;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use crate::routing::OwnWrites;
 use crate::topology::Marks;
 
+use super::hot_keys::{self, HotKeys, Hottest};
 use super::lent::Lent;
 use super::notices::Notices;
 use super::registry::Registry;
+use super::slow_log::SlowLog;
 use super::written::Written;
 
 /// How far the end of the process has come.
@@ -36,13 +40,19 @@ pub(super) struct Shared {
     pub(super) written: Written,
     /// What clients that asked for it are to be told.
     pub(super) notices: Notices,
+    /// Requests that took long.
+    pub(super) slow_log: Mutex<SlowLog>,
+    /// What each worker has sampled.
+    hot_keys: Mutex<Vec<Arc<Mutex<HotKeys>>>>,
+    hasher: RandomState,
+    born: Instant,
     /// How far the end has come: see [`Ending`].
     pub(super) ending: AtomicU8,
     next_client: AtomicU64,
 }
 
 impl Shared {
-    pub(super) fn new(marks: Arc<Marks>, own_writes: OwnWrites) -> Self {
+    pub(super) fn new(marks: Arc<Marks>, own_writes: OwnWrites, slow_log: SlowLog) -> Self {
         Self {
             marks,
             registry: Registry::default(),
@@ -50,6 +60,10 @@ impl Shared {
             lent: Lent::default(),
             written: Written::new(own_writes),
             notices: Notices::default(),
+            slow_log: Mutex::new(slow_log),
+            hot_keys: Mutex::default(),
+            hasher: RandomState::new(),
+            born: Instant::now(),
             ending: AtomicU8::new(Ending::NotYet as u8),
             next_client: AtomicU64::new(1),
         }
@@ -69,4 +83,26 @@ impl Shared {
     pub(super) fn next_client(&self) -> u64 {
         self.next_client.fetch_add(1, Ordering::Relaxed)
     }
+    /// Counts for one more worker, which it keeps.
+    pub(super) fn new_hot_keys(&self) -> Arc<Mutex<HotKeys>> {
+        let counts = Arc::new(Mutex::new(HotKeys::new(self.hasher.clone(), self.born)));
+        lock(&self.hot_keys).push(counts.clone());
+        counts
+    }
+
+    /// The `count` keys that were asked for most, of all workers.
+    pub(super) fn hottest(&self, count: usize, now: Instant) -> Hottest {
+        let copy = |counts: &Arc<Mutex<HotKeys>>| {
+            let mut counts = lock(counts);
+            counts.advance(now);
+            counts.clone()
+        };
+        let workers: Vec<HotKeys> = lock(&self.hot_keys).iter().map(copy).collect();
+        hot_keys::merged(&workers, count, now)
+    }
+}
+
+pub(super) fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics while it holds one of these; a poisoned one still holds whole values.
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

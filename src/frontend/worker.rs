@@ -2,19 +2,22 @@
 //! for the control thread.
 
 mod marks;
+mod sample;
+mod slow;
 mod spill;
 mod warm;
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::backend::{self, Pinned, Pools, Surroundings};
+use crate::backend::{self, Pinned, Pools, Sampler, Surroundings};
 use crate::command::RowId;
 use crate::error::Failure;
 use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
@@ -24,12 +27,14 @@ use crate::topology::{Marks, NodeId, Restraint};
 
 use super::client::{Client, ClientRef};
 use super::durable::Durable;
+use super::hot_keys::HotKeys;
 use super::idle::Idle;
 use super::kept_back::Room;
 use super::redo::RetryRules;
 use super::scripts::SeenScripts;
-use super::shared::Shared;
+use super::shared::{Shared, lock};
 use super::{Control, Settings};
+pub(super) use slow::Took;
 use spill::Spill;
 use warm::Warming;
 
@@ -74,6 +79,8 @@ pub(super) struct Worker {
     /// For what is kept back.
     pub(super) room: Rc<Room>,
     spill: Spill,
+    /// What it has sampled.
+    hot_keys: Arc<Mutex<HotKeys>>,
     /// Position of the node after the one that took the last read that was spread.
     pub(super) read_turn: Cell<usize>,
     /// Positions of the keys of the request at hand.
@@ -130,7 +137,9 @@ impl Worker {
         let kept_max = usize::try_from(backend.hold_memory).unwrap_or(usize::MAX) / settings.workers;
         let kept = Rc::default();
         let room = Room::new(Rc::clone(&kept), kept_max);
+        let seed = RandomState::new().hash_one(());
         let around = Surroundings {
+            sampler: Rc::new(Sampler::new(backend.sample_one_in, seed)),
             settings: Rc::new(backend),
             marks: marks.clone(),
             scratch: Rc::new(RefCell::new(vec![0; READ_SIZE].into_boxed_slice())),
@@ -140,6 +149,7 @@ impl Worker {
         };
         let table = routes.load();
         let nodes = table.nodes.len();
+        let hot_keys = shared.new_hot_keys();
         Rc::new(Self {
             withholds: settings.durability.is_on(),
             spares: !settings.durability.rules.is_empty(),
@@ -154,6 +164,7 @@ impl Worker {
             scripts: SeenScripts::default(),
             room,
             spill: Spill::default(),
+            hot_keys,
             read_turn: Cell::new(0),
             keys: RefCell::default(),
             poison_after,
@@ -267,6 +278,11 @@ impl Worker {
         self.metrics.held(-1);
         let micros = since.elapsed().as_micros();
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        if self.is_slow(micros) {
+            // It was looked at last, and waited whatever its arguments.
+            let took = Took { row: client.live.looked_at(), node: None, micros, now: self.now() };
+            self.note_slow(client, &took, || &[]);
+        }
         self.metrics.hold_duration(micros);
         self.marks.tolls.hold_ended(micros);
         true

@@ -75,6 +75,9 @@ const MOVED: &[(&str, &str, How)] = &[
     ("limits.script_cache", "tests/end_to_end/parity.rs", Set),
     ("log.level", "src/telemetry/log.rs", Words("fn the_level_changes_while_the_process_runs")),
     ("log.format", "src/telemetry/log.rs", Words("fn auto_is_text_on_a_terminal_and_json_elsewhere")),
+    ("log.slowlog", "tests/end_to_end/slow_log.rs", Set),
+    ("log.slowlog_len", "tests/end_to_end/slow_log.rs", Set),
+    ("log.hotkeys_one_in", "tests/end_to_end/hot_keys.rs", Set),
 ];
 
 #[test]

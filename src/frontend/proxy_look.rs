@@ -1,0 +1,138 @@
+//! PROXY SLOWLOG and HOTKEYS: what took long, and what is asked for most. Both show others' requests, so that they are for whom
+//! a node would let look at its own.
+
+use std::time::Instant;
+
+use bytes::BytesMut;
+
+use crate::resp::{Proto, Request, encode, parse_integer};
+
+use super::client::Special;
+use super::connection::{Connection, Step};
+use super::dispatch::Dispatched;
+use super::proxy_right::{Asker, may_look};
+use super::shared::lock;
+use super::worker::Worker;
+
+/// Entries that are shown when nobody says how many; as in Redis.
+const COUNT: usize = 10;
+
+/// What somebody asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// SLOWLOG GET: so many.
+    Slow(usize),
+    /// SLOWLOG LEN
+    SlowCount,
+    /// SLOWLOG RESET
+    SlowReset,
+    /// HOTKEYS: so many.
+    Hot(usize),
+}
+
+impl Look {
+    /// Of a request for one of the two with a fitting number of arguments.
+    ///
+    /// # Errors
+    /// In Redis's words, as it says them of its own SLOWLOG.
+    pub(super) fn of(request: &Request<'_>) -> Result<Self, String> {
+        let word = |at: usize| request.arg(at).to_ascii_lowercase();
+        if word(1) == b"hotkeys" {
+            return count(request, 2).map(Self::Hot);
+        }
+        match (word(2).as_slice(), request.len()) {
+            (b"get", _) => count(request, 3).map(Self::Slow),
+            (b"len", 3) => Ok(Self::SlowCount),
+            (b"reset", 3) => Ok(Self::SlowReset),
+            (b"len" | b"reset", _) => {
+                Err("ERR wrong number of arguments for 'proxy|slowlog' command".to_owned())
+            }
+            _ => {
+                let word = String::from_utf8_lossy(request.arg(2));
+                Err(format!("ERR unknown subcommand '{word}'. Try PROXY HELP."))
+            }
+        }
+    }
+
+    fn answer(self, worker: &Worker, proto: Proto, out: &mut BytesMut) {
+        let shared = &worker.shared;
+        match self {
+            Self::Slow(count) => lock(&shared.slow_log).write(count, out),
+            Self::SlowCount => {
+                let count = lock(&shared.slow_log).len();
+                encode::integer(out, i64::try_from(count).unwrap_or(i64::MAX));
+            }
+            Self::SlowReset => {
+                lock(&shared.slow_log).reset();
+                encode::simple(out, "OK");
+            }
+            Self::Hot(_) if one_in(worker) == 0 => {
+                encode::error(out, "ERR no keys are counted, since log.hotkeys_one_in is 0");
+            }
+            Self::Hot(count) => hottest(worker, count, proto, out),
+        }
+    }
+}
+
+/// Argument `at`, if there is one: how many entries are to be shown.
+fn count(request: &Request<'_>, at: usize) -> Result<usize, String> {
+    if at >= request.len() {
+        return Ok(COUNT);
+    }
+    match parse_integer(request.arg(at)) {
+        Some(-1) => Ok(usize::MAX),
+        Some(count @ 0..) => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
+        _ => Err("ERR count should be greater than or equal to -1".to_owned()),
+    }
+}
+
+fn one_in(worker: &Worker) -> u32 {
+    worker.pools.around().settings.sample_one_in
+}
+
+fn hottest(worker: &Worker, count: usize, proto: Proto, out: &mut BytesMut) {
+    let hottest = worker.shared.hottest(count, Instant::now());
+    let integer = |number: u64, out: &mut BytesMut| {
+        encode::integer(out, i64::try_from(number).unwrap_or(i64::MAX));
+    };
+    encode::map_header(out, 4, proto);
+    encode::bulk(out, b"seconds");
+    integer(hottest.span.as_secs(), out);
+    encode::bulk(out, b"one-in");
+    integer(u64::from(one_in(worker)), out);
+    encode::bulk(out, b"sampled");
+    integer(hottest.sampled, out);
+    encode::bulk(out, b"keys");
+    encode::array_header(out, hottest.keys.len());
+    for key in &hottest.keys {
+        encode::array_header(out, 4);
+        encode::bulk(out, &key.key);
+        integer(u64::from(key.db), out);
+        integer(key.least(), out);
+        integer(key.most, out);
+    }
+}
+
+impl Connection {
+    /// Answers beside the client's task, which takes nothing else meanwhile: a node is asked whether this client may look.
+    pub(super) fn look(&mut self, dispatched: &Dispatched<'_>, look: Look) -> Step {
+        self.client.special.replace(Some(Special::Order));
+        let (client, worker) = (self.client.clone(), self.worker.clone());
+        let asker = Asker::new(&worker, &self.session.identity);
+        let proto = self.session.identity.proto;
+        let subcommand = String::from_utf8_lossy(dispatched.request.arg(1)).to_ascii_uppercase();
+        tokio::task::spawn_local(async move {
+            let answer = may_look(&asker, &subcommand).await;
+            {
+                let mut out = client.out.borrow_mut();
+                match answer {
+                    Ok(()) => look.answer(&worker, proto, &mut out),
+                    Err(refusal) => encode::error(&mut out, &refusal),
+                }
+            }
+            client.special.replace(None);
+            client.wake();
+        });
+        Step::Taken
+    }
+}
