@@ -75,6 +75,9 @@ async fn carry_out(
             let port = primary.port.to_string();
             let follow: [&[&str]; 2] =
                 [&["REPLICAOF", &primary.host, &port], &["CLIENT", "KILL", "TYPE", "normal"]];
+            // It tells every parked client that it is no primary any more, and writes to connections in the opposite order of that in
+            // which it began to owe them something: one that is still owed a greeting would hear of its order after thousands of them.
+            link.greeted(deadline).await?;
             order(link, &follow[..1 + usize::from(kick)], deadline).await
         }
     }

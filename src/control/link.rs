@@ -182,7 +182,18 @@ impl Link {
         timeout_at(deadline.into(), self.next_reply()).await.map_err(|_| Fault::Silent)?
     }
 
+    /// Has the greeting answered before anything else is asked.
+    pub(super) async fn greeted(&mut self, deadline: Instant) -> Result<(), Fault> {
+        self.flush(deadline).await?;
+        timeout_at(deadline.into(), self.end_greeting()).await.map_err(|_| Fault::Silent)?
+    }
+
     async fn next_reply(&mut self) -> Result<Value, Fault> {
+        self.end_greeting().await?;
+        self.next_frame().await
+    }
+
+    async fn end_greeting(&mut self) -> Result<(), Fault> {
         while self.greetings > 0 {
             let reply = self.next_frame().await?;
             self.greetings -= 1;
@@ -191,7 +202,7 @@ impl Link {
                 return Err(Fault::Denied(text.to_owned()));
             }
         }
-        self.next_frame().await
+        Ok(())
     }
 
     /// Counts what the node has executed. A message of a subscription may come between; what it makes wrong is when, not how much.

@@ -75,6 +75,8 @@ pub(super) struct PinnedLane {
     pub(super) unopened: Option<Unopened>,
     /// No attempt is made before this moment, except in another epoch.
     pub(super) retry_at: Option<Instant>,
+    /// A planned change of primary ended its epoch: until then its node may still say that it executed nothing.
+    pub(super) leaves_at: Option<Instant>,
     /// Bytes that were to be written so far.
     pub(super) bytes: u64,
     /// What its writes touch, where that is asked for.
@@ -182,6 +184,7 @@ impl PinnedLane {
             ended_in: None,
             unopened: None,
             retry_at: None,
+            leaves_at: None,
             bytes: 0,
             touched: Touched::default(),
             block: Level::Async,
@@ -248,7 +251,7 @@ impl PinnedLane {
         unwritten: usize,
     ) -> Option<Anew> {
         self.take_line();
-        self.swallow = 0;
+        (self.swallow, self.leaves_at) = (0, None);
         self.vital = Vital::default();
         self.names = Names::default();
         self.introduce(names);

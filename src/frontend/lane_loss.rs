@@ -13,14 +13,19 @@ use crate::telemetry::ErrorKind;
 
 use super::connection::Connection;
 use super::kept_back::{REFUSED_PAUSE, Room};
-use super::lane::{PinnedLane, Rest};
+use super::lane::{Line, PinnedLane, Rest};
 use super::lost_request::LostRequest;
 use super::parked;
 use super::pinned_hold::TOO_LATE;
 use super::purpose::{Purpose, Sent};
 use super::redo::{self, Redo, fate_of};
+use super::worker::wake_at;
 
 const UNSAYABLE: &str = "what it has set on its connection is not known, or too much to be kept";
+
+/// A primary that was demoted tells every client that it parked, thousands of them within a tenth of this; a connection on which
+/// nothing was said by then is given up, and what was parked there may have been executed.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// How a connection was lost.
 #[derive(Debug)]
@@ -95,6 +100,26 @@ impl Connection {
             self.client.redo.borrow_mut().lost(Redo::again(request, false, lane.since));
         }
         self.stand_again(lane, &loss, anew.silence.is_some());
+    }
+
+    /// Whether a request that was parked when a planned change of primary ended its epoch is still waited for: its node is about to
+    /// say that it was not executed, without which that would not be known.
+    pub(super) fn hears_last_words(&self, lane: &mut PinnedLane) -> bool {
+        let now = self.worker.now();
+        if lane.leaves_at.is_none() {
+            let open = matches!(lane.line, Line::Open(_)) && lane.unwritten() == 0 && lane.middle.is_none();
+            let parked = matches!(lane.purpose, Purpose::Blocking) && !lane.sent.is_empty();
+            let table = self.worker.current();
+            if !(open && parked && table.planned && table.epoch == lane.target.epoch + 1) {
+                return false;
+            }
+            // Who unblocks it by its id there would unblock somebody else at the new primary.
+            self.client.live.unpark();
+            let until = now + LAST_WORDS;
+            wake_at(&self.client, until);
+            lane.leaves_at = Some(until);
+        }
+        lane.leaves_at.is_some_and(|until| now < until)
     }
 
     /// What the client held is gone, and it would not know: it is closed.

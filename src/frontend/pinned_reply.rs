@@ -39,7 +39,7 @@ impl Connection {
         if matches!(lane.line, Line::Waiting(_)) {
             return self.reopen(lane);
         }
-        if lane.target.epoch != self.worker.epoch() {
+        if lane.target.epoch != self.worker.epoch() && !self.hears_last_words(&mut lane) {
             self.lane_lost(lane, Loss::Gone);
             return true;
         }
@@ -141,6 +141,10 @@ impl Connection {
         }
         if self.is_refused_parked(lane, bytes) {
             return Err(Ended::Refused);
+        }
+        if lane.leaves_at.is_some() && kind != b'>' {
+            // What it executed is of an old epoch; a time that was over is over at the next primary too.
+            return Err(if is_null(bytes) { Ended::Refused } else { Ended::Lost });
         }
         let verdict = match is_line {
             true if monitor_line::is_redholds(bytes) => Verdict::Drop,

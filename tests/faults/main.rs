@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod churn;
 mod crashes;
 mod emptied;
 mod full_disk;

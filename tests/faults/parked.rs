@@ -20,6 +20,11 @@ fn switched_over(proxy: &Proxy) -> Duration {
     start.elapsed()
 }
 
+/// Pops that may have taken something out for nobody.
+fn lost_pops(proxy: &Proxy) -> Option<f64> {
+    proxy.metric("redhold_lost_pops_total")
+}
+
 #[test]
 fn five_thousand_parked_clients_delay_no_switchover_and_each_gets_its_own() {
     raise_descriptor_limit();
@@ -36,6 +41,7 @@ fn five_thousand_parked_clients_delay_no_switchover_and_each_gets_its_own() {
     println!("a switchover took {alone:?} with nobody parked and {crowded:?} with {CLIENTS}");
     assert!(crowded < 10 * alone.max(Duration::from_secs(1)), "{crowded:?}, {alone:?} with nobody parked");
     wait_parked(&group.nodes()[0]);
+    assert_eq!(lost_pops(&proxy), Some(0.0), "the old primary has told each that it executed nothing");
     let mut other = proxy.client();
     for number in 0..CLIENTS {
         assert_eq!(other.call(&format!("RPUSH queue:{number} {number}")), Value::Int(1));

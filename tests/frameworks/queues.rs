@@ -31,6 +31,8 @@ pub struct Queue {
 pub struct Outcome {
     /// Acknowledged and never done.
     pub lost: Vec<usize>,
+    /// Those of them that a worker had got, and with which it ended since nobody knew whether it had written that down.
+    pub held: Vec<usize>,
     /// Pops whose reply was lost, by the proxy's count.
     pub pops: usize,
     /// Replies that said AMBIGUOUS, by the proxy's count.
@@ -121,18 +123,21 @@ impl Queue {
     ) -> Outcome {
         let done = rig.done();
         let metric = |name: &str| rig.proxy.metric(name).expect("it is always listed") as usize;
+        let lost = missing(acknowledged, &done);
         let outcome = Outcome {
-            lost: missing(acknowledged, &done),
+            held: rig.held().into_iter().filter(|job| lost.contains(job)).collect(),
+            lost,
             pops: metric("redhold_lost_pops_total"),
             ambiguous: metric("redhold_ambiguous_writes_total"),
             recovered,
         };
         println!(
-            "{}: acknowledged {}, done at the kill {killed_at}, lost {}, done twice {}, pops in flight {}, ambiguous {}, \
-             brought back {recovered}, workers restarted {}",
+            "{}: acknowledged {}, done at the kill {killed_at}, lost {}, {} of them in a worker's hands, done twice {}, \
+             pops in flight {}, ambiguous {}, brought back {recovered}, workers restarted {}",
             self.name,
             acknowledged.len(),
             outcome.lost.len(),
+            outcome.held.len(),
             done.values().sum::<usize>() - done.len(),
             outcome.pops,
             outcome.ambiguous,

@@ -95,6 +95,13 @@ impl Rig {
         reply.items().chunks(2).map(|pair| (number(&pair[0]), number(&pair[1]))).collect()
     }
 
+    /// Jobs that a worker had got when it ended, as it says itself.
+    pub fn held(&self) -> Vec<usize> {
+        let reply = self.ledger.client().call("SMEMBERS held");
+        let number = |value: &Value| value.text().and_then(|text| text.parse().ok());
+        reply.items().iter().map(|value| number(value).expect("workers write numbers")).collect()
+    }
+
     /// How many different ones were.
     pub fn count_done(&self) -> usize {
         let count = self.ledger.client().call("HLEN done").int();

@@ -1,15 +1,23 @@
 use std::sync::Arc;
 
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
 use super::super::Credentials;
 use super::super::testing::{PATIENCE, Server, binaries, eventually};
 use super::*;
 use crate::net::SocketOptions;
-use crate::topology::{Marks, NodeId, Role};
+use crate::topology::{Address, Marks, NodeId, Role};
 
 fn dial(server: &Server) -> Dial {
+    dial_to(server.address())
+}
+
+fn dial_to(address: Address) -> Dial {
     Dial {
         node: NodeId(3),
-        address: server.address(),
+        address,
         credentials: Credentials::default(),
         name: "redhold:control:1".into(),
         options: SocketOptions::default(),
@@ -54,6 +62,29 @@ async fn a_planned_change_of_primary_step_by_step() {
         assert_eq!((lead.role, lead.sync_full), (Role::Primary, 0), "{binary:?}: partial resync was refused");
         assert!(!done(&old, Step::Probe).await.sealed);
     }
+}
+
+/// Redis writes first to whom it was owing nothing before, and a demotion makes it owe something to every parked client.
+#[tokio::test]
+async fn a_primary_is_told_to_step_down_when_it_owes_us_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = Address { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+    let dial = dial_to(address.clone());
+    let follow = Step::Follow { primary: address, kick: false };
+    let step = tokio::spawn(perform(dial, follow, PATIENCE));
+    let (mut node, _) = listener.accept().await.unwrap();
+    let mut heard = BytesMut::new();
+    let words = |heard: &BytesMut, word: &str| String::from_utf8_lossy(heard).to_uppercase().contains(word);
+    while !words(&heard, "NO-EVICT") || !heard.ends_with(b"ON\r\n") {
+        node.read_buf(&mut heard).await.unwrap();
+    }
+    assert!(!words(&heard, "REPLICAOF"), "with the greeting");
+    node.write_all(b"+OK\r\n+OK\r\n").await.unwrap();
+    while !words(&heard, "REPLICAOF") {
+        assert!(node.read_buf(&mut heard).await.unwrap() > 0);
+    }
+    drop(node);
+    assert_eq!(step.await.unwrap().outcome, Outcome::Unknown);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
     celery -A celery_jobs worker            its own worker
     celery_jobs.py FIRST COUNT              enqueues; prints what became of it as one line of JSON
+
+Besides, a worker writes into the ledger which job it had got when it could not write down that it has it.
 """
 
 import json
@@ -10,11 +12,27 @@ import sys
 
 import redis
 from celery import Celery
+from kombu.transport.redis import QoS
 
 app = Celery("jobs", broker=os.environ["BROKER"])
 app.conf.task_ignore_result = True
 # Where it is written down that a job was done, beside the group that is tested.
 ledger = redis.Redis(port=int(os.environ["LEDGER"]))
+
+
+append = QoS.append
+
+
+def append_or_tell(qos, message, delivery_tag):
+    try:
+        append(qos, message, delivery_tag)
+    except redis.RedisError:
+        (number,), _, _ = message.payload
+        ledger.sadd("held", number)
+        raise
+
+
+QoS.append = append_or_tell
 
 
 @app.task(name="jobs.job")
