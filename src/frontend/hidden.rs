@@ -1,6 +1,5 @@
-//! INFO counts the clients of the proxy as the client table shows them, not the connections of the node; it, LATENCY HISTOGRAM and
-//! SLOWLOG GET leave out what the proxy asked for itself. With `proxy.hide_topology` INFO and ROLE tell no client where replicas
-//! are.
+//! INFO counts the clients of the proxy as the client table shows them, not the connections of the node; it and LATENCY HISTOGRAM
+//! leave out what the proxy asked for itself. With `proxy.hide_topology` INFO and ROLE tell no client where replicas are.
 
 use std::sync::atomic::Ordering;
 
@@ -26,7 +25,7 @@ impl Connection {
     /// Whether the reply would tell what the configuration hides, or of connections and requests of the proxy's own.
     pub(super) fn rewrites(&self, class: &Class) -> bool {
         match class.row.spec().name {
-            "info" | "latency|histogram" | "slowlog|get" => true,
+            "info" | "latency|histogram" => true,
             "role" => self.worker.settings.hide_topology,
             _ => false,
         }
@@ -72,7 +71,7 @@ fn as_it_is(request: &Request<'_>) -> Asked {
 fn copy_hidden(reply: &[u8], clients: usize, hides: bool, own: &mut OwnCalls, out: &mut BytesMut) {
     let hidden = match reply.first() {
         Some(b'$' | b'=') => info(reply, clients, hides, own),
-        Some(b'*' | b'%') => own_calls::entries(reply, own).or_else(|| role(reply).filter(|_| hides)),
+        Some(b'*' | b'%') => own_calls::histograms(reply, own).or_else(|| role(reply).filter(|_| hides)),
         _ => None,
     };
     out.extend_from_slice(hidden.as_deref().unwrap_or(reply));

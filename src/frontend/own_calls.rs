@@ -1,9 +1,9 @@
-//! INFO commandstats, LATENCY HISTOGRAM and SLOWLOG GET without what Redhold asked for itself. Pure.
+//! INFO commandstats and LATENCY HISTOGRAM without what Redhold asked for itself. Pure.
 
 use bytes::{BufMut, BytesMut};
 
 use crate::backend::first_len;
-use crate::resp::{encode, parse_integer};
+use crate::resp::parse_integer;
 use crate::topology::{Calls, OwnCalls};
 
 /// A line of INFO commandstats; `None`: it tells of nothing but Redhold's own requests. Other lines are left as they are.
@@ -38,26 +38,23 @@ fn of_others(line: &[u8], own: &mut OwnCalls) -> Option<String> {
     ))
 }
 
-/// A reply to SLOWLOG GET or LATENCY HISTOGRAM without entries of Redhold's own; `None`: it is neither.
-pub(super) fn entries(reply: &[u8], own: &mut OwnCalls) -> Option<BytesMut> {
+/// A reply to LATENCY HISTOGRAM without commands that Redhold alone asked for; `None`: it is no such reply.
+pub(super) fn histograms(reply: &[u8], own: &mut OwnCalls) -> Option<BytesMut> {
     let (kind, count, mut rest) = aggregate(reply)?;
-    let paired = kind == b'%' || rest.starts_with(b"$");
-    let parts = if kind == b'%' { count * 2 } else { count };
-    let (mut kept, mut left) = (BytesMut::with_capacity(reply.len()), 0);
-    let step = if paired { 2 } else { 1 };
-    if parts % step != 0 {
+    // A map counts pairs, the array that stands for it in RESP2 counts both of each.
+    let weight = if kind == b'%' { 1 } else { 2 };
+    if count % weight != 0 {
         return None;
     }
-    for _ in 0..parts / step {
-        let name = &rest[..first_len(rest)];
-        let value = &rest[name.len()..];
-        let value = if paired { &value[..first_len(value)] } else { &name[..0] };
-        let is_own = if paired { is_own_histogram(name, value, own)? } else { is_own_entry(name)? };
-        if !is_own {
+    let (mut kept, mut left) = (BytesMut::with_capacity(reply.len()), 0);
+    for _ in 0..count / weight {
+        let (name, value) = rest.split_at(first_len(rest));
+        let (value, behind) = value.split_at(first_len(value));
+        if !is_own(name, value, own)? {
             kept.extend_from_slice(&rest[..name.len() + value.len()]);
-            left += if kind == b'%' { 1 } else { step };
+            left += weight;
         }
-        rest = &rest[name.len() + value.len()..];
+        rest = behind;
     }
     let mut out = BytesMut::with_capacity(reply.len());
     out.put_slice(format!("{}{left}\r\n", char::from(kind)).as_bytes());
@@ -79,21 +76,8 @@ fn bulk(frame: &[u8]) -> Option<&[u8]> {
     frame.get(end..frame.len().checked_sub(2)?)
 }
 
-/// Of an entry of the slow log, `[id, time, microseconds, [word, …], address, name]`: whether the request was Redhold's own.
-fn is_own_entry(entry: &[u8]) -> Option<bool> {
-    let (_, _, mut rest) = aggregate(entry)?;
-    for _ in 0..3 {
-        if !rest.starts_with(b":") {
-            return None;
-        }
-        rest = &rest[first_len(rest)..];
-    }
-    let (_, _, words) = aggregate(rest)?;
-    Some(bulk(&words[..first_len(words)]).is_some_and(encode::is_own_name))
-}
-
 /// Of a command and `[calls, n, …]`: whether all of these calls were Redhold's own.
-fn is_own_histogram(name: &[u8], value: &[u8], own: &mut OwnCalls) -> Option<bool> {
+fn is_own(name: &[u8], value: &[u8], own: &mut OwnCalls) -> Option<bool> {
     let (_, _, fields) = aggregate(value)?;
     let count = fields.strip_prefix(b"$5\r\ncalls\r\n:")?;
     let end = count.iter().position(|byte| *byte == b'\r')?;
@@ -136,37 +120,25 @@ mod tests {
     }
 
     #[test]
-    fn own_requests_are_not_in_the_slow_log() {
-        let entry = |name: &str| {
-            format!(
-                "*6\r\n:3\r\n:1795263889\r\n:12\r\n*2\r\n$6\r\n{name}\r\n$1\r\n9\r\n$11\r\n127.0.0.1:7\r\n$0\r\n\r\n"
-            )
-        };
-        let (mine, client) = (entry("SELECt"), entry("SELECT"));
-        let reply = format!("*3\r\n{mine}{client}{mine}");
-        assert_eq!(entries(reply.as_bytes(), &mut own(&[])).unwrap(), format!("*1\r\n{client}"));
-    }
-
-    #[test]
     fn a_histogram_of_own_requests_alone_is_not_shown() {
         let mut own = own(&["client|id", "ping"]);
         let calls = |count: u32| format!("$5\r\ncalls\r\n:{count}\r\n$14\r\nhistogram_usec\r\n");
         let [client, ping] = ["$9\r\nclient|id\r\n", "$4\r\nping\r\n"];
         let flat = |count| format!("*4\r\n{}*2\r\n:1\r\n:{count}\r\n", calls(count));
         let reply = format!("*4\r\n{client}{}{ping}{}", flat(1), flat(2));
-        assert_eq!(entries(reply.as_bytes(), &mut own).unwrap(), format!("*2\r\n{ping}{}", flat(2)));
+        assert_eq!(histograms(reply.as_bytes(), &mut own).unwrap(), format!("*2\r\n{ping}{}", flat(2)));
         let map = |count| format!("%2\r\n{}%1\r\n:1\r\n:{count}\r\n", calls(count));
         let reply = format!("%2\r\n{client}{}{ping}{}", map(1), map(2));
-        assert_eq!(entries(reply.as_bytes(), &mut own).unwrap(), format!("%1\r\n{ping}{}", map(2)));
+        assert_eq!(histograms(reply.as_bytes(), &mut own).unwrap(), format!("%1\r\n{ping}{}", map(2)));
     }
 
     #[test]
-    fn anything_else_is_neither() {
+    fn anything_else_is_no_such_reply() {
         for reply in
             ["-ERR no\r\n", "*3\r\n$6\r\nmaster\r\n:12\r\n*0\r\n", "*1\r\n$1\r\nx\r\n", "*1\r\n:1\r\n"]
         {
-            assert_eq!(entries(reply.as_bytes(), &mut own(&[])), None, "{reply}");
+            assert_eq!(histograms(reply.as_bytes(), &mut own(&[])), None, "{reply}");
         }
-        assert_eq!(entries(b"*0\r\n", &mut own(&[])).unwrap(), "*0\r\n");
+        assert_eq!(histograms(b"*0\r\n", &mut own(&[])).unwrap(), "*0\r\n");
     }
 }
