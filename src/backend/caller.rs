@@ -23,6 +23,9 @@ pub struct Unanswered<'a> {
     pub written: usize,
     /// True when these were sent again already after an earlier loss.
     pub resent: bool,
+    /// Whether all the same it is the first time that they were lost: an earlier loss was of another connection that was open together
+    /// with this one, to a node that was about to die.
+    pub once: bool,
     /// When they were handed over.
     pub since: Instant,
     /// The epoch under which the connection was opened, or the latest one under which it was let stay.

@@ -469,10 +469,10 @@ impl Caller for ClientRef {
             } else {
                 self.worker.count_unanswered(row);
                 let waited = now.duration_since(lost.since);
-                let (node, epoch, resent) = (lost.node, lost.epoch, lost.resent);
+                let (node, epoch, resent) = (lost.node, lost.epoch, !lost.once);
                 self.worker.note_lost(&LostRequest { node, epoch, row, request, resent, waited });
                 let rules = self.worker.rules_after(lost.node, epoch, row);
-                let fate = redo::fate_of(request, &rules, resent, waited);
+                let fate = redo::fate_of(request, &rules, !lost.once, waited);
                 if fate == Fate::Again {
                     self.worker.count_reissued();
                 }
