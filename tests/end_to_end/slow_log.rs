@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Server, Value, eventually};
+use crate::support::{
+    CONFIG_SET_SEVERAL, Client, Group, LONG, Proxy, ProxyOptions, Server, Value, applies, chosen, eventually,
+};
 
 /// What is remembered in these tests, and longer than that.
 const THRESHOLD: &str = "\"50ms\"";
@@ -186,6 +188,9 @@ fn requests_are_shown_as_the_server_itself_shows_them() {
         &format!("SET {long} {long}"),
         &format!("DEL{}", &many[..many.find(" key:31").expect("a key")]),
     ] {
+        if request.contains("maxmemory-samples") && !CONFIG_SET_SEVERAL.is_there() {
+            continue;
+        }
         assert_eq!(direct.call("SLOWLOG RESET"), Value::ok());
         assert_eq!(client.call("PROXY SLOWLOG RESET"), Value::ok());
         let replies = (direct.call(request), client.call(request));
@@ -217,7 +222,9 @@ fn wrong_requests_are_answered_in_the_words_of_the_server() {
     let server = Server::start();
     let proxy = Proxy::start(&[server.address()]);
     let mut client = proxy.client();
-    for count in ["x", "-2", "1.5", "99999999999999999999"] {
+    let counts = ["x", "-2", "1.5", "99999999999999999999"];
+    let told = applies(chosen().release >= 70, "SLOWLOG GET says which counts it takes");
+    for count in counts.iter().filter(|_| told) {
         let theirs = server.call(&format!("SLOWLOG GET {count}"));
         assert!(theirs.error().is_some());
         assert_eq!(client.call(&format!("PROXY SLOWLOG GET {count}")), theirs, "{count}");
@@ -251,8 +258,10 @@ fn wrong_requests_are_answered_in_the_words_of_the_server() {
 fn requests_of_others_are_for_whom_the_node_would_show_its_own_slow_log() {
     let server = Server::start();
     let mut node = server.client();
+    // An older server does not say what somebody may who may not do everything.
+    let short_of_all = if chosen().release >= 70 { "-failover" } else { "" };
     for order in [
-        "ACL SETUSER boss on >pw ~* &* +@all -failover",
+        format!("ACL SETUSER boss on >pw ~* &* +@all {short_of_all}").trim_end(),
         "ACL SETUSER clerk on >pw ~* &* +@all -slowlog",
         "CONFIG SET requirepass sesame",
     ] {
