@@ -22,6 +22,8 @@ use super::wait::{LONG, eventually, eventually_some};
 pub struct ProxyOptions {
     sections: BTreeMap<String, BTreeMap<String, String>>,
     full_disk: bool,
+    /// It is waited for until it has looked at everybody as often as it does after a start.
+    rested: bool,
     home: Home,
 }
 
@@ -30,7 +32,7 @@ impl ProxyOptions {
     /// that is gone shows at once all the same. Every other key is at its default.
     pub fn new(nodes: &[SocketAddr]) -> Self {
         let list: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
-        Self { sections: BTreeMap::new(), full_disk: false, home: Home::default() }
+        Self { sections: BTreeMap::new(), full_disk: false, rested: false, home: Home::default() }
             .set("backend.nodes", &format!("[{}]", list.join(", ")))
             .set("proxy.workers", "2")
             .set("health.timeout", "\"10s\"")
@@ -51,9 +53,11 @@ impl ProxyOptions {
         self.set("health.timeout", "\"1s\"")
     }
 
-    /// What happens to a node behind its back is told by the data path or not at all: the next look is a minute away.
+    /// What happens to a node behind its back is told by the data path or not at all: the looks that come with a start are over
+    /// once it is started, and the next one is a minute away.
     #[must_use]
-    pub fn looking_once_a_minute(self) -> Self {
+    pub fn looking_once_a_minute(mut self) -> Self {
+        self.rested = true;
         self.set("health.interval", "\"60s\"")
             .set("health.timeout", "\"120s\"")
             .set("health.busy_timeout", "\"120s\"")
@@ -76,8 +80,12 @@ impl ProxyOptions {
     /// Starts it and waits until it is ready.
     #[track_caller]
     pub fn start(self) -> Proxy {
+        let rested = self.rested;
         let proxy = self.start_unready();
         proxy.wait_ready();
+        if rested {
+            proxy.wait_rested();
+        }
         proxy
     }
 
@@ -175,6 +183,16 @@ impl Proxy {
                 && Client::try_connect(self.listen).is_ok_and(|mut client| {
                     client.try_cmd(&["PING"]).is_ok_and(|reply| reply == Value::Simple("PONG".to_owned()))
                 })
+        });
+    }
+
+    /// Until no node has said anything for half a second, since it was not asked.
+    #[track_caller]
+    fn wait_rested(&self) {
+        eventually(LONG, "the looks that come with a start are over", || {
+            let status = self.status();
+            let nodes = status["nodes"].as_array().expect("a list of nodes");
+            nodes.iter().all(|node| node["silent_for_ms"].as_u64().is_some_and(|ms| ms >= 500))
         });
     }
 
