@@ -83,6 +83,7 @@ impl Shared {
     pub(super) fn next_client(&self) -> u64 {
         self.next_client.fetch_add(1, Ordering::Relaxed)
     }
+
     /// Counts for one more worker, which it keeps.
     pub(super) fn new_hot_keys(&self) -> Arc<Mutex<HotKeys>> {
         let counts = Arc::new(Mutex::new(HotKeys::new(self.hasher.clone(), self.born)));
