@@ -26,7 +26,8 @@ impl Sampler {
 
     /// True when none of the next `count` requests is sampled: they are behind then. Else [`take`](Self::take) tells which.
     #[inline]
-    pub(super) fn passes(&self, count: u32) -> bool {
+    #[must_use]
+    pub fn passes(&self, count: u32) -> bool {
         let left = self.left.get();
         if left > count {
             self.left.set(left - count);

@@ -345,7 +345,9 @@ impl Connection {
             self.worker.note_slow(&self.client, &took, || &sent.request);
         }
         let sampler = &self.worker.pools.around().sampler;
-        sampler.take(1, |_| self.worker.note_sampled(sent.row, &sent.request, self.session.identity.db));
+        if !sampler.passes(1) {
+            sampler.take(1, |_| self.worker.note_sampled(sent.row, &sent.request, self.session.identity.db));
+        }
         Some(sent)
     }
 

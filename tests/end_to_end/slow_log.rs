@@ -63,11 +63,14 @@ fn a_slow_request_is_remembered_with_its_client_and_its_node() {
     assert_eq!(entry.items()[4].text(), Some(client.local_address().to_string()));
     assert_eq!(entry.items()[5], Value::bulk("me"));
     assert_eq!((place(&entry), entry.items().len()), (group.addresses()[0].to_string(), 7));
-    let len = asker.call("PROXY SLOWLOG LEN").int().expect("a number");
-    assert_eq!(len, i64::try_from(entries(&mut asker).len()).expect("few"));
+    // On a busy machine other requests may be slow in between.
+    eventually(LONG, "as many are counted as are told", || {
+        let len = asker.call("PROXY SLOWLOG LEN").int().expect("a number");
+        len == i64::try_from(entries(&mut asker).len()).expect("few")
+    });
     assert_eq!(asker.call("PROXY SLOWLOG GET 0"), Value::Array(vec![]));
     assert_eq!(asker.call("proxy slowlog reset"), Value::ok());
-    assert_eq!(entries(&mut asker), []);
+    assert!(entries(&mut asker).iter().all(|entry| words(entry)[0] != "GET"));
     call_stopped(&group.nodes()[0], &mut client, "SET k w");
     let newest = asker.call("PROXY SLOWLOG GET 1");
     assert_eq!(newest.items().len(), 1);
