@@ -37,19 +37,20 @@ fn a_primary_that_stalls_while_it_waits_is_asked_once_more() {
     let proxy = ProxyOptions::new(&[])
         .set("backend.nodes", &nodes)
         .set("durability.mode", "\"semi_sync\"")
-        .set("durability.timeout", "\"1s\"")
+        .set("durability.timeout", "\"2s\"")
         .set("health.timeout", "\"60s\"")
         .set("health.busy_timeout", "\"60s\"")
         .start();
     let mut client = proxy.client();
     assert_eq!(client.call("SET k 1"), Value::ok());
-    line.delay(Duration::from_millis(200));
+    line.stall();
     client.send(&["SET", "k", "2"]);
     eventually(LONG, "it waits for its replica", || {
         group.nodes()[0].info("blocked_clients").is_some_and(|count| count == "1")
     });
     group.nodes()[0].sigstop();
-    assert!(client.is_silent_for(Duration::from_millis(2_500)), "longer than any answer takes");
+    line.resume();
+    assert!(client.is_silent_for(Duration::from_secs(5)), "longer than any answer takes");
     group.nodes()[0].sigcont();
     assert_eq!(client.read(), Value::ok());
 }
