@@ -29,7 +29,7 @@ fn writes_wait_for_nobody_while_replicas_are_away_for_long_and_for_them_again_af
     eventually(LONG, "it is told", || degraded() == Some(1.0));
     assert_eq!(proxy.status()["degraded"].as_bool(), Some(true));
     assert_eq!(client.call("INCR n"), Value::Int(1), "and the next as well");
-    assert!(proxy.log().contains("writes wait for none until they are back"), "{}", proxy.log());
+    eventually(LONG, "the log says so", || proxy.log().contains("writes wait for none until they are back"));
 
     group.node(1).restart();
     eventually(LONG, "writes wait again", || degraded() == Some(0.0));

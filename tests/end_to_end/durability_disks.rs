@@ -92,7 +92,7 @@ fn where_nobody_can_tell_of_disks_nothing_is_written() {
             version.name
         );
         assert_eq!(client.call("GET k"), Value::Nil, "{}", version.name);
-        assert!(proxy.log().contains(why), "the log says so from the start on");
+        eventually(LONG, "the log says so from the start on", || proxy.log().contains(why));
         let mut check = Command::new(env!("CARGO_BIN_EXE_redhold"));
         let checked = check.args(["check", "--connect", "--config"]).arg(proxy.config_file()).output();
         let checked = checked.expect("the program can be started");

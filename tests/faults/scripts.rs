@@ -105,7 +105,7 @@ fn a_request_on_a_connection_of_its_own_that_silences_its_node_costs_one_failove
     }
     let named = named(&proxy, group.addresses()[0]);
     assert_eq!(named[0]["request"], "DEBUG", "{named:?}");
-    assert!(proxy.log().contains("request=\"DEBUG\""), "the log names it too");
+    eventually(LONG, "the log names it too", || proxy.log().contains("request=\"DEBUG\""));
     was_served_all_the_same(bystander);
     memory.assert_grown_less(16 << 20, "ample for a handful of small requests");
 }

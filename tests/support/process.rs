@@ -1,6 +1,8 @@
 //! Child processes that do not outlive the test, and ports that nobody else takes.
 
 use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,6 +33,23 @@ pub fn free_port() -> u16 {
 /// A listener on such a port, also when somebody else tries the same one at the moment.
 pub fn listen() -> TcpListener {
     eventually_some(LONG, "a port to listen on", || TcpListener::bind(("127.0.0.1", free_port())).ok())
+}
+
+/// Whether it is this process that listens there, over IPv4; a connection would not tell it from another on the same port.
+pub fn is_listened_at(pid: u32, port: u16) -> bool {
+    let Ok(table) = File::open(format!("/proc/{pid}/net/tcp")) else { return false };
+    let lines = BufReader::new(table).lines().skip(1).map_while(Result::ok);
+    // Those that listen come first; the others, closed ones included, may be tens of thousands.
+    let listening = lines.map_while(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        (fields[3] == "0A").then(|| (fields[1].to_owned(), format!("socket:[{}]", fields[9])))
+    });
+    let place = format!(":{port:04X}");
+    let sockets: Vec<_> =
+        listening.filter(|(at, _)| at.ends_with(&place)).map(|(_, socket)| socket).collect();
+    let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    open.filter_map(|file| fs::read_link(file.ok()?.path()).ok())
+        .any(|link| sockets.iter().any(|socket| link.as_os_str() == socket.as_str()))
 }
 
 /// A command whose process the kernel kills when the thread that started it ends, so that a test that is

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use super::client::Client;
 use super::client_list::row_field;
-use super::process::{Home, free_port, rss_bytes, signal};
+use super::process::{Home, free_port, is_listened_at, rss_bytes, signal};
 use super::server::{Server, info_field, scratch_folder};
 use super::value::Value;
 use super::versions::chosen;
@@ -170,7 +170,7 @@ impl Proxy {
                 assert!(log.contains("in use"), "the proxy ended at its start:\n{log}");
                 return Some(false);
             }
-            TcpStream::connect(self.listen).is_ok().then_some(true)
+            [self.listen, self.admin].iter().all(|at| is_listened_at(self.pid(), at.port())).then_some(true)
         })
     }
 
