@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::admin::{self, Doors, Drain};
-use crate::config::Config;
+use crate::config::{Config, Origin, Reload};
 use crate::frontend::{self, Frontend, Parts};
 use crate::telemetry::{self, Metrics};
-use crate::topology::{Marks, Restraints};
+use crate::topology::{Marks, Orders, Placed, Reread, Restraints, orders};
 use crate::{command, control};
 
 /// The addresses in use, with the system's choice for every port 0.
@@ -22,11 +22,11 @@ pub struct Bound {
 
 /// Runs the proxy until SIGTERM, SIGINT or an order to drain; then lets clients go and returns. `ready` is called
 /// once, when everything listens. Sockets are bound before anything else starts, so that a bad address fails at
-/// once.
+/// once. `origin`: the file that says the configuration, if one does; it can be read again.
 ///
 /// # Errors
 /// One sentence: which part could not be started, and why.
-pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
+pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -> Result<(), String> {
     let level = telemetry::init(&config.log)?;
     raise_descriptor_limit(config.frontend.max_clients);
     let admin = admin::bind(&config.admin)?;
@@ -43,22 +43,20 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
     }
     let nodes = config.control.nodes.len();
     let marks = Arc::new(Marks::new(nodes, Instant::now()));
-    let metrics = Arc::new(Metrics::new(
-        command::rows().iter().map(|row| row.name.to_owned()).collect(),
-        config.control.nodes.iter().map(|node| node.address.to_string()).collect(),
-        config.frontend.workers,
-    ));
+    let metrics = Arc::new(metrics_of(&config));
     let (reads, credentials) = (config.control.reads.clone(), config.control.credentials.clone());
     let (handle, brain) = control::start(config.control, marks.clone()).map_err(|error| error.to_string())?;
     let (delay, drain) = (config.frontend.drain_delay, Drain::default());
     let begins = drain.clone();
     let restraints = Restraints::new(config.frontend.workers);
+    let rereads = start_reloads(Reload::new(origin, level.clone()))?;
     let control = frontend::Control {
         status: handle.status.clone(),
         orders: handle.orders.clone(),
         signals: handle.signals.clone(),
         parity: handle.parity.clone(),
         restraints: restraints.clone(),
+        rereads: rereads.clone(),
         drain: Arc::new(move || begins.begin()),
         credentials,
     };
@@ -81,12 +79,13 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
         marks,
         level,
         restraints,
+        rereads: rereads.clone(),
         drain: drain.clone(),
     };
     let admin = admin.serve(doors)?;
     tracing::info!(listen = ?bound.listen, admin = %bound.admin, nodes, version = env!("CARGO_PKG_VERSION"), "serving");
     ready(&bound);
-    wait_for_the_end(&drain)?;
+    wait_for_the_end(&drain, &rereads)?;
     drain.begin();
     tracing::info!(clients = frontend.clients(), "draining");
     frontend.announce_end(delay);
@@ -96,6 +95,14 @@ pub fn run(config: Config, ready: impl FnOnce(&Bound)) -> Result<(), String> {
     admin.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+fn metrics_of(config: &Config) -> Metrics {
+    Metrics::new(
+        command::rows().iter().map(|row| row.name.to_owned()).collect(),
+        config.control.nodes.iter().map(|node| node.address.to_string()).collect(),
+        config.frontend.workers,
+    )
 }
 
 /// Descriptors beside those of clients: listeners, nodes, lent connections, files.
@@ -121,7 +128,20 @@ fn raise_descriptor_limit(max_clients: usize) {
     }
 }
 
-fn wait_for_the_end(drain: &Drain) -> Result<(), String> {
+/// A thread of its own, since names are looked up, which may take long.
+fn start_reloads(reload: Reload) -> Result<Orders<Reread>, String> {
+    let (rereads, mut placed) = orders();
+    let carry_out = move || {
+        while let Some(Placed { answer, .. }) = placed.blocking_recv() {
+            // Whoever asked may have left.
+            answer.send(reload.again()).ok();
+        }
+    };
+    let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(carry_out);
+    thread.map(|_| rereads).map_err(|error| format!("cannot start a thread: {error}"))
+}
+
+fn wait_for_the_end(drain: &Drain, rereads: &Orders<Reread>) -> Result<(), String> {
     use tokio::signal::unix::{SignalKind, signal};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("cannot wait for signals: {error}"))?;
@@ -137,7 +157,13 @@ fn wait_for_the_end(drain: &Drain) -> Result<(), String> {
                 _ = interrupt.recv() => return Ok(()),
                 () = drain.wait() => return Ok(()),
                 _ = hangup.recv() => {
-                    tracing::warn!("SIGHUP: reload is not yet supported, the configuration stays as it is; restart the proxy");
+                    let rereads = rereads.clone();
+                    tokio::spawn(async move {
+                        match rereads.place(Reread).await {
+                            Ok(text) => tracing::info!("SIGHUP: {text}"),
+                            Err(text) => tracing::error!("SIGHUP: {text}"),
+                        }
+                    });
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 
-use crate::topology::{NodeId, Order, Restraints};
+use crate::topology::{NodeId, Order, Reread, Restraints};
 
 use super::routes::Doors;
 use super::status::{OrderBody, episode_since};
@@ -65,6 +65,19 @@ pub(super) async fn restrain(restraints: &Restraints, path: &str) -> (StatusCode
         Ok(Err(answer)) => (StatusCode::CONFLICT, body(false, answer)),
         Err(_) => {
             let answer = format!("not every client was answered within {} s; it stands", PATIENCE.as_secs());
+            (StatusCode::GATEWAY_TIMEOUT, body(false, answer))
+        }
+    }
+}
+
+/// Has the configuration read again.
+pub(super) async fn reread(doors: &Doors) -> (StatusCode, OrderBody) {
+    let body = |ok, answer| OrderBody { ok, answer, episode: None };
+    match tokio::time::timeout(PATIENCE, doors.rereads.place(Reread)).await {
+        Ok(Ok(answer)) => (StatusCode::OK, body(true, answer)),
+        Ok(Err(answer)) => (StatusCode::CONFLICT, body(false, answer)),
+        Err(_) => {
+            let answer = format!("not read within {} s; it still may be", PATIENCE.as_secs());
             (StatusCode::GATEWAY_TIMEOUT, body(false, answer))
         }
     }

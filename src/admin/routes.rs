@@ -12,10 +12,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use crate::control::StatusReader;
 use crate::routing::Routes;
 use crate::telemetry::{LevelHandle, Metrics};
-use crate::topology::{Marks, Orders, Restraints};
+use crate::topology::{Marks, Orders, Reread, Restraints};
 
-use super::orders::{Kind, place, restrain};
-use super::status::status_of;
+use super::orders::{Kind, place, reread, restrain};
+use super::status::{OrderBody, status_of};
 use super::{Drain, guard, page};
 
 /// Largest body of a request, bytes.
@@ -41,6 +41,8 @@ pub struct Doors {
     pub level: LevelHandle,
     /// Orders what is to wait or to be refused.
     pub restraints: Restraints,
+    /// Orders that the configuration is read again.
+    pub rereads: Orders<Reread>,
     /// Begins the drain.
     pub drain: Drain,
 }
@@ -81,7 +83,7 @@ pub(super) async fn answer(doors: &Doors, peer: SocketAddr, request: Request<Inc
 
 const PATHS: &str = "No such path. There are: / /metrics /livez /readyz /api/status /api/log-level, and by POST \
                      /api/switchover /api/failover /api/adopt /api/pause /api/resume /api/readonly/on \
-                     /api/readonly/off /api/drain\n";
+                     /api/readonly/off /api/drain /api/reload\n";
 
 /// The methods of a path; HEAD goes wherever GET does.
 fn methods(path: &str) -> Option<&'static [Method]> {
@@ -149,21 +151,20 @@ async fn order(doors: &Doors, peer: SocketAddr, path: &str, query: &str, body: &
         "/api/switchover" => Kind::Switchover,
         "/api/failover" => Kind::Failover,
         "/api/adopt" => Kind::Adopt,
-        "/api/reload" => {
-            return text(StatusCode::NOT_IMPLEMENTED, "reload is not yet supported: restart the proxy\n");
-        }
         "/api/pause" | "/api/resume" | "/api/readonly/on" | "/api/readonly/off" => {
-            let (code, answer) = restrain(&doors.restraints, path).await;
-            tracing::info!(%peer, path, answer.ok, answer.answer, "order answered");
-            return json(code, &answer);
+            return told(peer, path, restrain(&doors.restraints, path).await);
         }
+        "/api/reload" => return told(peer, path, reread(doors).await),
         "/api/drain" => {
             let answer = if doors.drain.begin() { "draining\n" } else { "draining already\n" };
             return text(StatusCode::ACCEPTED, answer);
         }
         _ => return set_level(doors, body),
     };
-    let (code, answer) = place(doors, kind, query, body).await;
+    told(peer, path, place(doors, kind, query, body).await)
+}
+
+fn told(peer: SocketAddr, path: &str, (code, answer): (StatusCode, OrderBody)) -> Answer {
     tracing::info!(%peer, path, ok = answer.ok, answer = answer.answer, "order answered");
     json(code, &answer)
 }

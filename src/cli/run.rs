@@ -1,6 +1,6 @@
 //! `run`: the proxy itself, and how every command finds its configuration.
 
-use crate::config::{self, Config};
+use crate::config::{Config, Origin};
 
 use super::args::ConfigFile;
 use super::program::Fault;
@@ -10,15 +10,20 @@ const NO_FILE: &str = "no configuration: say --config FILE.\n\
 
 /// Runs the proxy until it was drained.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Fault> {
-    crate::app::run(load(file)?, |_| {}).map_err(Fault::Failed)
+    let origin = read(file)?;
+    crate::app::run(origin.config().clone(), Some(origin), |_| {}).map_err(Fault::Failed)
 }
 
 /// Reads the named configuration.
 pub(super) fn load(file: &ConfigFile) -> Result<Config, Fault> {
+    read(file).map(|origin| origin.config().clone())
+}
+
+fn read(file: &ConfigFile) -> Result<Origin, Fault> {
     let Some(path) = &file.config else {
         return Err(Fault::Usage(NO_FILE.to_owned()));
     };
-    config::load(path).map_err(|faults| {
+    Origin::load(path).map_err(|faults| {
         let count = faults.0.len();
         let plural = if count == 1 { "fault" } else { "faults" };
         Fault::Usage(format!("{}: {count} {plural}\n{faults}", path.display()))

@@ -40,11 +40,23 @@ pub struct Config {
 /// What the file and the environment hold, by key path.
 pub(super) type Given = BTreeMap<String, Item>;
 
-/// Reads a file and the process's environment.
+/// Reads a text and the variables named `REDHOLD_SECTION_KEY`, which win over the text.
 ///
 /// # Errors
-/// Every fault; an unreadable file is one.
-pub fn load(path: &Path) -> Result<Config, Faults> {
+/// Every fault, in the order of the lines.
+pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Config, Faults> {
+    read(text, environment).map(|reading| reading.config)
+}
+
+/// A configuration, and what was written, for comparing it with a later one.
+#[derive(Clone, Debug)]
+pub(super) struct Reading {
+    pub(super) config: Config,
+    pub(super) given: Given,
+}
+
+/// Reads a file and the process's environment.
+pub(super) fn load(path: &Path) -> Result<Reading, Faults> {
     let text = read_file(path).map_err(|error| {
         let mut faults = Faults::default();
         let hint = "`redhold config > redhold.toml` writes one with every default";
@@ -54,14 +66,10 @@ pub fn load(path: &Path) -> Result<Config, Faults> {
     // A variable that is not UTF-8 cannot be the value of any key.
     let environment =
         std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
-    parse(&text, environment)
+    read(&text, environment)
 }
 
-/// Reads a text and the variables named `REDHOLD_SECTION_KEY`, which win over the text.
-///
-/// # Errors
-/// Every fault, in the order of the lines.
-pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Config, Faults> {
+fn read(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> Result<Reading, Faults> {
     let mut faults = Faults::default();
     let mut given = Given::new();
     let lines = Lines(text);
@@ -98,7 +106,7 @@ pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>
     config.control.durability = config.frontend.durability.clone();
     checks::across_keys(&given, &config, &mut faults);
     faults.0.sort_by(|a, b| a.place.cmp(&b.place));
-    if faults.0.is_empty() { Ok(config) } else { Err(faults) }
+    if faults.0.is_empty() { Ok(Reading { config, given }) } else { Err(faults) }
 }
 
 /// The content of a secret file without the newline at its end.
@@ -261,7 +269,7 @@ fn apply(section: &Section, key: &Key, given: &Given, config: &mut Config, fault
 }
 
 /// Whether two values mean the same: `"0ms"` is `"0s"`, and 0 is 0.0.
-fn same(key: &Key, default: &Item, item: &Item) -> bool {
+pub(super) fn same(key: &Key, default: &Item, item: &Item) -> bool {
     use super::units::{duration, size};
     match (&key.kind, &default.value, &item.value) {
         (Kind::Duration(..), Value::Text(a), Value::Text(b)) => duration(a) == duration(b),
@@ -275,7 +283,7 @@ fn same(key: &Key, default: &Item, item: &Item) -> bool {
 }
 
 /// A default of the table as a value; a test parses each, so a faulty one is never met here.
-fn default_of(text: &str) -> Item {
+pub(super) fn default_of(text: &str) -> Item {
     let value = DeValue::parse(text).map(|value| Item::from_toml(&value, &Lines(text)).value);
     Item { value: value.unwrap_or_else(|_| Value::Other(text.to_owned())), place: Place::Nowhere }
 }

@@ -2,6 +2,7 @@
 
 mod faulty;
 mod moved;
+mod reload;
 
 use std::path::Path;
 use std::time::Duration;
@@ -106,7 +107,8 @@ fn the_reference_page_is_generated() {
 fn the_other_files_of_the_repository_are_accepted() {
     for (file, listen) in [("minimal", "127.0.0.1:6380"), ("container", "0.0.0.0:6380")] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/{file}.toml"));
-        let config = load(&path).unwrap();
+        let config = Origin::load(&path).unwrap();
+        let config = config.config();
         assert_eq!(config.frontend.listen, [Listen::Tcp(listen.parse().unwrap())], "{file}");
     }
 }
@@ -535,7 +537,7 @@ fn a_secret_is_never_printed() {
 
 #[test]
 fn a_missing_file_says_how_to_make_one() {
-    let told = load(Path::new("/no/such.toml")).unwrap_err().to_string();
+    let told = Origin::load(Path::new("/no/such.toml")).unwrap_err().to_string();
     assert_eq!(
         told,
         "cannot read /no/such.toml: No such file or directory (os error 2); \
@@ -546,7 +548,7 @@ fn a_missing_file_says_how_to_make_one() {
 #[test]
 fn a_file_beyond_any_configuration_is_refused() {
     let file = Secret::new("large", &"# x\n".repeat(300_000));
-    assert!(load(&file.0).unwrap_err().to_string().contains("larger than 1MiB"));
+    assert!(Origin::load(&file.0).unwrap_err().to_string().contains("larger than 1MiB"));
 }
 
 proptest::proptest! {

@@ -402,7 +402,8 @@ impl Connection {
                 }
             }
             "config|resetstat" => self.worker.marks.of(lane.target.node).own_calls().reset(),
-            "client|pause" | "client|unpause" => self.worker.note_pause(lane.target.node, spec.name, request),
+            "client|pause" => self.worker.note_pause(lane.target.node, request),
+            "client|unpause" => self.worker.note_unpause(lane.target.node),
             _ => lane.standing.accept(spec, request),
         }
     }

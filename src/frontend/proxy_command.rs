@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use crate::command::classify;
 use crate::resp::{Request, RequestScanner, encode};
-use crate::topology::{NodeId, Order};
+use crate::topology::{NodeId, Order, Reread};
 
 use super::client::Special;
 use super::client_command::Local;
@@ -26,6 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 enum Wish {
     Group(Order),
     Drain,
+    Reload,
     Pause,
     Resume,
     ReadOnly(bool),
@@ -48,6 +49,7 @@ const SUBCOMMANDS: &[(&str, RangeInclusive<usize>)] = &[
     ("resume", 2..=2),
     ("readonly", 3..=3),
     ("drain", 2..=2),
+    ("reload", 2..=2),
 ];
 
 impl Connection {
@@ -136,6 +138,7 @@ impl Connection {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let order = match words[..] {
             ["drain"] => return Ok(Wish::Drain),
+            ["reload"] => return Ok(Wish::Reload),
             ["pause"] => return Ok(Wish::Pause),
             ["resume"] => return Ok(Wish::Resume),
             ["readonly", "on"] => return Ok(Wish::ReadOnly(true)),
@@ -204,6 +207,7 @@ async fn carry_out(control: &super::Control, wish: Wish) -> Result<String, Strin
         Wish::Pause => control.restraints.pause().await,
         Wish::Resume => control.restraints.resume().await,
         Wish::ReadOnly(on) => control.restraints.read_only(on).await,
+        Wish::Reload => control.rereads.place(Reread).await,
         Wish::Drain if (control.drain)() => Ok("draining".to_owned()),
         Wish::Drain => Ok("draining already".to_owned()),
     }

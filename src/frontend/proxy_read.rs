@@ -46,6 +46,8 @@ pub(super) const HELP: &[&str] = &[
     "    Refuse writes at the proxy, or take them again. Reads go on.",
     "DRAIN",
     "    Let clients go and end the proxy.",
+    "RELOAD",
+    "    Read the configuration file again, and name the keys that only a restart changes.",
     "HELP",
     "    Print this help.",
 ];

@@ -17,7 +17,7 @@ pub use live::{Marks, NodeMarks};
 pub use lost::{LostRequest, LostRequests, Suspicion, Told};
 pub use node::{Address, AddressError, NodeId, NodeSpec, Role};
 pub use observation::{Health, Observation, Replication};
-pub use orders::{Answer, Order, Orders, Placed, orders};
+pub use orders::{Answer, Order, Orders, Placed, Reread, orders};
 pub use own_calls::{Calls, OwnCalls, counted_as};
 pub use remedy::Remedy;
 pub use restraints::{Numbered, Restraint, Restraints};

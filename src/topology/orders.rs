@@ -1,4 +1,4 @@
-//! The handle through which people order something: any thread places, the control thread answers.
+//! The handle through which people order something: any thread places, one answers.
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,35 +30,39 @@ pub enum Order {
 /// How an order ended: one sentence, for people. `Err`: it was not carried out, and why.
 pub type Answer = Result<String, String>;
 
+/// To read the configuration again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reread;
+
 /// An order on its way, with the way back.
 #[derive(Debug)]
-pub struct Placed {
+pub struct Placed<O = Order> {
     /// What was ordered.
-    pub order: Order,
+    pub order: O,
     /// Where the answer goes; may have been given up meanwhile.
     pub answer: oneshot::Sender<Answer>,
 }
 
 /// Places orders. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
-pub struct Orders {
-    sender: mpsc::Sender<Placed>,
+pub struct Orders<O = Order> {
+    sender: mpsc::Sender<Placed<O>>,
 }
 
 /// Makes the pair: the handle, and the queue for the one who carries orders out.
 #[must_use]
-pub fn orders() -> (Orders, mpsc::Receiver<Placed>) {
+pub fn orders<O>() -> (Orders<O>, mpsc::Receiver<Placed<O>>) {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
     (Orders { sender }, receiver)
 }
 
-impl Orders {
-    /// Places `order` and waits for its end, which the failover machine bounds (some ten seconds at most).
+impl<O> Orders<O> {
+    /// Places `order` and waits for its end, which the one who carries it out bounds; the failover machine some ten seconds.
     ///
     /// # Errors
     /// A sentence that says why it was not carried out; when the proxy stops meanwhile, its outcome is unknown and
     /// the sentence says so.
-    pub async fn place(&self, order: Order) -> Answer {
+    pub async fn place(&self, order: O) -> Answer {
         let (answer, ended) = oneshot::channel();
         self.sender.try_send(Placed { order, answer }).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => {
@@ -67,7 +71,7 @@ impl Orders {
             mpsc::error::TrySendError::Closed(_) => "the proxy is stopping; nothing was done".to_owned(),
         })?;
         ended.await.unwrap_or_else(|_| {
-            Err("the proxy stopped while it worked on the order; look at the nodes' roles".to_owned())
+            Err("the proxy stopped while it worked on the order; what came of it is not known".to_owned())
         })
     }
 }

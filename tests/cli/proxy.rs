@@ -81,11 +81,36 @@ fn a_drain_over_http_or_by_signal_ends_with_0() {
 }
 
 #[test]
-fn a_hangup_is_told_to_be_without_effect() {
+fn a_configuration_is_read_again_by_order_and_by_signal() {
     let group = Group::plain(0);
     let mut proxy = Proxy::start(&group.addresses());
+    let first = std::fs::read_to_string(proxy.config_file()).unwrap();
+    let write = |text: &str| std::fs::write(proxy.config_file(), text).unwrap();
+    let reload = || {
+        let (code, body) = proxy.http("POST", "/api/reload").unwrap();
+        let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+        (code, body["answer"].as_str().unwrap().to_owned())
+    };
+    let level = || proxy.http("GET", "/api/log-level").unwrap().1;
+    assert_eq!(reload(), (200, "nothing has changed".to_owned()));
+    write(&first.replace("[log]\n", "[log]\nlevel = \"debug\"\n"));
+    assert_eq!(reload(), (200, "log.level is now debug".to_owned()));
+    assert_eq!(level(), "debug\n");
+    write(&first.replace("workers = 2", "workers = 1"));
     proxy.sighup();
-    eventually(LONG, "the log tells", || proxy.log().contains("reload is not yet supported"));
+    let told = "SIGHUP: log.level is now info; only a restart changes proxy.workers";
+    eventually(LONG, "the log tells", || proxy.log().contains(told));
+    write(
+        &first
+            .replace("[log]\n", "[log]\nlevel = \"trace\"\nlines = 1\n")
+            .replace("workers = 2", "workers = -1"),
+    );
+    let (code, answer) = reload();
+    assert!(code == 409 && answer.contains("log.lines") && answer.contains("proxy.workers"), "{answer}");
+    assert_eq!(level(), "info\n");
+    std::fs::remove_file(proxy.config_file()).unwrap();
+    proxy.sighup();
+    eventually(LONG, "the log tells", || proxy.log().contains("cannot read"));
     assert!(!proxy.has_exited());
     assert_eq!(proxy.client().call("SET key value"), Value::ok());
 }

@@ -24,7 +24,7 @@ impl Judge {
             replies.iter().filter(|reply| !reply.is_invalidation()).collect()
         });
         let same = if names_nothing(words) {
-            channels(left) == channels(right)
+            channels(&ours) == channels(&theirs)
         } else {
             ours.len() == theirs.len() && ours.into_iter().zip(theirs).all(alike)
         };
@@ -98,7 +98,7 @@ fn names_nothing(words: &[Vec<u8>]) -> bool {
 }
 
 /// What was told of, and how many were left each time, whichever came first.
-fn channels(replies: &[Reply]) -> [Vec<String>; 2] {
+fn channels(replies: &[&Reply]) -> [Vec<String>; 2] {
     let told = |at: usize| {
         let mut told: Vec<String> = replies
             .iter()

@@ -223,6 +223,17 @@ fn beyond_the_read_ahead() -> Vec<u8> {
     bytes
 }
 
+/// Whether the kernel at the other side has the end too: it lags behind while the window is shut, and nobody can know of it there.
+fn end_has_arrived(client: &Client) -> bool {
+    const FIN_WAIT2: &str = "05";
+    let place = format!(":{:04X}", client.local_address().port());
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the kernel's table");
+    table.lines().any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields[1].ends_with(&place) && fields[3] == FIN_WAIT2
+    })
+}
+
 #[test]
 fn requests_of_clients_that_left_unseen_are_not_executed() {
     let mut group = Group::plain(1);
@@ -238,6 +249,8 @@ fn requests_of_clients_that_left_unseen_are_not_executed() {
         gone.send(request);
         gone.send_raw(&beyond_the_read_ahead());
         assert!(gone.is_silent_for(Duration::from_millis(50)));
+        gone.finish_sending();
+        eventually(LONG, "its end has arrived", || end_has_arrived(&gone));
     }
     eventually(LONG, "they are held", || proxy.metric("redhold_held_requests") == Some(4.0));
     proxy.force_failover(group.addresses()[1]);

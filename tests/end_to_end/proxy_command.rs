@@ -113,6 +113,7 @@ fn nobody_orders_where_anybody_may_enter() {
             "SWITCHOVER",
             "FAILOVER FORCE",
             "DRAIN",
+            "RELOAD",
             "PAUSE",
             "RESUME",
             "READONLY ON",
@@ -162,6 +163,11 @@ fn only_who_may_run_failover_orders_and_the_order_is_carried_out() {
         told.lines().any(|line| line.starts_with("ordered and over: epoch 1 to 2"))
     });
     assert_eq!(clerk.call("GET k"), Value::bulk("v"));
+    assert_eq!(boss.call("PROXY RELOAD"), Value::bulk("nothing has changed"));
+    std::fs::write(proxy.config_file(), "[proxy]\nports = 1\n[logs]\n").expect("its folder is writable");
+    let refusal = boss.call("PROXY RELOAD");
+    let words = ["ERR ", "nothing has changed: ", "proxy.ports", "(line 2); ", "logs"];
+    assert!(words.iter().all(|word| refusal.error().is_some_and(|text| text.contains(word))), "{refusal:?}");
     assert_eq!(boss.call("PROXY DRAIN"), Value::bulk("draining"));
     let mut proxy = proxy;
     drop((stranger, clerk, boss));

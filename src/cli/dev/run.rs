@@ -23,7 +23,7 @@ pub(crate) fn run(args: &DevArgs) -> Result<(), String> {
     let program = servers.program().display().to_string();
     let group = Group::start(servers, scratch.path(), args.replicas, |event| eprintln!("{event}"))?;
     let config = configuration(group.ports(), listen, admin)?;
-    app::run(config, |bound| print!("{}", banner(args, &program, &group, bound.listen[0], bound.admin)))
+    app::run(config, None, |bound| print!("{}", banner(args, &program, &group, bound.listen[0], bound.admin)))
 }
 
 /// Variables that say what `dev` says itself.

@@ -63,22 +63,24 @@ impl Worker {
 
     /// A client's CLIENT PAUSE, once the node has agreed: of all commands, it silences the node without being its death; of
     /// any kind, it stops what stands behind a stopped request.
-    pub(in crate::frontend) fn note_pause(&self, node: NodeId, name: &str, request: &[u8]) {
+    pub(in crate::frontend) fn note_pause(&self, node: NodeId, request: &[u8]) {
         let marks = self.marks.of(node);
-        let until = match name {
-            "client|pause" => {
-                let asked = cursor::nth_word(request, 2);
-                let millis = asked.and_then(|text| std::str::from_utf8(&text).ok()?.parse::<u64>().ok());
-                self.marks.millis(Instant::now()).saturating_add(millis.unwrap_or(0))
-            }
-            "client|unpause" => 0,
-            _ => return,
-        };
-        let mode = cursor::nth_word(request, 3);
-        if until == 0 || !mode.is_some_and(|mode| mode.eq_ignore_ascii_case(b"write")) {
+        let millis = cursor::nth_word(request, 2)
+            .and_then(|text| std::str::from_utf8(&text).ok()?.parse::<u64>().ok())
+            .unwrap_or(0);
+        let until = self.marks.millis(Instant::now()).saturating_add(millis);
+        let of_writes = cursor::nth_word(request, 3).is_some_and(|mode| mode.eq_ignore_ascii_case(b"write"));
+        if !of_writes {
             marks.paused_until_ms.store(until, Ordering::Relaxed);
         }
         marks.stalled_until_ms.store(until, Ordering::Relaxed);
+    }
+
+    /// Its CLIENT UNPAUSE.
+    pub(in crate::frontend) fn note_unpause(&self, node: NodeId) {
+        let marks = self.marks.of(node);
+        marks.paused_until_ms.store(0, Ordering::Relaxed);
+        marks.stalled_until_ms.store(0, Ordering::Relaxed);
     }
 
     /// A node that says it is in no state to serve is looked at before the next beat; how often it says so again within

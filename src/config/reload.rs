@@ -1,0 +1,130 @@
+//! A configuration file that is read again while the process runs.
+
+use std::path::{Path, PathBuf};
+
+use crate::telemetry::LevelHandle;
+
+use super::fault::Faults;
+use super::keys::SECTIONS;
+use super::kind::{Form, Preset};
+use super::read::{Config, Reading, default_of, load, same};
+
+/// Keys that are taken while the process runs.
+const LIVE: &[&str] = &["log.level"];
+
+/// Faults of one reading that are told; a file that is no configuration may have thousands.
+const TOLD_MAX: usize = 10;
+
+impl Reading {
+    /// The keys on which two readings differ, in the order of the table. The same value in other words is no difference, and neither
+    /// is a default that is written.
+    fn differing(&self, other: &Self) -> Vec<String> {
+        let mut differing = Vec::new();
+        for section in SECTIONS {
+            if matches!(section.form, Form::Rows(_)) {
+                if self.given.get(section.name) != other.given.get(section.name) {
+                    differing.push(section.name.to_owned());
+                }
+                continue;
+            }
+            for key in section.keys {
+                let path = format!("{}.{}", section.name, key.name);
+                let default = match key.preset {
+                    Preset::Value(text) => Some(default_of(text)),
+                    Preset::Absent(_) => None,
+                };
+                let [ours, theirs] = [self, other].map(|of| of.given.get(&path).or(default.as_ref()));
+                let agree = match (ours, theirs) {
+                    (Some(ours), Some(theirs)) => same(key, ours, theirs),
+                    (None, None) => true,
+                    (None, Some(_)) | (Some(_), None) => false,
+                };
+                if !agree || path == "backend.password_file" && self.other_secret(other) {
+                    differing.push(path);
+                }
+            }
+        }
+        differing
+    }
+
+    /// Whether what the same password file holds is no longer the same.
+    fn other_secret(&self, other: &Self) -> bool {
+        let secret = |of: &Self| of.config.control.credentials.password.clone();
+        self.given.contains_key("backend.password_file") && secret(self) != secret(other)
+    }
+}
+
+/// Where a configuration came from, and what it said.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    path: PathBuf,
+    reading: Reading,
+}
+
+impl Origin {
+    /// Reads a file and the process's environment.
+    ///
+    /// # Errors
+    /// Every fault; an unreadable file is one.
+    pub fn load(path: &Path) -> Result<Self, Faults> {
+        Ok(Self { path: path.to_owned(), reading: load(path)? })
+    }
+
+    /// What it said.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.reading.config
+    }
+}
+
+/// Reads the file again and takes what can be taken while the process runs.
+#[derive(Debug)]
+pub struct Reload {
+    origin: Option<Origin>,
+    level: LevelHandle,
+}
+
+impl Reload {
+    /// `origin`: what the process runs with; `None`: no file says it.
+    #[must_use]
+    pub fn new(origin: Option<Origin>, level: LevelHandle) -> Self {
+        Self { origin, level }
+    }
+
+    /// What it came to, in one line: what is now so, and which keys differ from what the process runs with and wait for a restart. A
+    /// level of the log that was changed while the process ran is again what the file says.
+    ///
+    /// # Errors
+    /// The first faults of the file, in one line; nothing has changed then.
+    pub fn again(&self) -> Result<String, String> {
+        let Some(origin) = &self.origin else {
+            return Err("no file holds this configuration; nothing has changed".to_owned());
+        };
+        let next = load(&origin.path).map_err(|faults| refusal(&origin.path, &faults))?;
+        let mut said = Vec::new();
+        let (before, level) = (self.level.get(), next.config.log.level.as_str());
+        if before != level {
+            // Before it is so: a level that shows less would not show it.
+            tracing::warn!("log.level changes from {before} to {level}");
+            self.level.set(level)?;
+            said.push(format!("log.level is now {level}"));
+        }
+        let mut waiting = origin.reading.differing(&next);
+        waiting.retain(|path| !LIVE.contains(&path.as_str()));
+        if !waiting.is_empty() {
+            said.push(format!("only a restart changes {}", waiting.join(", ")));
+        }
+        Ok(if said.is_empty() { "nothing has changed".to_owned() } else { said.join("; ") })
+    }
+}
+
+fn refusal(path: &Path, faults: &Faults) -> String {
+    let mut told: Vec<String> = faults.0.iter().take(TOLD_MAX).map(ToString::to_string).collect();
+    let untold = faults.0.len() - told.len();
+    if untold > 0 {
+        told.push(format!("and {untold} more"));
+    }
+    let text = format!("{}: nothing has changed: {}", path.display(), told.join("; "));
+    // What was written is repeated, and may have lines of its own.
+    text.replace(char::is_control, " ")
+}
