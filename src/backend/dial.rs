@@ -85,7 +85,10 @@ async fn greet(
         // The node's life is known to whoever decides, and a connection to another one must carry nothing.
         encode::own_command(&mut request, &[b"INFO", b"server"]);
     }
-    stream.write_all(&request).await?;
+    // Redis 8.2 does not answer an AUTH that fails behind a reply that it has not sent yet.
+    let alone =
+        if required.first() == Some(&Refusal::OfStranger) { first_len(&request) } else { request.len() };
+    stream.write_all(&request[..alone]).await?;
     let mut buffer = BytesMut::with_capacity(4096);
     let (mut admitted, mut id) = (true, None);
     let mut names = asked(&request).into_iter();
@@ -94,6 +97,9 @@ async fn greet(
     for refusal in required {
         left -= 1;
         let reply = next_reply(stream, &mut buffer).await?;
+        if refusal == Refusal::OfStranger {
+            stream.write_all(&request[alone..]).await?;
+        }
         names.next().iter().for_each(|name| marks.own_calls().note(name, reply.strip_prefix(b"-")));
         if reply.starts_with(b"-BUSY ") {
             match busy {

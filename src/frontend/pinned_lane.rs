@@ -8,7 +8,7 @@ use std::time::Instant;
 use bytes::BytesMut;
 
 use crate::backend::{Busy, DialError, Pinned, Target};
-use crate::command::{Effect, Lane};
+use crate::command::{Class, Effect, Lane};
 use crate::durability::Level;
 use crate::error::Failure;
 use crate::resp::Request;
@@ -30,6 +30,11 @@ pub(super) const SEND_PAUSE: usize = 256 << 10;
 
 /// Requests without a reply on one pinned connection; the next one waits.
 const OWED_MAX: usize = 1024;
+
+/// Redis 8.2 does not answer a proof that fails behind a reply that it has not sent yet; the next reply would be taken for it.
+fn proves(class: &Class) -> bool {
+    class.lane == Lane::Session && matches!(class.row.spec().name, "auth" | "hello")
+}
 
 impl Connection {
     /// Gives the client a connection of its own for this request.
@@ -211,8 +216,9 @@ impl Connection {
     /// as on any other.
     fn may_send_kept(&mut self, dispatched: &Dispatched<'_>) -> bool {
         let Some(mut lane) = self.pinned.take() else { return true };
-        let waits = lane.standing.must_wait(&dispatched.class);
         let owed_nothing = lane.is_owed_nothing();
+        let waits = lane.standing.must_wait(&dispatched.class)
+            || (!owed_nothing && proves(&dispatched.class) && !lane.standing.transaction().is_queueing());
         if owed_nothing {
             lane.since = dispatched.since.unwrap_or_else(|| self.worker.now());
         }

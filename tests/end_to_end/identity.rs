@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::support::{
-    Group, LONG, ProxyOptions, ServerOptions, Value, applies, chosen, eventually, in_its_words, info_field,
+    Group, LONG, ProxyOptions, ServerOptions, V8_2, Value, applies, chosen, eventually, in_its_words,
+    info_field,
 };
 use crate::target::{Target, Way, both_ways, direct_only};
 
@@ -121,6 +122,16 @@ fn a_wrong_password_is_refused_in_redis_words_and_changes_nothing(way: Way) {
     assert_eq!(client.call("HELLO 3 AUTH default wrong"), wrong);
     assert_eq!(client.call("SET k v"), Value::ok(), "it stays who it was");
     assert_eq!(client.call("AUTH"), error("ERR wrong number of arguments for 'auth' command"));
+    assert_eq!(client.call("SELECT 3"), Value::ok());
+    assert_eq!(client.call("AUTH nobody wrong"), wrong, "in another database");
+    // Redis 8.2 itself leaves out such a reply.
+    if way == Way::Proxied || chosen() != V8_2 {
+        let requests =
+            ["WATCH k", "SET own 1", "AUTH nobody wrong", "GET own", "HELLO 2 AUTH nobody wrong", "GET own"];
+        let replies = client.pipeline(&requests);
+        assert_eq!([&replies[2], &replies[4]], [&wrong, &wrong], "on a connection of its own: {replies:?}");
+        assert_eq!([&replies[3], &replies[5]], [&Value::bulk("1"), &Value::bulk("1")], "{replies:?}");
+    }
 
     let open = Target::new(way, 0);
     let text = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?";

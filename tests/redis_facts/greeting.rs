@@ -61,7 +61,7 @@ fn who_may_not_use_info_is_told_so_and_nothing_else_changes() {
     }
 }
 
-/// Why AUTH goes first.
+/// Why AUTH goes first, or when what was asked before it is answered.
 #[test]
 fn a_failing_auth_behind_another_request_may_get_no_reply() {
     if !V8_2.is_there() {
