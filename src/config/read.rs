@@ -48,8 +48,7 @@ pub fn parse(text: &str, environment: impl IntoIterator<Item = (String, String)>
     read(text, environment).map(|reading| reading.config)
 }
 
-/// A configuration, and what was written, for comparing it with a later one.
-#[derive(Clone, Debug)]
+/// A configuration, and what was written, secrets included, for comparing it with a later one.
 pub(super) struct Reading {
     pub(super) config: Config,
     pub(super) given: Given,

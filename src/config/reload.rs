@@ -1,5 +1,6 @@
 //! A configuration file that is read again while the process runs.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::telemetry::LevelHandle;
@@ -55,10 +56,16 @@ impl Reading {
 }
 
 /// Where a configuration came from, and what it said.
-#[derive(Clone, Debug)]
 pub struct Origin {
     path: PathBuf,
     reading: Reading,
+}
+
+impl fmt::Debug for Origin {
+    /// Without what was written, as there are secrets in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Origin").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 impl Origin {

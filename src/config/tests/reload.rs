@@ -11,6 +11,7 @@ fn reloaded(name: &str, first: &str, second: &str) -> (Result<String, String>, &
     let file = Secret::new(name, first);
     let level = LevelHandle::unused();
     let origin = Origin::load(&file.0).unwrap();
+    assert!(!format!("{origin:?}").contains("sesame"), "{name}: a secret is never printed");
     let reload = Reload::new(Some(origin), level.clone());
     std::fs::write(&file.0, second).unwrap();
     let said = reload.again();
