@@ -37,12 +37,6 @@ fn only_what_differs_is_named() {
 }
 
 #[test]
-fn what_one_key_makes_of_another_is_not_named() {
-    let more = format!("{NODES}[durability]\nmode = \"semi_sync\"\n");
-    assert_eq!(said("derived", NODES, &more), "only a restart changes durability.mode");
-}
-
-#[test]
 fn secrets_and_rules_are_compared_and_not_told() {
     let [first, second] = ["sesame", "hunter2"].map(|word| format!("[backend]\npassword = \"{word}\"\n"));
     assert_eq!(said("secret", &first, &second), "only a restart changes backend.password");
