@@ -241,10 +241,7 @@ fn set_by_orchestrator(name: &str) -> bool {
 
 fn apply(section: &Section, key: &Key, given: &Given, config: &mut Config, faults: &mut Faults) {
     let path = format!("{}.{}", section.name, key.name);
-    let default = match key.preset {
-        Preset::Value(text) => Some(default_of(text)),
-        Preset::Absent(_) => None,
-    };
+    let default = preset_of(key);
     let Some(item) = given.get(&path) else {
         if let Some(item) = default {
             key.apply(&path, &item, config, faults);
@@ -281,8 +278,16 @@ pub(super) fn same(key: &Key, default: &Item, item: &Item) -> bool {
     }
 }
 
+/// What holds when a key is not written.
+pub(super) fn preset_of(key: &Key) -> Option<Item> {
+    match key.preset {
+        Preset::Value(text) => Some(default_of(text)),
+        Preset::Absent(_) => None,
+    }
+}
+
 /// A default of the table as a value; a test parses each, so a faulty one is never met here.
-pub(super) fn default_of(text: &str) -> Item {
+fn default_of(text: &str) -> Item {
     let value = DeValue::parse(text).map(|value| Item::from_toml(&value, &Lines(text)).value);
     Item { value: value.unwrap_or_else(|_| Value::Other(text.to_owned())), place: Place::Nowhere }
 }

@@ -7,8 +7,8 @@ use crate::telemetry::LevelHandle;
 
 use super::fault::Faults;
 use super::keys::SECTIONS;
-use super::kind::{Form, Preset};
-use super::read::{Config, Reading, default_of, load, same};
+use super::kind::Form;
+use super::read::{Config, Reading, load, preset_of, same};
 
 /// Keys that are taken while the process runs.
 const LIVE: &[&str] = &["log.level"];
@@ -30,10 +30,7 @@ impl Reading {
             }
             for key in section.keys {
                 let path = format!("{}.{}", section.name, key.name);
-                let default = match key.preset {
-                    Preset::Value(text) => Some(default_of(text)),
-                    Preset::Absent(_) => None,
-                };
+                let default = preset_of(key);
                 let [ours, theirs] = [self, other].map(|of| of.given.get(&path).or(default.as_ref()));
                 let agree = match (ours, theirs) {
                     (Some(ours), Some(theirs)) => same(key, ours, theirs),
@@ -50,8 +47,8 @@ impl Reading {
 
     /// Whether what the same password file holds is no longer the same.
     fn other_secret(&self, other: &Self) -> bool {
-        let secret = |of: &Self| of.config.control.credentials.password.clone();
-        self.given.contains_key("backend.password_file") && secret(self) != secret(other)
+        let [ours, theirs] = [self, other].map(|of| &of.config.control.credentials.password);
+        self.given.contains_key("backend.password_file") && ours != theirs
     }
 }
 
