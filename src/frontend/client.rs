@@ -100,6 +100,10 @@ pub(super) struct Client {
     pub(super) touches: RefCell<Touches>,
     /// Its next request stands in the queue for a connection of its own.
     pub(super) queues: Cell<bool>,
+    /// It is woken when the routing table changes.
+    pub(super) waits_for_table: Cell<bool>,
+    /// It may look at its own connection, while others wait for their turn to do so.
+    pub(super) its_turn: Cell<bool>,
     /// Since when its next request is held.
     pub(super) held_since: Cell<Option<Instant>>,
     /// Since when requests that are still to be answered were refused.
@@ -165,6 +169,8 @@ impl Client {
             spilled: Cell::new(0),
             touches: RefCell::default(),
             queues: Cell::new(false),
+            waits_for_table: Cell::new(false),
+            its_turn: Cell::new(false),
             held_since: Cell::new(None),
             refused_since: Cell::new(None),
             unparked_since: Cell::new(None),

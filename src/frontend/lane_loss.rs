@@ -113,8 +113,6 @@ impl Connection {
             if !(open && parked && table.planned && table.epoch == lane.target.epoch + 1) {
                 return false;
             }
-            // Who unblocks it by its id there would unblock somebody else at the new primary.
-            self.client.live.unpark();
             let until = now + LAST_WORDS;
             wake_at(&self.client, until);
             lane.leaves_at = Some(until);

@@ -150,7 +150,7 @@ impl Connection {
         }
         // What the client holds or waits for is not given up because a script runs there now.
         let busy = if lane.purpose.is_one() && !lane.stood { lane.purpose.when_busy() } else { Busy::Waits };
-        lane.line = self.dial(&target, busy, waiting);
+        lane.line = self.dial_again(&target, busy, waiting);
         (lane.target, lane.retry_at) = (target, None);
         lane.count_writes(true);
         self.worker.watch(&self.client);

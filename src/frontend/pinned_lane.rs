@@ -106,7 +106,16 @@ impl Connection {
         let (worker, names) = (&self.worker, &self.session.said);
         let (line, told) = match worker.idle_to(target.node).take(&target, names) {
             Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
-            None => (self.dial(&target, purpose.when_busy(), Vec::new()), Names::default()),
+            None => {
+                let busy = purpose.when_busy();
+                // What is sent again was on another connection of its own before.
+                let line = if since.is_some() {
+                    self.dial_again(&target, busy, Vec::new())
+                } else {
+                    self.dial(&target, busy, Vec::new())
+                };
+                (line, Names::default())
+            }
         };
         worker.watch(&self.client);
         let since = since.unwrap_or_else(|| worker.now());
@@ -176,6 +185,17 @@ impl Connection {
             opened
         };
         Line::Opening(Box::pin(opening), waiting)
+    }
+
+    /// As [`Self::dial`], for a connection in place of one that was lost.
+    pub(super) fn dial_again(&self, target: &Target, busy: Busy, waiting: Vec<u8>) -> Line {
+        match self.dial(target, busy, waiting) {
+            Line::Opening(opening, waiting) => {
+                let patience = self.worker.pools.around().settings.connect_timeout;
+                Line::Opening(Box::pin(self.worker.returning.in_turn(opening, patience)), waiting)
+            }
+            line => line,
+        }
     }
 
     /// A request of a client that has a connection of its own.

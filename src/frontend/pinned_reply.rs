@@ -9,6 +9,7 @@ use crate::backend::{DialError, Piece};
 use crate::command::{Lane, Spec, classify};
 use crate::durability::Demand;
 use crate::resp::{RequestScanner, encode};
+use crate::routing::Gate;
 use crate::session::{self, Verdict};
 
 use super::connection::Connection;
@@ -38,6 +39,10 @@ impl Connection {
         let Some(mut lane) = self.pinned.take() else { return false };
         if matches!(lane.line, Line::Waiting(_)) {
             return self.reopen(lane);
+        }
+        if self.stands_back(&lane) {
+            self.pinned = Some(lane);
+            return false;
         }
         if lane.target.epoch != self.worker.epoch() && !self.hears_last_words(&mut lane) {
             self.lane_lost(lane, Loss::Gone);
@@ -80,6 +85,19 @@ impl Connection {
             }
         }
         true
+    }
+
+    /// Whether its connection is looked at only when its turn has come: while the primary changes, the last words to thousands
+    /// of clients come at once.
+    fn stands_back(&self, lane: &PinnedLane) -> bool {
+        let its_turn = self.client.its_turn.take();
+        let table = self.worker.current();
+        let changes = table.gate != Gate::Open || lane.target.epoch != table.epoch;
+        let stands_back = changes && !its_turn && lane.is_parked() && matches!(lane.line, Line::Open(_));
+        if stands_back {
+            self.worker.returning.one(&self.client);
+        }
+        stands_back
     }
 
     fn relay(&mut self, lane: &mut PinnedLane, cx: &mut Context<'_>) -> Result<bool, Ended> {

@@ -26,7 +26,7 @@ use super::restrained::obey_restraints;
 use super::shared::{Ending, Shared};
 use super::slow_log::SlowLog;
 use super::stream;
-use super::worker::{Worker, follow_table};
+use super::worker::{Worker, follow_table, keep_waking};
 use super::{Control, Settings};
 
 /// For what is said to clients when the time to drain is over.
@@ -176,6 +176,7 @@ fn run_worker(
         tokio::task::spawn_local(follow_table(worker.clone(), parts.routes.clone()));
         tokio::task::spawn_local(obey_restraints(worker.clone(), index));
         tokio::task::spawn_local(maintenance::keep_telling(worker.clone()));
+        tokio::task::spawn_local(keep_waking(worker.clone()));
         tokio::task::spawn_local(wake_at_the_end(worker.clone(), ends));
         for level in worker.durable.levels() {
             tokio::task::spawn_local(barrier_line::keep_open(worker.clone(), level));

@@ -2,6 +2,7 @@
 //! for the control thread.
 
 mod marks;
+mod returning;
 mod sample;
 mod slow;
 mod spill;
@@ -34,6 +35,8 @@ use super::redo::RetryRules;
 use super::scripts::SeenScripts;
 use super::shared::{Shared, lock};
 use super::{Control, Settings};
+use returning::Returning;
+pub(super) use returning::keep_waking;
 pub(super) use slow::Took;
 use spill::Spill;
 use warm::Warming;
@@ -102,6 +105,7 @@ pub(super) struct Worker {
     pub(super) notices_due: Notify,
     pub(super) idle: Idle,
     warming: Warming,
+    pub(super) returning: Returning,
     /// Requests of the long-running class on connections of single clients.
     long: RefCell<BTreeMap<u64, (NodeId, Instant, RowId)>>,
     /// Nodes whose mark of a long request is this worker's.
@@ -178,6 +182,7 @@ impl Worker {
             notices_due: Notify::new(),
             idle: Idle::default(),
             warming: Warming::default(),
+            returning: Returning::default(),
             resubscribed: Cell::new(0),
             long: RefCell::default(),
             marked_long: RefCell::new(vec![false; nodes]),
@@ -208,9 +213,7 @@ impl Worker {
         self.durable.table_changed(self, old, new);
         if old.epoch != new.epoch {
             self.idle.clear();
-            for client in self.watching.borrow().values() {
-                client.wake();
-            }
+            self.returning.all(&self.watching.borrow());
         }
         self.wake_held();
         self.wake_spilling();
@@ -265,9 +268,8 @@ impl Worker {
 
     /// The client is woken when the table changes or the hold ends.
     pub(super) fn wake_with_table(&self, client: &ClientRef) {
-        let mut held = self.held.borrow_mut();
-        if !held.contains(client) {
-            held.push(client.clone());
+        if !client.waits_for_table.replace(true) {
+            self.held.borrow_mut().push(client.clone());
         }
     }
 
@@ -288,12 +290,21 @@ impl Worker {
         true
     }
 
-    /// Who has something to send again comes first: it may have been executed before whatever was held after it.
+    /// Who has something to send again comes first: it may have been executed before whatever was held after it. Who has
+    /// a connection of its own comes last.
     pub(super) fn wake_held(&self) {
-        let held = self.held.take();
-        let (again, new): (Vec<_>, Vec<_>) =
-            held.into_iter().partition(|client| !client.redo.borrow().is_empty());
-        again.iter().chain(&new).for_each(|client| client.wake());
+        let mut new = Vec::new();
+        for client in self.held.take() {
+            client.waits_for_table.set(false);
+            if !client.redo.borrow().is_empty() {
+                client.wake();
+            } else if self.watching.borrow().contains_key(&client.id) {
+                self.returning.one(&client);
+            } else {
+                new.push(client);
+            }
+        }
+        new.iter().for_each(|client| client.wake());
     }
 
     /// What a further read costs at `node`: what it owes this worker already, in the time that it takes.

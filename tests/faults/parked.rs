@@ -1,5 +1,8 @@
 //! Five thousand clients in BLPOP at once.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::idle::raise_descriptor_limit;
@@ -7,8 +10,12 @@ use crate::support::{Client, Group, LONG, Proxy, Server, Value, eventually};
 
 const CLIENTS: usize = 5_000;
 
+fn parked_at(server: &Server) -> usize {
+    server.info("blocked_clients").and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
 fn wait_parked(server: &Server) {
-    eventually(4 * LONG, "all are parked", || server.info("blocked_clients") == Some(CLIENTS.to_string()));
+    eventually(4 * LONG, "all are parked", || parked_at(server) == CLIENTS);
 }
 
 /// How long an order for another primary took, from a group in which every node could lead.
@@ -18,6 +25,43 @@ fn switched_over(proxy: &Proxy) -> Duration {
     let start = Instant::now();
     proxy.switch_over();
     start.elapsed()
+}
+
+/// A client that writes all the time, and how many of its writes were answered.
+struct Writer {
+    ends: Arc<AtomicBool>,
+    count: Arc<AtomicU32>,
+    writes: JoinHandle<Duration>,
+}
+
+impl Writer {
+    fn start(proxy: &Proxy) -> Self {
+        let mut client = proxy.client();
+        client.set_read_timeout(4 * LONG);
+        let (ends, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (end, counted) = (ends.clone(), count.clone());
+        let writes = std::thread::spawn(move || {
+            let mut longest = Duration::ZERO;
+            while !end.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                assert_eq!(client.call("SET beside them"), Value::ok());
+                longest = longest.max(start.elapsed());
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+            longest
+        });
+        Self { ends, count, writes }
+    }
+
+    fn count(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// The longest that one of them took.
+    fn end(self) -> Duration {
+        self.ends.store(true, Ordering::Relaxed);
+        self.writes.join().expect("no write fails")
+    }
 }
 
 /// Pops that may have taken something out for nobody.
@@ -37,10 +81,22 @@ fn five_thousand_parked_clients_delay_no_switchover_and_each_gets_its_own() {
         client.send(&["BLPOP", &format!("queue:{number}"), "0"]);
     }
     wait_parked(&group.nodes()[1]);
+    let writer = Writer::start(&proxy);
     let crowded = switched_over(&proxy);
     println!("a switchover took {alone:?} with nobody parked and {crowded:?} with {CLIENTS}");
     assert!(crowded < 10 * alone.max(Duration::from_secs(1)), "{crowded:?}, {alone:?} with nobody parked");
+    let before = writer.count();
+    eventually(4 * LONG, "half are parked", || parked_at(&group.nodes()[0]) >= CLIENTS / 2);
+    let beside = writer.count() - before;
     wait_parked(&group.nodes()[0]);
+    let longest = writer.end();
+    println!(
+        "until half were parked again another client wrote {beside} times; its longest write took {longest:?}"
+    );
+    assert!(
+        beside >= 5,
+        "they stand before everybody else: {beside} writes of another client beside half of them"
+    );
     assert_eq!(lost_pops(&proxy), Some(0.0), "the old primary has told each that it executed nothing");
     let mut other = proxy.client();
     for number in 0..CLIENTS {
