@@ -16,6 +16,7 @@ use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable};
 use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Order, Placed, Replication, Role};
 
 use super::actuator::{Performed, perform};
+use super::attached::attached;
 use super::black_box::BlackBox;
 use super::capture::capture;
 use super::caught_up::CaughtUp;
@@ -290,7 +291,7 @@ impl Driver {
             nodes: nodes.collect(),
         };
         self.verdict = Some(verdict);
-        self.marks.note_attached(self.attached());
+        self.note_attached();
         self.ends.publisher.publish(table);
         self.status_due = true;
     }
@@ -360,26 +361,16 @@ impl Driver {
             }
         }
         self.choose_greeted();
-        // A primary that is gone lacks nothing: a moment later the table says that writes wait, and until then none is refused.
-        let leads = self.verdict.as_ref().and_then(|now| now.primary) == Some(node);
-        if !(leads && self.absent[node.index()]) {
-            self.marks.note_attached(self.attached());
-        }
+        self.note_attached();
     }
 
-    /// How many replicas follow the primary, as far as the last looks tell: none before it was seen to lead.
-    fn attached(&self) -> u32 {
+    /// Makes known how many replicas follow the primary, as far as the last looks tell.
+    fn note_attached(&self) {
+        let facts: Vec<_> = self.nodes.iter().map(|known| known.facts.as_deref()).collect();
         let primary = self.verdict.as_ref().and_then(|now| now.primary);
-        let present = || self.nodes.iter().zip(&self.absent).filter(|(_, absent)| !**absent);
-        let leads =
-            primary.filter(|id| !self.absent[id.index()]).and_then(|id| self.nodes[id.index()].facts.clone());
-        let Some(leads) = leads.filter(|facts| facts.role == Role::Primary) else { return 0 };
-        let follows = |(known, _): &(&NodeFacts, &bool)| {
-            known.facts.as_ref().is_some_and(|facts| {
-                facts.role == Role::Replica && facts.link_up && !facts.syncing && facts.replid == leads.replid
-            })
-        };
-        u32::try_from(present().filter(follows).count()).unwrap_or(u32::MAX)
+        if let Some(count) = attached(primary, &facts, &self.absent) {
+            self.marks.note_attached(count);
+        }
     }
 
     /// Tells the data path what it may draw from a look.

@@ -1,6 +1,7 @@
 //! The brain's hands and eyes: PING and INFO on a beat, actions carried out, the one publisher.
 
 mod actuator;
+mod attached;
 mod black_box;
 mod brains;
 mod capture;
