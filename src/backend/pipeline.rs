@@ -63,6 +63,8 @@ pub struct Surroundings {
     pub kept: Rc<Cell<usize>>,
     /// Bound on `kept`: this thread's share of `failover.hold_memory`.
     pub kept_max: usize,
+    /// Replies that all pipelines of the thread have delivered.
+    pub answered: Rc<Cell<u64>>,
     /// What the data path counts.
     pub metrics: Arc<WorkerMetrics>,
     /// Which answered requests their callers are told again.

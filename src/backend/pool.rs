@@ -115,6 +115,12 @@ impl<C: Caller> Pools<C> {
         self.nodes[node.index()].pipelines.borrow().iter().map(Pipeline::outstanding).sum()
     }
 
+    /// Requests that all nodes owe this worker.
+    #[must_use]
+    pub fn on_their_way(&self) -> usize {
+        (0..self.nodes.len()).map(|node| self.outstanding(NodeId(node as u16))).sum()
+    }
+
     /// Since when the oldest unanswered request to the node whose tag `matches` waits, and its tag. Not only the one that is
     /// answered next counts: a server writes the replies of a whole batch after the last request of it.
     #[must_use]

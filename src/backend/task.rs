@@ -359,6 +359,8 @@ fn answer<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option
         log.answered(run.bytes);
         let kept = &inner.around.kept;
         kept.set(kept.get() - run.bytes);
+        let answered = &inner.around.answered;
+        answered.set(answered.get() + u64::from(run.count));
         inner.around.metrics.backend_duration(inner.target.node.0, micros, count);
         inner.around.metrics.duration(run.tag & ROW_BITS, micros, count);
     }

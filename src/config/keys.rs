@@ -11,6 +11,7 @@ use super::kind::{Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_a
 use super::later::{
     ARCHIVE, BACKEND_TLS, CACHE, COMPRESSION, COORDINATOR, MIRROR, PROXY_TLS, TRACING, USERS,
 };
+use super::proxy::PROXY;
 use super::read::Config;
 
 const fn table(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
@@ -61,91 +62,6 @@ pub static SECTIONS: &[Section] = &[
     table("log", "Logs, and what is remembered of requests.", LOG),
     table("tracing", "Traces.", TRACING),
     optional("archive", "The continuous archive; absent: none.", ARCHIVE),
-];
-
-const PROXY: &[Key] = &[
-    key(
-        "listen",
-        Kind::Listens(Some(|c, v| match v.as_slice() {
-            [] => Err("is empty: clients would have nowhere to connect".to_owned()),
-            _ => {
-                c.frontend.listen = v;
-                Ok(())
-            }
-        })),
-        r#"["127.0.0.1:6380"]"#,
-        "Where clients connect: host:port, [v6]:port or unix:/path.",
-    ),
-    key(
-        "workers",
-        Kind::Count(
-            0..=1024,
-            Some(|c, v| {
-                let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-                c.frontend.workers = if v == 0 { cores() } else { to_usize(v) };
-                Ok(())
-            }),
-        ),
-        "0",
-        "Worker threads; 0: one per core.",
-    ),
-    key(
-        "max_clients",
-        Kind::Count(1..=1_000_000, Some(|c, v| set(&mut c.frontend.max_clients, to_usize(v)))),
-        "10000",
-        "Clients at a time; a further one gets Redis's own error and is closed.",
-    ),
-    key(
-        "idle_timeout",
-        Kind::Duration(0, None),
-        r#""0s""#,
-        "Idle time after which a client is closed; 0s: never.",
-    ),
-    key(
-        "drain_delay",
-        Kind::Duration(0, Some(|c, v| set(&mut c.frontend.drain_delay, v))),
-        r#""0s""#,
-        "After SIGTERM, how long clients are still served while /readyz says 503, so that load balancers notice.",
-    ),
-    key(
-        "drain_timeout",
-        Kind::Duration(0, Some(|c, v| set(&mut c.frontend.drain_timeout, v))),
-        r#""10s""#,
-        "How long a drain waits for replies still owed before it closes the clients.",
-    ),
-    key(
-        "proxy_protocol",
-        Kind::Flag(None),
-        "false",
-        "Whether proxy.trusted peers send PROXY v1 or v2 headers.",
-    ),
-    key("trusted", Kind::Texts(None), "[]", "Networks that may send PROXY headers."),
-    key("allow", Kind::Texts(None), "[]", "Networks that clients may come from; empty: all."),
-    key("deny", Kind::Texts(None), "[]", "Networks that clients may not come from."),
-    key(
-        "hide_topology",
-        Kind::Flag(Some(|c, v| set(&mut c.frontend.hide_topology, v))),
-        "false",
-        "Whether INFO and ROLE show no addresses of replicas; both are then refused in MULTI. Scripts and PROXY NODES still tell.",
-    ),
-    key(
-        "owned_commands",
-        Kind::Choice(&["refuse", "pass"], Some(|c, v| set(&mut c.frontend.pass_owned_commands, v == "pass"))),
-        r#""refuse""#,
-        "What happens to commands that Redhold owns (REPLICAOF, FAILOVER, SHUTDOWN ...): refuse or pass.",
-    ),
-    key(
-        "maint_notifications",
-        Kind::Flag(Some(|c, v| set(&mut c.frontend.maint_notifications, v))),
-        "true",
-        "Whether RESP3 clients that say CLIENT MAINT_NOTIFICATIONS ON are told of holds and of the end of this proxy.",
-    ),
-    key(
-        "announce",
-        Kind::Text(Some(announce)),
-        r#""""#,
-        "Where clients are to go when this proxy drains, as host:port in MOVING pushes; empty: only clients that asked for no address are told.",
-    ),
 ];
 
 const BACKEND: &[Key] = &[
@@ -568,28 +484,11 @@ pub(super) fn pick<T: Copy>(words: &[(&str, T)], word: &str) -> T {
     words.iter().find(|(name, _)| *name == word).map_or(words[0].1, |(_, value)| *value)
 }
 
-/// Clients divide it at its one colon.
-fn announce(config: &mut Config, address: String) -> Result<(), String> {
-    let parts: Vec<&str> = address.split(':').collect();
-    let is_well = match parts[..] {
-        [""] => true,
-        [host, port] => !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0),
-        _ => false,
-    };
-    if !is_well {
-        return Err(format!(
-            "`{address}` is not host:port; clients can not read an IPv6 address there, give it a name"
-        ));
-    }
-    config.frontend.announce = address;
-    Ok(())
-}
-
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share is from 0 to 1")]
 fn permille(share: f64) -> u16 {
     (share * 1000.0).round() as u16
 }
 
-fn to_usize(count: u64) -> usize {
+pub(super) fn to_usize(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -11,6 +11,7 @@ mod keys;
 mod kind;
 mod later;
 mod print;
+mod proxy;
 mod read;
 mod reload;
 mod rows;

@@ -117,6 +117,7 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         [proxy]
         listen = ["[::1]:7000", "unix:/run/redhold.sock", "127.0.0.1:0", "127.0.0.1:0"]
         workers = 3
+        batching = "200us"
         max_clients = 7
         drain_delay = "1s"
         drain_timeout = "2m"
@@ -205,6 +206,7 @@ fn every_frontend_setting() -> frontend::Settings {
             tcp("127.0.0.1:0"),
         ],
         workers: 3,
+        batching: frontend::Batching::Fixed(Duration::from_micros(200)),
         max_clients: 7,
         drain_delay: Duration::from_secs(1),
         drain_timeout: Duration::from_secs(120),

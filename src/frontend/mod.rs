@@ -2,6 +2,7 @@
 
 mod admission;
 mod barrier_line;
+mod batching;
 mod client;
 mod client_command;
 mod connection;
@@ -26,6 +27,7 @@ mod own;
 mod own_calls;
 mod own_writes;
 mod parity;
+mod park;
 mod parked;
 mod pinned_hold;
 mod pinned_lane;
@@ -54,6 +56,7 @@ mod withhold;
 mod worker;
 mod written;
 
+pub use batching::Batching;
 pub use control_doors::Control;
 pub use listener::{Bound, bind};
 pub use serve::{Frontend, Parts};

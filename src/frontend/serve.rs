@@ -21,6 +21,7 @@ use super::barrier_line;
 use super::connection::Connection;
 use super::listener::{self, Accepted, Bound, Numbered, WorkerDoor};
 use super::maintenance;
+use super::park;
 use super::registry::Place;
 use super::restrained::obey_restraints;
 use super::shared::{Ending, Shared};
@@ -159,7 +160,9 @@ fn run_worker(
     count: Arc<AtomicUsize>,
     ends: watch::Receiver<Ending>,
 ) {
-    let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().on_thread_park(park::before_park);
+    let runtime = match builder.build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "a worker cannot start"),
     };
@@ -173,6 +176,7 @@ fn run_worker(
             parts.metrics.worker(index),
             parts.control.clone(),
         );
+        park::serve(&worker);
         tokio::task::spawn_local(follow_table(worker.clone(), parts.routes.clone()));
         tokio::task::spawn_local(obey_restraints(worker.clone(), index));
         tokio::task::spawn_local(maintenance::keep_telling(worker.clone()));

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::durability;
 
+use super::Batching;
+
 /// Where clients connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
@@ -22,6 +24,8 @@ pub struct Settings {
     pub listen: Vec<Listen>,
     /// `proxy.workers`, resolved: at least 1.
     pub workers: usize,
+    /// `proxy.batching`
+    pub batching: Batching,
     /// `proxy.max_clients`
     pub max_clients: usize,
     /// `proxy.drain_delay`
@@ -59,6 +63,7 @@ impl Default for Settings {
         Self {
             listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 6380)))],
             workers: 1,
+            batching: Batching::Adaptive,
             max_clients: 10_000,
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),

@@ -149,6 +149,7 @@ impl Worker {
             scratch: Rc::new(RefCell::new(vec![0; READ_SIZE].into_boxed_slice())),
             kept,
             kept_max,
+            answered: Rc::default(),
             metrics: metrics.clone(),
         };
         let table = routes.load();

@@ -7,6 +7,7 @@ mod support;
 mod ailing_primary;
 mod another_process;
 mod bad_input;
+mod batching;
 mod black_box;
 mod blocking;
 mod bounds;

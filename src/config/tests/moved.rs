@@ -18,6 +18,7 @@ use How::{Set, Words};
 const MOVED: &[(&str, &str, How)] = &[
     ("proxy.listen", "tests/support/proxy.rs", Set),
     ("proxy.workers", "tests/end_to_end/shared_connection.rs", Set),
+    ("proxy.batching", "tests/end_to_end/batching.rs", Set),
     ("proxy.max_clients", "tests/end_to_end/bad_input.rs", Set),
     ("proxy.drain_delay", "tests/cli/proxy.rs", Set),
     ("proxy.drain_timeout", "tests/end_to_end/bounds.rs", Set),
