@@ -21,6 +21,10 @@ struct NodePool<C> {
 }
 
 impl<C: Caller> NodePool<C> {
+    fn outstanding(&self) -> usize {
+        self.pipelines.borrow().iter().map(Pipeline::outstanding).sum()
+    }
+
     fn doubt(&self, now: Instant) {
         self.lost_at.set(Some(now));
         self.pipelines.borrow().iter().for_each(|pipeline| pipeline.doubt(now));
@@ -112,13 +116,13 @@ impl<C: Caller> Pools<C> {
     /// Requests that the node owes this worker.
     #[must_use]
     pub fn outstanding(&self, node: NodeId) -> usize {
-        self.nodes[node.index()].pipelines.borrow().iter().map(Pipeline::outstanding).sum()
+        self.nodes[node.index()].outstanding()
     }
 
     /// Requests that all nodes owe this worker.
     #[must_use]
     pub fn on_their_way(&self) -> usize {
-        (0..self.nodes.len()).map(|node| self.outstanding(NodeId(node as u16))).sum()
+        self.nodes.iter().map(|pool| pool.outstanding()).sum()
     }
 
     /// Since when the oldest unanswered request to the node whose tag `matches` waits, and its tag. Not only the one that is

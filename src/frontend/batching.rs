@@ -207,7 +207,7 @@ impl Batcher {
 
     /// Whether [`Self::end_window`] is to be told what was counted.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        self.policy == Batching::Adaptive && now.saturating_duration_since(self.began) >= WINDOW
+        now.saturating_duration_since(self.began) >= WINDOW
     }
 
     /// The wait of a worker that is about to look for events while `on_their_way` requests are unanswered.
@@ -235,7 +235,12 @@ impl Batcher {
             cpu: total.cpu.saturating_sub(self.total.cpu),
         };
         let crowd = self.crowded();
-        (self.began, self.total, self.crowd) = (now, total, (0, self.crowd.0));
+        // Who was there before a longer silence says nothing of who comes after it.
+        let before = if took > 2 * WINDOW { 0 } else { self.crowd.0 };
+        (self.began, self.total, self.crowd) = (now, total, (0, before));
+        if self.policy != Batching::Adaptive {
+            return;
+        }
         if crowd < CROWD || counted.answered == 0 {
             // Nobody is there who would wait; whoever comes next may be another.
             self.stage = Stage::Resting { until: now, load: Load::default() };
@@ -447,8 +452,17 @@ mod tests {
     #[test]
     fn a_fixed_wait_is_kept_while_enough_are_on_their_way() {
         let wait = Duration::from_micros(200);
-        let mut batcher = Batcher::new(Batching::Fixed(wait), Instant::now());
+        let mut now = Instant::now();
+        let mut batcher = Batcher::new(Batching::Fixed(wait), now);
         assert_eq!((batcher.wait(CROWD - 1), batcher.wait(CROWD)), (Duration::ZERO, wait));
-        assert!(!batcher.is_due(Instant::now() + WINDOW));
+        for expected in [wait, Duration::ZERO] {
+            now += WINDOW;
+            assert!(batcher.is_due(now));
+            batcher.end_window(now, Counted::default());
+            assert_eq!(batcher.wait(1), expected, "many are remembered for one window more");
+        }
+        assert_eq!(batcher.wait(CROWD), wait);
+        batcher.end_window(now + 3 * WINDOW, Counted::default());
+        assert_eq!(batcher.wait(1), Duration::ZERO, "and not over a silence");
     }
 }
