@@ -21,6 +21,8 @@ pub struct Queue {
     pub workers: usize,
     /// Requests that count what waits or was begun.
     pub waiting: &'static [&'static str],
+    /// Whether a worker that is asked to end leaves what it has just taken. Workers are asked when all are parked, then.
+    pub drops: bool,
     /// What an operator types when workers ended with jobs that they had begun; it prints how many there were.
     pub recover: Option<&'static str>,
     /// How the framework says in its own words that a worker was told AMBIGUOUS.
@@ -37,6 +39,8 @@ pub struct Outcome {
     pub pops: usize,
     /// Replies that said AMBIGUOUS, by the proxy's count.
     pub ambiguous: usize,
+    /// Requests sent again after their connection was lost, by the proxy's count.
+    pub reissued: usize,
     /// Jobs that an operator had to bring back.
     pub recovered: usize,
 }
@@ -81,7 +85,7 @@ impl Queue {
         for _ in 0..ROUNDS_MAX {
             eventually(DEADLINE, "nothing waits any more", || {
                 workers.iter_mut().for_each(|worker| worker.supervise(rig));
-                rig.sum(self.waiting) == 0
+                rig.sum(self.waiting) == 0 && (!self.drops || rig.parked() == workers.len())
             });
             workers.iter_mut().for_each(Worker::finish);
             if let Some(line) = self.recover {
@@ -129,11 +133,12 @@ impl Queue {
             lost,
             pops: metric("redhold_lost_pops_total"),
             ambiguous: metric("redhold_ambiguous_writes_total"),
+            reissued: metric("redhold_reissued_total"),
             recovered,
         };
         println!(
             "{}: acknowledged {}, done at the kill {killed_at}, lost {}, {} of them in a worker's hands, done twice {}, \
-             pops in flight {}, ambiguous {}, brought back {recovered}, workers restarted {}",
+             pops in flight {}, ambiguous {}, sent again {}, brought back {recovered}, workers restarted {}",
             self.name,
             acknowledged.len(),
             outcome.lost.len(),
@@ -141,6 +146,7 @@ impl Queue {
             done.values().sum::<usize>() - done.len(),
             outcome.pops,
             outcome.ambiguous,
+            outcome.reissued,
             workers.iter().map(|worker| worker.restarts).sum::<usize>()
         );
         assert_eq!(rig.proxy.status()["epoch"], 2, "exactly one failover");

@@ -122,6 +122,14 @@ impl Rig {
         requests.iter().map(|request| client.call(request).int().expect("it counts something")).sum()
     }
 
+    /// Clients that wait in a blocking command at the primary.
+    pub fn parked(&self) -> usize {
+        let info = self.proxy.client().call("INFO clients");
+        let text = info.text().expect("it is text");
+        let count = text.lines().find_map(|line| line.strip_prefix("blocked_clients:"));
+        count.and_then(|count| count.trim().parse().ok()).expect("every server counts them")
+    }
+
     /// Starts a worker, with a log of its own.
     pub fn worker(&self, name: &str, command: impl Fn(&Self) -> Command + 'static) -> Worker {
         let log = self.folder.join(name);

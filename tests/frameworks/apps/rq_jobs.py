@@ -34,6 +34,7 @@ def recover():
     for name in begun - waiting:
         job = queue.fetch_job(name)
         if job:
+            queue.failed_job_registry.remove(job)
             queue.enqueue_job(job)
             count += 1
     print(count)
