@@ -38,17 +38,24 @@ impl<C> Default for OwedQueue<C> {
 }
 
 impl<C: Clone + PartialEq> OwedQueue<C> {
-    /// Notes one more request, joining the last run where caller, tag, history and moment are the same.
+    /// Notes `count` more requests of `bytes` altogether, joining the last run where caller, tag, history and moment are the same.
     #[inline]
-    pub(crate) fn push(&mut self, caller: &C, tag: u16, resent: bool, bytes: usize, now: Instant) {
-        self.requests += 1;
+    pub(crate) fn push(
+        &mut self,
+        caller: &C,
+        tag: u16,
+        resent: bool,
+        (count, bytes): (u32, usize),
+        now: Instant,
+    ) {
+        self.requests += count as usize;
         if let Some(last) = self.runs.back_mut()
             && last.tag == tag
             && last.resent == resent
             && last.since == now
             && last.caller == *caller
         {
-            last.count += 1;
+            last.count += count;
             last.bytes += bytes;
             return;
         }
@@ -57,7 +64,7 @@ impl<C: Clone + PartialEq> OwedQueue<C> {
             caller,
             tag,
             resent,
-            count: 1,
+            count,
             answered: 0,
             bytes,
             since: now,
@@ -110,7 +117,7 @@ mod tests {
     fn runs_join_and_end_in_order() {
         let (mut queue, now) = (OwedQueue::default(), Instant::now());
         for (caller, tag) in [("a", 1), ("a", 1), ("b", 1), ("b", 2)] {
-            queue.push(&caller, tag, false, 10, now);
+            queue.push(&caller, tag, false, (1, 10), now);
         }
         assert_eq!(queue.front().map(|run| (run.caller, run.count)), Some(("a", 2)));
         assert!(queue.answer(1).is_none());
@@ -124,8 +131,8 @@ mod tests {
     #[test]
     fn a_later_request_never_joins_an_earlier_run() {
         let (mut queue, now) = (OwedQueue::default(), Instant::now());
-        queue.push(&"a", 1, false, 10, now);
-        queue.push(&"a", 1, false, 10, now + Duration::from_micros(1));
+        queue.push(&"a", 1, false, (1, 10), now);
+        queue.push(&"a", 1, false, (1, 10), now + Duration::from_micros(1));
         assert_eq!(queue.answer(1).map(|run| (run.bytes, run.since)), Some((10, now)));
         assert_eq!(queue.front().map(|run| run.since), Some(now + Duration::from_micros(1)));
     }
@@ -133,8 +140,8 @@ mod tests {
     #[test]
     fn a_request_sent_again_never_joins_a_first_sending() {
         let (mut queue, now) = (OwedQueue::default(), Instant::now());
-        queue.push(&"a", 1, true, 10, now);
-        queue.push(&"a", 1, false, 10, now);
+        queue.push(&"a", 1, true, (1, 10), now);
+        queue.push(&"a", 1, false, (1, 10), now);
         assert_eq!(queue.answer(1).map(|run| run.resent), Some(true));
     }
 }

@@ -231,18 +231,25 @@ impl<C: Caller> Pipeline<C> {
         false
     }
 
-    /// Hands over one request: exactly one reply will come back to `caller`, or it is told of the loss. The
-    /// pipeline must not be closed.
-    pub fn send(&self, caller: &C, tag: u16, request: &[u8], resent: bool, now: Instant) {
+    /// How many more bytes of requests may follow one that was just sent, if the node is known to serve this identity.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        let around = &self.0.around;
+        if self.is_admitted() { around.kept_max.saturating_sub(around.kept.get()) } else { 0 }
+    }
+
+    /// Hands over `count` requests, back to back: exactly so many replies will come back to `caller`, or it is told of the loss.
+    /// The pipeline must not be closed.
+    pub fn send(&self, caller: &C, tag: u16, (requests, count): (&[u8], u32), resent: bool, now: Instant) {
         debug_assert!(!self.is_closed());
         self.0.last_used.set(now);
         let mut log = self.0.log.borrow_mut();
         let idle = log.unwritten().is_empty();
-        log.push(request);
+        log.push(requests);
         drop(log);
         let kept = &self.0.around.kept;
-        kept.set(kept.get() + request.len());
-        self.0.owed.borrow_mut().push(caller, tag, resent, request.len(), now);
+        kept.set(kept.get() + requests.len());
+        self.0.owed.borrow_mut().push(caller, tag, resent, (count, requests.len()), now);
         if idle {
             self.wake();
         }

@@ -17,9 +17,9 @@ pub(crate) struct SendLog {
 }
 
 impl SendLog {
-    /// Appends a request.
-    pub(crate) fn push(&mut self, request: &[u8]) {
-        self.bytes.extend_from_slice(request);
+    /// Appends requests.
+    pub(crate) fn push(&mut self, requests: &[u8]) {
+        self.bytes.extend_from_slice(requests);
     }
 
     /// What still has to be written.

@@ -1,6 +1,6 @@
 //! From a name to its row: an open-addressed hash table that the compiler builds.
 
-use super::spec::Spec;
+use super::spec::{Rule, Spec};
 use super::table::ROWS;
 
 /// A row of the table.
@@ -59,6 +59,12 @@ pub(super) fn subcommand(parent: RowId, sub: &[u8]) -> Option<RowId> {
     })
 }
 
+/// Whether a request of this row goes where any other one goes that has the same name and as many arguments, whatever they are.
+#[inline]
+pub fn is_known_by_name(row: RowId) -> bool {
+    INDEX.by_name[usize::from(row.0)]
+}
+
 /// Whether a command has subcommands with rows of their own.
 #[inline]
 pub fn is_container(row: RowId) -> bool {
@@ -94,6 +100,7 @@ struct Slot {
 struct Index {
     slots: [Slot; SLOTS],
     containers: [bool; ROWS_LEN],
+    by_name: [bool; ROWS_LEN],
 }
 
 const ROWS_LEN: usize = ROWS.len();
@@ -102,7 +109,11 @@ const _: () = assert!(ROWS_LEN * 2 < SLOTS);
 static INDEX: Index = build();
 
 const fn build() -> Index {
-    let mut index = Index { slots: [Slot { row: EMPTY, tag: 0 }; SLOTS], containers: [false; ROWS_LEN] };
+    let mut index = Index {
+        slots: [Slot { row: EMPTY, tag: 0 }; SLOTS],
+        containers: [false; ROWS_LEN],
+        by_name: [false; ROWS_LEN],
+    };
     let mut row = 0;
     while row < ROWS_LEN - 1 {
         let hash = finish(absorb(SEED, ROWS[row].name.as_bytes()));
@@ -111,6 +122,9 @@ const fn build() -> Index {
             at = (at + 1) % SLOTS;
         }
         index.slots[at] = Slot { row: row as u16, tag: tag(hash) };
+        // The other rules say only whether it may be sent again.
+        index.by_name[row] =
+            !matches!(ROWS[row].rule, Rule::Block | Rule::Settings | Rule::Reserved | Rule::Redirect);
         row += 1;
     }
     mark_containers(index)
@@ -130,6 +144,7 @@ const fn mark_containers(mut index: Index) -> Index {
                 parent += 1;
             }
             index.containers[parent] = true;
+            (index.by_name[parent], index.by_name[row]) = (false, false);
         }
         row += 1;
     }

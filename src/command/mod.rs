@@ -16,6 +16,6 @@ mod words;
 pub use args::Args;
 pub use classify::{Class, classify, classify_partial, is_reserved, redirected_to};
 pub use keys::{Reach, keys, reach};
-pub use lookup::{RowId, find, is_container, rows};
+pub use lookup::{RowId, find, is_container, is_known_by_name, rows};
 pub use secrets::is_secret;
 pub use spec::{Compare, Effect, Keys, Lane, Releases, Retry, Rule, Servers, Spec};

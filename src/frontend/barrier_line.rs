@@ -174,7 +174,7 @@ impl BarrierLine {
         if self.counted.get().is_none()
             && let Some(primary) = worker.current().primary
         {
-            worker.write_sent(primary);
+            worker.writes_sent(primary, 1);
             worker.publish_writes();
             self.counted.set(Some(primary));
         }

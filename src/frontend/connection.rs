@@ -14,6 +14,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
 
 use crate::backend::Pipeline;
+use crate::command::RowId;
 use crate::error::Failure;
 use crate::resp::{Limits, ProtocolError, RequestScanner, RequestTail, Scan};
 use crate::telemetry::{Direction, ErrorKind, Side};
@@ -58,6 +59,8 @@ pub(super) struct Connection {
     /// The same for its scripts.
     pub(super) scripts: Option<Pipeline<ClientRef>>,
     pub(super) pinned: Option<Box<PinnedLane>>,
+    /// The row of the request at hand, once it was sent on a shared pipeline.
+    pub(super) sent: Option<RowId>,
     /// The read at hand goes to the primary though it is meant for a replica.
     pub(super) spills: bool,
     /// The replica that the read at hand goes to, if it is sent.
@@ -98,6 +101,7 @@ impl Connection {
             primary: None,
             scripts: None,
             pinned: None,
+            sent: None,
             spills: false,
             reads_at: None,
             target_since: None,
@@ -137,7 +141,7 @@ impl Connection {
                 }
                 Ok(Scan::Empty { len }) => Ok(len),
                 Ok(Scan::Complete { len }) => match self.dispatch(&scanner.request(rest), false, None) {
-                    Step::Taken => Ok(len),
+                    Step::Taken => Ok(len + self.take_alike(&scanner.request(rest), &rest[len..])),
                     Step::Wait => Err(Step::Wait),
                 },
                 Err(error) if error.is_of_strangers() => Err(self.ask_admission(error)),
@@ -150,7 +154,7 @@ impl Connection {
             self.scanner = scanner;
             match step {
                 Ok(len) => {
-                    self.client.live.took();
+                    self.client.live.took(1);
                     taken += len;
                 }
                 Err(step) => return (taken, step),

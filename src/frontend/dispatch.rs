@@ -39,6 +39,7 @@ impl Connection {
         if self.client.special.borrow().is_some() || self.client.session_reply.borrow().is_some() {
             return Step::Wait;
         }
+        self.sent = None;
         let class = classify(request);
         self.client.live.looks_at(class.row);
         let demand = if self.worker.withholds { self.demand_of(&class, request) } else { Demand::NONE };
@@ -272,22 +273,23 @@ impl Connection {
         if !request.is_strict() {
             let mut multibulk = bytes::BytesMut::new();
             request.write_multibulk(&mut multibulk);
-            pipeline.send(client, tag, &multibulk, *resent, now);
+            pipeline.send(client, tag, (&multibulk, 1), *resent, now);
         } else {
-            pipeline.send(client, tag, request.raw(), *resent, now);
+            pipeline.send(client, tag, (request.raw(), 1), *resent, now);
         }
         client.owed.set(client.owed.get() + 1);
         client.in_flight.set(client.in_flight.get() + request.raw().len());
         // Struck off by the row's effect, whatever the arguments made of it.
         let effect = class.row.spec().effect;
         if self.worker.is_waited_for(effect) {
-            self.worker.write_sent(pipeline.target().node);
+            self.worker.writes_sent(pipeline.target().node, 1);
         }
         if effect == Effect::Write {
             self.touches(dispatched);
             self.session.wrote_in = pipeline.target().epoch;
         }
-        self.worker.count_command(class.row, pipeline.target().node);
+        self.worker.count_commands(class.row, pipeline.target().node, 1);
+        self.sent = Some(class.row);
     }
 
     /// Sends with its one reply set apart: it waits for earlier replies, and later requests wait for it.

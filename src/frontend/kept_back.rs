@@ -59,7 +59,7 @@ impl Room {
 
     /// Whether `len` bytes may be sent that may have to be kept. One request always fits.
     #[inline]
-    fn takes(&self, len: usize) -> bool {
+    pub(super) fn takes(&self, len: usize) -> bool {
         self.back.get() == 0 || self.back.get() + len <= self.max
     }
 

@@ -127,7 +127,7 @@ impl Connection {
                 (bytes.len(), Step::Taken)
             }
             Ok(Fed::Frame { end }) => {
-                self.client.live.took();
+                self.client.live.took(1);
                 (end, Step::Taken)
             }
             Err(error) => {

@@ -1,6 +1,7 @@
 //! Sockets that face clients. [`Frontend`] is the whole of it to the outside; inside, start at `connection.rs`.
 
 mod admission;
+mod alike;
 mod barrier_line;
 mod batching;
 mod client;

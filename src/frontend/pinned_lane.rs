@@ -319,7 +319,7 @@ impl Connection {
         if class.row.spec().long {
             self.worker.long_begun(self.client.id, node, class.row);
         }
-        self.worker.count_command(class.row, node);
+        self.worker.count_commands(class.row, node, 1);
         Step::Taken
     }
 

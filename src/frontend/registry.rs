@@ -123,9 +123,9 @@ impl Live {
         row.map_or(RowId::UNKNOWN, RowId)
     }
 
-    /// A request was taken.
-    pub(super) fn took(&self) {
-        add(&self.commands, 1);
+    /// So many requests were taken.
+    pub(super) fn took(&self, count: u32) {
+        add(&self.commands, u64::from(count));
     }
 
     pub(super) fn buffers(&self, unread: usize, unwritten: usize) {

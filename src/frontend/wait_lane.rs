@@ -153,7 +153,7 @@ impl Connection {
         let len = bytes.len();
         let sent = Sent::new(bytes.freeze(), class.row, self.worker.now());
         lane.owe(Sent { resent: *resent, ..sent }, len);
-        self.worker.count_command(class.row, lane.target.node);
+        self.worker.count_commands(class.row, lane.target.node, 1);
         self.begin_barrier(&mut lane);
         self.pinned = Some(lane);
         Step::Taken

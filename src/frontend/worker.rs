@@ -405,8 +405,8 @@ impl Worker {
         }
     }
 
-    pub(super) fn count_command(&self, row: RowId, node: NodeId) {
-        self.metrics.command(row.0, Some(node) == self.table.borrow().primary, 1);
+    pub(super) fn count_commands(&self, row: RowId, node: NodeId, count: u32) {
+        self.metrics.command(row.0, Some(node) == self.table.borrow().primary, u64::from(count));
     }
 
     pub(super) fn count_failure(&self, failure: &Failure) {

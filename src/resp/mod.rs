@@ -17,6 +17,6 @@ pub use encode::Proto;
 pub use length::integer as parse_integer;
 pub use limits::{Limits, ProtocolError};
 pub use reply::{BadReply, Fed, ReplyScanner};
-pub use request::{Request, RequestScanner, Scan};
+pub use request::{Head, Request, RequestScanner, Scan};
 pub use tail::RequestTail;
 pub use value::{Value, decode};

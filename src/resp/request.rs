@@ -188,11 +188,7 @@ impl RequestScanner {
             return None;
         }
         for _ in 0..count {
-            let part = length::header(buf, pos, b'$').and_then(|(len, start)| {
-                let end = start + limits.check_bulk(len).ok()? as usize;
-                (buf.get(end..end + 2)? == b"\r\n").then_some(Span { start, end })
-            });
-            let Some(span) = part else {
+            let Some(span) = bulk_at_once(buf, pos, limits) else {
                 self.args.clear();
                 return None;
             };
@@ -292,6 +288,38 @@ impl RequestScanner {
     }
 }
 
+/// The argument at `pos`, when it is wholly there in the form that every client sends.
+#[inline(always)]
+fn bulk_at_once(buf: &[u8], pos: usize, limits: &Limits) -> Option<Span> {
+    let (len, start) = length::header(buf, pos, b'$')?;
+    let end = start + limits.check_bulk(len).ok()? as usize;
+    (buf.get(end..end + 2)? == b"\r\n").then_some(Span { start, end })
+}
+
+/// How a request begins: the number of its arguments and the command's name, byte for byte as the client wrote them.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    bytes: &'a [u8],
+    /// Arguments behind the name.
+    further: usize,
+}
+
+impl Head<'_> {
+    /// The length of the request that `buf` begins with, when it has this head, is wholly there and is within the limits, in
+    /// the form that every client sends. `None` says nothing.
+    #[inline]
+    pub fn next(&self, buf: &[u8], limits: &Limits) -> Option<usize> {
+        if !buf.starts_with(self.bytes) {
+            return None;
+        }
+        let mut len = self.bytes.len();
+        for _ in 0..self.further {
+            len = bulk_at_once(buf, len, limits)?.end + 2;
+        }
+        (len as u64 <= limits.max_request).then_some(len)
+    }
+}
+
 /// One request: its arguments, the command's name first.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -323,6 +351,12 @@ impl<'a> Request<'a> {
     /// The command's name as the client wrote it.
     pub fn name(&self) -> &'a [u8] {
         self.arg(0)
+    }
+
+    /// How it begins. `None` when it is not [strict](Self::is_strict).
+    pub fn head(&self) -> Option<Head<'a>> {
+        let name = self.args.first().filter(|_| self.is_strict())?;
+        Some(Head { bytes: self.raw.get(..name.end + 2)?, further: self.args.len() - 1 })
     }
 
     /// The request's bytes as they came.

@@ -55,6 +55,46 @@ fn one_clients_requests_on_a_shared_connection_are_bounded() {
     (0..20).for_each(|_| assert_eq!(client.read(), Value::ok()));
 }
 
+/// Nothing is known of how long their replies are.
+#[test]
+fn a_clients_first_requests_are_bounded_in_number() {
+    let server = Server::start();
+    let proxy = patient(&server).start();
+    // The node has admitted somebody.
+    assert_eq!(proxy.client().call("GET k"), Value::Nil);
+    let mut client = proxy.client();
+    server.sigstop();
+    client.send_raw(&crate::support::encode(&["GET", "k"]).repeat(500));
+    wait_sent(&proxy, "get", 1 + 64);
+    assert!(client.is_silent_for(Duration::from_millis(100)));
+    wait_sent(&proxy, "get", 1 + 64);
+    server.sigcont();
+    (0..500).for_each(|_| assert_eq!(client.read(), Value::Nil));
+    wait_sent(&proxy, "get", 1 + 500);
+}
+
+#[test]
+fn a_pipeline_is_bounded_by_the_memory_for_copies_too() {
+    let server = Server::start();
+    let options = patient(&server).set("failover.hold_memory", "\"1MiB\"");
+    let proxy = options.set("limits.in_flight_per_client", "\"8MiB\"").start();
+    let mut client = proxy.client();
+    // Many may be on their way at once when the replies before were short.
+    assert_eq!(client.pipeline(&["GET k"; 500]), vec![Value::Nil; 500]);
+    let request = crate::support::encode(&["SET", "k", &"x".repeat(8 << 10)]);
+    let fitting = u32::try_from((1 << 20) / request.len()).expect("a small number");
+    server.sigstop();
+    let mut sender = client.sender();
+    let bytes = request.repeat(200);
+    let sending = std::thread::spawn(move || sender.send_raw(&bytes));
+    wait_sent(&proxy, "set", fitting);
+    assert!(client.is_silent_for(Duration::from_millis(100)));
+    wait_sent(&proxy, "set", fitting);
+    server.sigcont();
+    (0..200).for_each(|_| assert_eq!(client.read(), Value::ok()));
+    sending.join().expect("all was sent");
+}
+
 #[test]
 fn a_drain_waits_so_long_for_who_holds_something() {
     let group = Group::plain(0);

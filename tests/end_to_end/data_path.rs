@@ -6,6 +6,7 @@ use crate::target::{Target, Way, both_ways};
 both_ways!(
     values_of_any_bytes_and_size_round_trip,
     a_pipeline_is_answered_in_order,
+    requests_that_are_alike_are_told_apart,
     a_request_may_come_byte_by_byte,
     requests_may_be_inline,
     empty_requests_have_no_answer,
@@ -52,6 +53,49 @@ fn a_pipeline_is_answered_in_order(way: Way) {
         assert_eq!(client.read(), Value::bulk(format!("echo {number}")));
     }
     sending.join().expect("all was sent");
+}
+
+/// What begins as the request before it does is not looked at anew: each gets its own reply all the same, refused ones too.
+fn requests_that_are_alike_are_told_apart(way: Way) {
+    let target = Target::new(way, 0);
+    let mut client = target.client();
+    let wrong = || Value::Error("WRONGTYPE Operation against a key holding the wrong kind of value".into());
+    let info = || Value::bulk("");
+    let mut asked: Vec<(&str, Value)> = Vec::new();
+    for _ in 0..50 {
+        asked.extend([
+            ("SET a 1", Value::ok()),
+            ("SET b 2", Value::ok()),
+            ("set b 3", Value::ok()),
+            ("SET b 4 NX", Value::Nil),
+            ("SET c 5 NX", Value::ok()),
+            ("GET a", Value::bulk("1")),
+            ("GET b", Value::bulk("3")),
+            ("GET none", Value::Nil),
+            ("get c", Value::bulk("5")),
+            ("LPUSH l x", Value::Int(1)),
+            ("LPUSH a x", wrong()),
+            ("LPUSH a y", wrong()),
+            ("LPUSH l y", Value::Int(2)),
+            ("OBJECT ENCODING a", Value::bulk("int")),
+            ("OBJECT REFCOUNT l", Value::Int(1)),
+            ("INFO nothing", info()),
+            ("INFO nothing", info()),
+            ("PUBLISH nobody x", Value::Int(0)),
+            ("PUBLISH nobody y", Value::Int(0)),
+            ("DEL c", Value::Int(1)),
+            ("DEL c", Value::Int(0)),
+            ("DEL l", Value::Int(1)),
+            ("DEL a b", Value::Int(2)),
+            ("PING", Value::Simple("PONG".into())),
+            ("PING", Value::Simple("PONG".into())),
+            ("PING x", Value::bulk("x")),
+        ]);
+    }
+    let words: Vec<&str> = asked.iter().map(|(request, _)| *request).collect();
+    for (at, (reply, (request, expected))) in client.pipeline(&words).into_iter().zip(&asked).enumerate() {
+        assert_eq!(reply, *expected, "{request}, number {at}");
+    }
 }
 
 fn a_request_may_come_byte_by_byte(way: Way) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::command::{find, rows};
+use crate::command::{find, is_known_by_name, rows};
 
 fn class(request: &str) -> Class {
     classify(&request.split(' ').collect::<Vec<_>>())
@@ -207,4 +207,70 @@ fn a_request_that_is_not_here_yet_is_known_by_its_name() {
     assert_eq!((set.retry, set.arity_ok), (Retry::Never, true));
     assert_eq!(classify_partial(["XREADGROUP", "GROUP"].as_slice()).lane, Lane::Blocking);
     assert_eq!(classify_partial(["CLIENT", "WHAT"].as_slice()).lane, Lane::Own);
+}
+
+/// Arguments of which one or the other means something to a rule.
+const TELLING: [&str; 18] = [
+    "0",
+    "1",
+    "x",
+    "block",
+    "nx",
+    "get",
+    "ex",
+    "store",
+    "redirect",
+    "help",
+    "list",
+    "setname",
+    "maxmemory",
+    "replicaof",
+    "__redhold:x",
+    "kill",
+    "withscores",
+    "99999999999999",
+];
+
+#[test]
+fn what_is_known_by_name_goes_one_way_whatever_the_arguments() {
+    let mut known = 0;
+    for row in (0..rows().len()).map(|at| RowId(u16::try_from(at).unwrap())) {
+        if !is_known_by_name(row) {
+            continue;
+        }
+        known += 1;
+        let way = |request: &[&str]| {
+            let class = classify(request);
+            (class.row, class.lane, class.effect, class.arity_ok)
+        };
+        for count in 0..6 {
+            let mut request = vec![row.spec().name; 1 + count];
+            request[1..].fill("y");
+            let usual = way(&request);
+            for at in 1..request.len() {
+                for word in TELLING {
+                    request[at] = word;
+                    assert_eq!(way(&request), usual, "{request:?}");
+                }
+                request[at] = "y";
+            }
+        }
+    }
+    assert!(known > 150, "{known}");
+    for name in ["get", "set", "mget", "incr", "sort", "expireat"] {
+        assert!(is_known_by_name(find(name.as_bytes()).unwrap()), "{name}");
+    }
+    for name in [
+        "xread",
+        "config|set",
+        "config|get",
+        "config",
+        "client",
+        "client|tracking",
+        "publish",
+        "object|encoding",
+    ] {
+        assert!(!is_known_by_name(find(name.as_bytes()).unwrap()), "{name}");
+    }
+    assert!(!is_known_by_name(RowId::UNKNOWN));
 }

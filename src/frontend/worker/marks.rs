@@ -21,9 +21,9 @@ const LATE: Duration = Duration::from_millis(6);
 const LATE_AGAIN: Duration = Duration::from_millis(100);
 
 impl Worker {
-    /// A write went to `node`.
-    pub(in crate::frontend) fn write_sent(&self, node: NodeId) {
-        self.change_writes(node, 1);
+    /// So many writes went to `node`.
+    pub(in crate::frontend) fn writes_sent(&self, node: NodeId, count: u32) {
+        self.change_writes(node, i64::from(count));
     }
 
     /// `node` owes so many writes less: answered or lost.

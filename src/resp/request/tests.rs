@@ -266,6 +266,56 @@ proptest! {
     }
 }
 
+proptest! {
+    /// What is found by the head of the request before it is what a scanner finds.
+    #[test]
+    fn a_head_finds_what_the_scanner_finds(
+        first in args(),
+        others in vec(args(), 1..4),
+        behind in vec(any::<u8>(), 0..20),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let before = encoded(&first);
+        let scanner = RequestScanner::of_kept(&before).unwrap();
+        let head = scanner.request(&before).head().unwrap();
+        for mut other in others {
+            for same_name in [true, false] {
+                if same_name {
+                    other[0].clone_from(&first[0]);
+                    other.resize(first.len(), b"x".to_vec());
+                }
+                let request = encoded(&other);
+                let alike = other.len() == first.len() && other[0] == first[0];
+                let bytes = [&request[..], &behind].concat();
+                prop_assert_eq!(head.next(&bytes, &Limits::default()), alike.then_some(request.len()));
+                prop_assert_eq!(head.next(&bytes[..cut.index(request.len())], &Limits::default()), None);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_head_is_found_in_the_strict_form_only_and_keeps_to_the_limits() {
+    let head_of = |bytes: &'static [u8]| {
+        let mut scanner = RequestScanner::default();
+        scanner.scan(bytes, &Limits::default()).unwrap();
+        scanner.request(bytes).head().is_some()
+    };
+    assert!(head_of(b"*1\r\n$4\r\nPING\r\n"));
+    assert!(!head_of(b"PING\r\n") && !head_of(b"*1\rX$4\r\nPING\r\n"));
+    let get = b"*2\r\n$3\r\nGET\r\n$4\r\nfour\r\n";
+    let scanner = RequestScanner::of_kept(get).unwrap();
+    let head = scanner.request(get).head().unwrap();
+    let found = |limits: Limits| head.next(get, &limits);
+    assert_eq!(
+        found(Limits { max_bulk: 4, max_request: get.len() as u64, ..Limits::default() }),
+        Some(get.len())
+    );
+    assert_eq!(found(Limits { max_bulk: 3, ..Limits::default() }), None);
+    assert_eq!(found(Limits { max_request: get.len() as u64 - 1, ..Limits::default() }), None);
+    assert_eq!(head.next(b"*2\r\n$3\r\nGET\r\n$4\r\nfourXX", &Limits::default()), None);
+}
+
 #[test]
 fn a_kept_request_is_read_again_only_when_it_is_whole() {
     let kept = b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n";
