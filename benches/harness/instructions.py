@@ -50,7 +50,8 @@ def run(names, work, tools):
 
 
 def whole_requests(work, tools):
-    """Instructions of a whole request through Redhold: name and number, one after the other."""
+    """Instructions of a whole request through Redhold: name and number, one after the other. No bound can be set to them: timers and
+    the control thread go by the clock and batches by who comes when, so that a busy machine takes up to half as many again."""
     stage = _stage(["redhold"], work, tools)
     try:
         for load in (CROWD, LONER):
@@ -75,9 +76,9 @@ class Counting(targets.Stage):
         port = processes.free_port()
         argv, version = getattr(self, "_" + name)(port)
         argv = [
+            # Valgrind runs one thread at a time; without fair-sched they need not take turns.
             "valgrind", "--tool=callgrind", "--fair-sched=try", "--instr-atstart=no", "--dump-instr=no",
-            "--compress-strings=no",
-            f"--callgrind-out-file={self.work}/callgrind.{name}", *argv,
+            "--compress-strings=no", f"--callgrind-out-file={self.work}/callgrind.{name}", *argv,
         ]
         # One core for all threads, so that a proxy that counts its cores takes one worker, as in the pinned layout.
         process = processes.start(argv, [sorted(os.sched_getaffinity(0))[-1]], self.work / f"{name}.log")

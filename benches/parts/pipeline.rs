@@ -59,7 +59,7 @@ impl Stage {
         let opened: Vec<_> = (0..NODES).map(|node| runtime.block_on(open(&pools, NodeId(node)))).collect();
         let (pipelines, nodes): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
         let tally = Rc::new(Tally::default());
-        let callers = (0..CALLERS).map(|_| Asker(Rc::new(tally.clone()))).collect();
+        let callers = (0..CALLERS).map(|_| Asker(Rc::new(Asked { tally: tally.clone() }))).collect();
         Self { pools, primary: pipelines[0].clone(), nodes, callers, each, runtime }
     }
 
@@ -116,7 +116,7 @@ impl Stage {
     }
 
     fn tally(&self) -> &Tally {
-        &self.callers[0].0
+        &self.callers[0].0.tally
     }
 }
 
@@ -189,7 +189,12 @@ impl Tally {
 
 /// A caller that only counts, so that nothing of the frontend is counted.
 #[derive(Clone)]
-pub(crate) struct Asker(Rc<Rc<Tally>>);
+pub(crate) struct Asker(Rc<Asked>);
+
+/// What makes one caller another than the next.
+struct Asked {
+    tally: Rc<Tally>,
+}
 
 impl PartialEq for Asker {
     fn eq(&self, other: &Self) -> bool {
@@ -199,12 +204,13 @@ impl PartialEq for Asker {
 
 impl Caller for Asker {
     fn replies(&self, _tag: u16, _frames: &[u8], count: u32) {
-        self.0.left.set(self.0.left.get() - count as usize);
+        let left = &self.0.tally.left;
+        left.set(left.get() - count as usize);
     }
 
     fn settle(&self) {
-        if self.0.left.get() == 0
-            && let Some(waker) = self.0.waker.take()
+        if self.0.tally.left.get() == 0
+            && let Some(waker) = self.0.tally.waker.take()
         {
             waker.wake();
         }
