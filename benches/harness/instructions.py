@@ -1,5 +1,6 @@
 """Instructions per request, which no neighbour on the machine disturbs: callgrind counts them in user space."""
 
+import dataclasses
 import os
 import re
 import shutil
@@ -9,23 +10,33 @@ from . import processes, targets
 from .processes import Failed
 from .resp import Client
 
-REQUESTS = 40_000
-CLIENTS, PIPELINE = 50, 16
+
+@dataclasses.dataclass(frozen=True)
+class Load:
+    """So many clients with so many requests at a time, and as many requests before anything is counted."""
+
+    clients: int
+    pipeline: int
+    requests: int
+    keys: int
+
+    def __str__(self):
+        return f"P{self.pipeline}c{self.clients}"
+
+
+CROWD = Load(clients=50, pipeline=16, requests=40_000, keys=1_000)
+# Few keys: those that the generator itself writes and reads through the proxy are few beside its requests.
+LONER = Load(clients=1, pipeline=1, requests=5_000, keys=50)
 
 
 def run(names, work, tools):
     """Prints one row a proxy. Envoy is left out: its allocator and signal handling do not run under valgrind."""
-    valgrind, control = shutil.which("valgrind"), shutil.which("callgrind_control")
-    if not valgrind or not control:
-        raise Failed("no valgrind; type: apt-get install -y valgrind")
     names = [name for name in names if name in ("redhold", "haproxy", "nutcracker")]
-    layout = targets.Layout("unpinned")
-    layout.proxy_threads = 1
-    stage = Counting(names, layout, work, tools)
-    print(f"instructions per request, user space, P{PIPELINE}c{CLIENTS}, {REQUESTS} requests after as many to warm up")
+    stage = _stage(names, work, tools)
+    print(f"instructions per request, user space, {CROWD}, {CROWD.requests} requests after as many to warm up")
     try:
         for target in stage.targets:
-            get, set_ = (_count(stage, target, control, mix) for mix in ("get", "set"))
+            get, set_ = (_count(stage, target, mix, CROWD) for mix in ("get", "set"))
             print(f"  {target.name:12} GET {get:8.0f}   SET {set_:8.0f}")
     finally:
         stage.close()
@@ -38,6 +49,26 @@ def run(names, work, tools):
     return 0
 
 
+def whole_requests(work, tools):
+    """Instructions of a whole request through Redhold: name and number, one after the other. No bound can be set to them: timers and
+    the control thread go by the clock and batches by who comes when, so that a busy machine takes up to half as many again."""
+    stage = _stage(["redhold"], work, tools)
+    try:
+        for load in (CROWD, LONER):
+            for mix in ("get", "set"):
+                yield f"request-{mix}-{load}".lower(), round(_count(stage, stage.targets[0], mix, load))
+    finally:
+        stage.close()
+
+
+def _stage(names, work, tools):
+    if not shutil.which("valgrind"):
+        raise Failed("no valgrind; type: apt-get install -y valgrind")
+    layout = targets.Layout("unpinned")
+    layout.proxy_threads = 1
+    return Counting(names, layout, work, tools)
+
+
 class Counting(targets.Stage):
     """A stage whose proxies run on one core under callgrind, not counting until told to."""
 
@@ -45,33 +76,35 @@ class Counting(targets.Stage):
         port = processes.free_port()
         argv, version = getattr(self, "_" + name)(port)
         argv = [
-            "valgrind", "--tool=callgrind", "--instr-atstart=no", "--dump-instr=no", "--compress-strings=no",
-            f"--callgrind-out-file={self.work}/callgrind.{name}", *argv,
+            # Valgrind runs one thread at a time; without fair-sched they need not take turns.
+            "valgrind", "--tool=callgrind", "--fair-sched=try", "--instr-atstart=no", "--dump-instr=no",
+            "--compress-strings=no", f"--callgrind-out-file={self.work}/callgrind.{name}", *argv,
         ]
         # One core for all threads, so that a proxy that counts its cores takes one worker, as in the pinned layout.
         process = processes.start(argv, [sorted(os.sched_getaffinity(0))[-1]], self.work / f"{name}.log")
         return targets.Target(name, port, process.pid, process, version)
 
 
-def _count(stage, target, control, mix):
+def _count(stage, target, mix, load):
     argv = [
         stage.tools["load"], "--target", f"127.0.0.1:{target.port}", "--origin", f"127.0.0.1:{stage.server.port}",
-        "--mix", mix, "--clients", CLIENTS, "--pipeline", PIPELINE, "--keys", 1000, "--stall-ms", 60_000,
+        "--mix", mix, "--clients", load.clients, "--pipeline", load.pipeline, "--keys", load.keys, "--stall-ms", 60_000,
+        "--requests", load.requests,
     ]
 
-    def load():
-        done = subprocess.run([*map(str, argv), "--requests", str(REQUESTS)], capture_output=True, text=True)
+    def serve():
+        done = subprocess.run(list(map(str, argv)), capture_output=True, text=True)
         if done.returncode:
             raise Failed(f"{target.name} under callgrind: {done.stderr.strip()}")
 
     def tell(*words):
-        subprocess.run([control, *words, str(target.pid)], capture_output=True, check=True, timeout=60)
+        subprocess.run(["callgrind_control", *words, str(target.pid)], capture_output=True, check=True, timeout=60)
 
-    load()
+    serve()
     tell("-i", "on")
     with Client(stage.server.port) as server:
         server.ask("CONFIG", "RESETSTAT")
-        load()
+        serve()
         calls = sum(
             int(re.search(r"calls=(\d+)", facts).group(1))
             for name, facts in server.info("commandstats").items()
@@ -80,7 +113,7 @@ def _count(stage, target, control, mix):
     tell("-i", "off")
     tell(f"--dump={mix}")
     # The generator writes and reads all keys through the proxy, and reads them at the server twice: not the proxy's.
-    through_proxy = calls - 2 * 1000
+    through_proxy = calls - 2 * load.keys
     return _total(stage, target.name) / through_proxy
 
 

@@ -22,9 +22,9 @@ def find(names, redhold=None):
     wanted = ["redis-server", "redis-benchmark", "taskset"]
     wanted += [name for name in ("haproxy", "nutcracker") if name in names]
     found = {name: _program(name) for name in wanted}
-    found["load"] = _build("load", "--bench")
+    found["load"] = build("load", "--bench")
     if "redhold" in names:
-        found["redhold"] = redhold or _build("redhold", "--bin")
+        found["redhold"] = redhold or build("redhold", "--bin")
     if any(name.startswith("envoy") for name in names):
         found["envoy"] = _envoy()
     return found
@@ -37,7 +37,7 @@ def _program(name):
     return path
 
 
-def _build(name, kind):
+def build(name, kind):
     """Builds in release mode; cargo alone knows what the file is called."""
     argv = ["cargo", "build", "--release", "--locked", kind, name, "--message-format=json-render-diagnostics"]
     done = subprocess.run(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)

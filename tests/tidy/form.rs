@@ -147,7 +147,7 @@ pub(crate) fn budgets(files: &[File]) -> Vec<String> {
             ));
         }
         if let Some(key) =
-            group.keys().find(|key| !["tier", "seconds", "needs", "run"].contains(&key.as_str()))
+            group.keys().find(|key| !["tier", "seconds", "needs", "build", "run"].contains(&key.as_str()))
         {
             faults.push(format!("tests/budget.toml: [{name}] has an unknown key {key}"));
         }
@@ -242,6 +242,7 @@ fn planted_budget_faults_are_found() {
     assert_eq!(plant("[a]\ntier = \"test\"\nseconds = 901\nrun = \"true\"\n"), 1);
     assert_eq!(plant("[a]\ntier = \"all\"\nseconds = 5401\nrun = \"true\"\n"), 1);
     assert_eq!(plant("[a]\ntier = \"some\"\nseconds = 1\nrun = \"true\"\n"), 1);
+    assert_eq!(plant("[a]\ntier = \"all\"\nseconds = 1\nbuild = \"true\"\nrun = \"true\"\n"), 0);
     assert_eq!(plant("[a]\ntier = \"all\"\nseconds = 1\nrun = \"true\"\nskip = 1\n"), 1);
     assert_eq!(plant("[a\n"), 1);
     assert_eq!(budgets(&[]).len(), 1);

@@ -13,7 +13,10 @@ mkdir -p "$logs"
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 export PATH=$PATH:/usr/sbin:/sbin
 
-declare -A tier seconds needs run
+# A group's own build may take so many seconds, on a busy machine too.
+readonly BUILD_MAX=600
+
+declare -A tier seconds needs build run
 order=()
 
 # The file keeps to `[name]`, `key = "text"` and `key = number`; tests/tidy checks that a TOML parser agrees.
@@ -24,7 +27,8 @@ load() {
             name=${BASH_REMATCH[1]}
             order+=("$name")
             needs[$name]=''
-        elif [[ $line =~ ^(tier|needs|run)\ =\ [\"\'](.*)[\"\']$ ]]; then
+            build[$name]=''
+        elif [[ $line =~ ^(tier|needs|build|run)\ =\ [\"\'](.*)[\"\']$ ]]; then
             local -n field=${BASH_REMATCH[1]}
             field[$name]=${BASH_REMATCH[2]}
         elif [[ $line =~ ^seconds\ =\ ([0-9]+)$ ]]; then
@@ -49,6 +53,7 @@ adopt_unnamed() {
             tier[$name]=test
             seconds[$name]=120
             needs[$name]='redis-server'
+            build[$name]=''
             run[$name]="cargo test --locked --test $name"
         fi
     done
@@ -79,6 +84,9 @@ run_group() {
     begin=$SECONDS
     if [[ -n ${needs[$name]} ]] && ! tests/tools/need.sh ${needs[$name]}; then
         verdict='CANNOT RUN'
+        passed=0
+    elif [[ -n ${build[$name]} ]] && ! timeout --kill-after=10 "$BUILD_MAX" bash -c "${build[$name]}"; then
+        verdict='NOT BUILT'
         passed=0
     else
         begin=$SECONDS
