@@ -5,19 +5,48 @@ use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
-use rustix::fd::OwnedFd;
 
 use crate::Args;
-use crate::connection::Connection;
+use crate::fault::Fault;
 use crate::histogram::Histogram;
-use crate::keyspace::Keyspace;
 use crate::usage::cpu_time;
+use crate::wires::Wires;
+
+/// A kind of load: what the clients ask for, what they must get, and when they ask again.
+pub(crate) trait Load {
+    /// How many connections it takes.
+    fn connections(&self) -> usize;
+
+    /// Sends what a closed loop begins with.
+    ///
+    /// # Errors
+    /// A lost connection.
+    fn begin(&mut self, wires: &mut Wires) -> Result<(), Fault>;
+
+    /// Open loop: sends request `turn`, which was due at `due`.
+    ///
+    /// # Errors
+    /// A lost connection, or a kind that keeps no schedule.
+    fn one_more(&mut self, _wires: &mut Wires, _turn: usize, _due: Instant) -> Result<(), Fault> {
+        Err(Fault::new("this kind of load has no schedule: leave out --rate"))
+    }
+
+    /// Judges what connection `number` has received, and sends what follows; while the meter drains, only what is
+    /// needed for everything sent to get its reply.
+    ///
+    /// # Errors
+    /// A wrong reply, one too many, or a lost connection.
+    fn received(&mut self, wires: &mut Wires, number: usize, meter: &mut Meter) -> Result<(), Fault>;
+
+    /// How many clients wait for something; when draining, 0 ends the run.
+    fn waiting(&self) -> usize;
+}
 
 /// What a run measured.
 pub(crate) struct Outcome {
     /// Requests answered during the measurement.
     pub(crate) requests: u64,
-    /// Replies compared, warm-up and drain included.
+    /// Replies compared: warm-up and drain too, and all keys before and after.
     pub(crate) verified: u64,
     pub(crate) elapsed: Duration,
     pub(crate) latency: Histogram,
@@ -32,50 +61,78 @@ enum Phase {
     Draining,
 }
 
+/// Where a [`Load`] counts its replies.
+pub(crate) struct Meter {
+    phase: Phase,
+    /// Requests after which the measurement is over, when their number and not the time decides.
+    wanted: u64,
+    outcome: Outcome,
+}
+
+impl Meter {
+    /// One more reply was right; it took `took` since its request was due.
+    pub(crate) fn count(&mut self, took: Duration) {
+        self.outcome.verified += 1;
+        if self.phase == Phase::Measuring {
+            self.outcome.requests += 1;
+            self.outcome.latency.record(took);
+        }
+    }
+
+    /// Nothing new is to be asked.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.phase == Phase::Draining || self.has_enough()
+    }
+
+    fn has_enough(&self) -> bool {
+        self.outcome.requests >= self.wanted
+    }
+}
+
 /// Loads the target, returns when every request has its reply.
 ///
 /// # Errors
 /// A wrong reply, a lost connection, or a stall.
-pub(crate) fn drive(args: &Args, keyspace: &mut Keyspace) -> Result<Outcome, String> {
-    let mut run = Run::start(args, keyspace)?;
+pub(crate) fn drive(args: &Args, load: impl Load) -> Result<Outcome, Fault> {
+    let mut run = Run::start(args, load)?;
     let mut events = Vec::with_capacity(1024);
     let mut last_reply = Instant::now();
     while run.is_under_way() {
         events.clear();
-        let nap = Timespec { tv_sec: 0, tv_nsec: run.keep_schedule(keyspace)?.as_nanos() as i64 };
-        match epoll::wait(&run.epoll, spare_capacity(&mut events), Some(&nap)) {
+        let nap = Timespec { tv_sec: 0, tv_nsec: run.keep_schedule()?.as_nanos() as i64 };
+        match epoll::wait(&run.wires.epoll, spare_capacity(&mut events), Some(&nap)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(format!("epoll_wait: {error}")),
+            Err(error) => return Err(error.into()),
         }
         for event in &events {
-            run.serve(event.data.u64() as usize, event.flags, keyspace)?;
+            let number = event.data.u64() as usize;
+            run.serve(number, event.flags).map_err(|fault| fault.of_client(number))?;
         }
         let now = Instant::now();
         if !events.is_empty() {
             last_reply = now;
         } else if now.duration_since(last_reply) > Duration::from_millis(args.stall_ms) {
-            return Err(format!(
-                "STALLED: {} clients wait, no reply for {} ms",
-                run.waiting(),
+            let waiting = run.load.waiting();
+            return Err(Fault::new(format!(
+                "STALLED: {waiting} clients wait, no reply for {} ms",
                 args.stall_ms
-            ));
+            )));
         }
         run.turn_phase(now)?;
     }
-    Ok(run.outcome)
+    Ok(run.meter.outcome)
 }
 
-struct Run<'a> {
+struct Run<'a, L> {
     args: &'a Args,
-    epoll: OwnedFd,
-    connections: Vec<Connection>,
-    phase: Phase,
+    load: L,
+    wires: Wires,
+    meter: Meter,
     phase_began: Instant,
     schedule: Option<Schedule>,
-    outcome: Outcome,
 }
 
-/// An open loop: request `n` is due `n * interval` after `began` and belongs to client `n` modulo their number.
+/// An open loop: request `n` is due `n * interval` after `began`.
 struct Schedule {
     began: Instant,
     interval: Duration,
@@ -85,18 +142,9 @@ struct Schedule {
 /// How long the loop sleeps when nothing is due.
 const NAP: Duration = Duration::from_millis(10);
 
-impl<'a> Run<'a> {
-    fn start(args: &'a Args, keyspace: &mut Keyspace) -> Result<Self, String> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|error| error.to_string())?;
-        let mut connections = Vec::with_capacity(args.clients as usize);
-        for number in 0..args.clients {
-            let connection = Connection::open(args.target, number, args.clients, keyspace)
-                .map_err(|fault| format!("client {number}: {fault}"))?;
-            let data = epoll::EventData::new_u64(u64::from(number));
-            epoll::add(&epoll, &connection.socket, data, epoll::EventFlags::IN)
-                .map_err(|error| error.to_string())?;
-            connections.push(connection);
-        }
+impl<'a, L: Load> Run<'a, L> {
+    fn start(args: &'a Args, load: L) -> Result<Self, Fault> {
+        let wires = Wires::open(args.target, load.connections())?;
         let outcome = Outcome {
             requests: 0,
             verified: 0,
@@ -104,36 +152,29 @@ impl<'a> Run<'a> {
             latency: Histogram::new(),
             cpu: Vec::new(),
         };
+        let meter = Meter { phase: Phase::Warming, wanted: args.requests.unwrap_or(u64::MAX), outcome };
         let began = Instant::now();
         let schedule =
             args.rate.map(|rate| Schedule { began, interval: Duration::from_secs(1) / rate, sent: 0 });
-        let mut run =
-            Self { args, epoll, connections, phase: Phase::Warming, phase_began: began, schedule, outcome };
+        let mut run = Self { args, load, wires, meter, phase_began: began, schedule };
         if args.requests.is_some() {
             run.begin_measuring(began)?;
         }
-        if run.schedule.is_none() {
-            for number in 0..run.connections.len() {
-                run.send(number, args.pipeline, Instant::now(), keyspace)?;
-            }
-        } else {
+        if run.schedule.is_some() {
             // The default slack of 50 us would be a part of every latency.
-            rustix::thread::set_current_timer_slack(NonZeroU64::new(1)).map_err(|error| error.to_string())?;
+            rustix::thread::set_current_timer_slack(NonZeroU64::new(1))?;
         }
+        run.load.begin(&mut run.wires)?;
         Ok(run)
     }
 
-    fn waiting(&self) -> usize {
-        self.connections.iter().filter(|connection| connection.owed() > 0).count()
-    }
-
     fn is_under_way(&self) -> bool {
-        self.phase != Phase::Draining || self.waiting() > 0
+        self.meter.phase != Phase::Draining || self.load.waiting() > 0
     }
 
     /// Sends what is due; returns how long until more is.
-    fn keep_schedule(&mut self, keyspace: &mut Keyspace) -> Result<Duration, String> {
-        if self.phase == Phase::Draining {
+    fn keep_schedule(&mut self) -> Result<Duration, Fault> {
+        if self.meter.phase == Phase::Draining {
             return Ok(NAP);
         }
         loop {
@@ -143,75 +184,31 @@ impl<'a> Run<'a> {
             if due > now {
                 return Ok((due - now).min(NAP));
             }
-            let number = schedule.sent as usize % self.connections.len();
+            let turn = schedule.sent as usize;
             schedule.sent += 1;
-            self.send(number, 1, due, keyspace)?;
+            self.load.one_more(&mut self.wires, turn, due)?;
         }
     }
 
-    fn serve(
-        &mut self,
-        number: usize,
-        flags: epoll::EventFlags,
-        keyspace: &mut Keyspace,
-    ) -> Result<(), String> {
-        let named = |fault| format!("client {number}: {fault}");
-        let connection = &mut self.connections[number];
-        if flags.contains(epoll::EventFlags::OUT) && connection.flush().map_err(named)? {
-            self.watch(number, epoll::EventFlags::IN)?;
+    fn serve(&mut self, number: usize, flags: epoll::EventFlags) -> Result<(), Fault> {
+        if flags.contains(epoll::EventFlags::OUT) {
+            self.wires.send(number)?;
         }
-        if !flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
-            return Ok(());
-        }
-        let (latency, measuring) = (&mut self.outcome.latency, self.phase == Phase::Measuring);
-        let mut count = 0;
-        self.connections[number]
-            .receive(keyspace, |took| {
-                count += 1;
-                if measuring {
-                    latency.record(took);
-                }
-            })
-            .map_err(named)?;
-        self.outcome.verified += count;
-        if measuring {
-            self.outcome.requests += count;
-            if self.args.requests.is_some_and(|wanted| self.outcome.requests >= wanted) {
-                self.end_measuring(Instant::now())?;
-            }
-        }
-        if self.phase != Phase::Draining && self.schedule.is_none() && self.connections[number].owed() == 0 {
-            self.send(number, self.args.pipeline, Instant::now(), keyspace)?;
+        if flags.intersects(epoll::EventFlags::IN | epoll::EventFlags::HUP | epoll::EventFlags::ERR) {
+            self.wires.fill(number)?;
+            self.load.received(&mut self.wires, number, &mut self.meter)?;
         }
         Ok(())
     }
 
-    fn send(
-        &mut self,
-        number: usize,
-        count: u32,
-        due: Instant,
-        keyspace: &mut Keyspace,
-    ) -> Result<(), String> {
-        let connection = &mut self.connections[number];
-        connection.ask(count, due, self.args.mix, keyspace);
-        if !connection.flush().map_err(|fault| format!("client {number}: {fault}"))? {
-            self.watch(number, epoll::EventFlags::IN | epoll::EventFlags::OUT)?;
-        }
-        Ok(())
-    }
-
-    fn watch(&self, number: usize, flags: epoll::EventFlags) -> Result<(), String> {
-        let data = epoll::EventData::new_u64(number as u64);
-        epoll::modify(&self.epoll, &self.connections[number].socket, data, flags)
-            .map_err(|error| error.to_string())
-    }
-
-    fn turn_phase(&mut self, now: Instant) -> Result<(), String> {
+    fn turn_phase(&mut self, now: Instant) -> Result<(), Fault> {
         let spent = now.duration_since(self.phase_began);
-        match self.phase {
+        match self.meter.phase {
             Phase::Warming if spent >= Duration::from_millis(self.args.warmup_ms) => {
                 self.begin_measuring(now)
+            }
+            Phase::Measuring if self.args.requests.is_some() && self.meter.has_enough() => {
+                self.end_measuring(now)
             }
             Phase::Measuring
                 if self.args.requests.is_none() && spent >= Duration::from_millis(self.args.measure_ms) =>
@@ -222,19 +219,19 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn begin_measuring(&mut self, now: Instant) -> Result<(), String> {
-        self.phase = Phase::Measuring;
+    fn begin_measuring(&mut self, now: Instant) -> Result<(), Fault> {
+        self.meter.phase = Phase::Measuring;
         self.phase_began = now;
         for pid in &self.args.pid {
-            self.outcome.cpu.push((*pid, cpu_time(*pid)?));
+            self.meter.outcome.cpu.push((*pid, cpu_time(*pid)?));
         }
         Ok(())
     }
 
-    fn end_measuring(&mut self, now: Instant) -> Result<(), String> {
-        self.phase = Phase::Draining;
-        self.outcome.elapsed = now.duration_since(self.phase_began);
-        for (pid, time) in &mut self.outcome.cpu {
+    fn end_measuring(&mut self, now: Instant) -> Result<(), Fault> {
+        self.meter.phase = Phase::Draining;
+        self.meter.outcome.elapsed = now.duration_since(self.phase_began);
+        for (pid, time) in &mut self.meter.outcome.cpu {
             *time = cpu_time(*pid)?.saturating_sub(*time);
         }
         Ok(())
