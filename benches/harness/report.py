@@ -20,11 +20,11 @@ METRICS = [
 class Samples:
     """samples[tool][case name][target name] = one dict a round; refused[case name][target name] = what it said."""
 
-    def __init__(self, samples, refused):
+    def __init__(self, samples, refused, order):
+        """`order`: names of targets, others among them, as they shall stand in the tables."""
         self.samples, self.refused = samples, refused
-        found = [name for cases in samples.values() for targets in cases.values() for name in targets]
-        # In the order in which the first round of the first case has them.
-        self.targets = list(dict.fromkeys(found))
+        found = {name for cases in samples.values() for targets in cases.values() for name in targets}
+        self.targets = [name for name in order if name in found]
 
     def rounds(self, tool, case, target, key):
         """One number a round; fewer when some rounds did not give this one."""
@@ -160,9 +160,11 @@ def _refused(samples):
     """What each dash means."""
     if not samples.refused:
         return []
-    lines = []
+    cases = {}
     for case, found in samples.refused.items():
-        lines += [f"* {case}, {target}: {reason}" for target, reason in found.items()]
+        for target, reason in found.items():
+            cases.setdefault((target, reason), []).append(case)
+    lines = [f"* {target}, {', '.join(names)}: {reason}" for (target, reason), names in cases.items()]
     return ["## Dashes", "", "What a target answered when it was asked for what the case is made of:", "", *lines, ""]
 
 

@@ -153,7 +153,7 @@ impl Channels {
                 Standing::Joined => {
                     subscriber.next += 1;
                     channel.undelivered -= 1;
-                    meter.count(now.saturating_duration_since(channel.due));
+                    meter.count(channel.due, now);
                 }
                 Standing::Joining => {
                     subscriber.standing = Standing::Joined;

@@ -1,6 +1,7 @@
 //! The measured loop.
 
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -64,18 +65,23 @@ enum Phase {
 /// Where a [`Load`] counts its replies.
 pub(crate) struct Meter {
     phase: Phase,
+    phase_began: Instant,
+    /// The schedule's requests of this window are those whose latency counts, whenever they are answered: the slowest
+    /// of a target that cannot keep up come after its end. Empty in a closed loop.
+    window: Option<Range<Instant>>,
     /// Requests after which the measurement is over, when their number and not the time decides.
     wanted: u64,
     outcome: Outcome,
 }
 
 impl Meter {
-    /// One more reply was right; it took `took` since its request was due.
-    pub(crate) fn count(&mut self, took: Duration) {
+    /// One more reply was right; it came `now` to a request that was due at `due`.
+    pub(crate) fn count(&mut self, due: Instant, now: Instant) {
         self.outcome.verified += 1;
-        if self.phase == Phase::Measuring {
-            self.outcome.requests += 1;
-            self.outcome.latency.record(took);
+        let is_measuring = self.phase == Phase::Measuring;
+        self.outcome.requests += u64::from(is_measuring);
+        if self.window.as_ref().map_or(is_measuring, |window| window.contains(&due)) {
+            self.outcome.latency.record(now.saturating_duration_since(due));
         }
     }
 
@@ -128,15 +134,23 @@ struct Run<'a, L> {
     load: L,
     wires: Wires,
     meter: Meter,
-    phase_began: Instant,
     schedule: Option<Schedule>,
 }
 
-/// An open loop: request `n` is due `n * interval` after `began`.
+/// An open loop: request `n` is due `n * interval` after `began`, the last one before `end`.
 struct Schedule {
     began: Instant,
     interval: Duration,
     sent: u32,
+    end: Instant,
+}
+
+impl Schedule {
+    /// When the next request is due; `None` when there is none any more.
+    fn next(&self) -> Option<Instant> {
+        let due = self.began + self.interval * self.sent;
+        (due < self.end).then_some(due)
+    }
 }
 
 /// How long the loop sleeps when nothing is due.
@@ -152,11 +166,19 @@ impl<'a, L: Load> Run<'a, L> {
             latency: Histogram::new(),
             cpu: Vec::new(),
         };
-        let meter = Meter { phase: Phase::Warming, wanted: args.requests.unwrap_or(u64::MAX), outcome };
         let began = Instant::now();
+        let measure = began + Duration::from_millis(args.warmup_ms);
+        let end = measure + Duration::from_millis(args.measure_ms);
         let schedule =
-            args.rate.map(|rate| Schedule { began, interval: Duration::from_secs(1) / rate, sent: 0 });
-        let mut run = Self { args, load, wires, meter, phase_began: began, schedule };
+            args.rate.map(|rate| Schedule { began, interval: Duration::from_secs(1) / rate, sent: 0, end });
+        let meter = Meter {
+            phase: Phase::Warming,
+            phase_began: began,
+            window: schedule.as_ref().map(|_| measure..end),
+            wanted: args.requests.unwrap_or(u64::MAX),
+            outcome,
+        };
+        let mut run = Self { args, load, wires, meter, schedule };
         if args.requests.is_some() {
             run.begin_measuring(began)?;
         }
@@ -169,17 +191,16 @@ impl<'a, L: Load> Run<'a, L> {
     }
 
     fn is_under_way(&self) -> bool {
-        self.meter.phase != Phase::Draining || self.load.waiting() > 0
+        let is_due = self.schedule.as_ref().is_some_and(|schedule| schedule.next().is_some());
+        self.meter.phase != Phase::Draining || is_due || self.load.waiting() > 0
     }
 
-    /// Sends what is due; returns how long until more is.
+    /// Sends what is due; returns how long until more is. A generator that is behind its schedule sends one request a
+    /// client and then looks for replies: it must not be what a target waits for.
     fn keep_schedule(&mut self) -> Result<Duration, Fault> {
-        if self.meter.phase == Phase::Draining {
-            return Ok(NAP);
-        }
-        loop {
-            let Some(schedule) = &mut self.schedule else { return Ok(NAP) };
-            let due = schedule.began + schedule.interval * schedule.sent;
+        let Some(schedule) = &mut self.schedule else { return Ok(NAP) };
+        for _ in 0..self.load.connections() {
+            let Some(due) = schedule.next() else { return Ok(NAP) };
             let now = Instant::now();
             if due > now {
                 return Ok((due - now).min(NAP));
@@ -188,6 +209,7 @@ impl<'a, L: Load> Run<'a, L> {
             schedule.sent += 1;
             self.load.one_more(&mut self.wires, turn, due)?;
         }
+        Ok(Duration::ZERO)
     }
 
     fn serve(&mut self, number: usize, flags: epoll::EventFlags) -> Result<(), Fault> {
@@ -202,7 +224,7 @@ impl<'a, L: Load> Run<'a, L> {
     }
 
     fn turn_phase(&mut self, now: Instant) -> Result<(), Fault> {
-        let spent = now.duration_since(self.phase_began);
+        let spent = now.duration_since(self.meter.phase_began);
         match self.meter.phase {
             Phase::Warming if spent >= Duration::from_millis(self.args.warmup_ms) => {
                 self.begin_measuring(now)
@@ -221,7 +243,7 @@ impl<'a, L: Load> Run<'a, L> {
 
     fn begin_measuring(&mut self, now: Instant) -> Result<(), Fault> {
         self.meter.phase = Phase::Measuring;
-        self.phase_began = now;
+        self.meter.phase_began = now;
         for pid in &self.args.pid {
             self.meter.outcome.cpu.push((*pid, cpu_time(*pid)?));
         }
@@ -230,7 +252,7 @@ impl<'a, L: Load> Run<'a, L> {
 
     fn end_measuring(&mut self, now: Instant) -> Result<(), Fault> {
         self.meter.phase = Phase::Draining;
-        self.meter.outcome.elapsed = now.duration_since(self.phase_began);
+        self.meter.outcome.elapsed = now.duration_since(self.meter.phase_began);
         for (pid, time) in &mut self.meter.outcome.cpu {
             *time = cpu_time(*pid)?.saturating_sub(*time);
         }

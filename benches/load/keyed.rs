@@ -84,7 +84,7 @@ impl Load for Keyed<'_> {
         while at < input.len() {
             let Some((call, due)) = client.owed.front() else { return Err(Fault::unasked(&input[at..])) };
             let Some(length) = self.keyspace.payload().judge(*call, &input[at..])? else { break };
-            meter.count(now.saturating_duration_since(*due));
+            meter.count(*due, now);
             at += length;
             client.owed.pop_front();
         }

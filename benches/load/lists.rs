@@ -170,7 +170,7 @@ impl Lists {
         }
         self.poppers[popper] = Popper { is_waiting: false, last: Some(element) };
         self.lists[list].popping -= 1;
-        meter.count(due.elapsed());
+        meter.count(due, Instant::now());
         wires.consume(number, length);
         if !meter.is_draining() || self.lists[list].unpopped.len() > self.lists[list].popping {
             self.pop(wires, popper)?;

@@ -81,7 +81,7 @@ struct Args {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     rate: Option<u32>,
     /// Instead of a time: this many requests without warm-up, for counting instructions.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rate")]
     requests: Option<u64>,
     /// A run without a reply for this long has failed.
     #[arg(long, default_value_t = 10_000)]
