@@ -81,6 +81,11 @@ def misses(data):
     return data
 
 
+def misses_in_transactions(data):
+    """The same, only between MULTI and EXEC: all that is read afterwards is right."""
+    return misses(data) if b"MULTI" in data else data
+
+
 def answer_nothing(_):
     """Swallows all replies."""
     return b""
@@ -122,6 +127,7 @@ CHECKS = [
     ("flips a byte", flip_one_byte, same, ("load", "multi", "blpop", "pubsub")),
     ("loses writes", same, lose_writes, ("load", "multi")),
     ("reads other keys", same, misses, ("load", "multi", "redis-benchmark")),
+    ("reads other keys in transactions", same, misses_in_transactions, ("multi",)),
     ("answers nothing", answer_nothing, same, ("load", "multi", "blpop", "pubsub")),
     ("discards transactions", same, exchange(b"$4\r\nEXEC", b"$7\r\nDISCARD"), ("multi",)),
     ("loses elements", same, exchange(b"RPUSH\r\n$16\r\nlist", b"RPUSH\r\n$16\r\nlost"), ("blpop",)),
