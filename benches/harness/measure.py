@@ -59,13 +59,14 @@ def with_redis_benchmark(stage, target, case, seconds):
     tool = RedisBenchmark(stage, target, case, what)
     processes.forget_peak(target.pid)
     known = (target.name, case.name)
-    # Connecting is a part of what the program measures: with so many requests a client it hardly shows.
-    fewest = max(2 * case.clients * case.pipeline, 50 * case.clients, 1000) if case.size <= 4096 else 4 * case.clients
+    few = max(2 * case.clients * case.pipeline, 1000 if case.size <= 4096 else 200)
     if known not in stage.rates:
-        stage.rates[known] = tool.run(fewest)["rps"]
+        stage.rates[known] = tool.run(few)["rps"]
     # It sends otherwise than the generator before it: what adapts gets time for that too.
-    stage.rates[known] = tool.run(max(fewest, int(stage.rates[known] * stage.warmup)))["rps"]
-    requests = max(fewest, int(stage.rates[known] * seconds))
+    stage.rates[known] = tool.run(max(few, int(stage.rates[known] * stage.warmup)))["rps"]
+    # Connecting is a part of what the program measures: with so many small requests a client it hardly shows.
+    enough = max(few, 50 * case.clients) if case.size <= 4096 else few
+    requests = max(enough, int(stage.rates[known] * seconds))
     with Client(stage.server.port) as server:
         server.ask("CONFIG", "RESETSTAT")
         before = {pid: processes.cpu_seconds(pid) for pid in (target.pid, stage.server.pid) if pid}
