@@ -1,108 +1,125 @@
-"""One cell: one target under one load, measured twice, verified always."""
+"""One cell: one target under one load, measured, and verified always."""
 
-import csv
-import io
 import json
 import math
 import random
+import re
+import statistics
 import subprocess
 
-from . import processes
+from . import cases, processes, targets
+from .cases import Case  # noqa: F401  what is measured with this module is named with it
 from .processes import Failed
 from .resp import Client
 
-
-# What adapts to its load (our batching, the peers' buffers) has had the time for it.
-WARMUP_MS = 2_000
-
-
-class Case:
-    """One shape of load."""
-
-    def __init__(self, pipeline, clients, mix, size=16, rate=None):
-        self.pipeline, self.clients, self.mix, self.size, self.rate = pipeline, clients, mix, size, rate
-        # About 10 MB of values at most: what is measured is the proxy, not the server's cache misses.
-        self.keys = 10_000 if size <= 1024 else 2_000
-
-    @property
-    def name(self):
-        size = "" if self.size == 16 else f" {self.size // 1024} KiB"
-        if self.rate:
-            return f"open {self.rate // 1000}k/s c{self.clients} {self.mix.upper()}{size}"
-        return f"P{self.pipeline}c{self.clients} {self.mix.upper()}{size}"
+# The length of a command line's argument is limited by the kernel (128 KiB): larger values come through a pipe.
+LONGEST_ARGUMENT = 100 * 1024
 
 
-def full_cases():
-    """The table of docs/performance.md."""
-    shapes = [(1, 1), (1, 10), (1, 50), (16, 50), (64, 10), (1, 500)]
-    cases = [Case(pipeline, clients, mix) for pipeline, clients in shapes for mix in ("get", "set")]
-    cases += [Case(pipeline, 50, "mix20") for pipeline in (1, 16)]
-    cases += [Case(1, 50, mix, size) for size in (1024, 4096) for mix in ("get", "set")]
-    cases += [Case(16, 50, mix, 4096) for mix in ("get", "set")]
-    return cases + [Case(1, 100, "get", rate=rate) for rate in (10_000, 30_000)]
+def capacity(stage, seconds):
+    """Requests per second that the direct connection answers in a closed loop, of which open loops take their share."""
+    direct = targets.Target("direct", stage.server.port)
+    case = Case(1, cases.OPEN_CLIENTS, "get")
+    return statistics.median(with_load(stage, direct, case, seconds)["rps"] for _ in range(3))
 
 
-def quick_cases():
-    """What a change is looked at with before it is committed."""
-    return [Case(1, 50, "get"), Case(1, 50, "set"), Case(16, 50, "get"), Case(64, 10, "get")]
-
-
-def with_load(stage, target, case, seconds):
+def with_load(stage, target, case, seconds, warmup=None):
     """The verifying generator. Raises Failed when one reply is wrong."""
     pids = [pid for pid in (target.pid, stage.server.pid) if pid]
+    warmup = stage.warmup if warmup is None else warmup
     argv = [
         stage.tools["load"], "--target", f"127.0.0.1:{target.port}", "--origin", f"127.0.0.1:{stage.server.port}",
         "--mix", case.mix, "--clients", case.clients, "--pipeline", case.pipeline, "--size", case.size,
-        "--keys", case.keys, "--warmup-ms", WARMUP_MS, "--measure-ms", int(seconds * 1000),
+        "--keys", case.keys, "--warmup-ms", int(warmup * 1000), "--measure-ms", int(seconds * 1000),
+        "--stall-ms", int(stage.patience * 1000),
     ]
     if case.rate:
         argv += ["--rate", case.rate]
     for pid in pids:
         argv += ["--pid", pid]
+    processes.forget_peak(target.pid)
     answer = json.loads(_run(stage, argv, f"{target.name}, {case.name}"))
+    if not answer["requests"]:
+        raise Failed(f"{target.name}, {case.name}: no request was answered in {seconds} s")
     cpu = answer.pop("cpu_us_per_request")
-    answer["proxy_us"] = cpu.get(str(target.pid), 0.0)
-    answer["redis_us"] = cpu[str(stage.server.pid)]
-    answer["sum_us"] = answer["proxy_us"] + answer["redis_us"]
-    answer["rss_kib"] = processes.rss_kib(target.pid) if target.pid else 0
-    return answer
+    return _with_usage(stage, target, answer, cpu.get(str(target.pid), 0.0), cpu[str(stage.server.pid)])
 
 
-def with_redis_benchmark(stage, target, case, requests):
-    """The well known tool, which looks at no reply: so the server is asked what it did, and the values are read back."""
-    mark = f"{target.name}-{random.randrange(1 << 32):08x}"[-case.size:].ljust(case.size, "x")
-    command = ["get", "key:__rand_int__"] if case.mix == "get" else ["set", "rb:__rand_int__", mark]
-    def argv(count):
-        return [
-            stage.tools["redis-benchmark"], "-h", "127.0.0.1", "-p", target.port, "-c", case.clients, "-n", count,
-            "-P", case.pipeline, "-r", case.keys, "--csv", *command,
-        ]
+def _with_usage(stage, target, answer, proxy_us, redis_us):
+    rss_kib = processes.peak_rss_kib(target.pid)
+    return {**answer, "proxy_us": proxy_us, "redis_us": redis_us, "sum_us": proxy_us + redis_us, "rss_kib": rss_kib}
 
+
+def with_redis_benchmark(stage, target, case, seconds):
+    """The well known tool, which looks at no reply: so the server is asked what it did, and the values are read back.
+
+    The keys that it reads were written, through the same target, by the generator, which ran before it.
+    """
+    what = f"{target.name}, {case.name}, redis-benchmark"
+    tool = RedisBenchmark(stage, target, case, what)
+    processes.forget_peak(target.pid)
+    known = (target.name, case.name)
+    few = max(2 * case.clients * case.pipeline, 1000 if case.size <= 4096 else 200)
+    if known not in stage.rates:
+        stage.rates[known] = tool.run(few)["rps"]
     # It sends otherwise than the generator before it: what adapts gets time for that too.
-    _run(stage, argv(3 * requests), f"{target.name}, {case.name}, redis-benchmark before")
+    stage.rates[known] = tool.run(max(few, int(stage.rates[known] * stage.warmup)))["rps"]
+    # Connecting is a part of what the program measures: with so many small requests a client it hardly shows.
+    enough = max(few, 50 * case.clients) if case.size <= 4096 else few
+    requests = max(enough, int(stage.rates[known] * seconds))
     with Client(stage.server.port) as server:
         server.ask("CONFIG", "RESETSTAT")
         before = {pid: processes.cpu_seconds(pid) for pid in (target.pid, stage.server.pid) if pid}
-        output = _run(stage, argv(requests), f"{target.name}, {case.name}, redis-benchmark")
+        answer = tool.run(requests)
         cpu = {pid: (processes.cpu_seconds(pid) - began) * 1e6 / requests for pid, began in before.items()}
-        _executed(server, case, requests, f"{target.name}, {case.name}, redis-benchmark")
+        _executed(server, case, requests, what)
     if case.mix == "set":
-        _read_back(target, case, mark, requests)
-    row = list(csv.reader(io.StringIO(output)))[-1]
-    # "test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms"
-    proxy, redis = cpu.get(target.pid, 0.0), cpu[stage.server.pid]
-    return {
-        "requests": requests, "rps": float(row[1]), "p50_us": float(row[4]) * 1e3, "p99_us": float(row[6]) * 1e3,
-        "max_us": float(row[7]) * 1e3, "proxy_us": proxy, "redis_us": redis, "sum_us": proxy + redis,
-    }
+        _read_back(target, case, tool.mark, requests)
+    return _with_usage(stage, target, answer, cpu.get(target.pid, 0.0), cpu[stage.server.pid])
 
 
-def _run(stage, argv, what):
+class RedisBenchmark:
+    """The program, as it is called for one cell."""
+
+    def __init__(self, stage, target, case, what):
+        self.stage, self.what, self.piped = stage, what, None
+        self.mark = f"{target.name}-{random.randrange(1 << 32):08x}"[-case.size:].ljust(case.size, "x")
+        self.before = [
+            stage.tools["redis-benchmark"], "-h", "127.0.0.1", "-p", target.port, "-c", case.clients,
+            "-P", case.pipeline, "-r", case.keys, "--precision", 3,
+        ]
+        self.command = ["get", "key:__rand_int__"]
+        if case.mix == "set":
+            self.command = ["set", "rb:__rand_int__", self.mark]
+            if case.size > LONGEST_ARGUMENT:
+                self.before.append("-x")
+                self.piped = self.command.pop()
+
+    def run(self, requests):
+        """What it prints of so many requests. Its CSV has no quantile beyond p99, so the text is read."""
+        output = _run(self.stage, [*self.before, "-n", requests, *self.command], self.what, self.piped)
+        # "99.902% <= 0.319 milliseconds (cumulative count 59942)", in steps that halve what is left to 100 %
+        quantiles = re.findall(r"^([\d.]+)% <= ([\d.]+) milliseconds \(cumulative", output.split("Cumulative")[0], re.M)
+        rps = re.search(r"throughput summary: ([\d.]+) requests", output)
+        # avg, min, p50, p95, p99, max
+        times = re.search(r"^\s*avg\s+min\s+p50\s+p95\s+p99\s+max\s*\n\s*([\d. ]+)$", output, re.M)
+        if not quantiles or not rps or not times:
+            raise Failed(f"{self.what}: this version of it prints something else: {output[-500:]}")
+        p50, _, p99, longest = (float(text) * 1e3 for text in times.group(1).split()[2:])
+        p999 = next(float(value) for share, value in quantiles if float(share) >= 99.9) * 1e3
+        return {
+            "requests": requests, "rps": float(rps.group(1)),
+            "p50_us": p50, "p99_us": p99, "p999_us": p999, "max_us": longest,
+        }
+
+
+def _run(stage, argv, what, piped=None):
     argv = list(map(str, argv))
     if stage.layout.client:
         argv = ["taskset", "-c", ",".join(map(str, stage.layout.client)), *argv]
+    given = {"stdin": subprocess.DEVNULL} if piped is None else {"input": piped}
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=120, **given)
     except subprocess.TimeoutExpired:
         raise Failed(f"{what}: no end after 120 s") from None
     if done.returncode != 0 or not done.stdout.strip():
@@ -122,10 +139,12 @@ def _executed(server, case, requests, what):
 
 def _read_back(target, case, mark, requests):
     """A sample of what redis-benchmark wrote, read through the target: as many hold this run's mark as must."""
-    sample = random.sample(range(case.keys), 200)
+    sample = random.sample(range(case.keys), min(case.keys, 200 if case.size <= 4096 else 20))
     with Client(target.port) as client:
         values = [client.ask("GET", f"rb:{key:012d}") for key in sample]
     mine = sum(value == mark.encode() for value in values)
-    expected = 200 * (1 - math.exp(-requests / case.keys))
+    expected = len(sample) * (1 - math.exp(-requests / case.keys))
     if mine < expected * 0.5:
-        raise Failed(f"{target.name}, {case.name}: WRONG: {mine} of 200 keys hold what was written, not {expected:.0f}")
+        raise Failed(
+            f"{target.name}, {case.name}: WRONG: {mine} of {len(sample)} keys hold what was written, not {expected:.0f}"
+        )

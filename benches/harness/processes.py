@@ -2,17 +2,30 @@
 
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
 import time
 
 PR_SET_PDEATHSIG = 1
+# HAProxy takes most: two sockets and, when it splices, a pipe for each of the 2,000 clients and some to spare.
+OPEN_FILES = 8_192
 LIBC = ctypes.CDLL(None)
 
 
 class Failed(Exception):
     """A run that cannot count: a program is missing, did not start, or answered wrongly."""
+
+
+def allow_open_files():
+    """Lets this process and those that it starts open enough files for the largest case."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
+        raise Failed(f"2,000 clients need {OPEN_FILES} open files a process, the limit is {hard}; "
+                     f"type, as root: prlimit --pid $$ --nofile={OPEN_FILES}")
+    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
 
 
 def free_port():
@@ -23,7 +36,7 @@ def free_port():
 
 
 def start(argv, cores, log):
-    """Starts `argv` bound to `cores` (a list of numbers; empty: wherever the kernel likes), output to the file `log`."""
+    """Starts `argv` bound to `cores` (a list of numbers; empty: wherever the kernel likes), output to a file `log`."""
     if cores:
         argv = ["taskset", "-c", ",".join(map(str, cores)), *argv]
     with open(log, "wb") as out:
@@ -72,10 +85,22 @@ def cpu_seconds(pid):
     return total / 1e9
 
 
-def rss_kib(pid):
-    """Resident memory of `pid`."""
+def forget_peak(pid):
+    """From now on the kernel counts anew how much memory `pid` held at most; None is nobody."""
+    if pid:
+        try:
+            with open(f"/proc/{pid}/clear_refs", "w") as file:
+                file.write("5")
+        except OSError:
+            pass  # another user's process, or a kernel without it: then the peak is that of its whole life
+
+
+def peak_rss_kib(pid):
+    """The most resident memory of `pid` since `forget_peak`; 0 for None."""
+    if not pid:
+        return 0
     with open(f"/proc/{pid}/status") as file:
         for line in file:
-            if line.startswith("VmRSS:"):
+            if line.startswith("VmHWM:"):
                 return int(line.split()[1])
     return 0

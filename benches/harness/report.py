@@ -1,10 +1,12 @@
 """From samples to Markdown: medians, ratios within each round, and the rows that Redhold loses."""
 
-import re
 import statistics
+
+from . import goals
 
 OURS = "redhold"
 NOT_PEERS = ("direct", OURS)
+QUANTILES = ("p50_us", "p99_us", "p999_us")
 # name, key of the sample, True when more is better
 METRICS = [
     ("requests/s", "rps", True),
@@ -16,16 +18,21 @@ METRICS = [
 
 
 class Samples:
-    """samples[tool][case name][target name] = one dict a round."""
+    """samples[tool][case name][target name] = one dict a round; refused[case name][target name] = what it said."""
 
-    def __init__(self, samples, targets):
-        self.samples, self.targets = samples, targets
+    def __init__(self, samples, refused, order):
+        """`order`: names of targets, others among them, as they shall stand in the tables."""
+        self.samples, self.refused = samples, refused
+        found = {name for cases in samples.values() for targets in cases.values() for name in targets}
+        self.targets = [name for name in order if name in found]
 
     def rounds(self, tool, case, target, key):
-        return [sample[key] for sample in self.samples[tool][case].get(target, [])]
+        """One number a round; fewer when some rounds did not give this one."""
+        return [sample[key] for sample in self.samples[tool][case].get(target, []) if key in sample]
 
     def median(self, tool, case, target, key):
-        return statistics.median(self.rounds(tool, case, target, key))
+        """NaN when no round gave the number."""
+        return statistics.median(self.rounds(tool, case, target, key) or [float("nan")])
 
     def ratio(self, tool, case, target, base, key):
         """Median over the rounds of target/base: what slows a whole round down cancels out. And its extremes."""
@@ -41,17 +48,19 @@ class Samples:
         return choose(peers, key=lambda name: self.median(tool, case, name, key))
 
 
-def markdown(samples, facts):
+def markdown(samples, facts, with_goals=False):
     """The whole page."""
     lines = [f"# Side by side, {facts['date']}", ""]
     lines += [f"* {key}: {value}" for key, value in facts.items() if key != "date"]
     lines += ["", EXPLANATION, ""]
     for tool in samples.samples:
         lines += [f"## {TITLES[tool]}", ""]
-        lines += _throughput(samples, tool) + _latency(samples, tool) + _cpu(samples, tool)
+        lines += _throughput(samples, tool) + _latency(samples, tool) + _cpu(samples, tool) + _memory(samples, tool)
         if OURS in samples.targets:
             lines += _verdict(samples, tool)
-    lines += _memory(samples)
+    lines += _refused(samples)
+    if with_goals:
+        lines += goals.section(samples, OURS)
     return "\n".join(lines) + "\n"
 
 
@@ -62,13 +71,18 @@ TITLES = {
 
 EXPLANATION = """\
 Cases: P = requests in a pipeline, c = clients; values of 16 bytes unless said; MIX20 = 80 % GET, 20 % SET on the same
-keys. All targets run in turn within a round; numbers are medians over the rounds; a number in brackets is the median
-over the rounds of the ratio to the direct connection in the same round. The P cases are closed loops at full load:
-their latencies compare targets with each other; what a half idle system shows are the open cases, requests on a
-schedule, latency from when they were due. CPU is microseconds of processor per
-request, all threads, user and kernel. Every reply of the verifying generator was compared byte by byte, all keys read
-back through the target and at the server; of redis-benchmark, which looks at no reply, the server's own counts and
-hits were checked and a sample of the values read back. One wrong reply voids a run."""
+keys, from one thread that serves all clients and so gathers what it sends; MULTI = a transaction of a GET and a SET,
+sent at once, counted as one request; BLPOP = two clients wait at each list, one more pushes P elements at once to it,
+an element is counted when it is popped; PUBSUB = ten clients subscribe to a channel, one more publishes P messages at
+once, a message is counted for each subscriber. All targets run in turn within a round; numbers are medians over the
+rounds; a number in brackets is the median over the rounds of the ratio to the direct connection in the same round. The
+P cases are closed loops at full load: their latencies compare targets with each other; what a less than busy system
+shows are the open cases, requests on a schedule, at 30, 60 and 90 % of what the direct connection answers 100 clients
+of the same generator in a closed loop, latency from when they were due: a target that cannot keep up is not spared the
+requests that it kept from being sent. CPU is microseconds of processor per request, all threads, user and kernel.
+Every reply of the verifying generator was compared byte by byte, all keys read back through the target and at the
+server; of redis-benchmark, which looks at no reply, the server's own counts and hits were checked and a sample of the
+values read back. One wrong reply voids a run."""
 
 
 def _table(head, rows):
@@ -87,10 +101,9 @@ def _throughput(samples, tool):
 
 def _latency(samples, tool):
     def cell(case, target):
-        p50, p99 = (samples.median(tool, case, target, key) / 1000 for key in ("p50_us", "p99_us"))
-        return f"{p50:.3f} / {p99:.3f}"
+        return " / ".join(f"{samples.median(tool, case, target, key) / 1000:.3f}" for key in QUANTILES)
 
-    return _per_target(samples, tool, "p50 / p99, ms", cell)
+    return _per_target(samples, tool, "p50 / p99 / p99.9, ms", cell)
 
 
 def _cpu(samples, tool):
@@ -135,17 +148,24 @@ def _verdict(samples, tool):
     return _table(head, rows) + [f"Redhold loses {len(lost)} of {cells} cells (bold above):", "", *lost, ""]
 
 
-def _memory(samples):
-    cases = samples.samples.get("load", {})
-    if not cases:
+def _memory(samples, tool):
+    def cell(case, target):
+        rss = samples.median(tool, case, target, "rss_kib")
+        return f"{rss / 1024:.1f}" if rss > 0 else "–"
+
+    return _per_target(samples, tool, "most resident MiB of the proxy", cell)
+
+
+def _refused(samples):
+    """What each dash means."""
+    if not samples.refused:
         return []
-    case = max(cases, key=lambda name: int(re.search(r"c(\d+)", name).group(1)))
-    rows = [
-        [target, f"{samples.median('load', case, target, 'rss_kib') / 1024:.1f}"]
-        for target in samples.targets
-        if target != "direct" and target in cases[case]
-    ]
-    return ["## Memory", ""] + _table([f"resident MiB after {case}", ""], rows)
+    cases = {}
+    for case, found in samples.refused.items():
+        for target, reason in found.items():
+            cases.setdefault((target, reason), []).append(case)
+    lines = [f"* {target}, {', '.join(names)}: {reason}" for (target, reason), names in cases.items()]
+    return ["## Dashes", "", "What a target answered when it was asked for what the case is made of:", "", *lines, ""]
 
 
 def summary(samples):

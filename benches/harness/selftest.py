@@ -9,23 +9,33 @@ from .processes import Failed
 from .resp import Client
 
 
+KINDS = {
+    "load": measure.Case(4, 5, "mix20"),
+    "multi": measure.Case(4, 5, "multi"),
+    # Three lists, of which one has a single client that pops.
+    "blpop": measure.Case(4, 5, "blpop"),
+    # Two channels.
+    "pubsub": measure.Case(4, 20, "pubsub"),
+    "redis-benchmark": measure.Case(4, 5, "get"),
+}
+
+
 def run(work, tools):
     """Prints one line a check; 0 when all came out as they must."""
     stage = targets.Stage(["direct"], targets.Layout("unpinned"), work, tools)
+    stage.warmup, stage.patience = 0.2, 2.0
     wrong = 0
     try:
         for name, reply_change, request_change, void in CHECKS:
             port = relay(stage.server.port, reply_change, request_change)
             target = targets.Target(name, port)
-            for tool, case in (("load", measure.Case(4, 5, "mix20")), ("redis-benchmark", measure.Case(4, 5, "get"))):
-                if tool not in void and void:
-                    continue
-                verdict = _verdict(stage, target, tool, case)
+            for kind in void or KINDS:
+                verdict = _verdict(stage, target, kind)
                 # A fault of the direct connection would be the self-test's own.
                 good = verdict.startswith(f"{name}, ") if void and verdict else bool(void) == bool(verdict)
                 wrong += not good
                 _quiet(stage)
-                print(f"{'ok' if good else 'NOT OK'}: {name}, {tool}: {verdict or 'counted'}")
+                print(f"{'ok' if good else 'NOT OK'}: {name}, {kind}: {verdict or 'counted'}", flush=True)
     finally:
         stage.close()
     return 1 if wrong else 0
@@ -38,13 +48,14 @@ def _quiet(stage):
         processes.wait_until(alone, "the server has no other client")
 
 
-def _verdict(stage, target, tool, case):
+def _verdict(stage, target, kind):
+    case = KINDS[kind]
     try:
-        if tool == "load":
-            measure.with_load(stage, target, case, 0.3)
-        else:
+        if kind == "redis-benchmark":
             measure.with_load(stage, targets.Target("direct", stage.server.port), case, 0.1)
-            measure.with_redis_benchmark(stage, target, case, 20_000)
+            measure.with_redis_benchmark(stage, target, case, 0.3)
+        else:
+            measure.with_load(stage, target, case, 0.3)
     except Failed as fault:
         return str(fault).splitlines()[-1][:160]
     return None
@@ -70,9 +81,39 @@ def misses(data):
     return data
 
 
+def misses_in_transactions(data):
+    """The same, only between MULTI and EXEC: all that is read afterwards is right."""
+    return misses(data) if b"MULTI" in data else data
+
+
 def answer_nothing(_):
     """Swallows all replies."""
     return b""
+
+
+def exchange(old, new):
+    """A change that puts `new` wherever `old` is."""
+    return lambda data: data.replace(old, new)
+
+
+def push_twice(data):
+    """Hands on the first push of a piece once more."""
+    end = data.find(b"*3\r\n$5\r\nRPUSH", 1)
+    return data[: end if end > 0 else None] + data if data.startswith(b"*3\r\n$5\r\nRPUSH") else data
+
+
+MESSAGE = len(b"*3\r\n$7\r\nmessage\r\n$16\r\nchan000000000000\r\n$16\r\n0123456789abcdef\r\n")
+
+
+def drop_message(data):
+    """Leaves out the first message of about every fiftieth piece."""
+    return data[MESSAGE:] if data.startswith(b"*3\r\n$7\r\nmessage") and not random.randrange(50) else data
+
+
+def repeat_message(data):
+    """Gives the first message of about every fiftieth piece twice."""
+    first = data[:MESSAGE] if data.startswith(b"*3\r\n$7\r\nmessage") and not random.randrange(50) else b""
+    return first + data
 
 
 def same(data):
@@ -80,13 +121,24 @@ def same(data):
     return data
 
 
-# name, what happens to replies, what happens to requests, the tools that must call the run void
+# name, what happens to replies, what happens to requests, the kinds of load that must be void; empty: all must count
 CHECKS = [
     ("honest", same, same, ()),
-    ("flips a byte", flip_one_byte, same, ("load",)),
-    ("loses writes", same, lose_writes, ("load",)),
-    ("reads other keys", same, misses, ("load", "redis-benchmark")),
-    ("answers nothing", answer_nothing, same, ("load",)),
+    ("flips a byte", flip_one_byte, same, ("load", "multi", "blpop", "pubsub")),
+    ("loses writes", same, lose_writes, ("load", "multi")),
+    ("reads other keys", same, misses, ("load", "multi", "redis-benchmark")),
+    ("reads other keys in transactions", same, misses_in_transactions, ("multi",)),
+    ("answers nothing", answer_nothing, same, ("load", "multi", "blpop", "pubsub")),
+    ("discards transactions", same, exchange(b"$4\r\nEXEC", b"$7\r\nDISCARD"), ("multi",)),
+    ("loses elements", same, exchange(b"RPUSH\r\n$16\r\nlist", b"RPUSH\r\n$16\r\nlost"), ("blpop",)),
+    ("pushes twice", same, push_twice, ("blpop",)),
+    ("pushes at the wrong end", same, exchange(b"RPUSH", b"LPUSH"), ("blpop",)),
+    ("pops the other list", same, exchange(b"BLPOP\r\n$16\r\nlist000000000000", b"BLPOP\r\n$16\r\nlist000000000001"),
+     ("blpop",)),
+    ("publishes to the other channel", same, exchange(b"PUBLISH\r\n$16\r\nchan000000000000",
+                                                      b"PUBLISH\r\n$16\r\nchan000000000001"), ("pubsub",)),
+    ("drops messages", drop_message, same, ("pubsub",)),
+    ("repeats messages", repeat_message, same, ("pubsub",)),
 ]
 
 

@@ -49,6 +49,12 @@ class Stage:
     def __init__(self, names, layout, work, tools):
         self.layout, self.work, self.tools = layout, pathlib.Path(work), tools
         self.targets = []
+        # Requests per second of redis-benchmark, by target and case: how many requests take how long.
+        self.rates = {}
+        # Seconds of load before a measurement. What adapts to its load (our batching, the peers' buffers) needs them.
+        self.warmup = 2.0
+        # A run without a reply for so many seconds has failed.
+        self.patience = 10.0
         self.server = self._start_server()
         try:
             for name in names:
@@ -72,7 +78,7 @@ class Stage:
         port = int(os.environ.get("REDIS_PORT") or processes.free_port())
         argv = [
             shutil.which("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "",
-            "--appendonly", "no", "--dir", str(self.work), "--maxclients", "20000",
+            "--appendonly", "no", "--dir", str(self.work), "--maxclients", "8000", "--tcp-backlog", "4096",
         ]
         process = processes.start(argv, self.layout.server, self.work / "redis.log")
         server = Target("direct", port, process.pid, process)

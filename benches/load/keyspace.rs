@@ -5,11 +5,13 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use crate::connection::Fault;
+use crate::fault::Fault;
 use crate::payload::{Call, Payload};
 
 /// Requests in flight while all keys are written or read: below the limits of every proxy.
 const WINDOW: usize = 64;
+/// The same in bytes of values; one request is always in flight.
+const WINDOW_BYTES: usize = 4 << 20;
 
 /// The keys `0..keys`, each with the version it was last set to.
 pub(crate) struct Keyspace {
@@ -64,17 +66,15 @@ impl Keyspace {
         patience: Duration,
         call_for: impl Fn(u32, u32) -> Call,
     ) -> Result<(), Fault> {
-        let mut socket = TcpStream::connect_timeout(&target, patience)?;
-        socket.set_nodelay(true)?;
-        socket.set_read_timeout(Some(patience))?;
-        socket.set_write_timeout(Some(patience))?;
-        let mut owed = VecDeque::with_capacity(WINDOW);
+        let mut socket = connect(target, patience)?;
+        let window = (WINDOW_BYTES / self.payload.size()).clamp(1, WINDOW);
+        let mut owed = VecDeque::with_capacity(window);
         let mut output = Vec::new();
         let mut input = Vec::new();
         let mut calls = (0_u32..).zip(&self.versions).map(|(key, version)| call_for(key, *version));
         loop {
             output.clear();
-            for call in calls.by_ref().take(WINDOW) {
+            for call in calls.by_ref().take(window) {
                 self.payload.encode(call, &mut output);
                 owed.push_back(call);
             }
@@ -93,19 +93,57 @@ impl Keyspace {
         owed: &mut VecDeque<Call>,
         input: &mut Vec<u8>,
     ) -> Result<(), Fault> {
-        let mut scratch = [0; 16 << 10];
         while let Some(call) = owed.front() {
             if let Some(length) = self.payload.judge(*call, input)? {
                 input.drain(..length);
                 owed.pop_front();
                 continue;
             }
-            let count = socket.read(&mut scratch)?;
-            if count == 0 {
-                return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
-            }
-            input.extend_from_slice(&scratch[..count]);
+            read_more(socket, input)?;
         }
         Ok(())
     }
+}
+
+/// Sends the requests one at a time; each reply, a line, must be one of `may_be`.
+///
+/// # Errors
+/// Another reply, or no connection.
+pub(crate) fn ask_in_turn(
+    target: SocketAddr,
+    patience: Duration,
+    requests: impl Iterator<Item = Vec<u8>>,
+    may_be: &[&[u8]],
+) -> Result<(), Fault> {
+    let mut socket = connect(target, patience)?;
+    let mut input = Vec::new();
+    for request in requests {
+        socket.write_all(&request)?;
+        input.clear();
+        while !input.ends_with(b"\r\n") {
+            read_more(&mut socket, &mut input)?;
+        }
+        if !may_be.contains(&&input[..]) {
+            return Err(Fault::wrong(request.escape_ascii().to_string(), 0, &input));
+        }
+    }
+    Ok(())
+}
+
+fn connect(target: SocketAddr, patience: Duration) -> Result<TcpStream, Fault> {
+    let socket = TcpStream::connect_timeout(&target, patience)?;
+    socket.set_nodelay(true)?;
+    socket.set_read_timeout(Some(patience))?;
+    socket.set_write_timeout(Some(patience))?;
+    Ok(socket)
+}
+
+fn read_more(socket: &mut TcpStream, input: &mut Vec<u8>) -> Result<(), Fault> {
+    let mut scratch = [0; 64 << 10];
+    let count = socket.read(&mut scratch)?;
+    if count == 0 {
+        return Err(Fault::new("the target closed the connection"));
+    }
+    input.extend_from_slice(&scratch[..count]);
+    Ok(())
 }

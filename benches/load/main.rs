@@ -1,16 +1,21 @@
 //! A load generator that believes nothing: every reply of a run is compared with the bytes it must be.
 //!
-//! One thread, epoll; closed loop, or with `--rate` an open one. Each client owns a share of the keys and counts what it wrote to them, so that
-//! a reply that is late, swapped, truncated or another client's is seen, not only an error reply. Before the run
-//! all keys are written through the target and read back from the server behind it; after the run all are read
-//! back both ways. One JSON line on standard output; exit code 1 and the two byte strings when a reply is wrong.
+//! One thread, epoll; closed loop, or with `--rate` an open one. Each client owns a share of the keys and counts what
+//! it wrote to them, so that a reply that is late, swapped, truncated or another client's is seen, not only an error
+//! reply. Before the run all keys are written through the target and read back from the server behind it; after the run
+//! all are read back both ways. Elements of lists and messages are numbered and have such values too. One JSON line on
+//! standard output; exit code 1 and the bytes that came when a reply is wrong.
 
-mod connection;
+mod channels;
 mod driver;
+mod fault;
 mod histogram;
+mod keyed;
 mod keyspace;
+mod lists;
 mod payload;
 mod usage;
+mod wires;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -19,6 +24,8 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::driver::Outcome;
+use crate::fault::Fault;
+use crate::keyed::Keyed;
 use crate::keyspace::Keyspace;
 
 /// What the clients ask for.
@@ -30,6 +37,12 @@ enum Mix {
     Set,
     /// Four reads to one write, on the same keys, in the same pipelines.
     Mix20,
+    /// Transactions: MULTI, GET, SET of the same key, EXEC, sent at once, counted as one request.
+    Multi,
+    /// Elements handed on through lists: two clients block on a list, one more pushes.
+    Blpop,
+    /// Messages to subscribers: ten clients on a channel, one more publishes.
+    Pubsub,
 }
 
 /// Arguments of one run.
@@ -43,10 +56,11 @@ struct Args {
     origin: SocketAddr,
     #[arg(long, value_enum, default_value = "get")]
     mix: Mix,
-    /// Connections.
+    /// Clients that read and write, pop, or subscribe; those that push or publish come on top of them.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     clients: u32,
-    /// Closed loop: requests that a client sends at once; it sends the next ones when all are answered.
+    /// Closed loop: requests that a client sends at once; it sends the next ones when all are answered. Elements pushed
+    /// or messages published at once.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_024))]
     pipeline: u32,
     /// Bytes of a value.
@@ -67,7 +81,7 @@ struct Args {
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     rate: Option<u32>,
     /// Instead of a time: this many requests without warm-up, for counting instructions.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "rate")]
     requests: Option<u64>,
     /// A run without a reply for this long has failed.
     #[arg(long, default_value_t = 10_000)]
@@ -89,7 +103,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     match run(&args) {
         Ok(outcome) => {
-            println!("{}", report(&args, &outcome));
+            println!("{}", report(&outcome));
             ExitCode::SUCCESS
         }
         Err(fault) => {
@@ -99,22 +113,28 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(args: &Args) -> Result<Outcome, String> {
+fn run(args: &Args) -> Result<Outcome, Fault> {
+    match args.mix {
+        Mix::Get | Mix::Set | Mix::Mix20 | Mix::Multi => run_keyed(args),
+        Mix::Blpop => lists::run(args),
+        Mix::Pubsub => channels::run(args),
+    }
+}
+
+fn run_keyed(args: &Args) -> Result<Outcome, Fault> {
     let mut keyspace = Keyspace::new(args.keys.max(args.clients), args.size);
     let patience = Duration::from_millis(args.stall_ms);
-    keyspace
-        .write_all(args.target, patience)
-        .map_err(|fault| format!("before, written through target: {fault}"))?;
-    keyspace.verify_all(args.origin, patience).map_err(|fault| format!("before, read at origin: {fault}"))?;
-    let outcome = driver::drive(args, &mut keyspace)?;
-    keyspace
-        .verify_all(args.target, patience)
-        .map_err(|fault| format!("after, read through target: {fault}"))?;
-    keyspace.verify_all(args.origin, patience).map_err(|fault| format!("after, read at origin: {fault}"))?;
+    let named = |step: &'static str| move |fault: Fault| Fault::new(format!("{step}: {fault}"));
+    keyspace.write_all(args.target, patience).map_err(named("before, written through target"))?;
+    keyspace.verify_all(args.origin, patience).map_err(named("before, read at origin"))?;
+    let mut outcome = driver::drive(args, Keyed::new(args, &mut keyspace))?;
+    keyspace.verify_all(args.target, patience).map_err(named("after, read through target"))?;
+    keyspace.verify_all(args.origin, patience).map_err(named("after, read at origin"))?;
+    outcome.verified += u64::from(keyspace.keys()) * 4;
     Ok(outcome)
 }
 
-fn report(args: &Args, outcome: &Outcome) -> String {
+fn report(outcome: &Outcome) -> String {
     let seconds = outcome.elapsed.as_secs_f64();
     let cpu: serde_json::Map<String, serde_json::Value> = outcome
         .cpu
@@ -124,7 +144,6 @@ fn report(args: &Args, outcome: &Outcome) -> String {
     serde_json::json!({
         "requests": outcome.requests,
         "verified": outcome.verified,
-        "read_back": args.keys.max(args.clients) * 3,
         "seconds": seconds,
         "rps": outcome.requests as f64 / seconds,
         "p50_us": outcome.latency.quantile(0.50).as_secs_f64() * 1e6,

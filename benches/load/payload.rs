@@ -1,6 +1,6 @@
 //! The bytes of requests and of the replies they must get.
 
-use crate::connection::Fault;
+use crate::fault::Fault;
 
 /// Bytes of a value that say whose it is; the rest is filler that depends on them.
 const STAMP: usize = 16;
@@ -13,6 +13,9 @@ pub(crate) enum Call {
     Get { key: u32, version: u32 },
     /// SET of `key` to its value of `version`.
     Set { key: u32, version: u32 },
+    /// MULTI, GET of `key`, SET of it to its value of `version`, EXEC: sent at once, answered with the value of the
+    /// version before in EXEC's array.
+    Transaction { key: u32, version: u32 },
 }
 
 /// Writes requests and judges replies for values of one size.
@@ -44,24 +47,40 @@ impl Payload {
         }
     }
 
+    /// Bytes of a value.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Appends the request to `out`.
     pub(crate) fn encode(&self, call: Call, out: &mut Vec<u8>) {
         match call {
             Call::Get { key, .. } => {
                 out.extend_from_slice(&self.get_prefix);
-                write_key(key, out);
+                out.extend_from_slice(&name(*b"key:", key));
                 out.extend_from_slice(b"\r\n");
             }
             Call::Set { key, version } => {
                 out.extend_from_slice(b"*3\r\n$3\r\nSET\r\n$16\r\n");
-                write_key(key, out);
+                out.extend_from_slice(&name(*b"key:", key));
                 out.extend_from_slice(b"\r\n");
-                out.extend_from_slice(&self.length_line);
-                out.extend_from_slice(&stamp(key, version));
-                out.extend_from_slice(self.filling(key, version));
-                out.extend_from_slice(b"\r\n");
+                self.append_value(key, version, out);
+            }
+            Call::Transaction { key, version } => {
+                out.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n");
+                self.encode(Call::Get { key, version }, out);
+                self.encode(Call::Set { key, version }, out);
+                out.extend_from_slice(b"*1\r\n$4\r\nEXEC\r\n");
             }
         }
+    }
+
+    /// Appends the value as an argument: its length, its bytes, the line's end.
+    pub(crate) fn append_value(&self, key: u32, version: u32, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.length_line);
+        out.extend_from_slice(&stamp(key, version));
+        out.extend_from_slice(self.filling(key, version));
+        out.extend_from_slice(b"\r\n");
     }
 
     /// How many bytes of `input` are the reply to `call`; `None` while they are incomplete.
@@ -71,13 +90,25 @@ impl Payload {
     pub(crate) fn judge(&self, call: Call, input: &[u8]) -> Result<Option<usize>, Fault> {
         match call {
             Call::Set { .. } => must_begin(input, &[b"+OK\r\n"]),
-            Call::Get { key, version } => {
-                let parts: [&[u8]; 4] =
-                    [&self.length_line, &stamp(key, version), self.filling(key, version), b"\r\n"];
-                must_begin(input, &parts)
+            Call::Get { key, version } => self.must_be_value(input, &[], key, version, b"\r\n"),
+            Call::Transaction { key, version } => {
+                let head = b"+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n";
+                self.must_be_value(input, head, key, version - 1, b"\r\n+OK\r\n")
             }
         }
         .map_err(|at| Fault::wrong(call, at, input))
+    }
+
+    /// As [`must_begin`]: `head`, the value as a bulk string without its last line end, and `tail`.
+    pub(crate) fn must_be_value(
+        &self,
+        input: &[u8],
+        head: &[u8],
+        key: u32,
+        version: u32,
+        tail: &[u8],
+    ) -> Result<Option<usize>, usize> {
+        must_begin(input, &[head, &self.length_line, &stamp(key, version), self.filling(key, version), tail])
     }
 
     fn filling(&self, key: u32, version: u32) -> &[u8] {
@@ -86,32 +117,37 @@ impl Payload {
     }
 }
 
+/// Of a reply that is not complete yet only so much is compared: an error reply shows there, and a value of 1 MiB is not
+/// compared from its beginning at each of a hundred reads.
+const EARLY: usize = 512;
+
 /// The length of `parts` when `input` begins with them; the offset of the first part that differs otherwise.
-fn must_begin(input: &[u8], parts: &[&[u8]]) -> Result<Option<usize>, usize> {
+pub(crate) fn must_begin(input: &[u8], parts: &[&[u8]]) -> Result<Option<usize>, usize> {
+    let total = parts.iter().map(|part| part.len()).sum();
+    let seen = if input.len() < total { &input[..input.len().min(EARLY)] } else { &input[..total] };
     let mut at = 0;
     for part in parts {
-        let here = &input[at.min(input.len())..];
+        let here = &seen[at.min(seen.len())..];
         let length = part.len().min(here.len());
         if here[..length] != part[..length] {
             return Err(at);
         }
-        if length < part.len() {
-            return Ok(None);
-        }
         at += length;
     }
-    Ok(Some(at))
+    Ok((input.len() >= total).then_some(total))
 }
 
-/// `key:` and twelve digits: what redis-benchmark's `key:__rand_int__` makes, so that both tools meet the same keys.
-fn write_key(key: u32, out: &mut Vec<u8>) {
-    let mut text = *b"key:000000000000";
-    let mut rest = key;
+/// A prefix and twelve digits. `key:` makes what redis-benchmark's `key:__rand_int__` makes, so that both tools meet the
+/// same keys.
+pub(crate) fn name(prefix: [u8; 4], number: u32) -> [u8; 16] {
+    let mut text = *b"????000000000000";
+    text[..4].copy_from_slice(&prefix);
+    let mut rest = number;
     for digit in text[4..].iter_mut().rev() {
         *digit = b'0' + (rest % 10) as u8;
         rest /= 10;
     }
-    out.extend_from_slice(&text);
+    text
 }
 
 fn stamp(key: u32, version: u32) -> [u8; STAMP] {
