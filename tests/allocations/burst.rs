@@ -4,8 +4,6 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use socket2::SockRef;
-
 use crate::Test;
 use crate::counted::Counted;
 use crate::support::{Client, Group, LONG, ProxyOptions, encode, eventually};
@@ -56,10 +54,9 @@ fn read_all(mut stream: &TcpStream, mut left: usize) {
     }
 }
 
-/// A client that has been served, and takes little at a time.
+/// A client that has been served.
 fn connect(counted: &Counted) -> TcpStream {
     let mut stream = TcpStream::connect(counted.proxy.address()).expect("the proxy listens");
-    SockRef::from(&stream).set_recv_buffer_size(4 << 10).expect("the system allows less");
     stream.set_read_timeout(Some(2 * LONG)).expect("a timeout above zero is accepted");
     stream.set_write_timeout(Some(3 * LONG)).expect("a timeout above zero is accepted");
     stream.write_all(&encode(&["SET", "s", "x"])).expect("the proxy reads");

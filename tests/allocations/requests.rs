@@ -128,22 +128,39 @@ fn one_node() {
             Case::one("MGET", 1, words("MGET a b none c"), mget),
             Case::one("a reply of 4 KiB", 1, words("GET large"), bulk(&value)),
             Case::one("a request of 4 KiB", 1, words(&format!("SET s {value}")), "+OK\r\n"),
-            Case::one("an error", 1, words("INCR large"), "-ERR value is not an integer or out of range\r\n"),
+            Case {
+                // The request is copied for whoever judges the error.
+                most: 110,
+                ..Case::one(
+                    "an error",
+                    1,
+                    words("INCR large"),
+                    "-ERR value is not an integer or out of range\r\n",
+                )
+            },
             Case::one("a script", 1, words("EVAL return(7) 0"), ":7\r\n"),
-            Case::one(
-                "MULTI and EXEC",
-                3,
-                [words("MULTI"), words("SET s value"), words("EXEC")].concat(),
-                "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n",
-            ),
-            Case::one(
-                "BLPOP of what is there",
-                2,
-                [words("RPUSH list x"), words("BLPOP list 0")].concat(),
-                format!(":1\r\n*2\r\n{}{}", bulk("list"), bulk("x")),
-            ),
+            // Connections of their own: what is taken, owed and kept for a loss is allocated.
+            Case {
+                most: 580,
+                ..Case::one(
+                    "MULTI and EXEC",
+                    3,
+                    [words("MULTI"), words("SET s value"), words("EXEC")].concat(),
+                    "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n",
+                )
+            },
+            Case {
+                most: 410,
+                ..Case::one(
+                    "BLPOP of what is there",
+                    2,
+                    [words("RPUSH list x"), words("BLPOP list 0")].concat(),
+                    format!(":1\r\n*2\r\n{}{}", bulk("list"), bulk("x")),
+                )
+            },
             Case {
                 clients: 2,
+                most: 360,
                 round: vec![
                     Sends(0, words("BLPOP other 0")),
                     Sends(1, words("RPUSH other x")),
