@@ -96,6 +96,13 @@ impl<C: Clone + PartialEq> OwedQueue<C> {
         if front.answered == front.count { self.runs.pop_front() } else { None }
     }
 
+    /// Keeps no memory, if nothing is owed.
+    pub(crate) fn rest(&mut self) {
+        if self.runs.is_empty() {
+            self.runs = VecDeque::new();
+        }
+    }
+
     /// Requests without a reply.
     pub(crate) fn requests(&self) -> usize {
         self.requests

@@ -255,6 +255,12 @@ impl<C: Caller> Pipeline<C> {
         }
     }
 
+    /// Gives back what a burst has left behind.
+    pub(super) fn rest(&self) {
+        self.0.log.borrow_mut().rest();
+        self.0.owed.borrow_mut().rest();
+    }
+
     /// Closes it; everything unanswered is handed back before this returns.
     pub fn close(&self) {
         if self.0.phase.replace(Phase::Closed) != Phase::Closed {

@@ -147,14 +147,15 @@ impl<C: Caller> Pools<C> {
         }
     }
 
-    /// Closes what nobody used for a while.
+    /// Closes what nobody used for a while, and lets the others keep no more memory than they need.
     pub fn sweep(&self, now: Instant) {
         for pool in &self.nodes {
             let idle: Vec<_> = {
                 let mut pipelines = pool.pipelines.borrow_mut();
-                let (idle, kept) = pipelines.drain(..).partition(|pipeline| {
+                let (idle, kept): (Vec<_>, Vec<_>) = pipelines.drain(..).partition(|pipeline| {
                     pipeline.outstanding() == 0 && now.duration_since(pipeline.last_used()) > IDLE
                 });
+                kept.iter().for_each(Pipeline::rest);
                 *pipelines = kept;
                 idle
             };

@@ -48,6 +48,13 @@ impl SendLog {
         }
     }
 
+    /// Keeps no memory, if it keeps nothing.
+    pub(crate) fn rest(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes = BytesMut::new();
+        }
+    }
+
     /// Everything kept, oldest first.
     pub(crate) fn kept(&self) -> &[u8] {
         &self.bytes

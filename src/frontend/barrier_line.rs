@@ -88,8 +88,8 @@ pub(super) enum Shortage {
 #[derive(Debug, Default)]
 struct Answers {
     passage: Option<Passage>,
-    /// The answer to what was asked behind it.
-    answer: Option<Bytes>,
+    /// The answer to what was asked behind it; empty until it is here. Kept for its allocation.
+    answer: Vec<u8>,
 }
 
 /// An open connection.
@@ -292,13 +292,14 @@ impl BarrierLine {
             if self.barriers.borrow_mut().begin().is_some() {
                 self.begun.set(Some(Instant::now()));
                 self.awaited.set(None);
-                self.flying.replace(self.waiting.take());
+                // Nobody flies: whose barrier has ended was told, and left the list for the next ones.
+                self.flying.swap(&self.waiting);
                 open.send(self.is_waived(worker));
             }
             open.pinned.poll_write(cx)?;
             let Open { pinned, answers, .. } = open;
             ready!(pinned.poll_read(cx, |piece| answers.take(&piece)))?;
-            if open.answers.answer.is_some() {
+            if !open.answers.answer.is_empty() {
                 // What comes from a primary that leads no more vouches for nothing.
                 worker.table();
                 if self.life.get() != open.life {
@@ -311,14 +312,12 @@ impl BarrierLine {
 
     /// The barrier on its way was answered.
     fn answered(&self, worker: &Worker, open: &mut Open) {
-        let answers = std::mem::take(&mut open.answers);
+        let passed = matches!(open.answers.passage, Some(Passage::Passed));
+        let echo = Echo { passed, waived: open.waived, answer: &open.answers.answer };
+        let judged = self.settings.judge(self.level, &echo, self.is_waived(worker));
+        open.answers.clear();
         let Some(begun) = self.begun.get() else { return };
-        let echo = Echo {
-            passed: matches!(answers.passage, Some(Passage::Passed)),
-            waived: open.waived,
-            answer: &answers.answer.unwrap_or_default(),
-        };
-        let failure = match self.settings.judge(self.level, &echo, self.is_waived(worker)) {
+        let failure = match judged {
             Some(said) => said.err(),
             // The node refuses it for now: once more in a moment, for as long as an answer may take.
             None if begun.elapsed() < self.settings.timeout => {
@@ -340,11 +339,12 @@ impl BarrierLine {
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         worker.metrics.barrier_duration(micros);
         self.begun.set(None);
-        let flying = self.flying.take();
+        let mut flying = self.flying.take();
         self.settled(worker);
-        for client in &flying {
+        for client in flying.drain(..) {
             client.resolve(self.up_to(number), failure.as_ref());
         }
+        self.flying.replace(flying);
     }
 
     /// The first barriers of a life are nobody's: they show whether enough replicas follow.
@@ -360,19 +360,24 @@ impl BarrierLine {
 
 impl Open {
     fn send(&mut self, waives: bool) {
-        self.answers = Answers::default();
+        self.answers.clear();
         (self.sent, self.waived) = (true, waives);
         self.pinned.send(if waives { &self.relaxed } else { &self.request });
     }
 }
 
 impl Answers {
+    fn clear(&mut self) {
+        self.passage = None;
+        self.answer.clear();
+    }
+
     fn take(&mut self, piece: &Piece<'_>) {
         let Piece::Frame { bytes, .. } = piece else { return };
         if self.passage.is_none() {
             self.passage = Some(Passage::of(bytes));
         } else {
-            self.answer = Some(Bytes::copy_from_slice(bytes));
+            self.answer.extend_from_slice(bytes);
         }
     }
 }

@@ -209,6 +209,13 @@ impl Client {
         self.closed.get()
     }
 
+    /// Keeps no memory for the next replies, if none waits.
+    pub(super) fn rest(&self) {
+        if self.out.borrow().is_empty() {
+            self.out.take();
+        }
+    }
+
     /// Nobody reads it.
     pub(super) fn drop_output(&self) {
         self.out.replace(BytesMut::new());

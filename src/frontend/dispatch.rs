@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use bytes::BytesMut;
+
 use crate::backend::{Carries, Pipeline};
 use crate::command::{Class, Effect, Lane, classify};
 use crate::durability::Demand;
@@ -15,7 +17,7 @@ use super::connection::{Connection, Step};
 use super::cursor;
 use super::large::Way;
 use super::tag::tag_of;
-use super::worker::wake_at;
+use super::worker::{READ_SIZE, wake_at};
 
 /// Requests from this size on are streamed on a connection of their own.
 pub(super) const LARGE: u64 = 1 << 20;
@@ -271,9 +273,13 @@ impl Connection {
         let (client, now) = (&self.client, self.worker.now());
         let tag = tag_of(class.row, self.worker.spares && dispatched.demand.is_none());
         if !request.is_strict() {
-            let mut multibulk = bytes::BytesMut::new();
+            let mut multibulk = self.worker.multibulk.borrow_mut();
+            multibulk.clear();
             request.write_multibulk(&mut multibulk);
             pipeline.send(client, tag, (&multibulk, 1), *resent, now);
+            if multibulk.capacity() > READ_SIZE {
+                *multibulk = BytesMut::new();
+            }
         } else {
             pipeline.send(client, tag, (request.raw(), 1), *resent, now);
         }

@@ -108,6 +108,12 @@ impl Live {
         add(&self.net_in, bytes as u64);
     }
 
+    /// For how long it has sent nothing.
+    pub(super) fn rests_for(&self, now: Instant) -> Duration {
+        let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));
+        now.saturating_duration_since(self.connected).saturating_sub(heard)
+    }
+
     pub(super) fn wrote(&self, bytes: usize) {
         add(&self.net_out, bytes as u64);
     }
@@ -200,7 +206,6 @@ impl Entry {
     fn row(&self, id: u64, now: Instant) -> ClientRow {
         let Self { place, said, live } = self;
         let age = now.saturating_duration_since(live.connected);
-        let heard = Duration::from_millis(live.heard_ms.load(Ordering::Relaxed));
         let held = *lock(&live.held);
         let mut flags = held.flags;
         flags.blocked = lock(&live.parked).is_some();
@@ -213,7 +218,7 @@ impl Entry {
             fd: place.fd,
             name: said.name.clone(),
             age: age.as_secs(),
-            idle: age.saturating_sub(heard).as_secs(),
+            idle: live.rests_for(now).as_secs(),
             flags,
             db: said.db,
             sub: held.subscribed[0],

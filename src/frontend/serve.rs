@@ -1,11 +1,14 @@
 //! The threads that serve clients: one acceptor, and one worker a core.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -197,6 +200,38 @@ async fn wake_at_the_end(worker: Rc<Worker>, mut ends: watch::Receiver<Ending>) 
     }
 }
 
+/// A client's task. Not an async block: that would have room for the connection twice, in each of ten thousand idle clients.
+struct Served {
+    connection: Connection,
+    /// Dropped after the connection.
+    _present: Present,
+}
+
+impl Future for Served {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Pin::new(&mut self.connection).poll(cx)
+    }
+}
+
+/// Keeps the numbers and lists of clients true, whatever way a client ends.
+struct Present {
+    id: u64,
+    worker: Rc<Worker>,
+    /// Clients of the worker.
+    count: Arc<AtomicUsize>,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.worker.leave(self.id);
+        self.worker.shared.registry.remove(self.id);
+        self.worker.shared.clients.fetch_sub(1, Ordering::Relaxed);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 async fn take_clients(worker: Rc<Worker>, mut clients: mpsc::Receiver<Numbered>, count: Arc<AtomicUsize>) {
     while let Some((id, accepted)) = clients.recv().await {
         let place = place_of(&accepted);
@@ -204,20 +239,14 @@ async fn take_clients(worker: Rc<Worker>, mut clients: mpsc::Receiver<Numbered>,
             Accepted::Tcp(stream, _) => tokio::net::TcpStream::from_std(stream).map(stream::split_tcp),
             Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(stream::split_unix),
         };
-        let (worker, count) = (worker.clone(), count.clone());
-        tokio::task::spawn_local(async move {
-            if let Ok((reader, writer)) = split {
-                let connection = Connection::new(id, worker.clone(), reader, writer);
-                worker.enter(&connection.client);
-                let (said, live) = (connection.session.shown(), connection.client.live.clone());
-                worker.shared.registry.enter(id, place, said, live);
-                connection.await;
-                worker.leave(id);
-            }
-            worker.shared.registry.remove(id);
-            worker.shared.clients.fetch_sub(1, Ordering::Relaxed);
-            count.fetch_sub(1, Ordering::Relaxed);
-        });
+        let present = Present { id, worker: worker.clone(), count: count.clone() };
+        if let Ok((reader, writer)) = split {
+            let connection = Connection::new(id, worker.clone(), reader, writer);
+            worker.enter(&connection.client);
+            let (said, live) = (connection.session.shown(), connection.client.live.clone());
+            worker.shared.registry.enter(id, place, said, live);
+            tokio::task::spawn_local(Served { connection, _present: present });
+        }
     }
     // The acceptor is gone; clients that are still here are served until the process ends.
     std::future::pending::<()>().await;

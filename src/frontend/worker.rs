@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::BytesMut;
 use tokio::sync::Notify;
 
 use crate::backend::{self, Pinned, Pools, Sampler, Surroundings};
@@ -60,7 +61,7 @@ const LATE_BEAT: Duration = Duration::from_millis(3);
 /// … and how often it is looked whether any write is on its way.
 const WRITES_BEAT: Duration = Duration::from_millis(10);
 
-/// How often idle pipelines and idle lent connections are looked for.
+/// How often idle pipelines, idle lent connections and clients that rest are looked for.
 const SWEEP: Duration = Duration::from_secs(10);
 
 /// See the module's text.
@@ -86,6 +87,8 @@ pub(super) struct Worker {
     hot_keys: Arc<Mutex<HotKeys>>,
     /// Position of the node after the one that took the last read that was spread.
     pub(super) read_turn: Cell<usize>,
+    /// The request at hand in the form in which it is sent on, if it came in another one.
+    pub(super) multibulk: RefCell<BytesMut>,
     /// Positions of the keys of the request at hand.
     pub(super) keys: RefCell<Vec<u16>>,
     poison_after: Duration,
@@ -171,6 +174,7 @@ impl Worker {
             spill: Spill::default(),
             hot_keys,
             read_turn: Cell::new(0),
+            multibulk: RefCell::default(),
             keys: RefCell::default(),
             poison_after,
             marks,
@@ -227,6 +231,14 @@ impl Worker {
     /// The table whose consequences were drawn; newer than the last [`Self::table`] it is not.
     pub(super) fn current(&self) -> Ref<'_, Arc<RoutingTable>> {
         self.table.borrow()
+    }
+
+    /// Who has sent nothing for a while keeps no memory for its next replies.
+    fn rest(&self) {
+        let now = Instant::now();
+        for client in self.clients.borrow().values().filter(|client| client.live.rests_for(now) >= SWEEP) {
+            client.rest();
+        }
     }
 
     /// The time of this turn.
@@ -462,6 +474,7 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
                 worker.pools.sweep(Instant::now());
                 worker.scripts.forget();
                 worker.idle.sweep(Instant::now());
+                worker.rest();
             }
         }
     }

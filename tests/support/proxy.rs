@@ -24,6 +24,8 @@ pub struct ProxyOptions {
     full_disk: bool,
     /// It is waited for until it has looked at everybody as often as it does after a start.
     rested: bool,
+    /// Which program it is, if not the one that is tested everywhere else.
+    program: Option<PathBuf>,
     home: Home,
 }
 
@@ -32,7 +34,8 @@ impl ProxyOptions {
     /// that is gone shows at once all the same. Every other key is at its default.
     pub fn new(nodes: &[SocketAddr]) -> Self {
         let list: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
-        Self { sections: BTreeMap::new(), full_disk: false, rested: false, home: Home::default() }
+        let (sections, home) = (BTreeMap::new(), Home::default());
+        Self { sections, full_disk: false, rested: false, program: None, home }
             .set("backend.nodes", &format!("[{}]", list.join(", ")))
             .set("proxy.workers", "2")
             .set("health.timeout", "\"10s\"")
@@ -67,6 +70,13 @@ impl ProxyOptions {
     #[must_use]
     pub fn on_full_disk(mut self) -> Self {
         self.full_disk = true;
+        self
+    }
+
+    /// As another program, which takes the same words.
+    #[must_use]
+    pub fn program(mut self, program: PathBuf) -> Self {
+        self.program = Some(program);
         self
     }
 
@@ -105,6 +115,7 @@ impl ProxyOptions {
 pub struct Proxy {
     child: Child,
     home: Home,
+    program: PathBuf,
     folder: PathBuf,
     listen: SocketAddr,
     admin: SocketAddr,
@@ -136,9 +147,9 @@ impl Proxy {
         fs::write(&file, text).expect("the temporary folder is writable");
         let log =
             File::options().create(true).append(true).open(folder.join("log")).expect("the log can be made");
-        let home = options.home;
-        let child = run(&home, &file, log, options.full_disk);
-        Self { child, home, folder, listen, admin, ended: None }
+        let (home, program) = (options.home, program(options.program));
+        let child = run(&home, &program, &file, log, options.full_disk);
+        Self { child, home, program, folder, listen, admin, ended: None }
     }
 
     /// Starts it once more after its end, on the same ports and with what it wrote down.
@@ -148,7 +159,7 @@ impl Proxy {
         // Somebody else may try one of its ports for a moment.
         eventually(LONG, "it has its ports again", || {
             let log = File::options().append(true).open(self.folder.join("log")).expect("the log is there");
-            self.child = run(&self.home, &self.config_file(), log, false);
+            self.child = run(&self.home, &self.program, &self.config_file(), log, false);
             self.ended = None;
             self.listens()
         });
@@ -396,17 +407,20 @@ impl Drop for Proxy {
     }
 }
 
-fn run(home: &Home, config: &Path, log: File, full_disk: bool) -> Child {
+fn program(other: Option<PathBuf>) -> PathBuf {
     // `make faults` measures the release build.
-    let program =
-        std::env::var("REDHOLD_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_redhold").to_owned());
+    let named = || std::env::var_os("REDHOLD_PROGRAM").map(PathBuf::from);
+    other.or_else(named).unwrap_or_else(|| env!("CARGO_BIN_EXE_redhold").into())
+}
+
+fn run(home: &Home, program: &Path, config: &Path, log: File, full_disk: bool) -> Child {
     let mut command = if full_disk {
         // A limit of nothing for every file; the signal that comes with it would end the process.
         let mut shell = home.command("sh".as_ref());
-        shell.args(["-c", "trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\"", &program]);
+        shell.args(["-c", "trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\""]).arg(program);
         shell
     } else {
-        home.command(program.as_str().as_ref())
+        home.command(program.as_ref())
     };
     command.args(["run", "--config"]).arg(config).stdin(Stdio::null());
     // It would say that it knows no such key.
