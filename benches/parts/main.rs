@@ -197,7 +197,7 @@ fn route_to_replica(meter: &mut Meter) {
 fn table() -> RoutingTable {
     let node = |id| NodeRoute {
         id: NodeId(id),
-        address: Address { host: "127.0.0.1".to_owned(), port: 6379 },
+        address: Address { host: "127.0.0.1".into(), port: 6379 },
         zone: String::new(),
         readable: id > 0,
         generation: 0,

@@ -159,7 +159,7 @@ async fn open(pools: &Pools<Asker>, node: NodeId) -> (Pipeline<Asker>, std::net:
     let identity = Identity::fresh();
     let target = Target {
         node,
-        address: Address { host: "127.0.0.1".to_owned(), port },
+        address: Address { host: "127.0.0.1".into(), port },
         run_id: None,
         epoch: 1,
         identity: identity.clone(),

@@ -226,7 +226,7 @@ mod tests {
                 let _ = stream.read_to_end(&mut ignored).await;
             }
         });
-        Address { host: "127.0.0.1".to_owned(), port }
+        Address { host: "127.0.0.1".into(), port }
     }
 
     fn target(address: Address, db: u32, run_id: Option<&str>) -> Target {
@@ -238,7 +238,7 @@ mod tests {
     async fn a_nodes_socket_does_not_stay_half_open_and_its_name_is_looked_up_each_time() {
         let old = node(b"+OK\r\n:7\r\n").await;
         let new = TcpListener::bind(("127.0.0.2", old.port)).await.unwrap();
-        let address = Address { host: "data.test".to_owned(), port: old.port };
+        let address = Address { host: "data.test".into(), port: old.port };
         let target = target(address, 0, None);
         let settings = Settings { timeout: std::time::Duration::from_secs(3), ..Settings::default() };
         net::moving::name_leads_to("data.test", [127, 0, 0, 1]);

@@ -141,6 +141,13 @@ impl Pinned {
         self.is_quiet() && net::is_silent(&self.stream)
     }
 
+    /// Gives back what a burst has left behind.
+    pub fn rest(&mut self) {
+        if self.out.is_empty() {
+            self.out = BytesMut::new();
+        }
+    }
+
     /// Writes what it can.
     ///
     /// # Errors

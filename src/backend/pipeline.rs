@@ -101,6 +101,8 @@ pub(super) struct Inner<C> {
     pub(super) waker: RefCell<Option<Waker>>,
     /// True once a piece of the front run's reply was passed on.
     pub(super) broken: Cell<bool>,
+    /// A request that was refused, while its caller is told; kept for its allocation.
+    pub(super) refused: Cell<Vec<u8>>,
     pub(super) last_used: Cell<Instant>,
     /// When, since it is open, another connection to the node was first lost.
     pub(super) doubted: Cell<Option<Instant>>,
@@ -129,6 +131,7 @@ impl<C: Caller> Pipeline<C> {
             waiting: RefCell::default(),
             waker: RefCell::default(),
             broken: Cell::new(false),
+            refused: Cell::default(),
             last_used: Cell::new(now),
             doubted: Cell::new(None),
         }))
@@ -257,6 +260,7 @@ impl<C: Caller> Pipeline<C> {
 
     /// Gives back what a burst has left behind.
     pub(super) fn rest(&self) {
+        self.0.refused.take();
         self.0.log.borrow_mut().rest();
         self.0.owed.borrow_mut().rest();
     }
@@ -269,8 +273,8 @@ impl<C: Caller> Pipeline<C> {
         }
     }
 
-    /// The request whose reply comes next.
-    pub(super) fn front_request(&self) -> Option<Vec<u8>> {
+    /// Appends the request whose reply comes next. `None` when none is owed.
+    pub(super) fn front_request(&self, into: &mut Vec<u8>) -> Option<()> {
         let mut owed = self.0.owed.borrow_mut();
         let run = owed.front_mut()?;
         let log = self.0.log.borrow();
@@ -279,7 +283,8 @@ impl<C: Caller> Pipeline<C> {
             run.located = (run.located.0 + 1, run.located.1 + first_len(&requests[run.located.1..]));
         }
         let request = &requests[run.located.1..];
-        Some(request[..first_len(request)].to_vec())
+        into.extend_from_slice(&request[..first_len(request)]);
+        Some(())
     }
 
     fn wake(&self) {

@@ -301,9 +301,12 @@ fn one_by_one<C: Caller>(
     while !rest.is_empty() {
         let (frame, after) = rest.split_at(first_len(rest));
         if frame[0] == b'-' {
-            let request = pipeline.front_request()?;
+            let mut request = pipeline.0.refused.take();
+            request.clear();
+            pipeline.front_request(&mut request)?;
             answer(pipeline, 1, now)?;
             caller.error(tag, frame, &request, resent);
+            pipeline.0.refused.set(request);
         } else {
             answer(pipeline, 1, now)?;
             caller.replies(tag, frame, 1);

@@ -79,7 +79,7 @@ impl Offsets {
 
 fn followed((host, port): (String, Option<u16>)) -> Option<Address> {
     let port = port.filter(|port| *port != 0)?;
-    (!host.is_empty()).then_some(Address { host, port })
+    (!host.is_empty()).then(|| Address { host: host.into(), port })
 }
 
 /// `slave0:ip=127.0.0.1,port=7001,state=online,offset=14,lag=0`
@@ -89,7 +89,7 @@ fn replica_line(name: &str, value: &str) -> Option<(Address, bool)> {
         return None;
     }
     let part = |wanted: &str| value.split(',').find_map(|pair| pair.strip_prefix(wanted)?.strip_prefix('='));
-    let address = Address { host: part("ip")?.to_owned(), port: part("port")?.parse().ok()? };
+    let address = Address { host: part("ip")?.into(), port: part("port")?.parse().ok()? };
     Some((address, part("state") == Some("online")))
 }
 

@@ -80,7 +80,7 @@ impl Server {
     }
 
     pub(super) fn address(&self) -> Address {
-        Address { host: "127.0.0.1".to_owned(), port: self.port }
+        Address { host: "127.0.0.1".into(), port: self.port }
     }
 
     /// Sends one inline command and returns the raw reply to it (one line, or the body of a bulk string).

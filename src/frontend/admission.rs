@@ -47,9 +47,7 @@ impl Connection {
             return self.ask_admission(error);
         }
         // Redis takes as many words as a line holds.
-        let mut request = BytesMut::new();
-        dispatched.request.write_multibulk(&mut request);
-        self.ask_node(Admission::OrAnswer(request.freeze()))
+        self.ask_node(Admission::OrAnswer(dispatched.request.to_multibulk()))
     }
 
     /// The request at hand is beyond what strangers may send. It waits in any case.
@@ -122,6 +120,6 @@ impl Connection {
     /// The node serves this client as who it is now.
     pub(super) fn admitted(&mut self) {
         self.session.admitted = true;
-        self.limits.authenticated = true;
+        self.authenticated = true;
     }
 }

@@ -27,9 +27,9 @@ impl Connection {
             return 0;
         }
         let (Some(head), Some(run)) = (before.head(), self.run()) else { return 0 };
-        let (mut count, mut taken) = (0, 0);
+        let (limits, mut count, mut taken) = (self.limits(), 0, 0);
         while count < run.requests
-            && let Some(len) = head.next(&bytes[taken..], &self.limits)
+            && let Some(len) = head.next(&bytes[taken..], &limits)
             && taken + len <= run.bytes
         {
             (count, taken) = (count + 1, taken + len);

@@ -46,10 +46,12 @@ pub(super) struct Connection {
     reader: Reader,
     /// Bytes read and not yet dispatched.
     unread: BytesMut,
-    pub(super) scanner: RequestScanner,
-    pub(super) limits: Limits,
+    /// Of a request whose end has not come.
+    scanner: Option<Box<RequestScanner>>,
+    /// The limits of those who have yet to authenticate do not hold.
+    pub(super) authenticated: bool,
     /// The rest of a large request that was refused: read and dropped.
-    pub(super) dropping: Option<RequestTail>,
+    pub(super) dropping: Option<Box<RequestTail>>,
     /// The client sends no more.
     ended: bool,
     /// The next request can not be served yet.
@@ -85,16 +87,14 @@ pub(super) enum Step {
 impl Connection {
     pub(super) fn new(id: u64, worker: Rc<Worker>, reader: Reader, writer: Writer) -> Self {
         let client = Client::shared(id, worker.clone(), writer);
-        let max_request = worker.settings.request_size;
-        let limits = Limits { authenticated: false, max_request, ..Limits::default() };
         Self {
             client,
             session: Session::new(),
             worker,
             reader,
             unread: BytesMut::new(),
-            scanner: RequestScanner::default(),
-            limits,
+            scanner: None,
+            authenticated: false,
             dropping: None,
             ended: false,
             waits: false,
@@ -108,6 +108,13 @@ impl Connection {
             woken_at: None,
             shown: false,
         }
+    }
+
+    /// What it may send.
+    #[inline]
+    pub(super) fn limits(&self) -> Limits {
+        let max_request = self.worker.settings.request_size;
+        Limits { authenticated: self.authenticated, max_request, ..Limits::default() }
     }
 
     /// Dispatches what `bytes` hold, as far as the client may be served now; returns how many bytes were taken
@@ -129,14 +136,15 @@ impl Connection {
             if rest.is_empty() {
                 return (taken, Step::Taken);
             }
-            let mut scanner = std::mem::take(&mut self.scanner);
-            let step = match scanner.scan(rest, &self.limits) {
+            let spare = || self.worker.scanner.take().unwrap_or_default();
+            let mut scanner = self.scanner.take().unwrap_or_else(spare);
+            let step = match scanner.scan(rest, &self.limits()) {
                 Ok(Scan::Incomplete { .. }) => {
                     let step = self.dispatch_partial(&scanner, rest);
                     if self.is_streaming() || self.dropping.is_some() {
                         return (bytes.len(), step);
                     }
-                    self.scanner = scanner;
+                    self.scanner = Some(scanner);
                     return (taken, step);
                 }
                 Ok(Scan::Empty { len }) => Ok(len),
@@ -151,7 +159,7 @@ impl Connection {
                 }
             };
             scanner.reset();
-            self.scanner = scanner;
+            self.worker.scanner.set(Some(scanner));
             match step {
                 Ok(len) => {
                     self.client.live.took(1);

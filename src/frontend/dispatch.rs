@@ -208,7 +208,7 @@ impl Connection {
         self.primary = self.open(node, Carries::Anything);
         // A session command is asked as who the client may never become.
         if self.primary.is_some() && class.lane != Lane::Session {
-            self.worker.warm(self.target(node));
+            self.worker.warm(&self.target(node));
         }
         Ok(self.primary.clone())
     }

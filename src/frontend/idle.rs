@@ -23,12 +23,12 @@ fn is_to((_, pinned, _): &Waiting, target: &Target) -> bool {
 }
 
 /// Since when it waits, and what it was told about the client that had it last.
-type Waiting = (Instant, Pinned, Names);
+type Waiting = (Instant, Box<Pinned>, Names);
 
 impl Idle {
     /// One of exactly this identity, epoch and node, rather one that was told these names; with what it was told. A node may
     /// have closed it meanwhile, or said something that would be taken for the next client's reply: such a one is dropped.
-    pub(super) fn take(&self, target: &Target, names: &Names) -> Option<(Pinned, Names)> {
+    pub(super) fn take(&self, target: &Target, names: &Names) -> Option<(Box<Pinned>, Names)> {
         let mut idle = self.0.borrow_mut();
         let fits = |waiting: &Waiting| is_to(waiting, target);
         loop {
@@ -47,18 +47,19 @@ impl Idle {
     }
 
     /// Takes a clean one.
-    pub(super) fn give(&self, pinned: Pinned, told: Names, now: Instant) {
+    pub(super) fn give(&self, pinned: Box<Pinned>, told: Names, now: Instant) {
         let mut idle = self.0.borrow_mut();
         if idle.len() < IDLE_MAX {
             idle.push((now, pinned, told));
         }
     }
 
-    /// Closes what is old or dead.
+    /// Closes what is old or dead; the others keep no memory for what comes next.
     pub(super) fn sweep(&self, now: Instant) {
-        let fits =
-            |(since, pinned, _): &Waiting| now.duration_since(*since) < AGE_MAX && pinned.is_untouched();
-        self.0.borrow_mut().retain(fits);
+        self.0.borrow_mut().retain_mut(|(since, pinned, _)| {
+            pinned.rest();
+            now.duration_since(*since) < AGE_MAX && pinned.is_untouched()
+        });
     }
 
     /// A connection to this node was lost then, so those that were open may be about to end: what is sent again must not go on

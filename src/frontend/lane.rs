@@ -308,9 +308,9 @@ impl PinnedLane {
         }
     }
 
-    /// Notes a request whose reply the client is owed and whose `len` bytes are written next.
-    pub(super) fn owe(&mut self, mut sent: Sent, len: usize) {
-        sent.end = self.bytes + len as u64;
+    /// Notes a request whose reply the client is owed; `left` of its bytes are written next, the others were just now.
+    pub(super) fn owe(&mut self, mut sent: Sent, left: usize) {
+        sent.end = self.bytes + left as u64;
         if sent.request.len() > COPY_MAX {
             sent.request = Bytes::new();
         }

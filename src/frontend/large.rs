@@ -111,9 +111,9 @@ impl Connection {
             return Step::Wait;
         }
         let Some((mut tail, from)) = scanner.tail() else { return Step::Taken };
-        if matches!(tail.feed(&bytes[from..], &self.limits), Ok(Fed::More)) {
+        if matches!(tail.feed(&bytes[from..], &self.limits()), Ok(Fed::More)) {
             self.client.fail(failure);
-            self.dropping = Some(tail);
+            self.dropping = Some(Box::new(tail));
         }
         Step::Taken
     }
@@ -121,7 +121,7 @@ impl Connection {
     /// Bytes of a refused request; `None` when there is none. Else how many were dropped.
     fn drop_on(&mut self, bytes: &[u8]) -> Option<(usize, Step)> {
         let mut tail = self.dropping.take()?;
-        Some(match tail.feed(bytes, &self.limits) {
+        Some(match tail.feed(bytes, &self.limits()) {
             Ok(Fed::More) => {
                 self.dropping = Some(tail);
                 (bytes.len(), Step::Taken)
@@ -143,7 +143,7 @@ impl Connection {
             return Step::Wait;
         }
         let Some((mut tail, from)) = scanner.tail() else { return Step::Taken };
-        if !matches!(tail.feed(&bytes[from..], &self.limits), Ok(Fed::More)) {
+        if !matches!(tail.feed(&bytes[from..], &self.limits()), Ok(Fed::More)) {
             return Step::Taken;
         }
         let class = crate::command::classify_partial(&scanner.partial(bytes));
@@ -193,13 +193,14 @@ impl Connection {
         if let Some(dropped) = self.drop_on(bytes) {
             return Some(dropped);
         }
+        let limits = self.limits();
         let lane = self.pinned.as_mut()?;
         let mut tail = lane.tail.take()?;
         if bytes.is_empty() || lane.unwritten() > SEND_PAUSE {
             lane.tail = Some(tail);
             return Some((0, if bytes.is_empty() { Step::Taken } else { Step::Wait }));
         }
-        let (taken, ended) = match tail.feed(bytes, &self.limits) {
+        let (taken, ended) = match tail.feed(bytes, &limits) {
             Ok(Fed::More) => (bytes.len(), false),
             Ok(Fed::Frame { end }) => (end, true),
             Err(error) => {

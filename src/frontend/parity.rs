@@ -29,9 +29,8 @@ impl Connection {
         let step = self.send_shared(dispatched);
         let lane = self.client.lane.borrow().as_ref().map(|lane| lane.target().node);
         if let (Step::Taken, Some(node)) = (step, lane) {
-            let mut request = bytes::BytesMut::new();
-            dispatched.request.write_multibulk(&mut request);
-            self.client.special.replace(Some(Special::EveryNode(node, request.freeze())));
+            let request = dispatched.request.to_multibulk();
+            self.client.special.replace(Some(Special::EveryNode(node, request)));
         }
         step
     }

@@ -56,7 +56,7 @@ impl Connection {
                 }
                 self.note_own(&lane);
                 if dispatched.class.lane != Lane::Session {
-                    self.worker.warm(lane.target.clone());
+                    self.worker.warm(&lane.target);
                 }
                 self.pinned = Some(lane);
                 self.send_pinned(dispatched)
@@ -105,7 +105,7 @@ impl Connection {
     ) -> Box<PinnedLane> {
         let (worker, names) = (&self.worker, &self.session.said);
         let (line, told) = match worker.idle_to(target.node).take(&target, names) {
-            Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
+            Some((pinned, told)) => (Line::Open(pinned), told),
             None => {
                 let busy = purpose.when_busy();
                 // What is sent again was on another connection of its own before.
@@ -267,20 +267,18 @@ impl Connection {
         } else if self.worker.spares && queueing {
             lane.block = lane.block.max(demand.level);
         }
-        let (mut bytes, mut stale) = (BytesMut::new(), None);
-        request.write_multibulk(&mut bytes);
+        let (mut bytes, mut stale) = (request.to_multibulk(), None);
         let (mut local, mut original) = (None, None);
         if class.lane == Lane::Scan && lane.purpose.is_one() {
             original = cursor::restore_request(&bytes, lane.target.epoch).map(BytesMut::freeze);
         } else if class.lane == Lane::Scan {
             let (sent, of) = strip_scan(request, lane.target.epoch);
-            original = Some(std::mem::replace(&mut bytes, sent).freeze());
+            original = Some(std::mem::replace(&mut bytes, sent.freeze()));
             stale = of;
         } else if let Some(asked) = asked {
-            original = Some(std::mem::replace(&mut bytes, asked.bytes()).freeze());
+            original = Some(std::mem::replace(&mut bytes, asked.bytes().freeze()));
             local = asked.local.map(Box::new);
         }
-        let bytes = bytes.freeze();
         if let Some(of) = stale.filter(|_| !queueing) {
             local = Some(Box::new(Local::Stale(Failure::Cursor { of, now: lane.target.epoch })));
         }
@@ -296,10 +294,9 @@ impl Connection {
         match send {
             Send::Owed => {
                 // What is sent again is what the client sent.
-                let copy = original.unwrap_or_else(|| bytes.clone());
-                let sent = Sent::new(copy, class.row, self.worker.now());
-                lane.owe(Sent { resent: *resent, writes, demand: *demand, local, ..sent }, bytes.len());
                 lane.write(&bytes);
+                let sent = Sent::new(original.unwrap_or(bytes), class.row, self.worker.now());
+                lane.owe(Sent { resent: *resent, writes, demand: *demand, local, ..sent }, 0);
             }
             Send::Silent(accepted) => {
                 lane.write(&bytes);

@@ -510,7 +510,7 @@ impl Connection {
                     && pinned.is_quiet()
                     && !told
                 {
-                    self.worker.give_idle(*pinned, lane.names().clone());
+                    self.worker.give_idle(pinned, lane.names().clone());
                 }
             }
         }

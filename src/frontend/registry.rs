@@ -2,6 +2,8 @@
 //! name or is asked for; what changes with every request stands in atomics of its own.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
@@ -13,28 +15,52 @@ use crate::session::{ClientFlags, ClientRow};
 
 use super::shared::lock;
 
-/// The two ends of a client's socket.
-#[derive(Clone, Debug, Default)]
+/// A client's socket.
+#[derive(Clone, Debug)]
 pub(super) struct Place {
-    /// The client's, `path:0` for a unix socket.
-    pub(super) addr: String,
-    /// Ours, likewise.
-    pub(super) laddr: String,
+    pub(super) ends: Ends,
     /// Descriptor.
     pub(super) fd: i32,
-    /// It is a unix socket.
-    pub(super) unix: bool,
+}
+
+/// Its two ends.
+#[derive(Clone, Debug)]
+pub(super) enum Ends {
+    /// The client's and, if the system tells, ours.
+    Tcp(SocketAddr, Option<SocketAddr>),
+    /// The path is both.
+    Unix(Box<Path>),
+}
+
+impl Ends {
+    /// As Redis's client table names the client's and ours.
+    fn names(&self) -> [String; 2] {
+        match self {
+            Self::Tcp(theirs, ours) => {
+                [theirs.to_string(), ours.map(|ours| ours.to_string()).unwrap_or_default()]
+            }
+            Self::Unix(path) => [(); 2].map(|()| format!("{}:0", path.display())),
+        }
+    }
 }
 
 /// What a client has said about itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Said {
     pub(super) name: Vec<u8>,
     pub(super) lib_name: Vec<u8>,
     pub(super) lib_ver: Vec<u8>,
-    pub(super) user: Vec<u8>,
+    /// `None`: the default one.
+    pub(super) user: Option<Vec<u8>>,
     pub(super) db: u32,
     pub(super) proto: Proto,
+}
+
+impl Said {
+    /// Most say nothing.
+    fn kept(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
 }
 
 /// What a client holds on a connection of its own.
@@ -198,25 +224,28 @@ fn add(to: &AtomicU64, more: u64) {
 #[derive(Debug)]
 struct Entry {
     place: Place,
-    said: Said,
+    /// `None`: nothing.
+    said: Option<Box<Said>>,
     live: Arc<Live>,
 }
 
 impl Entry {
     fn row(&self, id: u64, now: Instant) -> ClientRow {
         let Self { place, said, live } = self;
+        let said = said.as_deref().cloned().unwrap_or_default();
+        let [addr, laddr] = place.ends.names();
         let age = now.saturating_duration_since(live.connected);
         let held = *lock(&live.held);
         let mut flags = held.flags;
         flags.blocked = lock(&live.parked).is_some();
-        flags.unix = place.unix;
+        flags.unix = matches!(place.ends, Ends::Unix(_));
         let row = live.row.load(Ordering::Relaxed).checked_sub(1).and_then(|row| u16::try_from(row).ok());
         ClientRow {
             id,
-            addr: place.addr.clone(),
-            laddr: place.laddr.clone(),
+            addr,
+            laddr,
             fd: place.fd,
-            name: said.name.clone(),
+            name: said.name,
             age: age.as_secs(),
             idle: live.rests_for(now).as_secs(),
             flags,
@@ -230,11 +259,11 @@ impl Entry {
             omem: live.unwritten.load(Ordering::Relaxed),
             tot_mem: 0,
             cmd: row.map_or_else(String::new, |row| RowId(row).spec().name.to_owned()),
-            user: said.user.clone(),
+            user: said.user.unwrap_or_else(|| b"default".to_vec()),
             redirect: held.redirect,
             proto: said.proto,
-            lib_name: said.lib_name.clone(),
-            lib_ver: said.lib_ver.clone(),
+            lib_name: said.lib_name,
+            lib_ver: said.lib_ver,
             net_in: live.net_in.load(Ordering::Relaxed),
             net_out: live.net_out.load(Ordering::Relaxed),
             commands: live.commands.load(Ordering::Relaxed),
@@ -251,13 +280,13 @@ pub(super) struct Registry {
 impl Registry {
     /// A client came.
     pub(super) fn enter(&self, id: u64, place: Place, said: Said, live: Arc<Live>) {
-        lock(&self.clients).insert(id, Entry { place, said, live });
+        lock(&self.clients).insert(id, Entry { place, said: said.kept(), live });
     }
 
     /// It says something else about itself now.
     pub(super) fn says(&self, id: u64, said: Said) {
         if let Some(entry) = lock(&self.clients).get_mut(&id) {
-            entry.said = said;
+            entry.said = said.kept();
         }
     }
 

@@ -25,7 +25,7 @@ use super::connection::Connection;
 use super::listener::{self, Accepted, Bound, Numbered, WorkerDoor};
 use super::maintenance;
 use super::park;
-use super::registry::Place;
+use super::registry::{Ends, Place};
 use super::restrained::obey_restraints;
 use super::shared::{Ending, Shared};
 use super::slow_log::SlowLog;
@@ -255,17 +255,14 @@ async fn take_clients(worker: Rc<Worker>, mut clients: mpsc::Receiver<Numbered>,
 /// The ends of a socket as Redis's client table names them.
 fn place_of(accepted: &Accepted) -> Place {
     match accepted {
-        Accepted::Tcp(stream, peer) => Place {
-            addr: peer.to_string(),
-            laddr: stream.local_addr().map(|address| address.to_string()).unwrap_or_default(),
-            fd: stream.as_raw_fd(),
-            unix: false,
-        },
+        Accepted::Tcp(stream, peer) => {
+            Place { ends: Ends::Tcp(*peer, stream.local_addr().ok()), fd: stream.as_raw_fd() }
+        }
         Accepted::Unix(stream) => {
             let address = stream.local_addr().ok();
             let path = address.as_ref().and_then(|address| address.as_pathname());
-            let place = format!("{}:0", path.unwrap_or_else(|| Path::new("")).display());
-            Place { addr: place.clone(), laddr: place, fd: stream.as_raw_fd(), unix: true }
+            let path = path.unwrap_or_else(|| Path::new(""));
+            Place { ends: Ends::Unix(path.into()), fd: stream.as_raw_fd() }
         }
     }
 }

@@ -33,7 +33,7 @@ pub(super) struct Session {
     pub(super) read_from: Option<(NodeId, u64)>,
     /// The server has answered this identity with something else than `-NOAUTH`.
     pub(super) admitted: bool,
-    pub(super) pending: Option<Pending>,
+    pub(super) pending: Option<Box<Pending>>,
 }
 
 /// What the one reply that is awaited decides about.
@@ -90,7 +90,7 @@ impl Session {
             name: self.said.name().to_vec(),
             lib_name: self.said.lib_name().to_vec(),
             lib_ver: self.said.lib_ver().to_vec(),
-            user: login.and_then(|login| login.user.clone()).unwrap_or_else(|| b"default".to_vec()),
+            user: login.and_then(|login| login.user.clone()),
             db: self.identity.db,
             proto: self.identity.proto,
         }
@@ -184,9 +184,7 @@ impl Connection {
     }
 
     fn ask(&mut self, dispatched: &Dispatched<'_>, pending: Pending) -> Step {
-        let mut bytes = BytesMut::new();
-        dispatched.request.write_multibulk(&mut bytes);
-        self.ask_with(&bytes, dispatched, pending)
+        self.ask_with(&dispatched.request.to_multibulk(), dispatched, pending)
     }
 
     /// Sends `bytes` on a pipeline of the identity asked for and sets its reply apart.
@@ -195,11 +193,9 @@ impl Connection {
             return self.answer_failure(&Failure::Unreadable);
         };
         let asked = Dispatched { request: scanner.request(bytes), ..*dispatched };
-        let mut original = BytesMut::new();
-        dispatched.request.write_multibulk(&mut original);
+        let original = dispatched.request.to_multibulk();
         let present = std::mem::replace(&mut self.session.identity, pending.identity.clone());
         let primary = self.primary.take();
-        let original = original.freeze();
         let step = self.send_special(&asked, Special::Session(original.clone()));
         self.session.identity = present;
         self.primary = primary;
@@ -219,13 +215,14 @@ impl Connection {
             sent.request = original;
             sent.local = Some(Box::new(Local::Session));
         }
-        self.session.pending = Some(pending);
+        self.session.pending = Some(Box::new(pending));
         true
     }
 
     /// The awaited reply came.
     pub(super) fn session_replied(&mut self, reply: &[u8]) {
-        let Some(Pending { identity, effect, asked }) = self.session.pending.take() else { return };
+        let Some(pending) = self.session.pending.take() else { return };
+        let Pending { identity, effect, asked } = *pending;
         if let Effect::Admission(admission) = effect {
             return self.admission_replied(admission, reply);
         }
@@ -269,7 +266,7 @@ impl Connection {
             self.subscribe_notices(None);
         }
         (self.primary, self.scripts) = (None, None);
-        self.limits.authenticated = self.session.admitted || self.session.identity.login.is_some();
+        self.authenticated = self.session.admitted || self.session.identity.login.is_some();
         self.register();
     }
 

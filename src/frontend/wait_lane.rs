@@ -5,7 +5,7 @@
 //! Where the client's user may not publish it, barrier and WAIT go over a connection of the proxy's own user, provided
 //! that the client's user may WAIT: what the server refuses the client, it is told in the server's words.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::backend::Target;
 use crate::session::Names;
@@ -148,10 +148,9 @@ impl Connection {
     /// Sends a WAIT, or what has to come before it, on a connection taken for it.
     pub(super) fn begin_wait(&mut self, mut lane: Box<PinnedLane>, dispatched: &Dispatched<'_>) -> Step {
         let Dispatched { request, class, resent, .. } = dispatched;
-        let mut bytes = BytesMut::new();
-        request.write_multibulk(&mut bytes);
+        let bytes = request.to_multibulk();
         let len = bytes.len();
-        let sent = Sent::new(bytes.freeze(), class.row, self.worker.now());
+        let sent = Sent::new(bytes, class.row, self.worker.now());
         lane.owe(Sent { resent: *resent, ..sent }, len);
         self.worker.count_commands(class.row, lane.target.node, 1);
         self.begin_barrier(&mut lane);
@@ -265,14 +264,14 @@ impl Connection {
             && !told
             && pinned.is_quiet()
         {
-            self.worker.give_idle(*pinned, lane.names().clone());
+            self.worker.give_idle(pinned, lane.names().clone());
         }
         // The proxy's own user works for many: its connections are called after nobody.
         let own = target.identity != self.session.identity;
         let names = if own { Names::default() } else { self.session.said.clone() };
         let (line, told) =
             match clean.then(|| self.worker.idle_to(target.node).take(&target, &names)).flatten() {
-                Some((pinned, told)) => (Line::Open(Box::new(pinned)), told),
+                Some((pinned, told)) => (Line::Open(pinned), told),
                 None => (self.dial(&target, lane.purpose.when_busy(), Vec::new()), Names::default()),
             };
         lane.line = line;

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use crate::backend::{self, Pinned, Pools, Sampler, Surroundings};
 use crate::command::RowId;
 use crate::error::Failure;
+use crate::resp::RequestScanner;
 use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
 use crate::session::Names;
 use crate::telemetry::WorkerMetrics;
@@ -87,6 +88,8 @@ pub(super) struct Worker {
     hot_keys: Arc<Mutex<HotKeys>>,
     /// Position of the node after the one that took the last read that was spread.
     pub(super) read_turn: Cell<usize>,
+    /// Finds the end of the request at hand; kept for its allocation.
+    pub(super) scanner: Cell<Option<Box<RequestScanner>>>,
     /// The request at hand in the form in which it is sent on, if it came in another one.
     pub(super) multibulk: RefCell<BytesMut>,
     /// Positions of the keys of the request at hand.
@@ -174,6 +177,7 @@ impl Worker {
             spill: Spill::default(),
             hot_keys,
             read_turn: Cell::new(0),
+            scanner: Cell::default(),
             multibulk: RefCell::default(),
             keys: RefCell::default(),
             poison_after,
@@ -377,7 +381,7 @@ impl Worker {
     }
 
     /// Takes a clean connection back, unless its epoch is over.
-    pub(super) fn give_idle(&self, pinned: Pinned, told: Names) {
+    pub(super) fn give_idle(&self, pinned: Box<Pinned>, told: Names) {
         if pinned.target().epoch == self.epoch() {
             self.idle.give(pinned, told, self.now());
         }

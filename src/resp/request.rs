@@ -4,7 +4,7 @@ use super::encode;
 use super::inline;
 use super::length;
 use super::limits::{Limits, ProtocolError};
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use std::fmt;
 
 /// What [`RequestScanner::scan`] found.
@@ -386,6 +386,16 @@ impl<'a> Request<'a> {
     /// Otherwise [`Request::write_multibulk`] makes it so.
     pub fn is_strict(&self) -> bool {
         !self.inline && !self.loose
+    }
+
+    /// The request as [`Self::write_multibulk`] makes it, in one allocation where it is strict.
+    pub fn to_multibulk(&self) -> Bytes {
+        if self.is_strict() {
+            return Bytes::copy_from_slice(self.raw);
+        }
+        let mut out = BytesMut::new();
+        self.write_multibulk(&mut out);
+        out.freeze()
     }
 
     /// Appends the request as a multibulk request with every line ended by CRLF: a copy of the raw bytes where

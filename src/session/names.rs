@@ -4,37 +4,52 @@
 use super::misuse::Misuse;
 use crate::resp::encode;
 use bytes::{Bytes, BytesMut};
+use std::rc::Rc;
 
-/// A client's name and library, each empty when it did not say.
+/// A client's name and library, each empty when it did not say. Most clients say nothing, and many connections are told the same.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
+pub struct Names(Option<Rc<Words>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Words {
     name: Bytes,
     lib_name: Bytes,
     lib_ver: Bytes,
 }
 
+/// What is said by saying nothing.
+static NOTHING: Words = Words { name: Bytes::new(), lib_name: Bytes::new(), lib_ver: Bytes::new() };
+
 impl Names {
+    fn words(&self) -> &Words {
+        self.0.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// Says what is left when `change` is made.
+    fn change(&mut self, change: impl FnOnce(&mut Words)) {
+        let mut words = self.words().clone();
+        change(&mut words);
+        self.0 = (words != NOTHING).then(|| Rc::new(words));
+    }
+
     /// As CLIENT SETNAME does; an empty name takes the name away.
     pub fn set_name(&mut self, name: &[u8]) -> Result<(), Misuse> {
         check_name(name)?;
-        self.name = Bytes::copy_from_slice(name);
+        self.change(|words| words.name = Bytes::copy_from_slice(name));
         Ok(())
     }
 
     /// Empty when there is none.
     pub fn name(&self) -> &[u8] {
-        &self.name
+        &self.words().name
     }
 
     /// As CLIENT SETINFO does since Redis 7.2, for servers that do not know it as well.
     pub fn set_info(&mut self, option: &[u8], value: &[u8]) -> Result<(), Misuse> {
-        let field = if option.eq_ignore_ascii_case(b"lib-name") {
-            &mut self.lib_name
-        } else if option.eq_ignore_ascii_case(b"lib-ver") {
-            &mut self.lib_ver
-        } else {
+        let is_name = option.eq_ignore_ascii_case(b"lib-name");
+        if !is_name && !option.eq_ignore_ascii_case(b"lib-ver") {
             return Err(Misuse::quoting("ERR Unrecognized option '", option, "'"));
-        };
+        }
         if !is_plain(value) {
             return Err(Misuse::quoting(
                 "ERR ",
@@ -42,35 +57,37 @@ impl Names {
                 " cannot contain spaces, newlines or special characters.",
             ));
         }
-        *field = Bytes::copy_from_slice(value);
+        self.change(|words| {
+            *(if is_name { &mut words.lib_name } else { &mut words.lib_ver }) = Bytes::copy_from_slice(value);
+        });
         Ok(())
     }
 
     /// The client's library, empty when it did not say.
     pub fn lib_name(&self) -> &[u8] {
-        &self.lib_name
+        &self.words().lib_name
     }
 
     /// The library's version, empty when it did not say.
     pub fn lib_ver(&self) -> &[u8] {
-        &self.lib_ver
+        &self.words().lib_ver
     }
 
     /// As RESET does: the library is still the same one.
     pub fn reset(&mut self) {
-        self.name = Bytes::new();
+        self.change(|words| words.name = Bytes::new());
     }
 
     /// Appends the requests that make a connection which was told `told` show these names; returns their number. A
     /// server that knows SETINFO not (before 7.2) refuses it, which changes nothing.
     pub fn tell(&self, told: &Self, out: &mut BytesMut) -> u32 {
-        let mut count = 0;
-        if self.name != told.name {
-            encode::own_command(out, &[b"CLIENT", b"SETNAME", &self.name]);
+        let (mut count, says, told) = (0, self.words(), told.words());
+        if says.name != told.name {
+            encode::own_command(out, &[b"CLIENT", b"SETNAME", &says.name]);
             count += 1;
         }
         for (option, value, told) in
-            [(&b"lib-name"[..], &self.lib_name, &told.lib_name), (b"lib-ver", &self.lib_ver, &told.lib_ver)]
+            [(&b"lib-name"[..], &says.lib_name, &told.lib_name), (b"lib-ver", &says.lib_ver, &told.lib_ver)]
         {
             if value != told {
                 encode::own_command(out, &[b"CLIENT", b"SETINFO", option, value]);

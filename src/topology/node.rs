@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// Position of a node in the declared list; stable for the life of a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,8 +19,8 @@ impl NodeId {
 /// Host and port of a redis-server, as written or as another node knows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    /// Host name or address literal, IPv6 without brackets.
-    pub host: String,
+    /// Host name or address literal, IPv6 without brackets; shared, since it goes along with many connections.
+    pub host: Arc<str>,
     /// TCP port, never 0.
     pub port: u16,
 }
@@ -51,7 +52,7 @@ impl FromStr for Address {
         if host.is_empty() || port == 0 {
             return Err(fault());
         }
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self { host: host.into(), port })
     }
 }
 

@@ -22,9 +22,8 @@ const REQUEST: usize = 900 << 10;
 
 /// So much is in use at the height of the burst, or it was none.
 const HEIGHT: u64 = 8 << 20;
-/// What a client that was part of it may cost more than before; most of that is the connection for its transaction, which waits for
-/// the next client for a minute and keeps up to 64 KiB for what it is sent.
-const EACH: u64 = 256 + (64 << 10);
+/// What a client that was part of it may cost more than before: the connection for its transaction waits for the next client.
+const EACH: u64 = 256;
 /// … and what all have in common: the queues of a few connections, and what metrics and clocks keep.
 const COMMON: u64 = 64 << 10;
 

@@ -128,20 +128,11 @@ fn one_node() {
             Case::one("MGET", 1, words("MGET a b none c"), mget),
             Case::one("a reply of 4 KiB", 1, words("GET large"), bulk(&value)),
             Case::one("a request of 4 KiB", 1, words(&format!("SET s {value}")), "+OK\r\n"),
-            Case {
-                // The request is copied for whoever judges the error.
-                most: 110,
-                ..Case::one(
-                    "an error",
-                    1,
-                    words("INCR large"),
-                    "-ERR value is not an integer or out of range\r\n",
-                )
-            },
+            Case::one("an error", 1, words("INCR large"), "-ERR value is not an integer or out of range\r\n"),
             Case::one("a script", 1, words("EVAL return(7) 0"), ":7\r\n"),
             // Connections of their own: what is taken, owed and kept for a loss is allocated.
             Case {
-                most: 580,
+                most: 380,
                 ..Case::one(
                     "MULTI and EXEC",
                     3,
@@ -150,7 +141,7 @@ fn one_node() {
                 )
             },
             Case {
-                most: 410,
+                most: 210,
                 ..Case::one(
                     "BLPOP of what is there",
                     2,
@@ -160,7 +151,7 @@ fn one_node() {
             },
             Case {
                 clients: 2,
-                most: 360,
+                most: 160,
                 round: vec![
                     Sends(0, words("BLPOP other 0")),
                     Sends(1, words("RPUSH other x")),

@@ -23,7 +23,7 @@ pub(crate) fn settings(group: &Group) -> Settings {
 
 pub(crate) fn settings_of(ports: impl Iterator<Item = u16>) -> Settings {
     let node = |port| NodeSpec {
-        address: Address { host: "127.0.0.1".to_owned(), port },
+        address: Address { host: "127.0.0.1".into(), port },
         peer_address: None,
         zone: String::new(),
         priority: 100,

@@ -108,6 +108,6 @@ fn the_proxys_own_credentials_serve_everything_that_a_failover_needs() {
     let new = index(table.primary);
     brain.table_that("the other follows", |table| table.nodes[3 - new].readable);
     let follows = brain.status().nodes[3 - new].facts.as_ref().and_then(|facts| facts.primary.clone());
-    assert_eq!(follows, Some(Address { host: "127.0.0.1".to_owned(), port: nodes[new].port() }));
+    assert_eq!(follows, Some(Address { host: "127.0.0.1".into(), port: nodes[new].port() }));
     brain.stop();
 }

@@ -506,7 +506,7 @@ fn plain(text: &str) -> String {
 }
 
 fn address(name: &str) -> Address {
-    Address { host: name.to_owned(), port: 6379 }
+    Address { host: name.into(), port: 6379 }
 }
 
 fn record_words(record: &Record) -> String {

@@ -68,7 +68,7 @@ async fn a_planned_change_of_primary_step_by_step() {
 #[tokio::test]
 async fn a_primary_is_told_to_step_down_when_it_owes_us_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = Address { host: "127.0.0.1".to_owned(), port: listener.local_addr().unwrap().port() };
+    let address = Address { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
     let dial = dial_to(address.clone());
     let follow = Step::Follow { primary: address, kick: false };
     let step = tokio::spawn(perform(dial, follow, PATIENCE));

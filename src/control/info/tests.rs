@@ -70,7 +70,7 @@ fn ipv6_replicas_and_foreign_lines() {
     let facts = facts(text).unwrap();
     let expected = [("::1", 7001, true), ("10.0.0.9", 7002, false)];
     let expected =
-        expected.map(|(host, port, online)| (Address { host: host.to_owned(), port }, online)).to_vec();
+        expected.map(|(host, port, online)| (Address { host: host.into(), port }, online)).to_vec();
     assert_eq!((facts.replicas, facts.keys), (expected, 42));
 }
 

@@ -88,7 +88,7 @@ async fn faults_say_whether_something_may_have_been_executed() {
 async fn what_is_no_redis_is_garbage() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let dial = dial(Address { host: "127.0.0.1".to_owned(), port }, "", "");
+    let dial = dial(Address { host: "127.0.0.1".into(), port }, "", "");
     let speak = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();

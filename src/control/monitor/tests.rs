@@ -238,7 +238,7 @@ async fn the_fast_pace_is_fast_and_ends() {
 #[tokio::test]
 async fn nobody_at_the_address_is_down_from_the_first_look() {
     let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let mut watched = Watched::start(Address { host: "127.0.0.1".to_owned(), port }, "");
+    let mut watched = Watched::start(Address { host: "127.0.0.1".into(), port }, "");
     for _ in 0..20 {
         let look = watched.look().await;
         assert!(down(&look.observation.health), "{look:?}");
@@ -286,7 +286,7 @@ async fn a_node_whose_name_moves_is_looked_at_where_it_is_now() {
         !ours.is_empty() && ours.iter().all(|line| line.contains(&format!("laddr={address}:")))
     };
     crate::net::moving::name_leads_to("watched.test", [127, 0, 0, 1]);
-    let address = Address { host: "watched.test".to_owned(), port: server.port };
+    let address = Address { host: "watched.test".into(), port: server.port };
     let mut watched = Watched::start(address, "");
     watched.look_that(answered).await;
     assert!(seen_at("127.0.0.1"));

@@ -102,7 +102,7 @@ fn a_node_that_could_not_follow_is_an_error_and_no_secret_is_printed() {
 fn missing_rights_are_listed_and_dead_nodes_are_named() {
     let primary =
         redis(&[&["user", "ops", "on", ">words", "+@all", "-replicaof", "-config|set", "~*", "&*"]]);
-    let dead = Address { host: "127.0.0.1".to_owned(), port: 1 };
+    let dead = Address { host: "127.0.0.1".into(), port: 1 };
     let mut settings = settings(&[&primary, &primary]);
     settings.nodes[1].address = dead;
     settings.credentials = Credentials { username: "ops".to_owned(), password: "words".to_owned() };

@@ -34,14 +34,14 @@ impl Warming {
 
 impl Worker {
     /// Opens a spare to `target` unless there is one. A node that gave no connection lately is left in peace.
-    pub(in crate::frontend) fn warm(self: &Rc<Self>, target: Target) {
+    pub(in crate::frontend) fn warm(self: &Rc<Self>, target: &Target) {
         if !self.pools.trouble(target.node).delay().is_zero()
-            || self.idle_to(target.node).holds(&target)
+            || self.idle_to(target.node).holds(target)
             || !self.warming.begin(&target.identity)
         {
             return;
         }
-        let (worker, around) = (self.clone(), self.pools.around().clone());
+        let (worker, around, target) = (self.clone(), self.pools.around().clone(), target.clone());
         tokio::task::spawn_local(async move {
             let identity = target.identity.clone();
             let opened = Pinned::open(target, around, Busy::Waits).await;
@@ -49,7 +49,7 @@ impl Worker {
             if let Ok(pinned) = opened
                 && pinned.target().epoch == worker.epoch()
             {
-                worker.idle.give(pinned, Names::default(), Instant::now());
+                worker.idle.give(Box::new(pinned), Names::default(), Instant::now());
             }
         });
     }

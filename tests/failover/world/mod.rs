@@ -446,7 +446,7 @@ fn believed(settings: &Settings, bug: Option<Bug>) -> Settings {
 }
 
 pub(crate) fn address(node: usize) -> Address {
-    Address { host: format!("n{node}"), port: 6379 }
+    Address { host: format!("n{node}").into(), port: 6379 }
 }
 
 pub(crate) fn id(node: usize) -> NodeId {
