@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::topology::NodeId;
 
-use super::change::Change;
+use super::change::{Change, Name};
 use super::compare::{Difference, compare, evicts_unseen, lacks};
 use super::courier::End;
 use super::ledger::Ledger;
@@ -36,8 +36,15 @@ const LOADS: &str = "SCRIPT LOAD";
 struct Refusal {
     told: String,
     words: String,
-    /// Whether comparison tells that it is settled.
-    compared: bool,
+    /// What was to be changed; none: what is never compared.
+    names: Vec<Name>,
+}
+
+impl Refusal {
+    /// Whether nodes that agree in all that these names stand for, as far as they tell, show that it is settled.
+    fn is_settled(&self, primary: &Snapshot, node: &Snapshot) -> bool {
+        !self.names.is_empty() && self.names.iter().all(|name| primary.tells(name) && node.tells(name))
+    }
 }
 
 /// What is known of one node.
@@ -151,7 +158,7 @@ impl Keeper {
         if let End::Refused(words) = end {
             node.refused.truncate(REFUSALS_MAX - 1);
             let (told, words) = (change.told.clone(), harmless(words));
-            node.refused.insert(0, Refusal { told, words, compared: !change.names.is_empty() });
+            node.refused.insert(0, Refusal { told, words, names: change.names.clone() });
         }
     }
 
@@ -163,7 +170,7 @@ impl Keeper {
             End::Refused(words) => {
                 node.refused.retain(|refusal| refusal.told != LOADS);
                 let (told, words) = (LOADS.to_owned(), harmless(words));
-                node.refused.insert(0, Refusal { told, words, compared: false });
+                node.refused.insert(0, Refusal { told, words, names: Vec::new() });
             }
             // They are said again.
             End::Missed => {}
@@ -222,7 +229,7 @@ impl Keeper {
             if *id == round.primary {
                 node.differences = Some(Vec::new());
                 (node.lacks, node.suspected) = (None, Vec::new());
-                node.refused.retain(|refusal| !refusal.compared);
+                node.refused.retain(|refusal| refusal.names.is_empty());
                 continue;
             }
             let after = if node.behind.is_some() { 0 } else { node.checked };
@@ -231,7 +238,7 @@ impl Keeper {
                 node.behind = None;
                 (node.checked, node.repairs) = (round.number, 0);
                 if self.ledger.repairs(0, reference, snapshot).is_empty() {
-                    node.refused.retain(|refusal| !refusal.compared);
+                    node.refused.retain(|refusal| !refusal.is_settled(reference, snapshot));
                 }
             } else {
                 node.repairs += 1;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::resp::Value;
 
 use super::super::link::{Fault, Link};
+use super::change::Name;
 
 /// Settings in which nodes that may stand in for each other should agree.
 pub(in crate::control) const SETTINGS: [&str; 15] = [
@@ -41,6 +42,16 @@ pub(in crate::control) struct Snapshot {
     pub(in crate::control) modules: Option<Vec<String>>,
     /// Names of libraries, sorted; `None` where it would not tell or has none before 7.0.
     pub(in crate::control) functions: Option<Vec<String>>,
+}
+
+impl Snapshot {
+    /// Whether it says what became of `name`.
+    pub(super) fn tells(&self, name: &Name) -> bool {
+        match name {
+            Name::Setting(name) => self.settings.contains_key(name),
+            Name::User(_) => self.users.is_some(),
+        }
+    }
 }
 
 impl std::fmt::Debug for Snapshot {

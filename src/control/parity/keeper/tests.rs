@@ -92,6 +92,25 @@ fn who_missed_a_change_is_brought_it_and_who_refuses_is_not_asked_for_ever() {
     assert_eq!(stage.parity(), [Some(true); 3], "somebody set it by hand");
 }
 
+/// A user that may not use ACL is refused what it tells of, and does not learn later what became of it.
+#[test]
+fn what_a_node_would_not_tell_settles_no_refusal() {
+    let mut stage = Stage::new();
+    stage.compare();
+    let change = Arc::new(Change::to_give("app", &[]));
+    stage.keeper.accepted(NodeId(0), &change, stage.now);
+    stage.keeper.ended(NodeId(2), &change, &End::Refused("NOPERM".to_owned()));
+    for tells in [false, true] {
+        assert_eq!(stage.parity()[2], Some(false), "before it {}", if tells { "tells" } else { "does not" });
+        let round = stage.keeper.begin(stage.now).expect("there is a primary");
+        let users = |told: bool| told.then(|| [("app".to_owned(), Vec::new())].into());
+        let found =
+            GROUP.map(|id| (id, Snapshot { users: users(tells || id != NodeId(2)), ..Snapshot::default() }));
+        assert_eq!(stage.keeper.compared(&round, &found.into(), &[], stage.now), []);
+    }
+    assert_eq!(stage.parity()[2], Some(true));
+}
+
 #[test]
 fn who_comes_back_is_brought_what_clients_changed_while_the_primary_is_what_it_is() {
     let mut stage = Stage::new();
