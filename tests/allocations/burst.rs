@@ -1,11 +1,12 @@
 //! A burst through many clients, who stay: what it needed is given back.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::Test;
 use crate::counted::Counted;
+use crate::streams::read_through;
 use crate::support::{Client, Group, LONG, ProxyOptions, encode, eventually};
 
 pub const TESTS: &[Test] = &[("buffers_shrink_again_after_a_burst", shrinks)];
@@ -44,23 +45,13 @@ fn burst() -> (Vec<u8>, usize) {
     (bytes.concat(), replies.iter().sum())
 }
 
-fn read_all(mut stream: &TcpStream, mut left: usize) {
-    let mut buffer = vec![0; 64 << 10];
-    while left > 0 {
-        let most = left.min(buffer.len());
-        let some = stream.read(&mut buffer[..most]).expect("the proxy answers");
-        assert!(some > 0, "the proxy closed with {left} bytes to come");
-        left -= some;
-    }
-}
-
 /// A client that has been served.
 fn connect(counted: &Counted) -> TcpStream {
     let mut stream = TcpStream::connect(counted.proxy.address()).expect("the proxy listens");
     stream.set_read_timeout(Some(2 * LONG)).expect("a timeout above zero is accepted");
     stream.set_write_timeout(Some(3 * LONG)).expect("a timeout above zero is accepted");
     stream.write_all(&encode(&["SET", "s", "x"])).expect("the proxy reads");
-    read_all(&stream, 5);
+    read_through(&stream, b"", 5);
     stream
 }
 
@@ -86,7 +77,7 @@ fn shrinks() {
             height = counted.counts().in_use - before;
             height >= HEIGHT
         });
-        clients.iter().for_each(|client| drop(scope.spawn(|| read_all(client, replies))));
+        clients.iter().for_each(|client| drop(scope.spawn(move || read_through(client, b"", replies))));
         height
     });
     let at_end = counted.proxy.rss();
@@ -112,6 +103,6 @@ fn shrinks() {
     // They are all served as before.
     clients.iter().for_each(|mut client| {
         client.write_all(&encode(&["GET", "none"])).expect("the proxy reads");
-        read_all(client, 5);
+        read_through(client, b"", 5);
     });
 }

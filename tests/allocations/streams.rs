@@ -52,7 +52,7 @@ fn wait_in_use(counted: &mut Counted, before: u64, bytes: u64) {
 }
 
 /// Reads and drops; the first bytes must be `head`.
-fn read_through(stream: &mut TcpStream, head: &[u8], mut left: usize) {
+pub fn read_through(mut stream: impl Read, head: &[u8], mut left: usize) {
     let mut buffer = vec![0; 256 << 10];
     let mut begins = vec![0; head.len()];
     stream.read_exact(&mut begins).expect("the proxy answers");
