@@ -6,23 +6,36 @@ use crate::connection::Reply;
 use crate::support::{Value, agree};
 
 /// What one client's queued requests are judged by, while a transaction is open.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Judge {
+    invalidations: Invalidations,
     queued: Option<Vec<Compare>>,
 }
 
+/// Whether it matters what tracking clients are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Invalidations {
+    /// Each, and between which replies.
+    Compared,
+    /// Requests come in pipelines: see `tracking.rs`.
+    Ignored,
+}
+
 impl Judge {
+    pub(crate) fn new(invalidations: Invalidations) -> Self {
+        Self { invalidations, queued: None }
+    }
+
     /// Whether all that came for a request is the same, as far as it can be.
     pub(crate) fn agree(&mut self, words: &[Vec<u8>], left: &[Reply], right: &[Reply]) -> bool {
         let compare = column(words);
         let alike = |(left, right): (&Reply, &Reply)| {
             left.is_push == right.is_push && self.one(words, compare, left, right)
         };
-        // Keys expire by the clock: how often a tracking client is told of one depends on when it read it. Redis's own tests of
-        // tracking are exact about it.
-        let [ours, theirs] = [left, right].map(|replies| -> Vec<&Reply> {
-            replies.iter().filter(|reply| !reply.is_invalidation()).collect()
-        });
+        let counts =
+            |reply: &&Reply| self.invalidations == Invalidations::Compared || !reply.is_invalidation();
+        let [ours, theirs] =
+            [left, right].map(|replies| -> Vec<&Reply> { replies.iter().filter(counts).collect() });
         let same = if names_nothing(words) {
             channels(&ours) == channels(&theirs)
         } else {

@@ -17,4 +17,5 @@ mod runs;
 mod safe;
 mod script;
 mod shrink;
+mod tracking;
 mod words;

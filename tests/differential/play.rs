@@ -8,7 +8,7 @@ use std::time::Duration;
 use redhold::command::classify;
 
 use crate::connection::{Connection, Reply};
-use crate::judge::Judge;
+use crate::judge::{Invalidations, Judge};
 use crate::script::{Request, Step};
 
 /// A difference.
@@ -27,6 +27,8 @@ pub(crate) struct Difference {
 pub(crate) struct Played {
     /// Requests whose replies were compared.
     pub(crate) requests: usize,
+    /// What tracking clients were told beside the replies.
+    pub(crate) invalidations: usize,
     /// How often each row was said, and how often it was not refused.
     pub(crate) rows: BTreeMap<&'static str, (usize, usize)>,
     pub(crate) difference: Option<Difference>,
@@ -43,13 +45,20 @@ struct Client {
 struct Player {
     addresses: [SocketAddr; 2],
     patience: Duration,
+    invalidations: Invalidations,
     clients: BTreeMap<usize, Client>,
     played: Played,
 }
 
 /// Says the steps to both. A reply that does not come within `patience` is a difference.
-pub(crate) fn play(steps: &[Step], addresses: [SocketAddr; 2], patience: Duration) -> Played {
-    let mut player = Player { addresses, patience, clients: BTreeMap::new(), played: Played::default() };
+pub(crate) fn play(
+    steps: &[Step],
+    addresses: [SocketAddr; 2],
+    patience: Duration,
+    invalidations: Invalidations,
+) -> Played {
+    let (clients, played) = (BTreeMap::new(), Played::default());
+    let mut player = Player { addresses, patience, invalidations, clients, played };
     for (number, step) in steps.iter().enumerate() {
         if let Some(difference) = player.step(step) {
             player.played.difference = Some(Difference { step: number, ..difference });
@@ -89,12 +98,12 @@ impl Player {
     }
 
     fn client(&mut self, client: usize) -> &mut Client {
-        let (addresses, patience) = (self.addresses, self.patience);
+        let (addresses, patience, invalidations) = (self.addresses, self.patience, self.invalidations);
         self.clients.entry(client).or_insert_with(|| {
             let open = |address| {
                 Connection::open(address, patience).unwrap_or_else(|fault| panic!("{address}: {fault}"))
             };
-            Client { sides: addresses.map(open), judge: Judge::default(), begun: None }
+            Client { sides: addresses.map(open), judge: Judge::new(invalidations), begun: None }
         })
     }
 
@@ -143,6 +152,7 @@ impl Player {
 
     fn count(&mut self, request: &Request, replies: &[Reply]) {
         self.played.requests += 1;
+        self.played.invalidations += replies.iter().filter(|reply| reply.is_invalidation()).count();
         if !request.words.is_empty() {
             let counts = self.played.rows.entry(classify(&request.words).row.spec().name).or_default();
             counts.0 += 1;

@@ -5,17 +5,22 @@ use std::time::Duration;
 
 use redhold::command::rows;
 
+use crate::judge::Invalidations;
 use crate::play::{Played, play};
 use crate::safe::is_for_lines_only;
 use crate::script::{Step, script};
 use crate::shrink::shortest;
 use crate::support::{Group, LONG, Proxy, ProxyOptions, Server, V7_0, Value, Version, eventually};
+use crate::tracking;
 
 /// Requests when nobody asks for more.
 const FEW: usize = 5_000;
 
 /// A run of so many says each row several times.
 const ENOUGH: usize = 40_000;
+
+/// Requests of tracking clients at most.
+const TOLD: usize = 20_000;
 
 /// Clients that take turns.
 const CLIENTS: usize = 7;
@@ -102,21 +107,32 @@ fn compare(version: Version, beside: Beside, count: usize) -> Played {
 fn compare_count(version: Version, beside: Beside, count: usize) -> Played {
     let (seed, _) = wanted(count);
     let title = format!("{} beside {beside:?} SEED={seed} COMMANDS={count}", version.name);
-    eprintln!("{title}");
     let steps = script(version, seed, count, beside.clients());
+    compare_steps(&title, version, beside, &steps, Invalidations::Ignored)
+}
+
+#[track_caller]
+fn compare_steps(
+    title: &str,
+    version: Version,
+    beside: Beside,
+    steps: &[Step],
+    invalidations: Invalidations,
+) -> Played {
+    eprintln!("{title}");
     let sides = Sides::new(version, beside);
-    let played = play(&steps, sides.addresses(), LONG);
+    let played = play(steps, sides.addresses(), LONG, invalidations);
     if let Some(difference) = &played.difference {
         drop(sides);
         eprintln!("{title}: {difference:#?}");
-        let short = shortest(&steps, difference, |steps| {
+        let short = shortest(steps, difference, |steps| {
             let sides = Sides::new(version, beside);
-            play(steps, sides.addresses(), Duration::from_secs(1))
+            play(steps, sides.addresses(), Duration::from_secs(1), invalidations)
         });
         let told: Vec<String> = short.iter().map(told).collect();
         panic!("{title}: {difference:#?}\nshown by\n{}", told.join("\n"));
     }
-    sides.assert_same_data(&title);
+    sides.assert_same_data(title);
     played
 }
 
@@ -163,4 +179,27 @@ fn the_proxy_answers_as_the_server_itself_does() {
 #[test]
 fn replicas_answer_a_client_as_one_server_would() {
     compare(V7_0, Beside::Replicas, FEW);
+}
+
+/// Tracking clients are told the same, in the same order, between the same replies.
+#[track_caller]
+fn compare_invalidations(version: Version, beside: Beside) {
+    let (seed, count) = wanted(FEW);
+    // One request at a time takes longer.
+    let count = count.min(TOLD);
+    let title = format!("{} tracking beside {beside:?} SEED={seed} COMMANDS={count}", version.name);
+    let steps = tracking::script(version, seed, count);
+    let played = compare_steps(&title, version, beside, &steps, Invalidations::Compared);
+    eprintln!("{} requests, {} invalidations", played.requests, played.invalidations);
+    assert!(played.invalidations * 4 > played.requests, "{} say little", played.invalidations);
+}
+
+#[test]
+fn two_servers_tell_tracking_clients_the_same() {
+    compare_invalidations(V7_0, Beside::Server);
+}
+
+#[test]
+fn the_proxy_tells_tracking_clients_what_the_server_itself_does() {
+    compare_invalidations(V7_0, Beside::Proxy);
 }
