@@ -18,14 +18,14 @@ class Failed(Exception):
     """A run that cannot count: a program is missing, did not start, or answered wrongly."""
 
 
-def allow_open_files():
-    """Lets this process and those that it starts open enough files for the largest case."""
+def allow_open_files(count=OPEN_FILES):
+    """Lets this process and those that it starts open so many files, by default enough for the largest case."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < OPEN_FILES:
-        raise Failed(f"2,000 clients need {OPEN_FILES} open files a process, the limit is {hard}; "
-                     f"type, as root: prlimit --pid $$ --nofile={OPEN_FILES}")
-    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, hard))
+    if hard != resource.RLIM_INFINITY and hard < count:
+        raise Failed(f"so many clients need {count} open files a process, the limit is {hard}; "
+                     f"type, as root: prlimit --pid $$ --nofile={count}")
+    if soft != resource.RLIM_INFINITY and soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
 
 
 def free_port():
@@ -104,3 +104,9 @@ def peak_rss_kib(pid):
             if line.startswith("VmHWM:"):
                 return int(line.split()[1])
     return 0
+
+
+def rss_kib(pid):
+    """Resident memory of `pid` now."""
+    with open(f"/proc/{pid}/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))

@@ -1,0 +1,93 @@
+"""What a feature costs: the same program with and without it, in turn, in front of a primary with replicas."""
+
+import statistics
+import sys
+import threading
+import urllib.request
+
+from . import measure, processes, targets
+from .group import Group
+
+REPLICAS = 2
+# So often metrics are read where that is what is measured: 60 times as often as Prometheus does by default.
+SCRAPE_SECONDS = 0.25
+SCRAPED = "metrics read"
+# Name, what it is compared with, settings.
+REPLICA_READS = {"READS_POLICY": "prefer_replica"}
+FEATURES = [
+    ("none", "none", {}),
+    ("nothing kept", "none", {"LOG_SLOWLOG_LEN": "0", "LOG_HOTKEYS_ONE_IN": "0"}),
+    (SCRAPED, "none", {}),
+    ("semi_sync", "none", {"DURABILITY_MODE": "semi_sync"}),
+    ("committed reads", "none", {"DURABILITY_MODE": "semi_sync", "DURABILITY_READS": "committed"}),
+    ("replicas read", "none", {**REPLICA_READS, "READS_READ_YOUR_WRITES": "off"}),
+    ("own writes", "replicas read", {**REPLICA_READS, "READS_READ_YOUR_WRITES": "session"}),
+    ("writes of a key", "replicas read", {**REPLICA_READS, "READS_READ_YOUR_WRITES": "key"}),
+]
+CASES = [
+    measure.Case(1, 50, "get"), measure.Case(1, 50, "set"), measure.Case(16, 50, "get"), measure.Case(16, 50, "set"),
+]
+
+
+def run(args, work, tools):
+    """Prints a row for each case and feature: medians of the rounds, and the median of the ratios within a round."""
+    layout = targets.Layout(args.layout)
+    admin = {name: processes.free_port() for name, *_ in FEATURES}
+    variants = {
+        name: {f"REDHOLD_{key}": value for key, value in {**own, "ADMIN_LISTEN": f"127.0.0.1:{admin[name]}"}.items()}
+        for name, _, own in FEATURES
+    }
+    stage = Group(variants, layout, work, tools, REPLICAS)
+    rounds, found = 5 if args.rounds is None else args.rounds, {}
+    try:
+        for number in range(rounds):
+            shift = number % len(stage.targets)
+            for case in CASES:
+                print(f"round {number + 1} of {rounds}: {case.name}", file=sys.stderr)
+                for target in stage.targets[shift:] + stage.targets[:shift]:
+                    with Scraper(admin[target.name] if target.name == SCRAPED else None):
+                        one = measure.with_load(stage, target, case, args.seconds)
+                    found.setdefault(case.name, {}).setdefault(target.name, []).append(one)
+    finally:
+        stage.close()
+    print(f"{REPLICAS} replicas, {layout}; median of {rounds} rounds of {args.seconds} s, ratios within a round")
+    print("| case | feature | thousand requests/s | proxy CPU, us | beside | requests/s | proxy CPU |")
+    print("|---|---|---|---|---|---|---|")
+    for case, samples in found.items():
+        for name, beside, _ in FEATURES:
+            print(_row(case, name, beside, samples))
+    return 0
+
+
+def _row(case, name, beside, samples):
+    cells = [case, name]
+    for key, scale in (("rps", 1000), ("proxy_us", 1)):
+        cells.append(f"{statistics.median(one[key] for one in samples[name]) / scale:.2f}")
+    cells.append("" if name == beside else beside)
+    for key in ("rps", "proxy_us"):
+        pairs = zip(samples[name], samples[beside])
+        ratio = statistics.median(own[key] / other[key] for own, other in pairs)
+        cells.append("" if name == beside else f"{ratio:.2f}")
+    return f"| {' | '.join(cells)} |"
+
+
+class Scraper:
+    """Reads the metrics of an admin endpoint as long as it is entered; None: of nobody."""
+
+    def __init__(self, port):
+        self.port, self.ended = port, threading.Event()
+        self.thread = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self):
+        if self.port:
+            self.thread.start()
+
+    def __exit__(self, *_):
+        self.ended.set()
+        if self.port:
+            self.thread.join()
+
+    def _read(self):
+        while not self.ended.wait(SCRAPE_SECONDS):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as page:
+                page.read()

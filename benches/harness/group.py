@@ -1,0 +1,48 @@
+"""One primary with replicas, and the same program in front of it with several settings."""
+
+import shutil
+
+from . import processes, targets
+from .resp import Client
+
+
+class Group(targets.Stage):
+    """A primary with replicas, and one Redhold for each entry of `variants`: its name, and its settings as environment."""
+
+    def __init__(self, variants, layout, work, tools, replicas=0):
+        self.variants, self.count = variants, replicas
+        super().__init__(list(variants), layout, work, tools)
+
+    def _start_server(self):
+        primary = super()._start_server()
+        self.replicas = [self._start_replica(primary) for _ in range(self.count)]
+        with Client(primary.port) as client:
+            processes.wait_until(
+                lambda: str(client.info("replication")).count("state=online") == self.count, "the replicas follow"
+            )
+        return primary
+
+    def _start_replica(self, primary):
+        port = processes.free_port()
+        argv = [
+            shutil.which("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
+            "--dir", str(self.work), "--dbfilename", f"{port}.rdb", "--replicaof", f"127.0.0.1 {primary.port}",
+        ]
+        process = processes.start(argv, self.layout.server, self.work / f"replica-{port}.log")
+        return targets.Target(f"replica-{port}", port, process.pid, process)
+
+    def _start(self, name):
+        nodes = ",".join(f"127.0.0.1:{node.port}" for node in [self.server, *self.replicas])
+        port = processes.free_port()
+        argv, version = self._redhold(port)
+        # Nobody may change the primary, and two that kept a record would need a directory each.
+        given = {"REDHOLD_FAILOVER_MODE": "off", "REDHOLD_FAILOVER_STATE_DIR": "", "REDHOLD_BACKEND_NODES": nodes}
+        # env execs the program, so that the process is the proxy.
+        argv = ["env", *(f"{key}={value}" for key, value in {**given, **self.variants[name]}.items()), *argv]
+        process = processes.start(argv, self.layout.proxy, self.work / f"{name}.log")
+        return targets.Target(name, port, process.pid, process, version)
+
+    def close(self):
+        super().close()
+        for replica in self.replicas:
+            processes.stop(replica.process)

@@ -1,0 +1,160 @@
+"""How cost grows: with workers, clients, connections that come and go, and replicas. Tables, and a plot of what must be linear."""
+
+import datetime
+import pathlib
+import statistics
+import sys
+import threading
+import time
+
+from . import measure, plot, processes, targets
+from .group import Group
+from .resp import Client
+
+RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results"
+WORKERS = (1, 2)
+ACTIVE = (500, 1_000, 2_500, 5_000, 10_000)
+CONNECTIONS = (125, 250, 500, 1_000)
+REPLICAS = (0, 1, 3, 5)
+CHURN_SECONDS, CHURN_THREADS = 4, 4
+
+
+def run(args, work, tools):
+    """Runs all four parts; prints tables and writes one SVG a part that grows."""
+    processes.allow_open_files(2 * ACTIVE[-1])
+    layout, rounds = targets.Layout(args.layout), 3 if args.rounds is None else args.rounds
+    out = RESULTS / f"{datetime.date.today()}-scale"
+    lines = [f"# Scale, {datetime.date.today()}", "", f"{layout}; medians of {rounds} rounds of {args.seconds} s.", ""]
+    for part in (workers, active, churn, replicas):
+        print(f"scale: {part.__name__}", file=sys.stderr)
+        folder = pathlib.Path(work) / part.__name__
+        folder.mkdir()
+        lines += part(layout, folder, tools, rounds, args.seconds, out) + [""]
+    text = "\n".join(lines)
+    pathlib.Path(f"{out}.md").write_text(text)
+    print(text)
+    print(f"written: {out}.md")
+    return 0
+
+
+def _medians(stage, cases, rounds, seconds):
+    """medians[case name][target name][key]; targets take turns within a round."""
+    found = {}
+    for number in range(rounds):
+        shift = number % len(stage.targets)
+        for case in cases:
+            for target in stage.targets[shift:] + stage.targets[:shift]:
+                one = measure.with_load(stage, target, case, seconds)
+                for key in ("rps", "proxy_us", "redis_us", "rss_kib", "p99_us"):
+                    found.setdefault((case.name, target.name), {}).setdefault(key, []).append(one[key])
+    return {cell: {key: statistics.median(all) for key, all in keys.items()} for cell, keys in found.items()}
+
+
+def workers(layout, work, tools, rounds, seconds, _out):
+    """On as many cores as the kernel likes: with two, server and client take from the workers what they use."""
+    variants = {str(count): {"REDHOLD_PROXY_WORKERS": str(count)} for count in WORKERS}
+    stage = Group(variants, targets.Layout("unpinned"), work, tools)
+    cases = [measure.Case(1, 50, "get"), measure.Case(16, 50, "get"), measure.Case(1, 500, "get")]
+    try:
+        found = _medians(stage, cases, rounds, seconds)
+    finally:
+        stage.close()
+    lines = ["## Workers (unpinned)", "", "| case | workers | thousand requests/s | proxy CPU, us | Redis CPU, us |", "|---|---|---|---|---|"]
+    for (case, name), row in found.items():
+        lines.append(f"| {case} | {name} | {row['rps'] / 1000:.1f} | {row['proxy_us']:.2f} | {row['redis_us']:.2f} |")
+    return lines
+
+
+def active(layout, work, tools, rounds, seconds, out):
+    """Clients that each wait for one reply at a time."""
+    stage = Group({"redhold": {"REDHOLD_PROXY_MAX_CLIENTS": str(ACTIVE[-1] + 100)}}, layout, work, tools)
+    stage.patience = 30.0
+    rows = {}
+    try:
+        for count in ACTIVE:
+            cell = _medians(stage, [measure.Case(1, count, "get")], rounds, seconds)
+            rows[count] = next(iter(cell.values()))
+    finally:
+        stage.close()
+    pathlib.Path(f"{out}-clients.svg").write_text(plot.chart(
+        "Memory by clients that are active", "clients", "most resident MiB",
+        {"redhold": [(count, row["rss_kib"] / 1024) for count, row in rows.items()]},
+    ))
+    lines = ["## Active clients", "", f"![memory by clients]({out.name}-clients.svg)", ""]
+    lines += ["| clients | thousand requests/s | proxy CPU, us | p99, ms | most resident MiB |", "|---|---|---|---|---|"]
+    for count, row in rows.items():
+        numbers = [row["rps"] / 1000, row["proxy_us"], row["p99_us"] / 1000, row["rss_kib"] / 1024]
+        lines.append(f"| {count} | " + " | ".join(f"{number:.1f}" for number in numbers) + " |")
+    return lines
+
+
+def churn(layout, work, tools, _rounds, _seconds, out):
+    """Clients that connect, write, read back and leave, so many a second. TLS is not there yet."""
+    stage = Group({"redhold": {}}, layout, work, tools)
+    target, rows = stage.targets[0], {}
+    try:
+        for rate in CONNECTIONS:
+            before, began = processes.cpu_seconds(target.pid), time.monotonic()
+            done = _come_and_go(target, rate)
+            took = time.monotonic() - began
+            rows[rate] = (done / took, (processes.cpu_seconds(target.pid) - before) / took, processes.rss_kib(target.pid))
+    finally:
+        stage.close()
+    pathlib.Path(f"{out}-connections.svg").write_text(plot.chart(
+        "Processor by connections that come and go", "connections a second", "% of a core",
+        {"redhold": [(reached, share * 100) for reached, share, _ in rows.values()]},
+    ))
+    lines = ["## Connections that come and go", "", f"![processor by connections]({out.name}-connections.svg)", ""]
+    lines += ["| connections/s wanted | reached | % of a core | us a connection | resident MiB after |", "|---|---|---|---|---|"]
+    for rate, (reached, share, rss) in rows.items():
+        lines.append(
+            f"| {rate} | {reached:.0f} | {share * 100:.1f} | {share / reached * 1e6:.0f} | {rss / 1024:.1f} |"
+        )
+    return lines
+
+
+def _come_and_go(target, rate):
+    """How many clients were served; each sees its own write, or the run is void."""
+    counts, faults = [0] * CHURN_THREADS, []
+
+    def clients(thread):
+        began, every = time.monotonic(), CHURN_THREADS / rate
+        try:
+            while (due := counts[thread] * every) < CHURN_SECONDS:
+                time.sleep(max(0.0, began + due - time.monotonic()))
+                with Client(target.port) as client:
+                    value = f"{thread}-{counts[thread]}"
+                    client.ask("SET", f"churn:{thread}", value)
+                    if client.ask("GET", f"churn:{thread}") != value.encode():
+                        raise processes.Failed(f"WRONG: client {value} did not read what it wrote")
+                counts[thread] += 1
+        except (OSError, RuntimeError, processes.Failed) as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=clients, args=(thread,)) for thread in range(CHURN_THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if faults:
+        raise processes.Failed(f"{rate} connections a second: {faults[0]}")
+    return sum(counts)
+
+
+def replicas(layout, work, tools, rounds, seconds, _out):
+    """Reads of replicas, and what the proxy spends on looking at nodes when nobody asks for anything."""
+    lines = ["## Replicas", "", "| replicas | case | thousand requests/s | proxy CPU, us | % of a core when idle |", "|---|---|---|---|---|"]
+    for count in REPLICAS:
+        folder = work / str(count)
+        folder.mkdir()
+        stage = Group({"redhold": {"REDHOLD_READS_POLICY": "prefer_replica"}}, layout, folder, tools, count)
+        try:
+            before = processes.cpu_seconds(stage.targets[0].pid)
+            time.sleep(3)
+            idle = (processes.cpu_seconds(stage.targets[0].pid) - before) / 3
+            found = _medians(stage, [measure.Case(1, 50, "get"), measure.Case(1, 50, "set")], rounds, seconds)
+        finally:
+            stage.close()
+        for (case, _), row in found.items():
+            lines.append(f"| {count} | {case} | {row['rps'] / 1000:.1f} | {row['proxy_us']:.2f} | {idle * 100:.2f} |")
+    return lines
