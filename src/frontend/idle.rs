@@ -7,15 +7,21 @@ use crate::backend::{Pinned, Target};
 use crate::session::Names;
 use crate::topology::NodeId;
 
-/// Beyond this many per worker, one that comes back is closed.
-const IDLE_MAX: usize = 32;
+/// So many over all workers may wait for each of them to keep what its clients lately had at a time: one that is opened for a
+/// single transaction costs as much as several. They fit into what `backend.pinned_max` leaves of the node's `maxclients`.
+const IDLE_MAX: usize = 128;
+
+/// A worker keeps so many however many workers there are; beyond that, one that comes back is closed.
+const IDLE_LEAST: usize = 32;
 
 /// One that nobody took for this long is closed.
 const AGE_MAX: Duration = Duration::from_secs(60);
 
 /// See the module's text.
-#[derive(Default)]
-pub(super) struct Idle(RefCell<Vec<Waiting>>);
+pub(super) struct Idle {
+    waiting: RefCell<Vec<Waiting>>,
+    most: usize,
+}
 
 fn is_to((_, pinned, _): &Waiting, target: &Target) -> bool {
     let other = pinned.target();
@@ -26,10 +32,15 @@ fn is_to((_, pinned, _): &Waiting, target: &Target) -> bool {
 type Waiting = (Instant, Box<Pinned>, Names);
 
 impl Idle {
+    /// For one of so many workers.
+    pub(super) fn new(workers: usize) -> Self {
+        Self { waiting: RefCell::default(), most: IDLE_LEAST.max(IDLE_MAX / workers) }
+    }
+
     /// One of exactly this identity, epoch and node, rather one that was told these names; with what it was told. A node may
     /// have closed it meanwhile, or said something that would be taken for the next client's reply: such a one is dropped.
     pub(super) fn take(&self, target: &Target, names: &Names) -> Option<(Box<Pinned>, Names)> {
-        let mut idle = self.0.borrow_mut();
+        let mut idle = self.waiting.borrow_mut();
         let fits = |waiting: &Waiting| is_to(waiting, target);
         loop {
             let known = idle.iter().rposition(|waiting| waiting.2 == *names && fits(waiting));
@@ -43,20 +54,20 @@ impl Idle {
 
     /// Whether there is one of this identity, epoch and node, as far as is known.
     pub(super) fn holds(&self, target: &Target) -> bool {
-        self.0.borrow().iter().any(|waiting| is_to(waiting, target))
+        self.waiting.borrow().iter().any(|waiting| is_to(waiting, target))
     }
 
     /// Takes a clean one.
     pub(super) fn give(&self, pinned: Box<Pinned>, told: Names, now: Instant) {
-        let mut idle = self.0.borrow_mut();
-        if idle.len() < IDLE_MAX {
+        let mut idle = self.waiting.borrow_mut();
+        if idle.len() < self.most {
             idle.push((now, pinned, told));
         }
     }
 
     /// Closes what is old or dead; the others keep no memory for what comes next.
     pub(super) fn sweep(&self, now: Instant) {
-        self.0.borrow_mut().retain_mut(|(since, pinned, _)| {
+        self.waiting.borrow_mut().retain_mut(|(since, pinned, _)| {
             pinned.rest();
             now.duration_since(*since) < AGE_MAX && pinned.is_untouched()
         });
@@ -65,11 +76,13 @@ impl Idle {
     /// A connection to this node was lost then, so those that were open may be about to end: what is sent again must not go on
     /// one of them.
     pub(super) fn forget(&self, node: NodeId, lost: Instant) {
-        self.0.borrow_mut().retain(|(_, pinned, _)| pinned.target().node != node || pinned.opened() > lost);
+        self.waiting
+            .borrow_mut()
+            .retain(|(_, pinned, _)| pinned.target().node != node || pinned.opened() > lost);
     }
 
     /// Closes all.
     pub(super) fn clear(&self) {
-        self.0.borrow_mut().clear();
+        self.waiting.borrow_mut().clear();
     }
 }

@@ -145,6 +145,7 @@ impl Worker {
         // Silence counts from the last byte, which may be a beat older than the request that silenced the node.
         let poison_after = backend.timeout * 3 / 4;
         let kept_max = usize::try_from(backend.hold_memory).unwrap_or(usize::MAX) / settings.workers;
+        let idle = Idle::new(settings.workers);
         let kept = Rc::default();
         let room = Room::new(Rc::clone(&kept), kept_max);
         let seed = RandomState::new().hash_one(());
@@ -189,7 +190,7 @@ impl Worker {
             clients: RefCell::default(),
             noticed: RefCell::default(),
             notices_due: Notify::new(),
-            idle: Idle::default(),
+            idle,
             warming: Warming::default(),
             returning: Returning::default(),
             resubscribed: Cell::new(0),

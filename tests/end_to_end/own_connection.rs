@@ -212,3 +212,27 @@ fn no_reply_mode_is_taken_where_replies_are_counted() {
     assert_eq!(ours.call("CLIENT REPLY OFF"), theirs.call("CLIENT REPLY OFF"));
     assert!(ours.call("CLIENT REPLY OFF").error().is_some());
 }
+
+#[test]
+fn connections_of_clients_that_take_one_together_again_and_again_are_kept() {
+    const CLIENTS: usize = 100;
+    let group = Group::plain(0);
+    let node = &group.nodes()[0];
+    let proxy = ProxyOptions::new(&group.addresses()).set("proxy.workers", "1").start();
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| proxy.client()).collect();
+    let mut round = || {
+        for client in &mut clients {
+            assert_eq!(client.call("MULTI"), Value::ok());
+        }
+        for client in &mut clients {
+            assert_eq!(client.call("EXEC"), Value::Array(Vec::new()));
+        }
+        node.info("total_connections_received")
+            .and_then(|count| count.parse::<usize>().ok())
+            .expect("a count")
+    };
+    let begin = round();
+    let end = (0..5).map(|_| round()).last().expect("five rounds");
+    // Each look at INFO is one, and so are the proxy's own and a spare.
+    assert!(end - begin < CLIENTS, "{} connections for {} transactions", end - begin, 5 * CLIENTS);
+}
