@@ -27,6 +27,20 @@ fn switched_over(proxy: &Proxy) -> Duration {
     start.elapsed()
 }
 
+/// How long a server by itself takes to become a replica while so many are parked: it has to let all of them go first.
+fn demoted_alone(parked: usize) -> Duration {
+    let server = Server::start();
+    let mut clients: Vec<Client> = (0..parked).map(|_| server.client()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&["BLPOP", &format!("queue:{number}"), "0"]);
+    }
+    eventually(4 * LONG, "all are parked", || parked_at(&server) == parked);
+    let mut order = server.client();
+    let start = Instant::now();
+    assert_eq!(order.call("REPLICAOF 127.0.0.1 1"), Value::ok());
+    start.elapsed()
+}
+
 /// A client that writes all the time, and how many of its writes were answered.
 struct Writer {
     ends: Arc<AtomicBool>,
@@ -72,6 +86,7 @@ fn lost_pops(proxy: &Proxy) -> Option<f64> {
 #[test]
 fn five_thousand_parked_clients_delay_no_switchover_and_each_gets_its_own() {
     raise_descriptor_limit();
+    let (demoted, freed) = (demoted_alone(0), demoted_alone(CLIENTS));
     let group = Group::plain(1);
     let proxy = Proxy::start(&group.addresses());
     let alone = switched_over(&proxy);
@@ -84,6 +99,7 @@ fn five_thousand_parked_clients_delay_no_switchover_and_each_gets_its_own() {
     let writer = Writer::start(&proxy);
     let crowded = switched_over(&proxy);
     println!("a switchover took {alone:?} with nobody parked and {crowded:?} with {CLIENTS}");
+    println!("of which a server by itself takes {demoted:?} and {freed:?}");
     assert!(crowded < 10 * alone.max(Duration::from_secs(1)), "{crowded:?}, {alone:?} with nobody parked");
     let before = writer.count();
     eventually(4 * LONG, "half are parked", || parked_at(&group.nodes()[0]) >= CLIENTS / 2);
