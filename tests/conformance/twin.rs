@@ -83,6 +83,12 @@ impl Twin {
                 self.world.servers.iter().any(|server| server.paused_until > 0 && !server.is_primary());
             let writes = runs && (!held || self.selected[node] == Some(server.sync_full));
             let goes = turns && self.world.servers[other].inbox.is_empty();
+            // 6.2.5 forgets where it stood when the one dies whom it just asked for PSYNC, as one does each second that is refused.
+            let asked = six
+                && self.world.servers.iter().any(|follower| {
+                    follower.following == Following::Node(node)
+                        && follower.link != (Link::Up { closing: false })
+                });
             let boots = [Boot::Plain, Boot::PlainEmpty, Boot::Sealed, Boot::SealedEmpty];
             let step = match dice.roll(24) {
                 0..8 if writes => Step::Write(node),
@@ -91,7 +97,7 @@ impl Twin {
                 13..15 if runs => Step::Promote(node),
                 15 if runs => Step::Stop(node),
                 16 | 17 if server.stopped => Step::Continue(node),
-                18 if server.up => Step::Kill(node),
+                18 if server.up && !asked => Step::Kill(node),
                 18..20 if !server.up => Step::Boot(node, boots[dice.roll(4)]),
                 20 if runs => Step::Save(node),
                 21 if runs && (server.is_primary() || !six) => Step::Pause(node),

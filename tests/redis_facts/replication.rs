@@ -1,7 +1,10 @@
 //! Sealing, promoting and following: what `REPLICAOF` keeps, and what INFO and ROLE tell.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+
 use crate::support::{
-    Client, Group, LONG, Server, V6_2, Value, Version, eventually, eventually_some, installed,
+    Client, Group, LONG, Server, V6_2, Value, Version, eventually, eventually_some, installed, listen,
 };
 
 /// Where a sealed node believes its primary to be: nobody listens on port 0.
@@ -190,6 +193,42 @@ fn a_killed_primary_is_seen_by_its_replica_at_once() {
         group.node(0).kill9();
         let replica = &group.nodes()[1];
         eventually(LONG, "the link is down", || text(replica, "master_link_status") == "down");
+    }
+}
+
+/// Answers a replica's handshake up to PSYNC, and dies.
+fn dies_at_psync(listener: &TcpListener) {
+    let (mut replica, _) = listener.accept().expect("a replica comes");
+    let read = replica.try_clone().expect("a socket can be shared");
+    for line in BufReader::new(read).lines() {
+        let answer: &[u8] = match line.expect("a replica speaks in lines").to_ascii_uppercase().as_str() {
+            "PING" => b"+PONG\r\n",
+            "REPLCONF" => b"+OK\r\n",
+            "PSYNC" => return,
+            _ => continue,
+        };
+        replica.write_all(answer).expect("a replica listens");
+    }
+}
+
+#[test]
+fn only_6_2_5_forgets_its_offset_when_a_primary_dies_before_it_answers_psync() {
+    for version in installed() {
+        let group = quiet(version, 1);
+        let [primary, replica] = group.nodes() else { panic!("two nodes") };
+        primary.call("SET k v");
+        group.wait_in_sync(0);
+        let before = (text(replica, "master_replid"), number(replica, "slave_repl_offset"));
+        let dying = listen();
+        let port = dying.local_addr().expect("it is bound").port();
+        assert_eq!(replica.call(&format!("REPLICAOF 127.0.0.1 {port}")), Value::ok());
+        dies_at_psync(&dying);
+        drop(dying);
+        assert_eq!(replica.call("GET k"), Value::bulk("v"), "{}", version.name);
+        eventually(LONG, "the replica has seen it", || text(replica, "master_link_status") == "down");
+        let after = (text(replica, "master_replid"), number(replica, "slave_repl_offset"));
+        let expected = if version == V6_2 { (before.0, 1) } else { before };
+        assert_eq!(after, expected, "{}", version.name);
     }
 }
 

@@ -37,7 +37,7 @@ pub use features::{
 pub use group::Group;
 pub use load::{Load, Outcome, Verdict};
 pub use memory::Memory;
-pub use process::{Home, dying_with_us, free_port, rss_bytes};
+pub use process::{Home, dying_with_us, free_port, listen, rss_bytes};
 pub use proxy::{Proxy, ProxyOptions, spend_spare};
 pub use relay::Relay;
 pub use server::{Server, ServerOptions, info_field, scratch_folder, server_binary};
