@@ -260,7 +260,11 @@ impl Connection {
         let mut unread = std::mem::take(&mut self.unread);
         let (taken, step) = self.process(&unread);
         unread.advance(taken);
-        self.unread = if unread.is_empty() { BytesMut::new() } else { unread };
+        if unread.is_empty() {
+            self.worker.blanks.give_buffer(unread);
+        } else {
+            self.unread = unread;
+        }
         (taken > 0, step)
     }
 
@@ -291,7 +295,12 @@ impl Connection {
             return Poll::Ready(Step::Taken);
         }
         let (taken, step) = self.process(bytes);
-        self.unread.extend_from_slice(&bytes[taken..]);
+        if taken < bytes.len() {
+            if self.unread.capacity() == 0 {
+                self.unread = worker.blanks.buffer();
+            }
+            self.unread.extend_from_slice(&bytes[taken..]);
+        }
         self.waits = step == Step::Wait;
         Poll::Ready(Step::Taken)
     }

@@ -3,7 +3,7 @@
 //! Bits 44 to 51 of a cursor other than 0 are XORed with `(epoch - 1) mod 256`: epoch 1 changes nothing, 0 stays
 //! 0, and every cursor stays below 2^53, which is as far as clients that keep numbers as doubles can count.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::backend::first_len;
 use crate::command::{Lane, classify};
@@ -159,7 +159,7 @@ impl Stamper {
     }
 
     /// The requests that have left state, once all of the reply has passed: their elements were no errors.
-    pub(super) fn left(self) -> Vec<Vec<u8>> {
+    pub(super) fn left(self) -> Vec<Bytes> {
         self.executed.left.into_iter().map(|(_, request)| request).collect()
     }
 
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn cursors_in_an_array_are_stamped_however_it_is_cut() {
         let array = b"*4\r\n+OK\r\n*2\r\n$4\r\n1234\r\n*1\r\n$1\r\nx\r\n*2\r\n$1\r\n7\r\n*0\r\n-ERR no\r\n";
-        let left = vec![(0, vec![0]), (1, vec![1]), (2, vec![2]), (3, vec![3])];
+        let left = (0..4).map(|at| (usize::from(at), Bytes::from(vec![at]))).collect();
         let executed = Executed { scans: vec![1, 3], left, ..Executed::default() };
         let mut whole = BytesMut::new();
         Stamper::new(executed.clone(), 42, 0).feed(array, &mut whole);
@@ -287,7 +287,7 @@ mod tests {
             stamper.feed(&array[..cut], &mut out);
             stamper.feed(&array[cut..], &mut out);
             assert_eq!(out, whole, "cut at {cut}");
-            assert_eq!(stamper.left(), [[0], [1], [2]], "cut at {cut}");
+            assert_eq!(stamper.left(), [vec![0], vec![1], vec![2]], "cut at {cut}");
         }
     }
 

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use crate::backend::{DialError, Pinned, Target};
 use crate::command::RowId;
 use crate::durability::Level;
-use crate::resp::{Proto, RequestTail};
+use crate::resp::{Proto, Request, RequestTail};
 use crate::session::{Anew, Names, Standing};
 use crate::topology::NodeId;
 
@@ -28,6 +28,12 @@ use super::written::Touched;
 
 /// Requests longer than this are not kept for sending again.
 const COPY_MAX: usize = 64 << 10;
+
+/// Requests up to this length are kept in memory of the lane's own, of which it takes so much at a time.
+const KEPT: usize = 512;
+
+/// Room for so many requests without a reply is kept for the next client.
+const ROOM: usize = 64;
 
 type Opening = Pin<Box<dyn Future<Output = Result<Pinned, DialError>>>>;
 
@@ -83,8 +89,11 @@ pub(super) struct PinnedLane {
     pub(super) touched: Touched,
     /// Where levels differ by key: the strictest of the requests of the last transaction.
     pub(super) block: Level,
+    /// Where copies of the requests stand.
+    kept: BytesMut,
     writes: Writes,
-    _counted: Counted,
+    /// `None` while no client has it.
+    counted: Option<Counted>,
 }
 
 /// Replies that must be no errors, since what the client holds depends on them. Counted from the front: more may be asked
@@ -188,9 +197,45 @@ impl PinnedLane {
             bytes: 0,
             touched: Touched::default(),
             block: Level::Async,
+            kept: BytesMut::new(),
             writes,
-            _counted: counted,
+            counted: Some(counted),
         }
+    }
+
+    /// No client has it any more. What was taken for this one's requests is kept for the next, unless that was much.
+    pub(super) fn end(&mut self) {
+        self.line = Line::Waiting(Vec::new());
+        self.writes.set(self.target.node, 0);
+        self.sent.clear();
+        self.counted = None;
+        self.standing.clear();
+        (self.stamper, self.tail, self.names) = (None, None, Names::default());
+        if !self.kept.try_reclaim(KEPT) {
+            self.kept = BytesMut::new();
+        }
+    }
+
+    /// In place of one that [ended](Self::end), whose memory it takes over.
+    pub(super) fn in_place_of(self, mut ended: Box<Self>) -> Box<Self> {
+        let (mut sent, kept) = (std::mem::take(&mut ended.sent), std::mem::take(&mut ended.kept));
+        sent.shrink_to(ROOM);
+        let standing = std::mem::take(&mut ended.standing);
+        *ended = Self { sent, kept, standing, ..self };
+        ended
+    }
+
+    /// A copy of the request as it goes to the server, for as long as its reply is owed.
+    pub(super) fn keep(&mut self, request: &Request<'_>) -> Bytes {
+        let len = request.raw().len();
+        if len > KEPT || !request.is_strict() {
+            return request.to_multibulk();
+        }
+        if self.kept.capacity() < len {
+            self.kept.reserve(KEPT);
+        }
+        request.write_multibulk(&mut self.kept);
+        self.kept.split().freeze()
     }
 
     pub(super) fn is_owed_nothing(&self) -> bool {

@@ -4,6 +4,7 @@ mod admission;
 mod alike;
 mod barrier_line;
 mod batching;
+mod blanks;
 mod client;
 mod client_command;
 mod connection;

@@ -121,7 +121,7 @@ impl Connection {
         let since = since.unwrap_or_else(|| worker.now());
         let mut lane = PinnedLane::new(line, target, purpose, since, counted).known_as(told);
         lane.introduce(names);
-        Box::new(lane)
+        worker.blanks.place(lane)
     }
 
     /// The right to one of the connections that are lent, or the wait for it.
@@ -267,7 +267,7 @@ impl Connection {
         } else if self.worker.spares && queueing {
             lane.block = lane.block.max(demand.level);
         }
-        let (mut bytes, mut stale) = (request.to_multibulk(), None);
+        let (mut bytes, mut stale) = (lane.keep(request), None);
         let (mut local, mut original) = (None, None);
         if class.lane == Lane::Scan && lane.purpose.is_one() {
             original = cursor::restore_request(&bytes, lane.target.epoch).map(BytesMut::freeze);

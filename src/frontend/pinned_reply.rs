@@ -370,7 +370,7 @@ impl Connection {
     }
 
     /// What is taken to be accepted, since nobody tells.
-    pub(super) fn accepted_unheard(&mut self, requests: &[Vec<u8>]) {
+    pub(super) fn accepted_unheard(&mut self, requests: &[Bytes]) {
         let Some(mut lane) = self.pinned.take() else { return };
         requests.iter().for_each(|request| self.accepted_anyhow(&mut lane, request, false));
         self.pinned = Some(lane);
@@ -512,6 +512,7 @@ impl Connection {
                 {
                     self.worker.give_idle(pinned, lane.names().clone());
                 }
+                self.worker.blanks.give(lane);
             }
         }
     }

@@ -148,7 +148,7 @@ impl Connection {
     /// Sends a WAIT, or what has to come before it, on a connection taken for it.
     pub(super) fn begin_wait(&mut self, mut lane: Box<PinnedLane>, dispatched: &Dispatched<'_>) -> Step {
         let Dispatched { request, class, resent, .. } = dispatched;
-        let bytes = request.to_multibulk();
+        let bytes = lane.keep(request);
         let len = bytes.len();
         let sent = Sent::new(bytes, class.row, self.worker.now());
         lane.owe(Sent { resent: *resent, ..sent }, len);

@@ -28,6 +28,7 @@ use crate::session::Names;
 use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId, Restraint};
 
+use super::blanks::Blanks;
 use super::client::{Client, ClientRef};
 use super::durable::Durable;
 use super::hot_keys::HotKeys;
@@ -110,6 +111,7 @@ pub(super) struct Worker {
     /// There is something to tell them.
     pub(super) notices_due: Notify,
     pub(super) idle: Idle,
+    pub(super) blanks: Blanks,
     warming: Warming,
     pub(super) returning: Returning,
     /// Requests of the long-running class on connections of single clients.
@@ -191,6 +193,7 @@ impl Worker {
             noticed: RefCell::default(),
             notices_due: Notify::new(),
             idle,
+            blanks: Blanks::default(),
             warming: Warming::default(),
             returning: Returning::default(),
             resubscribed: Cell::new(0),
@@ -479,6 +482,7 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
                 worker.pools.sweep(Instant::now());
                 worker.scripts.forget();
                 worker.idle.sweep(Instant::now());
+                worker.blanks.sweep();
                 worker.rest();
             }
         }

@@ -4,7 +4,7 @@
 //! ([`Standing::on_frame`]), and tells what turned out to be accepted ([`Standing::accept`]). When the connection is lost,
 //! [`Standing::begin_anew`] says what makes another one as it was.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::command::{Class, Lane, Spec};
 use crate::resp::{Proto, Request, RequestScanner};
@@ -20,7 +20,7 @@ pub enum Send {
     Owed,
     /// Nobody will tell what became of it. These requests, empty where they were too much to be kept, are taken to be
     /// accepted by it: the shell carries out what they mean to it.
-    Silent(Vec<Vec<u8>>),
+    Silent(Vec<Bytes>),
     /// Not at all; [`Standing::unsent_answer`] has its reply once nothing is owed.
     Not,
 }
@@ -68,12 +68,21 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// As it was before anything stood, with the room that it has.
+    pub fn clear(&mut self) {
+        self.transaction.clear();
+        self.subscriptions.clear();
+        let (transaction, subscriptions) =
+            (std::mem::take(&mut self.transaction), std::mem::take(&mut self.subscriptions));
+        *self = Self { transaction, subscriptions, ..Self::default() };
+    }
+
     /// Notes a request that is about to be sent as `bytes`. `stale`: the epoch of its cursor, which is not the present one.
     pub fn on_request(
         &mut self,
         class: &Class,
         request: &Request<'_>,
-        bytes: &[u8],
+        bytes: &Bytes,
         stale: Option<u64>,
         proto: Proto,
     ) -> Send {
@@ -109,7 +118,7 @@ impl Standing {
         } else if let Some(verb) = verb {
             self.subscriptions.on_silent(verb, names);
         } else if word == Word::Stateful {
-            return Send::Silent(vec![bytes.to_vec()]);
+            return Send::Silent(vec![bytes.clone()]);
         }
         Send::Silent(Vec::new())
     }

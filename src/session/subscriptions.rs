@@ -13,6 +13,7 @@ use crate::command::is_reserved;
 use crate::resp::{Proto, encode};
 
 use super::frame::{bulk, elements};
+use super::transaction::ROOM;
 
 /// Requests without replies whose confirmations may still come. Beyond them the oldest are forgotten: a server that is
 /// so far behind with them confirms none (before 7.0).
@@ -252,7 +253,10 @@ impl Subscriptions {
 
     /// RESET ended everything, or the client is gone.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        let mut owed = std::mem::take(&mut self.owed);
+        owed.clear();
+        owed.shrink_to(ROOM);
+        *self = Self { owed, ..Self::default() };
     }
 
     fn on_confirmation(&mut self, verb: Verb, name: Option<&[u8]>) -> Frame {

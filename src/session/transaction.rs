@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::error::Failure;
 use crate::resp::{Proto, encode};
@@ -22,6 +22,9 @@ pub use word::Word;
 
 /// Most bytes of queued commands that are kept; a larger transaction can not be played again.
 pub const COPY_MAX: usize = 1 << 20;
+
+/// Room for so many requests is kept for the next transaction.
+pub(super) const ROOM: usize = 64;
 
 const OK: &[u8] = b"+OK\r\n";
 const QUEUED: &[u8] = b"+QUEUED\r\n";
@@ -83,10 +86,8 @@ struct Queue {
     refused: bool,
     /// Commands that were answered with QUEUED.
     count: usize,
-    /// Their requests, unless the copy is too large.
-    copy: Vec<u8>,
     /// Those among them for whose sake EXEC's reply is read, with their requests when these leave state.
-    notes: Vec<(usize, Word, Vec<u8>)>,
+    notes: Vec<(usize, Word, Bytes)>,
 }
 
 /// A transaction that a node refused as a whole is played again once in its life.
@@ -100,8 +101,10 @@ enum Refusal {
 }
 
 impl Queue {
-    fn push(&mut self, sent: Sent) {
-        self.copy.extend(&sent.request);
+    fn push(&mut self, sent: Sent, copy: &mut Vec<Bytes>) {
+        if !sent.request.is_empty() {
+            copy.push(sent.request);
+        }
         let noted = match sent.word {
             Word::Scan | Word::Listed(_) | Word::Stale(_) | Word::Stateful => true,
             Word::Beyond => !sent.left.is_empty(),
@@ -118,9 +121,9 @@ impl Queue {
 struct Sent {
     word: Word,
     /// The request, unless the copy is too large; empty for an ordinary request beside the transaction.
-    request: Vec<u8>,
+    request: Bytes,
     /// The request again, when it is to be queued and leaves state, here or beyond the connection.
-    left: Vec<u8>,
+    left: Bytes,
 }
 
 /// One client's transaction, from the first WATCH or MULTI to EXEC, DISCARD, UNWATCH or RESET.
@@ -129,9 +132,11 @@ pub struct Transaction {
     state: State,
     /// Sent and not yet answered.
     owed: VecDeque<Sent>,
+    /// Requests that were answered with QUEUED, unless they are too large together.
+    copy: Vec<Bytes>,
     /// Replies to come for requests of a replay.
     swallow: usize,
-    /// Bytes kept in `owed` and in the queue.
+    /// Bytes kept in `owed` and in `copy`.
     kept: usize,
     /// Bytes of requests that leave state, here or on every node.
     noted: usize,
@@ -166,7 +171,7 @@ impl Transaction {
 
     /// Notes a request that the client sent while it is pinned, or that pins it, and says how to send it.
     /// `request`: its bytes as they go on the wire.
-    pub fn on_request(&mut self, word: Word, request: &[u8]) -> Send {
+    pub fn on_request(&mut self, word: Word, request: &Bytes) -> Send {
         debug_assert!(
             !self.owed.iter().any(|sent| matches!(sent.word, Word::Exec | Word::Discard)),
             "nothing is sent behind an EXEC or DISCARD"
@@ -184,20 +189,20 @@ impl Transaction {
                 | Word::Beyond
                 | Word::Unknown
         );
-        let (queueing, mut left) = (self.is_queueing(), Vec::new());
+        let (queueing, mut left) = (self.is_queueing(), Bytes::new());
         if queueing && matches!(word, Word::Stateful | Word::Beyond) && self.noted + request.len() <= COPY_MAX
         {
             self.noted += request.len();
-            left = request.to_vec();
+            left = request.clone();
         }
-        let request = if ordinary && !queueing { Vec::new() } else { self.keep(request) };
+        let request = if ordinary && !queueing { Bytes::new() } else { self.keep(request) };
         self.owed.push_back(Sent { word, request, left });
         Send::Forward
     }
 
     /// As [`Self::on_request`], of a request to which no reply will come: it is taken to be accepted. Nothing is owed. The
     /// requests of which EXEC has left state, empty where they were too much to be kept.
-    pub fn on_silent(&mut self, word: Word, request: &[u8]) -> Vec<Vec<u8>> {
+    pub fn on_silent(&mut self, word: Word, request: &Bytes) -> Vec<Bytes> {
         if self.on_request(word, request) == Send::Answer {
             self.clear();
             return Vec::new();
@@ -214,7 +219,7 @@ impl Transaction {
             }
             (Word::Discard | Word::Reset, State::Queueing(_)) => self.state = State::Idle,
             (Word::Multi | Word::Watch, State::Queueing(_)) => self.refuse(),
-            (_, State::Queueing(queue)) => queue.push(sent),
+            (_, State::Queueing(queue)) => queue.push(sent, &mut self.copy),
             (_, State::Idle | State::Watching(_)) => self.on_reply_outside(word, OK),
         }
         if !self.is_pinned() {
@@ -298,7 +303,12 @@ impl Transaction {
 
     /// RESET ended everything, or the client is gone.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        let (mut owed, mut copy) = (std::mem::take(&mut self.owed), std::mem::take(&mut self.copy));
+        owed.clear();
+        owed.shrink_to(ROOM);
+        copy.clear();
+        copy.shrink_to(ROOM);
+        *self = Self { owed, copy, ..Self::default() };
     }
 
     /// What stands once Redis has read all that was sent: whether MULTI does, and what is watched.
@@ -325,18 +335,16 @@ impl Transaction {
         inside && (watch == Watch::Lost || self.lost)
     }
 
-    fn keep(&mut self, request: &[u8]) -> Vec<u8> {
+    fn keep(&mut self, request: &Bytes) -> Bytes {
         self.too_large |= self.kept + request.len() > COPY_MAX;
         if self.too_large {
             self.kept = 0;
-            self.owed.iter_mut().for_each(|sent| sent.request = Vec::new());
-            if let State::Queueing(queue) = &mut self.state {
-                queue.copy = Vec::new();
-            }
-            return Vec::new();
+            self.owed.iter_mut().for_each(|sent| sent.request = Bytes::new());
+            self.copy = Vec::new();
+            return Bytes::new();
         }
         self.kept += request.len();
-        request.to_vec()
+        request.clone()
     }
 
     fn on_reply_outside(&mut self, word: Word, head: &[u8]) {
@@ -345,7 +353,10 @@ impl Transaction {
         }
         let watch = if let State::Watching(watch) = self.state { watch } else { Watch::Nothing };
         match word {
-            Word::Multi => self.state = State::Queueing(Queue { watch, ..Queue::default() }),
+            Word::Multi => {
+                self.copy.clear();
+                self.state = State::Queueing(Queue { watch, ..Queue::default() });
+            }
             Word::Watch if watch == Watch::Nothing => self.state = State::Watching(Watch::Here),
             Word::Unwatch | Word::Reset => self.state = State::Idle,
             _ => {}
@@ -359,7 +370,7 @@ impl Transaction {
         let exec_is_owed = self.owed.iter().any(|sent| sent.word == Word::Exec);
         let State::Queueing(queue) = &mut self.state else { return Step::Forward };
         match head.strip_prefix(b"-") {
-            None if head == QUEUED => queue.push(sent),
+            None if head == QUEUED => queue.push(sent, &mut self.copy),
             // DISCARD or RESET, which Redis never queues.
             None => self.state = State::Idle,
             Some(error) if leads_no_more(error) && !exec_is_owed && self.may_play_again() => {

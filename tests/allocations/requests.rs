@@ -130,28 +130,21 @@ fn one_node() {
             Case::one("a request of 4 KiB", 1, words(&format!("SET s {value}")), "+OK\r\n"),
             Case::one("an error", 1, words("INCR large"), "-ERR value is not an integer or out of range\r\n"),
             Case::one("a script", 1, words("EVAL return(7) 0"), ":7\r\n"),
-            // Connections of their own: what is taken, owed and kept for a loss is allocated.
-            Case {
-                most: 380,
-                ..Case::one(
-                    "MULTI and EXEC",
-                    3,
-                    [words("MULTI"), words("SET s value"), words("EXEC")].concat(),
-                    "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n",
-                )
-            },
-            Case {
-                most: 210,
-                ..Case::one(
-                    "BLPOP of what is there",
-                    2,
-                    [words("RPUSH list x"), words("BLPOP list 0")].concat(),
-                    format!(":1\r\n*2\r\n{}{}", bulk("list"), bulk("x")),
-                )
-            },
+            // Connections of their own.
+            Case::one(
+                "MULTI and EXEC",
+                3,
+                [words("MULTI"), words("SET s value"), words("EXEC")].concat(),
+                "+OK\r\n+QUEUED\r\n*1\r\n+OK\r\n",
+            ),
+            Case::one(
+                "BLPOP of what is there",
+                2,
+                [words("RPUSH list x"), words("BLPOP list 0")].concat(),
+                format!(":1\r\n*2\r\n{}{}", bulk("list"), bulk("x")),
+            ),
             Case {
                 clients: 2,
-                most: 160,
                 round: vec![
                     Sends(0, words("BLPOP other 0")),
                     Sends(1, words("RPUSH other x")),
@@ -175,7 +168,16 @@ fn fifty_clients() {
     let name = "50 clients, one request each";
     let round = sends.chain(gets).collect();
     let fifty = Case { clients: 50, round, ..Case::one(name, 50, Vec::new(), "") };
-    judge(ProxyOptions::new(&group.addresses()), &[fifty, deliveries()]);
+    judge(ProxyOptions::new(&group.addresses()), &[fifty, transactions(), deliveries()]);
+}
+/// Optimistic locking, by all at once.
+fn transactions() -> Case {
+    let words = ["WATCH a", "GET a", "MULTI", "GET a", "EXEC"].map(words).concat();
+    let replies = format!("+OK\r\n{0}+OK\r\n+QUEUED\r\n*1\r\n{0}", bulk("1")).into_bytes();
+    let sends = (0..50).map(|at| Sends(at, words.clone()));
+    let gets = (0..50).map(|at| Gets(at, replies.clone()));
+    let name = "50 clients, a transaction each";
+    Case { clients: 50, round: sends.chain(gets).collect(), ..Case::one(name, 250, Vec::new(), "") }
 }
 
 /// A message counts as a request for each that it reaches.

@@ -21,14 +21,14 @@ impl Scene {
     }
 
     fn send(&mut self, text: &str) -> Send {
-        let bytes = bytes(text);
+        let bytes = Bytes::from(bytes(text));
         let scanner = RequestScanner::of_kept(&bytes).expect("a request");
         let request = scanner.request(&bytes);
         self.standing.on_request(&classify(&request), &request, &bytes, None, self.proto)
     }
 
     fn must_wait(&self, text: &str) -> bool {
-        let bytes = bytes(text);
+        let bytes = Bytes::from(bytes(text));
         let scanner = RequestScanner::of_kept(&bytes).expect("a request");
         self.standing.must_wait(&classify(&scanner.request(&bytes)))
     }
@@ -121,7 +121,7 @@ fn silence_comes_behind_what_must_be_confirmed() {
     let mut scene = Scene::new(Proto::Resp3);
     assert_eq!(scene.send("CLIENT REPLY OFF"), Send::Silent(vec![]));
     assert_eq!(scene.send("SUBSCRIBE c"), Send::Silent(vec![]));
-    assert_eq!(scene.send("SELECT 3"), Send::Silent(vec![bytes("SELECT 3")]));
+    assert_eq!(scene.send("SELECT 3"), Send::Silent(vec![bytes("SELECT 3").into()]));
     assert_eq!(scene.read(SUBSCRIBED), Verdict::Extra);
     let (said, _) = scene.lose(false).expect("it can be said");
     assert_eq!(said, all(&["SUBSCRIBe c", "CLIENT REPLY OFF"]));

@@ -1,5 +1,7 @@
 //! What an executed transaction left behind.
 
+use bytes::Bytes;
+
 use super::{Queue, Word};
 
 /// Where in EXEC's reply to look, and for what.
@@ -7,7 +9,7 @@ use super::{Queue, Word};
 pub struct Executed {
     /// Elements of the array that belong to requests which leave state on the connection, unless the element is an error;
     /// with the request, empty when it was too much to be kept.
-    pub left: Vec<(usize, Vec<u8>)>,
+    pub left: Vec<(usize, Bytes)>,
     /// Which elements of the array are replies of the SCAN family, cursors to be translated.
     pub scans: Vec<usize>,
     /// Which of them are replies of PUBSUB, and of which row.

@@ -1,5 +1,7 @@
 //! What becomes of a transaction whose connection is lost.
 
+use bytes::Bytes;
+
 use super::{ABORTED, QUEUED, Queue, Refusal, Sent, State, Transaction, Watch, Word};
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
@@ -23,7 +25,7 @@ pub enum Fate {
         /// As it was noted.
         word: Word,
         /// Its bytes.
-        request: Vec<u8>,
+        request: Bytes,
     },
     /// The client gets these bytes, when the replies before them were given.
     Answer(Vec<u8>),
@@ -68,7 +70,7 @@ impl Transaction {
     /// requests so that the server refuses theirs.
     pub fn spoil(&mut self, of: u64, spoil: impl Fn(&[u8]) -> Vec<u8>) {
         if let State::Queueing(queue) = &mut self.state {
-            queue.copy = spoil(&queue.copy);
+            self.copy = vec![spoil(&self.copy.concat()).into()];
             let scans = queue.notes.iter_mut().filter(|(_, word, _)| *word == Word::Scan);
             scans.for_each(|(_, word, _)| *word = Word::Stale(of));
         }
@@ -106,7 +108,7 @@ impl Transaction {
                 (queue.count, queue.notes) = (0, Vec::new());
             }
             replay.extend(MULTI);
-            replay.extend(&queue.copy);
+            self.copy.iter().for_each(|request| replay.extend(request));
             self.swallow = 1 + queue.count;
         }
         let mut fates = Vec::with_capacity(self.owed.len());
@@ -114,8 +116,8 @@ impl Transaction {
             self.noted -= left.len();
             self.kept = self.kept.saturating_sub(request.len());
             fates.push(match (word, inside) {
-                (Word::Multi, _) => Fate::SendAgain { word, request: MULTI.to_vec() },
-                (Word::Exec, _) => Fate::SendAgain { word, request: EXEC.to_vec() },
+                (Word::Multi, _) => Fate::SendAgain { word, request: Bytes::from_static(MULTI) },
+                (Word::Exec, _) => Fate::SendAgain { word, request: Bytes::from_static(EXEC) },
                 (_, true) if request.is_empty() => Fate::Answer(QUEUED.to_vec()),
                 (_, false) if request.is_empty() => Fate::ByRetryClass,
                 _ => Fate::SendAgain { word, request },
