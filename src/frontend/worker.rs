@@ -44,8 +44,8 @@ pub(super) use slow::Took;
 use spill::Spill;
 use warm::Warming;
 
-/// Bytes that one read of a socket takes at most.
-pub(super) const READ_SIZE: usize = 64 << 10;
+/// Bytes that one read of a socket takes at most: values of 64 KiB are common, and with what is around them they come in one.
+pub(super) const READ_SIZE: usize = 72 << 10;
 
 /// Connections of a node that are not lent: pipelines, the control thread, replicas, people.
 const NOT_LENT: u64 = 200;
