@@ -5,7 +5,7 @@ import sys
 import threading
 import urllib.request
 
-from . import measure, processes, targets
+from . import instructions, measure, processes, targets
 from .group import Group
 
 REPLICAS = 2
@@ -30,14 +30,41 @@ CASES = [
 
 
 def run(args, work, tools):
-    """Prints a row for each case and feature: medians of the rounds, and the median of the ratios within a round."""
-    layout = targets.Layout(args.layout)
+    """Prints a row for each case and feature."""
     admin = {name: processes.free_port() for name, *_ in FEATURES}
     variants = {
         name: {f"REDHOLD_{key}": value for key, value in {**own, "ADMIN_LISTEN": f"127.0.0.1:{admin[name]}"}.items()}
         for name, _, own in FEATURES
     }
-    stage = Group(variants, layout, work, tools, REPLICAS)
+    if args.instructions:
+        return _count(Counted(variants, instructions.layout(), work, tools, REPLICAS), admin)
+    return _measure(args, Group(variants, targets.Layout(args.layout), work, tools, REPLICAS), admin)
+
+
+class Counted(instructions.Counting, Group):
+    """Its proxies under callgrind."""
+
+
+def _count(stage, admin):
+    """Instructions per request, and how many more than without the feature."""
+    print(f"{REPLICAS} replicas; instructions per request in user space, {instructions.CROWD}")
+    print("| feature | beside | GET | more, % | SET | more, % |\n|---|---|---|---|---|---|")
+    found = {}
+    try:
+        for target, (name, beside, _) in zip(stage.targets, FEATURES):
+            with Scraper(admin[name] if name == SCRAPED else None):
+                found[name] = [instructions.count(stage, target, mix, instructions.CROWD) for mix in ("get", "set")]
+            cells = [name, "" if name == beside else beside]
+            for own, other in zip(found[name], found[beside]):
+                cells += [f"{own:.0f}", "" if name == beside else f"{100 * (own / other - 1):+.1f}"]
+            print(f"| {' | '.join(cells)} |", flush=True)
+    finally:
+        stage.close()
+    return 0
+
+
+def _measure(args, stage, admin):
+    """Medians of the rounds, and the median of the ratios within a round."""
     rounds, found = 5 if args.rounds is None else args.rounds, {}
     try:
         for number in range(rounds):
@@ -50,7 +77,7 @@ def run(args, work, tools):
                     found.setdefault(case.name, {}).setdefault(target.name, []).append(one)
     finally:
         stage.close()
-    print(f"{REPLICAS} replicas, {layout}; median of {rounds} rounds of {args.seconds} s, ratios within a round")
+    print(f"{REPLICAS} replicas, {stage.layout}; median of {rounds} rounds of {args.seconds} s, ratios within a round")
     print("| case | feature | thousand requests/s | proxy CPU, us | beside | requests/s | proxy CPU |")
     print("|---|---|---|---|---|---|---|")
     for case, samples in found.items():

@@ -37,10 +37,17 @@ class Group(targets.Stage):
         argv, version = self._redhold(port)
         # Nobody may change the primary, and two that kept a record would need a directory each.
         given = {"REDHOLD_FAILOVER_MODE": "off", "REDHOLD_FAILOVER_STATE_DIR": "", "REDHOLD_BACKEND_NODES": nodes}
-        # env execs the program, so that the process is the proxy.
-        argv = ["env", *(f"{key}={value}" for key, value in {**given, **self.variants[name]}.items()), *argv]
-        process = processes.start(argv, self.layout.proxy, self.work / f"{name}.log")
+        settings = [f"{key}={value}" for key, value in {**given, **self.variants[name]}.items()]
+        process = self._launch(name, argv, settings)
         return targets.Target(name, port, process.pid, process, version)
+
+    def executed(self):
+        """As the stage's; a replica also executes what its primary sends it, but no reads."""
+        count = super().executed()
+        for replica in self.replicas:
+            with Client(replica.port) as client:
+                count += client.calls("get")
+        return count
 
     def close(self):
         super().close()

@@ -8,7 +8,6 @@ import subprocess
 
 from . import processes, targets
 from .processes import Failed
-from .resp import Client
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +35,7 @@ def run(names, work, tools):
     print(f"instructions per request, user space, {CROWD}, {CROWD.requests} requests after as many to warm up")
     try:
         for target in stage.targets:
-            get, set_ = (_count(stage, target, mix, CROWD) for mix in ("get", "set"))
+            get, set_ = (count(stage, target, mix, CROWD) for mix in ("get", "set"))
             print(f"  {target.name:12} GET {get:8.0f}   SET {set_:8.0f}")
     finally:
         stage.close()
@@ -56,36 +55,48 @@ def whole_requests(work, tools):
     try:
         for load in (CROWD, LONER):
             for mix in ("get", "set"):
-                yield f"request-{mix}-{load}".lower(), round(_count(stage, stage.targets[0], mix, load))
+                yield f"request-{mix}-{load}".lower(), round(count(stage, stage.targets[0], mix, load))
     finally:
         stage.close()
 
 
 def _stage(names, work, tools):
+    return Peers(names, layout(), work, tools)
+
+
+def layout():
+    """Everything anywhere, and one worker."""
     if not shutil.which("valgrind"):
         raise Failed("no valgrind; type: apt-get install -y valgrind")
-    layout = targets.Layout("unpinned")
-    layout.proxy_threads = 1
-    return Counting(names, layout, work, tools)
+    found = targets.Layout("unpinned")
+    found.proxy_threads = 1
+    return found
 
 
-class Counting(targets.Stage):
-    """A stage whose proxies run on one core under callgrind, not counting until told to."""
+class Counting:
+    """Of a stage: its proxies run on one core under callgrind, not counting until told to."""
 
-    def _start(self, name):
-        port = processes.free_port()
-        argv, version = getattr(self, "_" + name)(port)
+    def _launch(self, name, argv, settings=()):
         argv = [
             # Valgrind runs one thread at a time; without fair-sched they need not take turns.
             "valgrind", "--tool=callgrind", "--fair-sched=try", "--instr-atstart=no", "--dump-instr=no",
-            "--compress-strings=no", f"--callgrind-out-file={self.work}/callgrind.{name}", *argv,
+            "--compress-strings=no", f"--callgrind-out-file={_profile(self, name)}", *argv,
         ]
         # One core for all threads, so that a proxy that counts its cores takes one worker, as in the pinned layout.
-        process = processes.start(argv, [sorted(os.sched_getaffinity(0))[-1]], self.work / f"{name}.log")
-        return targets.Target(name, port, process.pid, process, version)
+        core = [sorted(os.sched_getaffinity(0))[-1]]
+        return processes.start(["env", *settings, *argv], core, self.work / f"{name}.log")
 
 
-def _count(stage, target, mix, load):
+class Peers(Counting, targets.Stage):
+    """Redhold beside others."""
+
+
+def _profile(stage, name):
+    return stage.work / f"callgrind.{name.replace(' ', '-')}"
+
+
+def count(stage, target, mix, load):
+    """Instructions per request of this load."""
     argv = [
         stage.tools["load"], "--target", f"127.0.0.1:{target.port}", "--origin", f"127.0.0.1:{stage.server.port}",
         "--mix", mix, "--clients", load.clients, "--pipeline", load.pipeline, "--keys", load.keys, "--stall-ms", 60_000,
@@ -102,24 +113,18 @@ def _count(stage, target, mix, load):
 
     serve()
     tell("-i", "on")
-    with Client(stage.server.port) as server:
-        server.ask("CONFIG", "RESETSTAT")
-        serve()
-        calls = sum(
-            int(re.search(r"calls=(\d+)", facts).group(1))
-            for name, facts in server.info("commandstats").items()
-            if name in ("cmdstat_get", "cmdstat_set")
-        )
+    before = stage.executed()
+    serve()
+    executed = stage.executed() - before
     tell("-i", "off")
     tell(f"--dump={mix}")
     # The generator writes and reads all keys through the proxy, and reads them at the server twice: not the proxy's.
-    through_proxy = calls - 2 * load.keys
-    return _total(stage, target.name) / through_proxy
+    return _total(stage, target.name) / (executed - 2 * load.keys)
 
 
 def _total(stage, name):
     """Sums the newest dump of this proxy; each dump holds what was counted since the one before."""
-    dumps = sorted(stage.work.glob(f"callgrind.{name}.*"), key=os.path.getmtime)
+    dumps = sorted(stage.work.glob(f"{_profile(stage, name).name}.*"), key=os.path.getmtime)
     if not dumps:
         raise Failed(f"callgrind left no dump of {name}")
     for line in dumps[-1].read_text(errors="replace").splitlines():

@@ -29,6 +29,12 @@ class Client:
         lines = self.ask("INFO", section).decode().splitlines()
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
+    def calls(self, *commands):
+        """How often the server has executed one of these."""
+        stats = self.info("commandstats")
+        counts = (stats.get(f"cmdstat_{command}", "calls=0").split(",")[0] for command in commands)
+        return sum(int(count.removeprefix("calls=")) for count in counts)
+
     def _reply(self):
         line = self.file.readline()
         if not line.endswith(b"\r\n"):

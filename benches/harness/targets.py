@@ -73,6 +73,11 @@ class Stage:
                 processes.stop(target.process)
         processes.stop(self.server.process)
 
+    def executed(self):
+        """Reads and writes that servers have executed for clients."""
+        with Client(self.server.port) as client:
+            return client.calls("get", "set")
+
     def _start_server(self):
         # A PEER started by hand has to know the port of the server beforehand.
         port = int(os.environ.get("REDIS_PORT") or processes.free_port())
@@ -95,8 +100,12 @@ class Stage:
             return Target("direct", self.server.port, version=f"redis {self.server.version}")
         port = processes.free_port()
         argv, version = getattr(self, "_" + name.replace("-", "_"))(port)
-        process = processes.start(argv, self.layout.proxy, self.work / f"{name}.log")
+        process = self._launch(name, argv)
         return Target(name, port, process.pid, process, version)
+
+    def _launch(self, name, argv, settings=()):
+        """Starts a proxy. env execs the program, so that the process is the proxy."""
+        return processes.start(["env", *settings, *argv], self.layout.proxy, self.work / f"{name}.log")
 
     def _given_peers(self):
         """PEER=name:port:pid, several with spaces between: proxies that someone else started before REDIS_PORT."""
