@@ -40,17 +40,17 @@ impl Connection {
         taken
     }
 
-    /// What may follow. Nothing does where each request has to be looked at for itself: because of what it touches, what its reply
-    /// waits for, or how reads are spread.
+    /// What may follow. Nothing does where each request has to be looked at for itself: because of what it touches, since what its
+    /// reply waits for depends on its keys, or while reads spill over. What goes to a replica follows what the client is owed from it.
     fn run(&self) -> Option<Run> {
         let row = self.sent?;
         let (worker, client) = (&self.worker, &self.client);
         let effect = row.spec().effect;
-        let looked_at = worker.withholds
-            || self.reads_at.is_some()
+        let told_apart = effect == Effect::Write || self.reads_at.is_some();
+        let looked_at = worker.spares
             || self.spills
             || worker.restraint.get().is_any()
-            || (effect == Effect::Write && worker.reads.own_writes == OwnWrites::Key)
+            || (told_apart && worker.reads.own_writes == OwnWrites::Key)
             || row.spec().lane != Lane::Shared
             || !is_known_by_name(row)
             || client.keeps_back()

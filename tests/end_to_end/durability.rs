@@ -137,6 +137,23 @@ fn replies_come_in_the_order_of_the_requests() {
     }
 }
 
+/// They pass as one run of bytes.
+#[test]
+fn of_requests_that_are_alike_each_write_waits() {
+    let scene = Scene::with(Group::plain(1), |options| options);
+    let mut client = scene.proxy.client();
+    let requests =
+        ["GET none", "GET none", "SET a 1", "SET b 2", "SET c 3", "INCR n", "INCR n", "GET a", "GET b"];
+    let replies = client.pipeline(&requests);
+    assert_eq!(replies[2..7], [Value::ok(), Value::ok(), Value::ok(), Value::Int(1), Value::Int(2)]);
+    scene.stop_replicas();
+    let replies = client.pipeline(&requests);
+    assert_eq!(replies[..2], [Value::Nil, Value::Nil]);
+    assert!(replies[2..7].iter().all(is_not_durable), "{replies:?}");
+    assert_eq!(replies[7..], [Value::bulk("1"), Value::bulk("2")]);
+    assert_eq!(scene.group.nodes()[0].call("GET n"), Value::bulk("4"), "they were executed");
+}
+
 #[test]
 fn nobody_else_waits() {
     let group = Group::plain(1);
