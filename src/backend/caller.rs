@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use bytes::BytesMut;
+
 use crate::topology::{Address, NodeId};
 
 use super::pipeline::nth;
@@ -65,6 +67,11 @@ impl Slow<'_> {
 pub trait Caller: Clone + PartialEq + 'static {
     /// `count` whole replies to requests with this tag, back to back in `frames`, none of them an error.
     fn replies(&self, tag: u16, frames: &[u8], count: u32);
+
+    /// As [`Self::replies`], of one reply that came in several reads: `frame` may be taken, and be left as any empty buffer.
+    fn gathered(&self, tag: u16, frame: &mut BytesMut) {
+        self.replies(tag, frame, 1);
+    }
 
     /// One error reply, and the request that it answers; `resent` when that was sent again after an earlier loss.
     fn error(&self, tag: u16, frame: &[u8], request: &[u8], resent: bool);

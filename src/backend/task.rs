@@ -23,6 +23,9 @@ use super::{Caller, ROW_BITS, Sampler, Slow};
 /// middle of such a reply can not be repaired: the caller is told that it is broken.
 pub(super) const GATHER_MAX: usize = 64 << 10;
 
+/// What is around a value: its header and its end.
+const SPARE: usize = 64;
+
 /// Reads in one turn, after which the other tasks of the thread get theirs.
 const READS_PER_TURN: usize = 8;
 
@@ -214,7 +217,11 @@ fn deliver_run<C: Caller>(
                 }
             }
             Fed::More => {
-                reader.partial.extend_from_slice(&bytes[end..]);
+                let begun = &bytes[end..];
+                let left = usize::try_from(reader.scanner.left()).unwrap_or(usize::MAX);
+                // At once as large as it will be.
+                reader.partial.reserve(begun.len().saturating_add(left).min(GATHER_MAX + SPARE));
+                reader.partial.extend_from_slice(begun);
                 break;
             }
         }
@@ -248,9 +255,14 @@ fn finish<C: Caller>(
     }
     reader.partial.extend_from_slice(&bytes[..taken]);
     if last {
-        let frame = std::mem::take(&mut reader.partial);
-        if !push {
-            hand_over(pipeline, &frame, 1, reader.scanner.kind() == b'-', touched, reader.now)?;
+        let mut frame = std::mem::take(&mut reader.partial);
+        if reader.scanner.kind() == b'-' {
+            hand_over(pipeline, &frame, 1, true, touched, reader.now)?;
+        } else if !push {
+            let (caller, tag) = front(pipeline)?;
+            touch(touched, &caller);
+            answer(pipeline, 1, reader.now)?;
+            caller.gathered(tag, &mut frame);
         }
         reader.partial = recycled(frame);
     } else if reader.partial.len() > GATHER_MAX && !push {
@@ -323,7 +335,7 @@ fn piece<C: Caller>(
     touched: &mut Vec<C>,
     now: Instant,
 ) -> Option<()> {
-    let (caller, tag) = pipeline.0.owed.borrow().front().map(|run| (run.caller.clone(), run.tag))?;
+    let (caller, tag) = front(pipeline)?;
     if last {
         pipeline.0.broken.set(false);
         answer(pipeline, 1, now)?;
@@ -331,6 +343,11 @@ fn piece<C: Caller>(
     touch(touched, &caller);
     caller.part(tag, piece, last);
     Some(())
+}
+
+/// Whose reply comes next, and its tag. `None` when nobody asked for one.
+fn front<C: Caller>(pipeline: &Pipeline<C>) -> Option<(C, u16)> {
+    pipeline.0.owed.borrow().front().map(|run| (run.caller.clone(), run.tag))
 }
 
 fn touch<C: Caller>(touched: &mut Vec<C>, caller: &C) {

@@ -372,6 +372,16 @@ impl Caller for ClientRef {
         }
     }
 
+    fn gathered(&self, tag: u16, frame: &mut BytesMut) {
+        let moves = frame.len() > KEEP_CAPACITY && self.special.borrow().is_none();
+        if !moves || self.worker.withholds || !self.out.borrow().is_empty() {
+            return self.replies(tag, frame, 1);
+        }
+        self.struck(tag, 1);
+        self.window.set(self.window.get().noted(frame.len(), 1));
+        std::mem::swap(&mut *self.out.borrow_mut(), frame);
+    }
+
     fn error(&self, tag: u16, frame: &[u8], request: &[u8], resent: bool) {
         let frame = redo::instead_of_redirect(row_of(tag), frame).unwrap_or(frame);
         if let Some(lane) = self.lane.borrow().as_ref() {

@@ -123,6 +123,11 @@ impl ReplyScanner {
         self.kind
     }
 
+    /// So many bytes more, at least, belong to the reply under way.
+    pub fn left(&self) -> u64 {
+        if let Step::Body { left, .. } = self.step { left } else { 0 }
+    }
+
     /// Between two replies: not a byte of the next one has come.
     pub fn is_idle(&self) -> bool {
         self.due == 0 && self.step == Step::Type && self.streams.is_empty()

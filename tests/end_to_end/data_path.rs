@@ -1,6 +1,6 @@
 //! Requests and replies on the shared pipelines: bytes in, the same bytes out as from Redis.
 
-use crate::support::{Client, Value, chosen, encode, in_its_words};
+use crate::support::{Client, LONG, Value, chosen, encode, eventually, in_its_words, row_field};
 use crate::target::{Target, Way, both_ways};
 
 both_ways!(
@@ -14,6 +14,8 @@ both_ways!(
     every_type_of_resp3_passes_untouched,
     both_protocols_are_spoken_at_once,
     values_around_a_mebibyte_pass_whole,
+    replies_of_every_size_come_in_order,
+    replies_that_wait_for_their_reader_come_in_order,
     many_clients_each_get_their_own,
     quit_says_ok_and_closes,
     a_half_closed_client_gets_what_it_is_owed,
@@ -209,6 +211,65 @@ fn values_around_a_mebibyte_pass_whole(way: Way) {
         let (big, small) = (Value::Bulk(value), Value::bulk("s"));
         assert!(got == [big.clone(), small, big], "size {size}");
         assert_eq!(other.call("GET small"), Value::bulk("s"));
+    }
+}
+
+const SIZES: [usize; 11] =
+    [3, 100, 16 << 10, 17_000, 40_000, 65_500, 65_526, 64 << 10, 66_000, 73_728, 150_000];
+
+/// Around what one read takes and what is gathered, so that replies come whole, in two reads, and in pieces.
+fn replies_of_every_size_come_in_order(way: Way) {
+    let target = Target::new(way, 0);
+    let value =
+        |at: usize| (0..SIZES[at]).map(|byte: usize| ((byte * (at + 7)) >> 2) as u8).collect::<Vec<u8>>();
+    for at in 0..SIZES.len() {
+        assert_eq!(target.client().cmd(&[b"SET", at.to_string().as_bytes(), &value(at)]), Value::ok());
+    }
+    let address = target.address();
+    let clients = (0..8).map(|number| {
+        std::thread::spawn(move || {
+            let mut client = Client::connect(address);
+            for round in 0..40 {
+                let at = |step: usize| (number * 5 + round * 3 + step * 7) % SIZES.len();
+                let keys: [String; 4] = std::array::from_fn(|step| at(step).to_string());
+                let get = |step: usize| ["GET", &keys[step]];
+                let replies = client.pipelined(&[
+                    &get(0)[..],
+                    &get(1),
+                    &["INCR", &keys[0]],
+                    &get(2),
+                    &["ECHO", "x"],
+                    &get(3),
+                ]);
+                let got = |step: usize| Value::Bulk(value(at(step)));
+                assert!(replies[2].error().is_some(), "it is no number");
+                let expected = [got(0), got(1), replies[2].clone(), got(2), Value::bulk("x"), got(3)];
+                assert!(replies == expected, "client {number}, round {round}");
+            }
+        })
+    });
+    for client in clients.collect::<Vec<_>>() {
+        client.join().expect("every reply was the one that was asked for");
+    }
+}
+
+/// Who does not read gets the same, from what waits for him.
+fn replies_that_wait_for_their_reader_come_in_order(way: Way) {
+    let target = Target::new(way, 0);
+    let value = |at: usize| vec![b'a' + u8::try_from(at).expect("below a letter's rest"); 50_000 + at];
+    for at in 0..26 {
+        assert_eq!(target.client().cmd(&[b"SET", at.to_string().as_bytes(), &value(at)]), Value::ok());
+    }
+    let mut reader = target.client();
+    let requests = (0..400).flat_map(|at| encode(&["GET", &(at % 26).to_string()])).collect::<Vec<_>>();
+    reader.send_raw(&requests);
+    let mut other = target.client();
+    eventually(LONG, "replies wait for their reader", || {
+        let list = other.call("CLIENT LIST").text().unwrap_or_default();
+        list.lines().any(|row| row_field(row, "omem").is_some_and(|bytes| bytes.len() > 5))
+    });
+    for at in 0..400 {
+        assert!(reader.read() == Value::Bulk(value(at % 26)), "reply {at}");
     }
 }
 
