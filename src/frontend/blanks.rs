@@ -64,3 +64,24 @@ fn halve<T>(kept: &mut Vec<T>) {
     kept.truncate(kept.len() / 2);
     kept.shrink_to_fit();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_small_buffers_are_kept_and_nobody_finds_anything_in_them() {
+        let blanks = Blanks::default();
+        let used = |len: usize| BytesMut::from(&vec![b'x'; len][..]);
+        (0..2 * MOST).for_each(|_| blanks.give_buffer(used(100)));
+        blanks.give_buffer(used(2 * BUFFER_MAX));
+        assert_eq!(blanks.buffers.borrow().len(), MOST);
+        assert!(blanks.buffer().is_empty());
+        blanks.sweep();
+        assert_eq!(blanks.buffers.borrow().len(), (MOST - 1) / 2);
+        let empty = Blanks::default();
+        empty.give_buffer(used(2 * BUFFER_MAX));
+        empty.give_buffer(BytesMut::new());
+        assert!(empty.buffers.borrow().is_empty(), "neither is worth keeping");
+    }
+}

@@ -15,7 +15,7 @@ use crate::backend::{DialError, Pinned, Target};
 use crate::command::RowId;
 use crate::durability::Level;
 use crate::resp::{Proto, Request, RequestTail};
-use crate::session::{Anew, Names, Standing};
+use crate::session::{Anew, Names, ROOM, Standing};
 use crate::topology::NodeId;
 
 use super::cursor::Stamper;
@@ -31,9 +31,6 @@ const COPY_MAX: usize = 64 << 10;
 
 /// Requests up to this length are kept in memory of the lane's own, of which it takes so much at a time.
 const KEPT: usize = 512;
-
-/// Room for so many requests without a reply is kept for the next client.
-const ROOM: usize = 64;
 
 type Opening = Pin<Box<dyn Future<Output = Result<Pinned, DialError>>>>;
 

@@ -27,5 +27,5 @@ pub use modes::{KEPT_MAX, Modes};
 pub use names::Names;
 pub use standing::{Anew, Send, Standing, Verdict};
 pub use subscriptions::Subscriptions;
-pub use transaction::{COPY_MAX, Executed, Fate, Recovery, Transaction, Word};
+pub use transaction::{COPY_MAX, Executed, Fate, ROOM, Recovery, Transaction, Word};
 pub use unknown::in_the_clients_words;

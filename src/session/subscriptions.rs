@@ -251,7 +251,7 @@ impl Subscriptions {
         Again { resubscribe: resubscribe.to_vec(), owed: owed.collect() }
     }
 
-    /// RESET ended everything, or the client is gone.
+    /// RESET ended everything, or the client is gone. Only room is kept.
     pub fn clear(&mut self) {
         let mut owed = std::mem::take(&mut self.owed);
         owed.clear();

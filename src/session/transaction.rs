@@ -23,8 +23,8 @@ pub use word::Word;
 /// Most bytes of queued commands that are kept; a larger transaction can not be played again.
 pub const COPY_MAX: usize = 1 << 20;
 
-/// Room for so many requests is kept for the next transaction.
-pub(super) const ROOM: usize = 64;
+/// Room for so many requests without a reply is kept for what comes next.
+pub const ROOM: usize = 64;
 
 const OK: &[u8] = b"+OK\r\n";
 const QUEUED: &[u8] = b"+QUEUED\r\n";
@@ -301,7 +301,7 @@ impl Transaction {
         }
     }
 
-    /// RESET ended everything, or the client is gone.
+    /// RESET ended everything, or the client is gone. Only room is kept.
     pub fn clear(&mut self) {
         let (mut owed, mut copy) = (std::mem::take(&mut self.owed), std::mem::take(&mut self.copy));
         owed.clear();

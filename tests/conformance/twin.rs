@@ -84,11 +84,9 @@ impl Twin {
             let writes = runs && (!held || self.selected[node] == Some(server.sync_full));
             let goes = turns && self.world.servers[other].inbox.is_empty();
             // 6.2.5 forgets where it stood when the one dies whom it just asked for PSYNC, as one does each second that is refused.
-            let asked = six
-                && self.world.servers.iter().any(|follower| {
-                    follower.following == Following::Node(node)
-                        && follower.link != (Link::Up { closing: false })
-                });
+            let follows = |other: &&crate::model::Server| other.following == Following::Node(node);
+            let followers = self.world.servers.iter().filter(follows).count();
+            let asked = six && followers > self.world.attached(node).len();
             let boots = [Boot::Plain, Boot::PlainEmpty, Boot::Sealed, Boot::SealedEmpty];
             let step = match dice.roll(24) {
                 0..8 if writes => Step::Write(node),

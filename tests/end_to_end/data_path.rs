@@ -256,7 +256,7 @@ fn replies_of_every_size_come_in_order(way: Way) {
 /// Who does not read gets the same, from what waits for him.
 fn replies_that_wait_for_their_reader_come_in_order(way: Way) {
     let target = Target::new(way, 0);
-    let value = |at: usize| vec![b'a' + u8::try_from(at).expect("below a letter's rest"); 50_000 + at];
+    let value = |at: usize| vec![b'a' + u8::try_from(at).expect("as many as letters"); 50_000 + at];
     for at in 0..26 {
         assert_eq!(target.client().cmd(&[b"SET", at.to_string().as_bytes(), &value(at)]), Value::ok());
     }

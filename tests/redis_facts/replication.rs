@@ -21,6 +21,12 @@ fn text(server: &Server, field: &str) -> String {
     server.info(field).unwrap_or_else(|| panic!("{field} is not in INFO"))
 }
 
+/// Which history a replica is in, and how far.
+#[track_caller]
+fn stands(replica: &Server) -> (String, i64) {
+    (text(replica, "master_replid"), number(replica, "slave_repl_offset"))
+}
+
 /// A group whose primary sends no PING down the replication stream while a test counts bytes.
 fn quiet(version: Version, replicas: usize) -> Group {
     Group::plain_with(replicas, &version.options().set("repl-ping-replica-period", "3600"))
@@ -47,10 +53,10 @@ fn sealing_keeps_history_and_offset() {
         let [primary, replica] = group.nodes() else { panic!("two nodes") };
         primary.call("SET k v");
         group.wait_in_sync(0);
-        let before = (text(replica, "master_replid"), number(replica, "slave_repl_offset"));
+        let before = stands(replica);
         assert_eq!(replica.call(SEAL), Value::ok());
         assert_eq!(text(replica, "role"), "slave", "{}", version.name);
-        let after = (text(replica, "master_replid"), number(replica, "slave_repl_offset"));
+        let after = stands(replica);
         assert_eq!(before, after, "{}", version.name);
         assert!(replica.call("SET k w").error().is_some_and(|text| text.starts_with("READONLY")));
         assert_eq!(replica.call("GET k"), Value::bulk("v"), "{}: it serves reads", version.name);
@@ -65,7 +71,7 @@ fn promotion_remembers_where_the_old_history_ended() {
         primary.call("SET k v");
         group.wait_in_sync(0);
         replica.call(SEAL);
-        let (old, offset) = (text(replica, "master_replid"), number(replica, "slave_repl_offset"));
+        let (old, offset) = stands(replica);
         assert_eq!(replica.call("REPLICAOF NO ONE"), Value::ok());
         assert_eq!(text(replica, "role"), "master");
         assert_eq!(text(replica, "master_replid2"), old, "{}", version.name);
@@ -218,7 +224,7 @@ fn only_6_2_5_forgets_its_offset_when_a_primary_dies_before_it_answers_psync() {
         let [primary, replica] = group.nodes() else { panic!("two nodes") };
         primary.call("SET k v");
         group.wait_in_sync(0);
-        let before = (text(replica, "master_replid"), number(replica, "slave_repl_offset"));
+        let before = stands(replica);
         let dying = listen();
         let port = dying.local_addr().expect("it is bound").port();
         assert_eq!(replica.call(&format!("REPLICAOF 127.0.0.1 {port}")), Value::ok());
@@ -226,7 +232,7 @@ fn only_6_2_5_forgets_its_offset_when_a_primary_dies_before_it_answers_psync() {
         drop(dying);
         assert_eq!(replica.call("GET k"), Value::bulk("v"), "{}", version.name);
         eventually(LONG, "the replica has seen it", || text(replica, "master_link_status") == "down");
-        let after = (text(replica, "master_replid"), number(replica, "slave_repl_offset"));
+        let after = stands(replica);
         let expected = if version == V6_2 { (before.0, 1) } else { before };
         assert_eq!(after, expected, "{}", version.name);
     }

@@ -80,6 +80,21 @@ fn a_failed_first_word_pins_nothing() {
 }
 
 #[test]
+fn nothing_of_one_client_is_left_for_the_next() {
+    let mut transaction = Transaction::default();
+    play(
+        &mut transaction,
+        &[("WATCH k", "+OK"), ("MULTI", "+OK"), ("SELECT 7", "+QUEUED"), ("GET k", "+QUEUED")],
+    );
+    for _ in 0..10 * ROOM {
+        send(&mut transaction, "GET k");
+    }
+    transaction.clear();
+    assert_eq!(transaction, Transaction::default());
+    assert!(transaction.owed.capacity() <= 2 * ROOM && transaction.copy.capacity() <= 2 * ROOM);
+}
+
+#[test]
 fn what_redis_forgives_hides_nothing_of_what_is_executed() {
     for forgiven in [
         ("WATCH k", "-ERR WATCH inside MULTI is not allowed"),
