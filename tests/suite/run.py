@@ -176,6 +176,7 @@ class Stand:
 
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
+END = "The End"
 LINE = re.compile(r"^\[(ok|err|exception|TIMEOUT)\]: (.*)$")
 
 
@@ -185,9 +186,13 @@ class Report:
     def __init__(self):
         self.ok = collections.Counter()
         self.words = {}
+        # Units that did not come to their end, with their last words: what they would have tested is not known.
+        self.cut = {}
 
     def take(self, unit, text):
         lines = ANSI.sub("", text).splitlines()
+        if END not in text:
+            self.cut[unit] = "\n".join(lines[-6:])
         for at, line in enumerate(lines):
             found = LINE.match(line)
             if not found:
@@ -228,12 +233,17 @@ def run_unit(tree, mode, unit, program):
 
 
 BASES = itertools.cycle(range(12_000, 30_000, 64))
+# The suite's own server listens so far below its base port, or the unit ends before it began.
+OWN = 32
 
 
 def base_port():
-    """The suite looks for a port of its own below its base port: below those that outgoing connections get, and each unit
-    elsewhere."""
-    return next(BASES)
+    """A base port below those that outgoing connections get, for each unit another one, where nobody listens."""
+    for base in BASES:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", base - OWN))
+            return base
 
 
 def all_units(tree):
@@ -280,6 +290,7 @@ def main():
     for run in range(arguments.runs):
         for mode in modes:
             report = run_mode(tree, mode, units, arguments)
+            faults += [f"run {run + 1}, {mode}: {unit} did not end:\n{last}" for unit, last in report.cut.items()]
             if mode == "direct":
                 # What failed directly once is no measure.
                 directly = report.ok if directly is None else directly & report.ok
