@@ -2,24 +2,37 @@
 
 use crate::topology::{NodeId, Replication, Role};
 
-/// The number of replicas that follow, by what was last seen of each node; none before the primary was seen to lead. `None`
-/// when the primary is absent: one that is gone lacks nothing. A moment later the table says that writes wait, and until then
-/// none is refused.
+/// Replicas of the primary, by what was last seen of each node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Attached {
+    /// Those that follow; none before the primary was seen to lead.
+    pub(super) following: u32,
+    /// Nodes that are there, and may follow yet.
+    pub(super) coming: u32,
+}
+
+/// Who follows. `None` when the primary is absent: one that is gone lacks nothing. A moment later the table says that writes wait,
+/// and until then none is refused.
 pub(super) fn attached(
     primary: Option<NodeId>,
     facts: &[Option<&Replication>],
     absent: &[bool],
-) -> Option<u32> {
-    let Some(primary) = primary.map(NodeId::index) else { return Some(0) };
+) -> Option<Attached> {
+    let mut attached = Attached { following: 0, coming: 0 };
+    let Some(primary) = primary.map(NodeId::index) else { return Some(attached) };
     if absent[primary] {
         return None;
     }
-    let Some(leads) = facts[primary].filter(|facts| facts.role == Role::Primary) else { return Some(0) };
+    let leads = facts[primary].filter(|facts| facts.role == Role::Primary);
     let follows = |facts: &Replication| {
-        facts.role == Role::Replica && facts.link_up && !facts.syncing && facts.replid == leads.replid
+        let same = leads.is_some_and(|leads| leads.replid == facts.replid);
+        facts.role == Role::Replica && facts.link_up && !facts.syncing && same
     };
-    let present = facts.iter().zip(absent).filter(|(_, absent)| !**absent).filter_map(|(facts, _)| *facts);
-    Some(u32::try_from(present.filter(|facts| follows(facts)).count()).unwrap_or(u32::MAX))
+    for (_, facts) in facts.iter().enumerate().filter(|(node, _)| *node != primary && !absent[*node]) {
+        let is_one = facts.is_some_and(follows);
+        *(if is_one { &mut attached.following } else { &mut attached.coming }) += 1;
+    }
+    Some(attached)
 }
 
 #[cfg(test)]
@@ -46,13 +59,15 @@ mod tests {
         let (a, b, other) = (leads("x"), follows("x"), follows("y"));
         let (cut, syncing) =
             (Replication { link_up: false, ..b.clone() }, Replication { syncing: true, ..b.clone() });
+        let of = |following, coming| Some(Attached { following, coming });
         let count = |nodes: &[Option<&Replication>]| attached(FIRST, nodes, &vec![false; nodes.len()]);
-        assert_eq!(count(&[Some(&a), Some(&b), Some(&b)]), Some(2));
-        assert_eq!(count(&[Some(&a), Some(&b), Some(&other), Some(&cut), Some(&syncing), None]), Some(1));
-        assert_eq!(count(&[Some(&b), Some(&b)]), Some(0), "it was not seen to lead");
-        assert_eq!(count(&[None, Some(&b)]), Some(0));
-        assert_eq!(attached(None, &[Some(&a), Some(&b)], &[false, false]), Some(0));
-        assert_eq!(attached(FIRST, &[Some(&a), Some(&b), Some(&b)], &[false, true, false]), Some(1));
+        assert_eq!(count(&[Some(&a), Some(&b), Some(&b)]), of(2, 0));
+        assert_eq!(count(&[Some(&a), Some(&b), Some(&other), Some(&cut), Some(&syncing), None]), of(1, 4));
+        assert_eq!(count(&[Some(&b), Some(&b)]), of(0, 1), "it was not seen to lead");
+        assert_eq!(count(&[None, Some(&b)]), of(0, 1));
+        assert_eq!(attached(None, &[Some(&a), Some(&b)], &[false, false]), of(0, 0));
+        assert_eq!(attached(FIRST, &[Some(&a), Some(&b), Some(&b)], &[false, true, false]), of(1, 0));
+        assert_eq!(attached(FIRST, &[Some(&a), Some(&b), Some(&cut)], &[false, true, false]), of(0, 1));
     }
 
     #[test]

@@ -368,8 +368,8 @@ impl Driver {
     fn note_attached(&self) {
         let facts: Vec<_> = self.nodes.iter().map(|known| known.facts.as_deref()).collect();
         let primary = self.verdict.as_ref().and_then(|now| now.primary);
-        if let Some(count) = attached(primary, &facts, &self.absent) {
-            self.marks.note_attached(count);
+        if let Some(attached) = attached(primary, &facts, &self.absent) {
+            self.marks.note_attached(attached.following, attached.coming);
         }
     }
 

@@ -59,6 +59,8 @@ pub(super) struct BarrierLine {
     passed: Cell<bool>,
     /// The looks at the nodes have found enough of them in this life.
     seen: Cell<bool>,
+    /// Somebody waits for replicas that were there before.
+    expects: Cell<bool>,
     /// When this life began.
     born: Cell<Instant>,
     /// Changes whenever the connection must be given up.
@@ -78,9 +80,9 @@ pub(super) enum State {
 /// Too few replicas follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shortage {
-    /// Since then enough may have come.
+    /// Since then they may be on their way.
     Unproved(Instant),
-    /// Enough did, and some have left.
+    /// Enough were there and have left, or had long enough to come.
     Known,
 }
 
@@ -124,6 +126,7 @@ impl BarrierLine {
             state: RefCell::new(Some((State::Closed("not opened yet".to_owned()), Instant::now()))),
             passed: Cell::new(!level.needs_replicas()),
             seen: Cell::new(false),
+            expects: Cell::new(false),
             born: Cell::new(Instant::now()),
             life: Cell::new(0),
             waker: RefCell::default(),
@@ -140,13 +143,21 @@ impl BarrierLine {
     }
 
     /// Whether too few replicas follow as that a write could become safe, as far as the last looks at them tell. After a
-    /// change of primary they are attached one by one, so until the first barrier has passed nothing is known.
+    /// change of primary they are attached one by one, so until the first barrier has passed nothing is known. Nor later in a young
+    /// life while others are there: a primary that ends may have been the first replica of the next one, and the last to leave.
     pub(super) fn shortage(&self, worker: &Worker) -> Option<Shortage> {
         let enough = self.look(worker) || self.is_waived(worker);
+        let may_come = || worker.shared.marks.attached_or_coming() >= self.settings.replicas;
         match () {
             () if !self.passed.get() => Some(Shortage::Unproved(self.born.get())),
-            () if !enough && (self.seen.get() || self.is_grown(worker)) => Some(Shortage::Known),
-            () => None,
+            () if enough => None,
+            () if self.is_grown(worker) => Some(Shortage::Known),
+            () if !self.seen.get() => None,
+            () if may_come() => {
+                self.expects.set(true);
+                Some(Shortage::Unproved(self.born.get()))
+            }
+            () => Some(Shortage::Known),
         }
     }
 
@@ -283,8 +294,10 @@ impl BarrierLine {
                 open.send(self.is_waived(worker));
             }
             self.look(worker);
-            if !self.passed.get() && self.is_grown(worker) {
-                // Who waits for replicas is told that it does so in vain.
+            let expected =
+                self.expects.take() && !matches!(self.shortage(worker), Some(Shortage::Unproved(_)));
+            if expected || (!self.passed.get() && self.is_grown(worker)) {
+                // Who waits for replicas has them, or is told that it does so in vain.
                 worker.wake_held();
             }
         }

@@ -74,6 +74,8 @@ pub struct Marks {
     looks: AtomicU64,
     /// Declared replicas that the last looks found in step with the present primary.
     attached: AtomicU32,
+    /// Others that the last looks found alive.
+    coming: AtomicU32,
     /// What outages cost clients.
     pub tolls: Tolls,
 }
@@ -83,8 +85,8 @@ impl Marks {
     #[must_use]
     pub fn new(count: usize, origin: std::time::Instant) -> Self {
         let nodes = (0..count).map(|_| NodeMarks::default()).collect();
-        let (looks, attached) = (AtomicU64::new(0), AtomicU32::new(0));
-        Self { origin, nodes, looks, attached, tolls: Tolls::default() }
+        let (looks, tolls) = (AtomicU64::new(0), Tolls::default());
+        Self { origin, nodes, looks, attached: AtomicU32::new(0), coming: AtomicU32::new(0), tolls }
     }
 
     /// Those of one node.
@@ -99,9 +101,16 @@ impl Marks {
         self.attached.load(Ordering::Relaxed)
     }
 
+    /// Those, and the other nodes that are there and may follow yet.
+    #[must_use]
+    pub fn attached_or_coming(&self) -> u32 {
+        self.attached() + self.coming.load(Ordering::Relaxed)
+    }
+
     /// Notes how many they are.
-    pub fn note_attached(&self, count: u32) {
-        self.attached.store(count, Ordering::Relaxed);
+    pub fn note_attached(&self, attached: u32, coming: u32) {
+        self.attached.store(attached, Ordering::Relaxed);
+        self.coming.store(coming, Ordering::Relaxed);
     }
 
     /// Numbers a look at a node that is about to begin. Sequentially consistent, beside what [`Marks`] says of marks:

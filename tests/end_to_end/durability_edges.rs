@@ -101,6 +101,31 @@ fn what_follows_a_multi_that_was_refused_waits_for_replicas() {
     group.nodes()[1..].iter().for_each(crate::support::Server::sigcont);
 }
 
+/// In the first seconds of a life a replica that is alive may be attached in a moment: where one has left, which may have been the
+/// old primary, the others are waited for.
+#[test]
+fn a_replica_that_is_not_attached_yet_is_waited_for() {
+    let group = Group::plain(1);
+    let options = ProxyOptions::new(&group.addresses()).set("durability.mode", "\"semi_sync\"");
+    let proxy = options.set("durability.timeout", "\"60s\"").set("failover.hold", "\"60s\"").start();
+    assert_eq!(proxy.client().call("SET k before"), Value::ok());
+    let [primary, replica] = [0, 1].map(|node| &group.nodes()[node]);
+    // It can not come back while it gives a password that the primary does not have.
+    replica.call("CONFIG SET masterauth wrong");
+    primary.call("CLIENT KILL TYPE replica");
+    let mut waiting = Vec::new();
+    eventually(LONG, "a write waits in the proxy", || {
+        let mut client = proxy.client();
+        client.send(&["SET", "k", "after"]);
+        waiting.push(client);
+        proxy.metric("redhold_held_requests") >= Some(1.0)
+    });
+    replica.client().cmd(&["CONFIG", "SET", "masterauth", ""]);
+    for client in &mut waiting {
+        assert_eq!(client.read(), Value::ok());
+    }
+}
+
 /// Sent again to a primary that finds no replicas: whether it was executed where it went first, nobody knows.
 #[test]
 fn a_write_that_was_sent_before_is_not_called_unexecuted() {
