@@ -11,6 +11,7 @@ use super::kind::{Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_a
 use super::later::{
     ARCHIVE, BACKEND_TLS, CACHE, COMPRESSION, COORDINATOR, MIRROR, PROXY_TLS, TRACING, USERS,
 };
+use super::memory;
 use super::proxy::PROXY;
 use super::read::Config;
 
@@ -402,21 +403,24 @@ const LIMITS: &[Key] = &[
     ),
     key(
         "memory",
-        Kind::Text(None),
+        Kind::Text(Some(|c, v| set(&mut c.frontend.memory, memory::limit(&v)?))),
         r#""50%""#,
-        "Most memory, of the cgroup or machine; the largest client is closed first.",
+        "Requests and replies of all clients together, a size or a share of the memory of the cgroup or machine; beyond it the client with most is closed. 0%: no bound.",
     ),
     key(
         "clients_per_address",
-        Kind::Count(0..=1_000_000, None),
+        Kind::Count(0..=1_000_000, Some(|c, v| set(&mut c.frontend.entrance.per_address, to_usize(v)))),
         "0",
-        "Clients from one address; 0: any number.",
+        "Clients from one address, or one IPv6 network of 64 bits; a further one gets an error and is closed. 0: any number.",
     ),
     key(
         "connections_per_second",
-        Kind::Count(0..=1_000_000, None),
+        Kind::Count(
+            0..=1_000_000,
+            Some(|c, v| set(&mut c.frontend.entrance.per_second, u32::try_from(v).unwrap_or(u32::MAX))),
+        ),
         "0",
-        "New clients a second; 0: any number.",
+        "New clients a second, and as many at once after a quiet one; further ones wait in the kernel's queue. 0: any number.",
     ),
     key(
         "script_cache",

@@ -1,7 +1,10 @@
 //! What a key can hold, and how it is read.
 
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::frontend::Listen;
 use crate::topology::{Address, NodeSpec};
@@ -35,6 +38,8 @@ pub enum Kind {
     Share(Use<f64>),
     /// Texts.
     Texts(Use<Vec<String>>),
+    /// Networks, as `10.0.0.0/8`, or single addresses.
+    Networks(Use<Vec<IpNet>>),
     /// `proxy.listen`
     Listens(Use<Vec<Listen>>),
     /// `backend.nodes`
@@ -127,6 +132,7 @@ impl Key {
             Kind::Choice(_, u) => u.is_some(),
             Kind::Text(u) | Kind::Secret(u) => u.is_some(),
             Kind::Texts(u) => u.is_some(),
+            Kind::Networks(u) => u.is_some(),
             Kind::Listens(u) => u.is_some(),
             Kind::Nodes(u) => u.is_some(),
             Kind::Share(u) => u.is_some(),
@@ -141,7 +147,7 @@ impl Key {
             Kind::Count(..) => text.parse().map_or_else(|_| other(), Value::Count),
             Kind::Share(_) => text.parse().map_or_else(|_| other(), Value::Share),
             Kind::Flag(_) => text.parse().map_or_else(|_| other(), Value::Flag),
-            Kind::Texts(_) | Kind::Listens(_) | Kind::Nodes(_) => Value::List(
+            Kind::Texts(_) | Kind::Networks(_) | Kind::Listens(_) | Kind::Nodes(_) => Value::List(
                 text.split(',')
                     .map(str::trim)
                     .filter(|part| !part.is_empty())
@@ -170,6 +176,7 @@ impl Key {
             }
             Kind::Share(u) => give(read_share(&item.value), *u, config),
             Kind::Texts(u) => give(read_each(path, item, faults, text_of), *u, config),
+            Kind::Networks(u) => give(read_each(path, item, faults, read_network), *u, config),
             Kind::Listens(u) => give(read_each(path, item, faults, read_listen), *u, config),
             Kind::Nodes(u) => give(read_each(path, item, faults, read_node), *u, config),
             Kind::Tables => Ok(()),
@@ -279,6 +286,13 @@ fn read_each<T>(
 
 fn text_of(item: &Item) -> Result<String, String> {
     read_text(&item.value)
+}
+
+/// An address alone is the network that has only it.
+fn read_network(item: &Item) -> Result<IpNet, String> {
+    let text = read_text(&item.value)?;
+    let network = text.parse().ok().or_else(|| Some(IpNet::from(text.parse::<IpAddr>().ok()?)));
+    network.ok_or_else(|| format!("`{text}` is not a network like 10.0.0.0/8 or fd00::/8, nor an address"))
 }
 
 fn read_listen(item: &Item) -> Result<Listen, String> {

@@ -10,6 +10,7 @@ mod fault;
 mod keys;
 mod kind;
 mod later;
+mod memory;
 mod print;
 mod proxy;
 mod read;

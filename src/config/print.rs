@@ -80,6 +80,7 @@ fn values(key: &Key) -> String {
         Kind::Secret(_) => "text, printed as `***`".to_owned(),
         Kind::Share(_) => "0.0 to 1.0".to_owned(),
         Kind::Texts(_) => "list of texts".to_owned(),
+        Kind::Networks(_) => "list of networks or addresses".to_owned(),
         Kind::Listens(_) => "list of addresses, at least one".to_owned(),
         Kind::Nodes(_) => "list of nodes".to_owned(),
         Kind::Tables => "tables".to_owned(),

@@ -62,9 +62,9 @@ pub(super) const PROXY: &[Key] = &[
     ),
     key(
         "idle_timeout",
-        Kind::Duration(0, None),
+        Kind::Duration(0, Some(|c, v| set(&mut c.frontend.idle_timeout, v))),
         r#""0s""#,
-        "Idle time after which a client is closed; 0s: never.",
+        "Time after which a client is closed that asks for nothing, ends no request or reads no reply; who is subscribed, blocked or owed a reply may wait. 0s: never.",
     ),
     key(
         "drain_delay",
@@ -80,13 +80,28 @@ pub(super) const PROXY: &[Key] = &[
     ),
     key(
         "proxy_protocol",
-        Kind::Flag(None),
+        Kind::Flag(Some(|c, v| set(&mut c.frontend.entrance.proxy_protocol, v))),
         "false",
-        "Whether proxy.trusted peers send PROXY v1 or v2 headers.",
+        "Whether peers in proxy.trusted say in a PROXY header, v1 or v2, for whom they come; they have to, others can not.",
     ),
-    key("trusted", Kind::Texts(None), "[]", "Networks that may send PROXY headers."),
-    key("allow", Kind::Texts(None), "[]", "Networks that clients may come from; empty: all."),
-    key("deny", Kind::Texts(None), "[]", "Networks that clients may not come from."),
+    key(
+        "trusted",
+        Kind::Networks(Some(|c, v| set(&mut c.frontend.entrance.trusted, v))),
+        "[]",
+        "Networks of the load balancers that send PROXY headers.",
+    ),
+    key(
+        "allow",
+        Kind::Networks(Some(|c, v| set(&mut c.frontend.entrance.allow, v))),
+        "[]",
+        "Networks that clients may come from; empty: all. Unix sockets are not asked.",
+    ),
+    key(
+        "deny",
+        Kind::Networks(Some(|c, v| set(&mut c.frontend.entrance.deny, v))),
+        "[]",
+        "Networks that clients may not come from, even if allowed; such a client gets -DENIED and is closed.",
+    ),
     key(
         "hide_topology",
         Kind::Flag(Some(|c, v| set(&mut c.frontend.hide_topology, v))),

@@ -64,6 +64,10 @@ pub(super) struct Client {
     pub(super) out: RefCell<BytesMut>,
     /// What of it waits for a barrier.
     pub(super) withheld: RefCell<Withheld>,
+    /// What the worker knows of its memory.
+    pub(super) noted_memory: Cell<usize>,
+    /// The end of a request has not come.
+    pub(super) midway: Cell<bool>,
     /// Its task takes nothing more before there is room in `out`.
     pub(super) was_full: Cell<bool>,
     /// Requests on a pipeline without a reply.
@@ -150,6 +154,8 @@ impl Client {
             writer,
             out: RefCell::default(),
             withheld: RefCell::default(),
+            noted_memory: Cell::new(0),
+            midway: Cell::new(false),
             was_full: Cell::new(false),
             owed: Cell::new(0),
             in_flight: Cell::new(0),
@@ -202,6 +208,8 @@ impl Client {
         self.special.borrow_mut().take_if(|special| matches!(special, Special::Refused(_)));
         self.worker.unhold(self);
         self.drop_output();
+        self.live.buffers(0, 0);
+        self.note_memory();
         self.writer.shut();
     }
 
@@ -534,6 +542,7 @@ impl Caller for ClientRef {
                 self.doom("the client closed its connection");
                 return;
             }
+            self.note_written();
             let waiting = self.out.borrow().len() as u64;
             if waiting > self.worker.settings.client_output {
                 self.worker.metrics.error(ErrorKind::ClientOutput);

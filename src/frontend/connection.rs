@@ -23,7 +23,7 @@ use crate::topology::NodeId;
 use super::client::{Client, ClientRef, Special};
 use super::lane::PinnedLane;
 use super::redo::Redo;
-use super::registry::Held;
+use super::registry::{Closed, Held};
 use super::session::Session;
 use super::shared::Ending;
 use super::stream::{Reader, Writer};
@@ -108,6 +108,11 @@ impl Connection {
             woken_at: None,
             shown: false,
         }
+    }
+
+    /// The client has sent this before.
+    pub(super) fn sent_before(&mut self, bytes: BytesMut) {
+        self.unread = bytes;
     }
 
     /// What it may send.
@@ -347,6 +352,18 @@ impl Connection {
         progress
     }
 
+    /// At once, as Redis does: what it has not read it will not get.
+    fn close_because(&mut self, why: Closed) {
+        if why == Closed::Largest && self.client.doomed.get().is_none() {
+            self.client.close_as_largest(self.is_owed_nothing());
+        }
+        self.ended = true;
+        self.client.doom(match why {
+            Closed::Killed => "CLIENT KILL",
+            Closed::Largest => "limits.memory",
+        });
+    }
+
     /// After the client's end of sending: is there still something it may be given?
     fn is_finished(&self) -> bool {
         if matches!(*self.client.special.borrow(), Some(Special::Order)) {
@@ -376,7 +393,10 @@ impl Connection {
     /// Brings the client table up to date about what no request tells it.
     fn show(&mut self) {
         let client = &self.client;
-        client.live.buffers(self.unread.len(), client.out.borrow().len());
+        let unsent = self.pinned.as_ref().map_or(0, |lane| lane.unwritten());
+        client.live.buffers(self.unread.len() + unsent, client.out.borrow().len());
+        client.note_memory();
+        client.midway.set(self.scanner.is_some() || self.dropping.is_some() || self.is_streaming());
         if self.pinned.is_some() || self.shown {
             self.shown = self.pinned.is_some();
             client.live.hold(self.pinned.as_ref().map_or_else(Held::default, |lane| lane.shown()));
@@ -430,10 +450,8 @@ impl Future for Connection {
             this.client.waker.replace(Some(cx.waker().clone()));
             this.client.live.wake_by(cx.waker());
         }
-        if this.client.live.is_killed() {
-            // At once, as Redis does: what it has not read it will not get.
-            this.ended = true;
-            this.client.doom("CLIENT KILL");
+        if let Some(why) = this.client.live.closed() {
+            this.close_because(why);
         }
         this.worker.begin_turn();
         if this.client.live.is_redirected_to() {
@@ -445,6 +463,9 @@ impl Future for Connection {
             this.show();
             let was_full = this.is_full();
             let written = this.write(cx);
+            if this.client.noted_memory.get() > 0 {
+                this.client.note_written();
+            }
             // Nobody else tells that there is room again.
             progress |= was_full && !this.is_full();
             if let Some(reason) = this.client.doomed.get() {

@@ -155,6 +155,7 @@ mod tests {
                 Arc::new(Marks::new(1, now)),
                 OwnWrites::Off,
                 SlowLog::new(Duration::ZERO, 0),
+                0,
             ));
             Self { shared, clients: (0..count).map(client).collect(), now }
         }

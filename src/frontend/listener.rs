@@ -1,21 +1,19 @@
 //! One thread accepts for all listening sockets and gives each client to the worker with the fewest.
 
-use std::io;
-use std::net::SocketAddr;
+use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::net::SocketOptions;
 
 use super::Listen;
-use super::shared::{Ending, Shared};
-
-/// Clients on their way from the acceptor to one worker.
-const HANDOVER_MAX: usize = 1024;
+use super::doorway::Doorway;
+use super::entrance::Refusal;
+use super::shared::Ending;
 
 /// Pause after the system refused to accept (no descriptor left): the condition does not end by asking again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -38,22 +36,23 @@ pub(super) enum Accepted {
     Unix(std::os::unix::net::UnixStream),
 }
 
-/// A client and its id, given in the order of acceptance: ids of one listener only grow, as Redis's do.
-pub(super) type Numbered = (u64, Accepted);
+impl Accepted {
+    /// Where it comes from; over a unix socket from nowhere.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(_, peer) => Some(peer.ip()),
+            Self::Unix(_) => None,
+        }
+    }
 
-/// The acceptor's side of one worker.
-#[derive(Debug)]
-pub(super) struct WorkerDoor {
-    pub(super) sender: mpsc::Sender<Numbered>,
-    /// Clients that the worker has or is about to get.
-    pub(super) clients: Arc<AtomicUsize>,
-}
-
-/// Both ends of the handover to one worker.
-pub(super) fn door() -> (WorkerDoor, mpsc::Receiver<Numbered>, Arc<AtomicUsize>) {
-    let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
-    let clients = Arc::new(AtomicUsize::new(0));
-    (WorkerDoor { sender, clients: clients.clone() }, receiver, clients)
+    /// Says why before it closes; a fresh socket's buffer always has room for a line.
+    pub(super) fn refuse(self, refusal: Refusal) {
+        let line = refusal.line().as_bytes();
+        let _ = match self {
+            Self::Tcp(mut stream, _) => stream.write(line),
+            Self::Unix(mut stream) => stream.write(line),
+        };
+    }
 }
 
 /// A listening socket, bound and not yet served.
@@ -113,9 +112,7 @@ fn named(place: &str, error: &io::Error) -> io::Error {
 /// Accepts until the end begins.
 pub(super) async fn accept(
     bound: Bound,
-    doors: Arc<Vec<WorkerDoor>>,
-    shared: Arc<Shared>,
-    max_clients: usize,
+    doorway: Rc<Doorway>,
     mut ends: watch::Receiver<Ending>,
 ) -> io::Result<()> {
     enum Listener {
@@ -128,6 +125,7 @@ pub(super) async fn accept(
     };
     loop {
         let next = async {
+            doorway.rest().await;
             match &listener {
                 Listener::Tcp(listener) => {
                     let (stream, peer) = listener.accept().await?;
@@ -142,7 +140,7 @@ pub(super) async fn accept(
             _ = ends.wait_for(|ending| *ending > Ending::Announced) => return Ok(()),
         };
         match accepted {
-            Ok(client) => give(client, &doors, &shared, max_clients),
+            Ok(client) => doorway.take(client),
             Err(error) if is_clients_fault(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept clients");
@@ -157,38 +155,17 @@ fn is_clients_fault(error: &io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionReset | InvalidInput | NotConnected)
 }
 
-fn give(client: Accepted, doors: &[WorkerDoor], shared: &Shared, max_clients: usize) {
-    if shared.clients.load(Ordering::Relaxed) >= max_clients {
-        return refuse(client, "-ERR max number of clients reached\r\n");
-    }
-    let Some(door) = doors.iter().min_by_key(|door| door.clients.load(Ordering::Relaxed)) else { return };
-    shared.clients.fetch_add(1, Ordering::Relaxed);
-    door.clients.fetch_add(1, Ordering::Relaxed);
-    if let Err(refused) = door.sender.try_send((shared.next_client(), client)) {
-        shared.clients.fetch_sub(1, Ordering::Relaxed);
-        door.clients.fetch_sub(1, Ordering::Relaxed);
-        let (mpsc::error::TrySendError::Full((_, client)) | mpsc::error::TrySendError::Closed((_, client))) =
-            refused;
-        refuse(client, "-ERR proxy is too busy to take new connections\r\n");
-    }
-}
-
-/// Says why before it closes; a fresh socket's buffer always has room for a line.
-fn refuse(client: Accepted, line: &str) {
-    use std::io::Write;
-    let _ = match client {
-        Accepted::Tcp(mut stream, _) => stream.write(line.as_bytes()),
-        Accepted::Unix(mut stream) => stream.write(line.as_bytes()),
-    };
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frontend::doorway::{Admitted, door};
+    use crate::frontend::shared::Shared;
     use crate::frontend::slow_log::SlowLog;
     use crate::routing::OwnWrites;
+    use crate::telemetry::Metrics;
     use crate::topology::Marks;
     use socket2::SockRef;
+    use std::sync::Arc;
     use std::time::Instant;
 
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -197,17 +174,24 @@ mod tests {
     async fn a_clients_socket_does_not_stay_half_open() {
         let bound = bind(&Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
         let address = bound.address().unwrap();
-        let (door, mut clients, _) = door();
+        let (door, mut clients) = door();
         let shared = Arc::new(Shared::new(
             Arc::new(Marks::new(0, Instant::now())),
             OwnWrites::Off,
             SlowLog::new(Duration::ZERO, 0),
+            0,
         ));
         let (_ending, ends) = watch::channel(Ending::NotYet);
-        tokio::spawn(accept(bound, Arc::new(vec![door]), shared, 1, ends));
+        let metrics = Metrics::new(vec![], vec![], 0).acceptor();
+        let doorway = Doorway::new(vec![door], shared, Arc::default(), 1, metrics);
+        let local = tokio::task::LocalSet::new();
+        let _entered = local.enter();
+        tokio::task::spawn_local(accept(bound, Rc::new(doorway), ends));
         let _client = tokio::net::TcpStream::connect(address).await.unwrap();
-        let accepted = tokio::time::timeout(PATIENCE, clients.recv()).await.unwrap();
-        let Some((1, Accepted::Tcp(stream, _))) = accepted else { panic!("{accepted:?}") };
+        let accepted = local.run_until(tokio::time::timeout(PATIENCE, clients.recv())).await.unwrap();
+        let Some(Admitted { id: 1, socket: Accepted::Tcp(stream, _), .. }) = accepted else {
+            panic!("{accepted:?}")
+        };
         let socket = SockRef::from(&stream);
         assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), CLIENT_SOCKET.keepalive);

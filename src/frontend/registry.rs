@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -84,6 +84,15 @@ struct Parked {
     told: bool,
 }
 
+/// Why somebody else closed a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// CLIENT KILL.
+    Killed = 1,
+    /// Of all clients it takes most memory.
+    Largest = 2,
+}
+
 /// The half of a client that other threads reach.
 #[derive(Debug)]
 pub(super) struct Live {
@@ -97,7 +106,8 @@ pub(super) struct Live {
     net_out: AtomicU64,
     unread: AtomicUsize,
     unwritten: AtomicUsize,
-    killed: AtomicBool,
+    /// See [`Closed`].
+    closed: AtomicU8,
     waker: Mutex<Option<Waker>>,
     held: Mutex<Held>,
     parked: Mutex<Option<Parked>>,
@@ -118,7 +128,7 @@ impl Live {
             net_out: AtomicU64::default(),
             unread: AtomicUsize::default(),
             unwritten: AtomicUsize::default(),
-            killed: AtomicBool::default(),
+            closed: AtomicU8::default(),
             waker: Mutex::default(),
             held: Mutex::default(),
             parked: Mutex::default(),
@@ -199,8 +209,36 @@ impl Live {
         self.redirected.load(Ordering::SeqCst)
     }
 
-    pub(super) fn is_killed(&self) -> bool {
-        self.killed.load(Ordering::Relaxed)
+    /// Whether and why somebody else closed it.
+    pub(super) fn closed(&self) -> Option<Closed> {
+        match self.closed.load(Ordering::Relaxed) {
+            0 => None,
+            1 => Some(Closed::Killed),
+            _ => Some(Closed::Largest),
+        }
+    }
+
+    /// Bytes that wait to be served or to be read.
+    #[inline]
+    pub(super) fn buffered(&self) -> usize {
+        self.unread.load(Ordering::Relaxed) + self.unwritten.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of replies that wait to be read.
+    pub(super) fn leaves_unread(&self, bytes: usize) {
+        self.unwritten.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Numbers that change as it comes on with what it does, of what it sends with each so many bytes.
+    pub(super) fn progress(&self, step: u64) -> [u64; 3] {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        [of(&self.commands), of(&self.net_in) / step, of(&self.net_out)]
+    }
+
+    /// It is blocked, subscribed or monitors: silence is what it wants.
+    pub(super) fn is_told_unasked(&self) -> bool {
+        let flags = lock(&self.held).flags;
+        flags.pubsub || flags.monitor || lock(&self.parked).is_some()
     }
 
     /// Wakes the client's task, from whatever thread.
@@ -210,8 +248,8 @@ impl Live {
         }
     }
 
-    fn kill(&self) {
-        self.killed.store(true, Ordering::Relaxed);
+    fn close(&self, why: Closed) {
+        self.closed.store(why as u8, Ordering::Relaxed);
         self.wake();
     }
 }
@@ -298,7 +336,7 @@ impl Registry {
     /// noticed yet.
     pub(super) fn rows(&self, now: Instant) -> Vec<ClientRow> {
         let clients = lock(&self.clients);
-        let living = clients.iter().filter(|(_, entry)| !entry.live.is_killed());
+        let living = clients.iter().filter(|(_, entry)| entry.live.closed().is_none());
         living.map(|(id, entry)| entry.row(*id, now)).collect()
     }
 
@@ -309,8 +347,17 @@ impl Registry {
 
     /// Ends this client's connection at once.
     pub(super) fn kill(&self, id: u64) {
+        self.close(id, Closed::Killed);
+    }
+
+    /// Ends it as well, since it takes most memory.
+    pub(super) fn shed(&self, id: u64) {
+        self.close(id, Closed::Largest);
+    }
+
+    fn close(&self, id: u64, why: Closed) {
         if let Some(entry) = lock(&self.clients).get(&id) {
-            entry.live.kill();
+            entry.live.close(why);
         }
     }
 

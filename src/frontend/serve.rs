@@ -1,14 +1,9 @@
 //! The threads that serve clients: one acceptor, and one worker a core.
 
-use std::future::Future;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::path::Path;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,16 +15,16 @@ use crate::routing::{self, Routes};
 use crate::telemetry::Metrics;
 use crate::topology::Marks;
 
+use super::arrivals::take_clients;
 use super::barrier_line;
-use super::connection::Connection;
-use super::listener::{self, Accepted, Bound, Numbered, WorkerDoor};
+use super::doorway::{Admitted, Doorway, door};
+use super::inactive;
+use super::listener::{self, Bound};
 use super::maintenance;
 use super::park;
-use super::registry::{Ends, Place};
 use super::restrained::obey_restraints;
 use super::shared::{Ending, Shared};
 use super::slow_log::SlowLog;
-use super::stream;
 use super::worker::{Worker, follow_table, keep_waking};
 use super::{Control, Settings};
 
@@ -70,21 +65,28 @@ impl Frontend {
     pub fn start(parts: Parts, bound: Vec<Bound>) -> io::Result<Self> {
         let threshold = Duration::from_micros(parts.backend.slow_micros);
         let slow_log = SlowLog::new(threshold, parts.settings.slow_log_len);
-        let shared = Arc::new(Shared::new(parts.marks.clone(), parts.reads.own_writes, slow_log));
+        let shared = Arc::new(Shared::new(
+            parts.marks.clone(),
+            parts.reads.own_writes,
+            slow_log,
+            parts.settings.memory,
+        ));
         let (ending, ends) = watch::channel(Ending::NotYet);
         let (mut threads, mut doors) = (Vec::new(), Vec::new());
-        let (max_clients, drain_timeout) = (parts.settings.max_clients, parts.settings.drain_timeout);
+        let drain_timeout = parts.settings.drain_timeout;
+        let entrance = Arc::new(parts.settings.entrance.clone());
         let parts = Arc::new(parts);
         for index in 0..parts.settings.workers {
-            let (door, clients, count) = listener::door();
+            let (door, clients) = door();
             doors.push(door);
             let (parts, shared, ends) = (parts.clone(), shared.clone(), ends.clone());
-            let work = move || run_worker(index, &parts, shared, clients, count, ends);
+            let work = move || run_worker(index, &parts, shared, clients, ends);
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
         }
+        let (max_clients, metrics) = (parts.settings.max_clients, parts.metrics.acceptor());
         let acceptor = {
             let shared = shared.clone();
-            move || run_acceptor(bound, doors, &shared, max_clients, &ends)
+            move || run_acceptor(bound, Doorway::new(doors, shared, entrance, max_clients, metrics), &ends)
         };
         threads.push(std::thread::Builder::new().name("acceptor".to_owned()).spawn(acceptor)?);
         Ok(Self { threads, shared, ending, drain_timeout })
@@ -129,23 +131,16 @@ impl Frontend {
     }
 }
 
-fn run_acceptor(
-    bound: Vec<Bound>,
-    doors: Vec<WorkerDoor>,
-    shared: &Arc<Shared>,
-    max_clients: usize,
-    ends: &watch::Receiver<Ending>,
-) {
+fn run_acceptor(bound: Vec<Bound>, doorway: Doorway, ends: &watch::Receiver<Ending>) {
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "the acceptor cannot start"),
     };
-    let doors = Arc::new(doors);
+    let doorway = Rc::new(doorway);
     runtime.block_on(async {
         let mut listening = Vec::new();
         for bound in bound {
-            let accepting = listener::accept(bound, doors.clone(), shared.clone(), max_clients, ends.clone());
-            listening.push(tokio::task::spawn_local(accepting));
+            listening.push(tokio::task::spawn_local(listener::accept(bound, doorway.clone(), ends.clone())));
         }
         for task in listening {
             if let Ok(Err(error)) = task.await {
@@ -159,8 +154,7 @@ fn run_worker(
     index: usize,
     parts: &Parts,
     shared: Arc<Shared>,
-    clients: mpsc::Receiver<Numbered>,
-    count: Arc<AtomicUsize>,
+    clients: mpsc::Receiver<Admitted>,
     ends: watch::Receiver<Ending>,
 ) {
     let mut builder = Builder::new_current_thread();
@@ -184,11 +178,12 @@ fn run_worker(
         tokio::task::spawn_local(obey_restraints(worker.clone(), index));
         tokio::task::spawn_local(maintenance::keep_telling(worker.clone()));
         tokio::task::spawn_local(keep_waking(worker.clone()));
+        tokio::task::spawn_local(inactive::keep_closing(worker.clone()));
         tokio::task::spawn_local(wake_at_the_end(worker.clone(), ends));
         for level in worker.durable.levels() {
             tokio::task::spawn_local(barrier_line::keep_open(worker.clone(), level));
         }
-        take_clients(worker, clients, count).await;
+        take_clients(worker, clients).await;
     });
 }
 
@@ -197,72 +192,5 @@ async fn wake_at_the_end(worker: Rc<Worker>, mut ends: watch::Receiver<Ending>) 
     while ends.changed().await.is_ok() {
         worker.notices_due.notify_one();
         worker.wake_everybody();
-    }
-}
-
-/// A client's task. Not an async block: that would have room for the connection twice, in each of ten thousand idle clients.
-struct Served {
-    connection: Connection,
-    /// Dropped after the connection.
-    _present: Present,
-}
-
-impl Future for Served {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        Pin::new(&mut self.connection).poll(cx)
-    }
-}
-
-/// Keeps the numbers and lists of clients true, whatever way a client ends.
-struct Present {
-    id: u64,
-    worker: Rc<Worker>,
-    /// Clients of the worker.
-    count: Arc<AtomicUsize>,
-}
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        self.worker.leave(self.id);
-        self.worker.shared.registry.remove(self.id);
-        self.worker.shared.clients.fetch_sub(1, Ordering::Relaxed);
-        self.count.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-async fn take_clients(worker: Rc<Worker>, mut clients: mpsc::Receiver<Numbered>, count: Arc<AtomicUsize>) {
-    while let Some((id, accepted)) = clients.recv().await {
-        let place = place_of(&accepted);
-        let split = match accepted {
-            Accepted::Tcp(stream, _) => tokio::net::TcpStream::from_std(stream).map(stream::split_tcp),
-            Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(stream::split_unix),
-        };
-        let present = Present { id, worker: worker.clone(), count: count.clone() };
-        if let Ok((reader, writer)) = split {
-            let connection = Connection::new(id, worker.clone(), reader, writer);
-            worker.enter(&connection.client);
-            let (said, live) = (connection.session.shown(), connection.client.live.clone());
-            worker.shared.registry.enter(id, place, said, live);
-            tokio::task::spawn_local(Served { connection, _present: present });
-        }
-    }
-    // The acceptor is gone; clients that are still here are served until the process ends.
-    std::future::pending::<()>().await;
-}
-
-/// The ends of a socket as Redis's client table names them.
-fn place_of(accepted: &Accepted) -> Place {
-    match accepted {
-        Accepted::Tcp(stream, peer) => {
-            Place { ends: Ends::Tcp(*peer, stream.local_addr().ok()), fd: stream.as_raw_fd() }
-        }
-        Accepted::Unix(stream) => {
-            let address = stream.local_addr().ok();
-            let path = address.as_ref().and_then(|address| address.as_pathname());
-            let path = path.unwrap_or_else(|| Path::new(""));
-            Place { ends: Ends::Unix(path.into()), fd: stream.as_raw_fd() }
-        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::durability;
 
-use super::Batching;
+use super::{Batching, Entrance};
 
 /// Where clients connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub struct Settings {
     pub batching: Batching,
     /// `proxy.max_clients`
     pub max_clients: usize,
+    /// Who else may not come in.
+    pub entrance: Entrance,
+    /// `proxy.idle_timeout`; zero: never.
+    pub idle_timeout: Duration,
     /// `proxy.drain_delay`
     pub drain_delay: Duration,
     /// `proxy.drain_timeout`
@@ -42,6 +46,8 @@ pub struct Settings {
     pub announce: String,
     /// `limits.request_size`, bytes.
     pub request_size: u64,
+    /// `limits.memory`, resolved: bytes.
+    pub memory: u64,
     /// `limits.client_output`, bytes.
     pub client_output: u64,
     /// `limits.in_flight_per_client`, bytes.
@@ -65,6 +71,8 @@ impl Default for Settings {
             workers: 1,
             batching: Batching::Adaptive,
             max_clients: 10_000,
+            entrance: Entrance::default(),
+            idle_timeout: Duration::ZERO,
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
             hide_topology: false,
@@ -72,6 +80,7 @@ impl Default for Settings {
             maint_notifications: true,
             announce: String::new(),
             request_size: 1 << 30,
+            memory: u64::MAX,
             client_output: 1 << 30,
             in_flight_per_client: 256 << 10,
             hold: Duration::from_secs(5),

@@ -8,8 +8,10 @@ use std::time::Instant;
 use crate::routing::OwnWrites;
 use crate::topology::Marks;
 
+use super::entrance::Addresses;
 use super::hot_keys::{self, HotKeys, Hottest};
 use super::lent::Lent;
+use super::memory::TotalMemory;
 use super::notices::Notices;
 use super::registry::Registry;
 use super::slow_log::SlowLog;
@@ -35,6 +37,10 @@ pub(super) struct Shared {
     pub(super) registry: Registry,
     /// Clients connected.
     pub(super) clients: AtomicUsize,
+    /// … and how many of them each address has, where that is limited.
+    pub(super) addresses: Addresses,
+    /// What they take.
+    pub(super) memory: TotalMemory,
     pub(super) lent: Lent,
     /// What was written, for reads that are to show it.
     pub(super) written: Written,
@@ -52,11 +58,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(marks: Arc<Marks>, own_writes: OwnWrites, slow_log: SlowLog) -> Self {
+    /// Clients may take so many bytes of `memory`.
+    pub(super) fn new(marks: Arc<Marks>, own_writes: OwnWrites, slow_log: SlowLog, memory: u64) -> Self {
         Self {
             marks,
             registry: Registry::default(),
             clients: AtomicUsize::new(0),
+            addresses: Addresses::default(),
+            memory: TotalMemory::new(memory),
             lent: Lent::default(),
             written: Written::new(own_writes),
             notices: Notices::default(),

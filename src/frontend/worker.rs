@@ -34,6 +34,7 @@ use super::durable::Durable;
 use super::hot_keys::HotKeys;
 use super::idle::Idle;
 use super::kept_back::Room;
+use super::memory::Memory;
 use super::redo::RetryRules;
 use super::scripts::SeenScripts;
 use super::shared::{Shared, lock};
@@ -84,6 +85,7 @@ pub(super) struct Worker {
     pub(super) scripts: SeenScripts,
     /// For what is kept back.
     pub(super) room: Rc<Room>,
+    pub(super) memory: Memory,
     spill: Spill,
     /// What it has sampled.
     hot_keys: Arc<Mutex<HotKeys>>,
@@ -177,6 +179,7 @@ impl Worker {
             control,
             scripts: SeenScripts::default(),
             room,
+            memory: Memory::default(),
             spill: Spill::default(),
             hot_keys,
             read_turn: Cell::new(0),

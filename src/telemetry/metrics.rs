@@ -27,7 +27,8 @@ impl Metrics {
     #[must_use]
     pub fn new(commands: Vec<String>, nodes: Vec<String>, workers: usize) -> Self {
         let block = |_| Arc::new(WorkerMetrics::new(commands.len(), nodes.len()));
-        let workers = (0..workers).map(block).collect();
+        // One more for the acceptor.
+        let workers = (0..=workers).map(block).collect();
         let group = Mutex::new(Group::new(nodes.len()));
         Self { commands, nodes, workers, group }
     }
@@ -39,6 +40,15 @@ impl Metrics {
     #[must_use]
     pub fn worker(&self, index: usize) -> Arc<WorkerMetrics> {
         self.workers[index].clone()
+    }
+
+    /// The block of the acceptor, which it alone writes.
+    ///
+    /// # Panics
+    /// Never: there is always one.
+    #[must_use]
+    pub fn acceptor(&self) -> Arc<WorkerMetrics> {
+        self.workers.last().expect("beside the workers'").clone()
     }
 
     /// Clients connected at present, over all workers.
@@ -140,6 +150,7 @@ impl Metrics {
     fn collect_workers(&self, families: &mut Vec<MetricFamily>) {
         let total = |of: fn(&WorkerMetrics) -> &AtomicU64| [(vec![], number(self.total(of)))];
         families.push(family(&names::CLIENTS, [(vec![], signed(self.clients()))]));
+        families.push(family(&names::CLIENT_MEMORY, [(vec![], signed(self.sum(|w| &w.client_memory)))]));
         families.push(family(&names::CLIENT_CONNECTIONS, total(|w| &w.connections)));
         families.push(family(&names::HELD, [(vec![], signed(self.held()))]));
         families.push(family(&names::AMBIGUOUS, total(|w| &w.ambiguous)));

@@ -61,8 +61,18 @@ pub enum ErrorKind {
     Protocol,
     /// One client too many.
     MaxClients,
+    /// One client too many from its address.
+    ClientsPerAddress,
+    /// A client from a network that may not come.
+    Denied,
+    /// Who is trusted to send a PROXY header sent none.
+    ProxyHeader,
     /// A client that did not read its replies was closed.
     ClientOutput,
+    /// The client that took most memory was closed.
+    Memory,
+    /// A client that did nothing for long was closed.
+    IdleTimeout,
     /// A client was closed because a node takes its user no more.
     NodeRefused,
     /// A subscriber was closed because its node had closed its connection.
@@ -71,7 +81,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them, with their label.
-    pub(super) const ALL: [(Self, &'static str); 20] = [
+    pub(super) const ALL: [(Self, &'static str); 25] = [
         (Self::HoldExpired, "hold_expired"),
         (Self::OutOfReach, "out_of_reach"),
         (Self::Ambiguous, "ambiguous"),
@@ -89,7 +99,12 @@ impl ErrorKind {
         (Self::Unreadable, "unreadable"),
         (Self::Protocol, "protocol"),
         (Self::MaxClients, "max_clients"),
+        (Self::ClientsPerAddress, "clients_per_address"),
+        (Self::Denied, "denied"),
+        (Self::ProxyHeader, "proxy_header"),
         (Self::ClientOutput, "client_output"),
+        (Self::Memory, "memory"),
+        (Self::IdleTimeout, "idle_timeout"),
         (Self::NodeRefused, "node_refused"),
         (Self::NodeClosed, "node_closed"),
     ];
@@ -143,6 +158,7 @@ pub(super) struct Row {
 #[repr(align(128))]
 pub struct WorkerMetrics {
     pub(super) clients: AtomicI64,
+    pub(super) client_memory: AtomicI64,
     pub(super) held: AtomicI64,
     pub(super) connections: AtomicU64,
     pub(super) ambiguous: AtomicU64,
@@ -163,6 +179,7 @@ impl WorkerMetrics {
     pub(super) fn new(rows: usize, nodes: usize) -> Self {
         Self {
             clients: AtomicI64::new(0),
+            client_memory: AtomicI64::new(0),
             held: AtomicI64::new(0),
             connections: AtomicU64::new(0),
             ambiguous: AtomicU64::new(0),
@@ -252,6 +269,11 @@ impl WorkerMetrics {
     /// Changes the number of clients.
     pub fn clients(&self, change: i64) {
         shift(&self.clients, change);
+    }
+
+    /// Changes the bytes of clients' requests and replies.
+    pub fn client_memory(&self, change: i64) {
+        shift(&self.client_memory, change);
     }
 
     /// Counts accepted connections.

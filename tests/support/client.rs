@@ -1,8 +1,10 @@
 //! A blocking client that shows the wire: raw bytes out, raw bytes or values in, nothing hidden, nothing retried.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::value::Value;
 use super::wait::{LONG, timed_out};
@@ -24,7 +26,31 @@ impl Client {
 
     /// As `connect`, but a failure is the caller's to judge.
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, LONG)?;
+        Self::over(TcpStream::connect_timeout(&address, LONG)?, address)
+    }
+
+    /// Connects from this address.
+    #[track_caller]
+    pub fn connect_from(from: IpAddr, address: SocketAddr) -> Self {
+        Self::prepared(address, |socket| socket.bind(&SocketAddr::new(from, 0).into()))
+    }
+
+    /// Connects with little room for what it has not read: the kernel takes no more than that and the sender's part.
+    #[track_caller]
+    pub fn connect_narrow(address: SocketAddr) -> Self {
+        Self::prepared(address, |socket| socket.set_recv_buffer_size(64 << 10))
+    }
+
+    #[track_caller]
+    fn prepared(address: SocketAddr, prepare: impl FnOnce(&Socket) -> io::Result<()>) -> Self {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).expect("a socket");
+        let connected = prepare(&socket)
+            .and_then(|()| socket.connect_timeout(&address.into(), LONG))
+            .and_then(|()| Self::over(socket.into(), address));
+        connected.unwrap_or_else(|fault| panic!("connect to {address}: {fault}"))
+    }
+
+    fn over(stream: TcpStream, address: SocketAddr) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(LONG))?;
         stream.set_write_timeout(Some(LONG))?;

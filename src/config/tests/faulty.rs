@@ -14,6 +14,18 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "backend.nodes[1]: `10.0.0.7` is not host:port or [v6]:port (line 3)",
     ),
     ("[backend]\nnodes = \"a:1\"", "backend.nodes: `a:1` is not a list: write [\"a:1\"] (line 2)"),
+    (
+        "[proxy]\nallow = [\"10.0.0.0/8\", \"10.0.0.0/33\"]\n[backend]\nnodes = [\"a:1\"]",
+        "proxy.allow[1]: `10.0.0.0/33` is not a network like 10.0.0.0/8 or fd00::/8, nor an address (line 2)",
+    ),
+    (
+        "[proxy]\nproxy_protocol = true\n[backend]\nnodes = [\"a:1\"]",
+        "proxy.proxy_protocol: needs proxy.trusted: the networks of the load balancers that send PROXY headers (line 2)",
+    ),
+    (
+        "[limits]\nmemory = \"150%\"\n[backend]\nnodes = [\"a:1\"]",
+        "limits.memory: `150%` is not a share from \"0%\" to \"100%\", nor a size like \"512MiB\" (line 2)",
+    ),
     ("[backend]\nnodes = []", "backend.nodes: is empty: name at least one node (line 2)"),
     (
         "[backend]\nnodes = [\"dns:redis:6379\"]",

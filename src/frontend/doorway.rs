@@ -1,0 +1,176 @@
+//! The acceptor's way to the workers: who may come in gets a seat, who may not is told why.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::telemetry::WorkerMetrics;
+
+use super::entrance::{Entrance, Rate, Refusal};
+use super::listener::Accepted;
+use super::shared::Shared;
+
+/// Clients on their way from the acceptor to one worker.
+const HANDOVER_MAX: usize = 1024;
+
+/// At most one line of the log tells in this time of those who were sent away.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// A client that may come in, and its id, given in the order of acceptance: ids of one listener only grow, as Redis's do.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) id: u64,
+    pub(super) socket: Accepted,
+    pub(super) seat: Seat,
+}
+
+/// A client's seat, free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    shared: Arc<Shared>,
+    /// Clients of its worker.
+    of_worker: Arc<AtomicUsize>,
+    /// Where it counts, if anybody counts.
+    address: Option<IpAddr>,
+}
+
+impl Seat {
+    fn take(shared: &Arc<Shared>, of_worker: &Arc<AtomicUsize>) -> Self {
+        shared.clients.fetch_add(1, Ordering::Relaxed);
+        of_worker.fetch_add(1, Ordering::Relaxed);
+        Self { shared: shared.clone(), of_worker: of_worker.clone(), address: None }
+    }
+
+    /// The client comes from there: whether it may.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub(super) fn of(&mut self, address: IpAddr, entrance: &Entrance) -> Result<(), Refusal> {
+        if !entrance.allows(address) {
+            return Err(Refusal::Denied);
+        }
+        if entrance.per_address > 0 {
+            if !self.shared.addresses.enter(address, entrance.per_address) {
+                return Err(Refusal::FullForAddress);
+            }
+            self.address = Some(address);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.clients.fetch_sub(1, Ordering::Relaxed);
+        self.of_worker.fetch_sub(1, Ordering::Relaxed);
+        if let Some(address) = self.address {
+            self.shared.addresses.leave(address);
+        }
+    }
+}
+
+/// The acceptor's side of one worker.
+#[derive(Debug)]
+pub(super) struct WorkerDoor {
+    sender: mpsc::Sender<Admitted>,
+    /// Clients that the worker has or is about to get.
+    clients: Arc<AtomicUsize>,
+}
+
+/// Both ends of the handover to one worker.
+pub(super) fn door() -> (WorkerDoor, mpsc::Receiver<Admitted>) {
+    let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
+    (WorkerDoor { sender, clients: Arc::default() }, receiver)
+}
+
+/// See the module's text.
+#[derive(Debug)]
+pub(super) struct Doorway {
+    pub(super) doors: Vec<WorkerDoor>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) entrance: Arc<Entrance>,
+    pub(super) max_clients: usize,
+    pub(super) metrics: Arc<WorkerMetrics>,
+    rate: RefCell<Rate>,
+    refused: Refused,
+}
+
+impl Doorway {
+    pub(super) fn new(
+        doors: Vec<WorkerDoor>,
+        shared: Arc<Shared>,
+        entrance: Arc<Entrance>,
+        max_clients: usize,
+        metrics: Arc<WorkerMetrics>,
+    ) -> Self {
+        let rate = RefCell::new(Rate::new(entrance.per_second, Instant::now()));
+        Self { doors, shared, entrance, max_clients, metrics, rate, refused: Refused::default() }
+    }
+
+    /// Returns when the next client may be accepted. Who comes earlier waits in the kernel's queue.
+    pub(super) async fn rest(&self) {
+        loop {
+            let wait = self.rate.borrow().wait(Instant::now());
+            if wait.is_zero() {
+                return;
+            }
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Gives the client to the worker with the fewest, or sends it away.
+    pub(super) fn take(&self, socket: Accepted) {
+        if let Err((socket, refusal)) = self.try_take(socket) {
+            self.metrics.error(refusal.into());
+            self.refused.note(refusal, &socket);
+            socket.refuse(refusal);
+        }
+    }
+
+    fn try_take(&self, socket: Accepted) -> Result<(), (Accepted, Refusal)> {
+        if self.shared.clients.load(Ordering::Relaxed) >= self.max_clients {
+            return Err((socket, Refusal::Full));
+        }
+        let Some(door) = self.doors.iter().min_by_key(|door| door.clients.load(Ordering::Relaxed)) else {
+            return Err((socket, Refusal::Busy));
+        };
+        let mut seat = Seat::take(&self.shared, &door.clients);
+        let own = socket.address().filter(|address| !self.entrance.speaks_for_others(*address));
+        if let Some(address) = own
+            && let Err(refusal) = seat.of(address, &self.entrance)
+        {
+            return Err((socket, refusal));
+        }
+        self.rate.borrow_mut().came(Instant::now());
+        let admitted = Admitted { id: self.shared.next_client(), socket, seat };
+        door.sender.try_send(admitted).map_err(|refused| (refused.into_inner().socket, Refusal::Busy))
+    }
+}
+
+/// Those who were sent away, for the log.
+#[derive(Debug, Default)]
+struct Refused {
+    untold: Cell<u64>,
+    told: Cell<Option<Instant>>,
+}
+
+impl Refused {
+    fn note(&self, refusal: Refusal, socket: &Accepted) {
+        self.untold.set(self.untold.get() + 1);
+        if self.told.get().is_some_and(|at| at.elapsed() < TOLD_EVERY) {
+            return;
+        }
+        self.told.set(Some(Instant::now()));
+        let address = socket.address().map_or_else(|| "unix".to_owned(), |address| address.to_string());
+        tracing::warn!(
+            clients = self.untold.take(),
+            last = address,
+            "clients were sent away, the last one because of {}",
+            refusal.key()
+        );
+    }
+}
