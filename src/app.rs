@@ -9,7 +9,7 @@ use crate::config::{Config, Origin, Reload};
 use crate::frontend::{self, Frontend, Parts};
 use crate::telemetry::{self, Metrics};
 use crate::topology::{Marks, Orders, Placed, Reread, Restraints, orders};
-use crate::{command, control};
+use crate::{command, control, net};
 
 /// The addresses in use, with the system's choice for every port 0.
 #[derive(Clone, Debug)]
@@ -30,10 +30,9 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     let level = telemetry::init(&config.log)?;
     raise_descriptor_limit(config.frontend.max_clients);
     let admin = admin::bind(&config.admin)?;
-    let mut sockets = Vec::new();
-    for listen in &config.frontend.listen {
-        sockets.push(frontend::bind(listen).map_err(|error| format!("proxy.listen: {error}"))?);
-    }
+    let tls = config.frontend.tls.clone().map(net::Server::load).transpose();
+    let tls = tls.map_err(|error| format!("proxy.tls: {error}"))?.map(Arc::new);
+    let sockets = bind(&config.frontend)?;
     let bound = Bound {
         listen: sockets.iter().filter_map(frontend::Bound::address).collect(),
         admin: admin.address(),
@@ -68,6 +67,7 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
         marks: marks.clone(),
         metrics: metrics.clone(),
         control,
+        tls,
     };
     let frontend =
         Frontend::start(parts, sockets).map_err(|error| format!("cannot serve clients: {error}"))?;
@@ -95,6 +95,12 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     admin.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+fn bind(settings: &frontend::Settings) -> Result<Vec<frontend::Bound>, String> {
+    let bind = |listen| frontend::bind(listen, settings.tls.is_some());
+    let bound: std::io::Result<_> = settings.listen.iter().map(bind).collect();
+    bound.map_err(|error| format!("proxy.listen: {error}"))
 }
 
 fn metrics_of(config: &Config) -> Metrics {

@@ -8,6 +8,7 @@ use super::durability;
 use super::fault::{Faults, Place};
 use super::keys::SECTIONS;
 use super::read::{Config, Given};
+use super::tls;
 use super::units::show_duration;
 
 /// Adds a fault for each contradiction.
@@ -36,6 +37,7 @@ pub(super) fn across_keys(given: &Given, config: &Config, faults: &mut Faults) {
         faults.add("proxy.proxy_protocol", place("proxy.proxy_protocol"), text);
     }
     durability::check(given, config, faults);
+    tls::check(given, config, faults);
     addresses(config, &place, faults);
 }
 
@@ -43,7 +45,7 @@ fn addresses(config: &Config, place: &dyn Fn(&str) -> Place, faults: &mut Faults
     let mut listening = BTreeSet::new();
     for (index, listen) in config.frontend.listen.iter().enumerate() {
         let address = match listen {
-            Listen::Tcp(address) => address.to_string(),
+            Listen::Tcp(address) | Listen::Plain(address) => address.to_string(),
             Listen::Unix(path) => format!("unix:{}", path.display()),
         };
         // Port 0 stands for another port each time.

@@ -8,12 +8,11 @@ use crate::telemetry::Format;
 
 use super::durability::{DURABILITY, DURABILITY_RULES};
 use super::kind::{Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
-use super::later::{
-    ARCHIVE, BACKEND_TLS, CACHE, COMPRESSION, COORDINATOR, MIRROR, PROXY_TLS, TRACING, USERS,
-};
+use super::later::{ARCHIVE, BACKEND_TLS, CACHE, COMPRESSION, COORDINATOR, MIRROR, TRACING, USERS};
 use super::memory;
 use super::proxy::PROXY;
 use super::read::Config;
+use super::tls::PROXY_TLS;
 
 const fn table(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
     Section { name, form: Form::Table, about, keys }
@@ -35,7 +34,7 @@ const fn rows(
 /// Every section, in the order of printing.
 pub static SECTIONS: &[Section] = &[
     table("proxy", "Where clients connect and how they are served.", PROXY),
-    optional("proxy.tls", "TLS towards clients.", PROXY_TLS),
+    table("proxy.tls", "TLS towards clients.", PROXY_TLS),
     table("backend", "The nodes behind the proxy.", BACKEND),
     optional("backend.tls", "TLS towards nodes.", BACKEND_TLS),
     table("health", "When a node counts as gone.", HEALTH),

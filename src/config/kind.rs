@@ -300,7 +300,10 @@ fn read_listen(item: &Item) -> Result<Listen, String> {
     match text.strip_prefix("unix:") {
         Some(path) if path.starts_with('/') => Ok(Listen::Unix(path.into())),
         Some(_) => Err(format!("`{text}` is not unix: and an absolute path")),
-        None => socket_address(&text).map(Listen::Tcp),
+        None => match text.strip_prefix("plain:") {
+            Some(address) => socket_address(address).map(Listen::Plain),
+            None => socket_address(&text).map(Listen::Tcp),
+        },
     }
 }
 

@@ -2,28 +2,12 @@
 
 use super::kind::{GIB, Key, Kind, MIB, TIB, absent, key};
 
-const TLS_CERT: &str = r#""/etc/redhold/tls/tls.crt""#;
-
-const TLS_KEY: &str = r#""/etc/redhold/tls/tls.key""#;
-
-const TLS_CA: &str = r#""/etc/redhold/tls/ca.crt""#;
-
-pub(super) const PROXY_TLS: &[Key] = &[
-    absent("cert", Kind::Text(None), TLS_CERT, "Certificate chain, PEM; read again when it changes."),
-    absent("key", Kind::Text(None), TLS_KEY, "Private key, PEM."),
-    absent(
-        "client_ca",
-        Kind::Text(None),
-        TLS_CA,
-        "Authority that clients' certificates must come from (mTLS).",
-    ),
-    absent("min_version", Kind::Choice(&["1.2", "1.3"], None), r#""1.2""#, "Least TLS version."),
-];
+use super::tls::{CA, CERT, KEY};
 
 pub(super) const BACKEND_TLS: &[Key] = &[
-    absent("ca", Kind::Text(None), TLS_CA, "Authority that the nodes' certificates must come from."),
-    absent("cert", Kind::Text(None), TLS_CERT, "Certificate that the proxy shows to nodes (mTLS)."),
-    absent("key", Kind::Text(None), TLS_KEY, "Its private key, PEM."),
+    absent("ca", Kind::Text(None), CA, "Authority that the nodes' certificates must come from."),
+    absent("cert", Kind::Text(None), CERT, "Certificate that the proxy shows to nodes (mTLS)."),
+    absent("key", Kind::Text(None), KEY, "Its private key, PEM."),
     absent(
         "server_name",
         Kind::Text(None),

@@ -16,6 +16,7 @@ mod proxy;
 mod read;
 mod reload;
 mod rows;
+mod tls;
 mod units;
 mod value;
 

@@ -19,7 +19,7 @@ pub(super) const PROXY: &[Key] = &[
             }
         })),
         r#"["127.0.0.1:6380"]"#,
-        "Where clients connect: host:port, [v6]:port or unix:/path.",
+        "Where clients connect: host:port, [v6]:port or unix:/path; plain:host:port where TLS is not spoken although there is a certificate.",
     ),
     key(
         "workers",

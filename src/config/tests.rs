@@ -4,6 +4,7 @@ mod every_key;
 mod faulty;
 mod moved;
 mod reload;
+mod tls;
 
 use std::path::Path;
 use std::time::Duration;
@@ -92,11 +93,16 @@ fn every_example_is_toml_that_its_key_takes_or_calls_not_yet() {
     let faults = read(&uncommented).unwrap_err();
     let odd: Vec<_> =
         faults.0.iter().filter(|fault| !fault.text.contains("not yet")).map(Fault::to_string).collect();
-    // What is contradicted by the whole file: a secret that is no file here, two passwords, and replicas for the rule.
-    let (passwords, others): (Vec<_>, Vec<_>) =
-        odd.iter().partition(|text| text.starts_with("backend.password_file: "));
-    assert_eq!((passwords.len(), others.len()), (2, 1), "{odd:#?}");
-    assert!(others[0].starts_with("durability.replicas: 1 replicas can not acknowledge"), "{odd:#?}");
+    // What is contradicted by the whole file: certificates and a secret that are no files here, two passwords, and replicas for
+    // the rule.
+    let starts = [
+        "proxy.tls: cannot read /etc/redhold/tls/tls.crt: ",
+        "backend.password_file: cannot read `/run/secrets/redhold`: ",
+        "backend.password_file: is given besides backend.password",
+        "durability.replicas: 1 replicas can not acknowledge",
+    ];
+    assert_eq!(odd.len(), starts.len(), "{odd:#?}");
+    odd.iter().zip(starts).for_each(|(text, start)| assert!(text.starts_with(start), "{odd:#?}"));
 }
 
 #[test]
@@ -229,12 +235,12 @@ fn another(key: &Key) -> String {
 
 #[test]
 fn sections_of_later_features_are_refused_by_name_and_their_keys_too() {
-    let text = faults("[archive]\nstore = \"file:///x\"\n[[users]]\nnane = \"a\"\n[proxy.tls]\n");
+    let text = faults("[archive]\nstore = \"file:///x\"\n[[users]]\nnane = \"a\"\n[backend.tls]\n");
     let expected = "archive: [archive] is not yet supported; leave it out (line 1)\n\
                     archive.store: `file:///x` is not yet supported; leave it out (line 2)\n\
                     users: [[users]] is not yet supported; leave it out (line 3)\n\
                     users.nane: unknown key; did you mean `name`? (line 4)\n\
-                    proxy.tls: [proxy.tls] is not yet supported; leave it out (line 5)";
+                    backend.tls: [backend.tls] is not yet supported; leave it out (line 5)";
     assert_eq!(text, expected);
 }
 
@@ -295,9 +301,9 @@ fn faults_of_variables_name_the_variable() {
             "coordinator.mode: `raft` is not yet supported; only \"local\" works in this version (REDHOLD_COORDINATOR_MODE)",
         ),
         (
-            "REDHOLD_PROXY_TLS_CERT",
+            "REDHOLD_BACKEND_TLS_CERT",
             "/x",
-            "proxy.tls.cert: `/x` is not yet supported; leave it out (REDHOLD_PROXY_TLS_CERT)",
+            "backend.tls.cert: `/x` is not yet supported; leave it out (REDHOLD_BACKEND_TLS_CERT)",
         ),
     ];
     for (name, value, expected) in cases {

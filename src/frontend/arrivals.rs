@@ -1,14 +1,23 @@
-//! Clients as they come to a worker: each gets a task, after a load balancer has said for whom it comes.
+//! Clients as they come to a worker: each gets a task, after a load balancer has said for whom it comes and
+//! keys are agreed on.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::BytesMut;
+use rustls::ServerConfig;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
+
+use crate::net;
+use crate::telemetry::ErrorKind;
 
 use super::connection::Connection;
 use super::doorway::{Admitted, Seat};
@@ -16,11 +25,15 @@ use super::entrance::Refusal;
 use super::listener::Accepted;
 use super::proxy_header::{Introduction, read_header};
 use super::registry::{Ends, Place};
-use super::stream;
+use super::stream::{self, Reader, Writer};
+use super::tls::TlsStream;
 use super::worker::Worker;
 
 /// A header comes with the connection: who has none is not what it should be.
 const HEADER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Time in which a client has to agree on keys.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client's task. Not an async block: that would have room for the connection twice, in each of ten thousand idle clients.
 struct Served {
@@ -52,66 +65,112 @@ impl Drop for Present {
 }
 
 /// Serves all that come.
-pub(super) async fn take_clients(worker: Rc<Worker>, mut clients: mpsc::Receiver<Admitted>) {
+pub(super) async fn take_clients(
+    worker: Rc<Worker>,
+    mut clients: mpsc::Receiver<Admitted>,
+    tls: Option<Arc<net::Server>>,
+) {
     while let Some(admitted) = clients.recv().await {
         let place = place_of(&admitted.socket);
-        let address = admitted.socket.address();
-        if address.is_some_and(|address| worker.settings.entrance.speaks_for_others(address)) {
-            tokio::task::spawn_local(introduce(worker.clone(), admitted, place));
-            continue;
-        }
         let Admitted { id, socket, seat } = admitted;
-        let split = match socket {
-            Accepted::Tcp(stream, _) => tokio::net::TcpStream::from_std(stream).map(stream::split_tcp),
-            Accepted::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(stream::split_unix),
-        };
-        if let Ok((reader, writer)) = split {
-            serve(&worker, Connection::new(id, worker.clone(), reader, writer), place, seat);
+        let newcomer = Newcomer { id, place, seat };
+        match socket {
+            Accepted::Tcp(stream, peer) if worker.settings.entrance.speaks_for_others(peer.ip()) => {
+                tokio::task::spawn_local(greet(worker.clone(), newcomer, stream, peer, None));
+            }
+            Accepted::Tls(stream, peer) => {
+                let tls = tls.as_ref().map(|tls| tls.config());
+                tokio::task::spawn_local(greet(worker.clone(), newcomer, stream, peer, tls));
+            }
+            Accepted::Tcp(stream, _) => {
+                if let Ok(stream) = TcpStream::from_std(stream) {
+                    newcomer.serve(&worker, stream::split_tcp(stream), BytesMut::new());
+                }
+            }
+            Accepted::Unix(stream) => {
+                if let Ok(stream) = UnixStream::from_std(stream) {
+                    newcomer.serve(&worker, stream::split_unix(stream), BytesMut::new());
+                }
+            }
         }
     }
     // The acceptor is gone; clients that are still here are served until the process ends.
     std::future::pending::<()>().await;
 }
 
-fn serve(worker: &Rc<Worker>, connection: Connection, place: Place, seat: Seat) {
-    let id = connection.client.id;
-    let present = Present { id, worker: worker.clone(), _seat: seat };
-    worker.enter(&connection.client);
-    let (said, live) = (connection.session.shown(), connection.client.live.clone());
-    worker.shared.registry.enter(id, place, said, live);
-    tokio::task::spawn_local(Served { connection, _present: present });
+/// A client before it is served.
+struct Newcomer {
+    id: u64,
+    place: Place,
+    seat: Seat,
 }
 
-/// Serves a client once the balancer that it comes through has said who it is.
-async fn introduce(worker: Rc<Worker>, admitted: Admitted, mut place: Place) {
-    let Admitted { id, socket, mut seat } = admitted;
-    let Accepted::Tcp(stream, balancer) = socket else { return };
-    let Ok(mut stream) = tokio::net::TcpStream::from_std(stream) else { return };
-    let introduced = match read_header(&mut stream, HEADER_PATIENCE).await {
-        Ok(introduced) => {
-            let client = introduced.ends.map_or(balancer, |(theirs, _)| theirs);
-            seat.of(client.ip(), &worker.settings.entrance).map(|()| introduced)
+impl Newcomer {
+    /// `sent`: what was read from it already.
+    fn serve(self, worker: &Rc<Worker>, (reader, writer): (Reader, Writer), sent: BytesMut) {
+        let Self { id, place, seat } = self;
+        let mut connection = Connection::new(id, worker.clone(), reader, writer);
+        if !sent.is_empty() {
+            connection.sent_before(sent);
         }
-        Err(error) => {
-            tracing::debug!(%balancer, %error, "no PROXY header");
-            Err(Refusal::NoHeader)
+        let present = Present { id, worker: worker.clone(), _seat: seat };
+        worker.enter(&connection.client);
+        let (said, live) = (connection.session.shown(), connection.client.live.clone());
+        worker.shared.registry.enter(id, place, said, live);
+        tokio::task::spawn_local(Served { connection, _present: present });
+    }
+
+    /// Learns from the balancer, if the client comes through one, who it is; what it sent already.
+    async fn introduce(
+        &mut self,
+        worker: &Worker,
+        stream: &mut TcpStream,
+        peer: SocketAddr,
+    ) -> Result<BytesMut, Refusal> {
+        let read = read_header(stream, HEADER_PATIENCE).await;
+        let Introduction { ends, rest } = read.map_err(|error| {
+            tracing::debug!(balancer = %peer, %error, "no PROXY header");
+            Refusal::NoHeader
+        })?;
+        let client = ends.map_or(peer, |(theirs, _)| theirs);
+        self.seat.of(client.ip(), &worker.settings.entrance)?;
+        if let Some((theirs, ours)) = ends {
+            self.place.ends = Ends::Tcp(theirs, Some(ours));
         }
+        Ok(rest)
+    }
+}
+
+/// Serves a client once it is known who it is, and once keys are agreed on.
+async fn greet(
+    worker: Rc<Worker>,
+    mut newcomer: Newcomer,
+    stream: std::net::TcpStream,
+    peer: SocketAddr,
+    tls: Option<Arc<ServerConfig>>,
+) {
+    let Ok(mut stream) = TcpStream::from_std(stream) else { return };
+    let mut sent = BytesMut::new();
+    if worker.settings.entrance.speaks_for_others(peer.ip()) {
+        match newcomer.introduce(&worker, &mut stream, peer).await {
+            Ok(rest) => sent = rest,
+            Err(refusal) => {
+                worker.metrics.error(refusal.into());
+                if let (None, Ok(stream)) = (tls, stream.into_std()) {
+                    Accepted::Tcp(stream, peer).refuse(refusal);
+                }
+                return;
+            }
+        }
+    }
+    let Some(config) = tls else {
+        return newcomer.serve(&worker, stream::split_tcp(stream), sent);
     };
-    match introduced {
-        Ok(Introduction { ends, rest }) => {
-            if let Some((theirs, ours)) = ends {
-                place.ends = Ends::Tcp(theirs, Some(ours));
-            }
-            let (reader, writer) = stream::split_tcp(stream);
-            let mut connection = Connection::new(id, worker.clone(), reader, writer);
-            connection.sent_before(rest);
-            serve(&worker, connection, place, seat);
-        }
-        Err(refusal) => {
-            worker.metrics.error(refusal.into());
-            if let Ok(stream) = stream.into_std() {
-                Accepted::Tcp(stream, balancer).refuse(refusal);
-            }
+    match Box::pin(TlsStream::accept(stream, &sent, config, HANDSHAKE_PATIENCE)).await {
+        Ok(stream) => newcomer.serve(&worker, stream::split_tls(stream), BytesMut::new()),
+        Err(error) => {
+            tracing::debug!(client = newcomer.id, %peer, %error, "no TLS session");
+            worker.metrics.error(ErrorKind::TlsHandshake);
         }
     }
 }
@@ -119,7 +178,7 @@ async fn introduce(worker: Rc<Worker>, admitted: Admitted, mut place: Place) {
 /// The ends of a socket as Redis's client table names them.
 fn place_of(accepted: &Accepted) -> Place {
     match accepted {
-        Accepted::Tcp(stream, peer) => {
+        Accepted::Tcp(stream, peer) | Accepted::Tls(stream, peer) => {
             Place { ends: Ends::Tcp(*peer, stream.local_addr().ok()), fd: stream.as_raw_fd() }
         }
         Accepted::Unix(stream) => {

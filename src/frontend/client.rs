@@ -238,6 +238,9 @@ impl Client {
 
     /// Writes what the socket takes; false when it is broken.
     pub(super) fn flush(&self) -> bool {
+        if !self.writer.try_flush() {
+            return false;
+        }
         let (mut out, mut withheld) = (self.out.borrow_mut(), self.withheld.borrow_mut());
         loop {
             let ready = withheld.writable(out.len());
@@ -554,7 +557,7 @@ impl Caller for ClientRef {
                 // It does not read: what it was given will never be written.
                 self.close();
                 self.doom("the client does not read its replies");
-            } else if waiting > 0 && self.writable() > 0 {
+            } else if self.is_unread() {
                 self.wake();
             }
         }

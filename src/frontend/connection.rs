@@ -416,7 +416,7 @@ impl Connection {
 
     /// Writes; true when nothing is left to write.
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.client.out.borrow().is_empty() {
+        if self.client.out.borrow().is_empty() && !self.client.writer.has_unwritten() {
             return true;
         }
         loop {
@@ -426,12 +426,9 @@ impl Connection {
                 self.client.drop_output();
                 return true;
             }
-            if self.client.out.borrow().is_empty() {
-                return true;
-            }
-            if self.client.writable() == 0 {
-                // The rest waits for a barrier, whose end writes it.
-                return false;
+            if !self.client.is_unread() {
+                // What is left waits for a barrier, whose end writes it.
+                return self.client.out.borrow().is_empty();
             }
             if self.client.writer.poll_ready(cx).is_pending() {
                 return false;

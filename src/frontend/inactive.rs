@@ -66,7 +66,7 @@ impl Inactive {
 impl Client {
     fn at(&self, now: Instant) -> At {
         let progress = || At::Something(self.live.progress(PROGRESS));
-        let unread = !self.out.borrow().is_empty() && self.writable() > 0;
+        let unread = self.is_unread();
         // What waits for replicas is not to be read yet.
         let waits = !self.out.borrow().is_empty()
             || self.blocked.get()

@@ -33,6 +33,8 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub(super) enum Accepted {
     Tcp(std::net::TcpStream, SocketAddr),
+    /// TCP, over which TLS is to be spoken.
+    Tls(std::net::TcpStream, SocketAddr),
     Unix(std::os::unix::net::UnixStream),
 }
 
@@ -40,16 +42,18 @@ impl Accepted {
     /// Where it comes from; over a unix socket from nowhere.
     pub(super) fn address(&self) -> Option<IpAddr> {
         match self {
-            Self::Tcp(_, peer) => Some(peer.ip()),
+            Self::Tcp(_, peer) | Self::Tls(_, peer) => Some(peer.ip()),
             Self::Unix(_) => None,
         }
     }
 
-    /// Says why before it closes; a fresh socket's buffer always has room for a line.
+    /// Says why before it closes; a fresh socket's buffer always has room for a line. Who expects TLS could not read it, and
+    /// keys are not agreed on for that: as with Redis it is closed without a word.
     pub(super) fn refuse(self, refusal: Refusal) {
         let line = refusal.line().as_bytes();
         let _ = match self {
             Self::Tcp(mut stream, _) => stream.write(line),
+            Self::Tls(..) => Ok(0),
             Self::Unix(mut stream) => stream.write(line),
         };
     }
@@ -60,6 +64,8 @@ impl Accepted {
 pub enum Bound {
     /// TCP.
     Tcp(std::net::TcpListener),
+    /// TCP, over which TLS is spoken.
+    Tls(std::net::TcpListener),
     /// Unix.
     Unix(std::os::unix::net::UnixListener),
 }
@@ -69,26 +75,27 @@ impl Bound {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Tcp(listener) | Self::Tls(listener) => listener.local_addr().ok(),
             Self::Unix(_) => None,
         }
     }
 }
 
-/// Binds `listen`, so that a bad address fails before anything else starts.
+/// Binds `listen`, so that a bad address fails before anything else starts. `tls`: there is a certificate.
 ///
 /// # Errors
 /// The system's own, with the address in front.
-pub fn bind(listen: &Listen) -> io::Result<Bound> {
+pub fn bind(listen: &Listen, tls: bool) -> io::Result<Bound> {
     match listen {
-        Listen::Tcp(address) => {
+        Listen::Tcp(address) | Listen::Plain(address) => {
             let socket =
                 socket2::Socket::new(socket2::Domain::for_address(*address), socket2::Type::STREAM, None)?;
             socket.set_reuse_address(true)?;
             socket.bind(&(*address).into()).map_err(|error| named(&address.to_string(), &error))?;
             socket.listen(BACKLOG)?;
             socket.set_nonblocking(true)?;
-            Ok(Bound::Tcp(socket.into()))
+            let speaks_tls = tls && matches!(listen, Listen::Tcp(_));
+            Ok(if speaks_tls { Bound::Tls(socket.into()) } else { Bound::Tcp(socket.into()) })
         }
         Listen::Unix(path) => {
             // A socket file that nobody listens on is what a crash left behind.
@@ -117,10 +124,12 @@ pub(super) async fn accept(
 ) -> io::Result<()> {
     enum Listener {
         Tcp(tokio::net::TcpListener),
+        Tls(tokio::net::TcpListener),
         Unix(tokio::net::UnixListener),
     }
     let listener = match bound {
         Bound::Tcp(listener) => Listener::Tcp(tokio::net::TcpListener::from_std(listener)?),
+        Bound::Tls(listener) => Listener::Tls(tokio::net::TcpListener::from_std(listener)?),
         Bound::Unix(listener) => Listener::Unix(tokio::net::UnixListener::from_std(listener)?),
     };
     loop {
@@ -128,9 +137,12 @@ pub(super) async fn accept(
             doorway.rest().await;
             match &listener {
                 Listener::Tcp(listener) => {
-                    let (stream, peer) = listener.accept().await?;
-                    CLIENT_SOCKET.apply(&stream)?;
-                    Ok(Accepted::Tcp(stream.into_std()?, peer))
+                    let (stream, peer) = accept_tcp(listener).await?;
+                    Ok(Accepted::Tcp(stream, peer))
+                }
+                Listener::Tls(listener) => {
+                    let (stream, peer) = accept_tcp(listener).await?;
+                    Ok(Accepted::Tls(stream, peer))
                 }
                 Listener::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0.into_std()?)),
             }
@@ -148,6 +160,12 @@ pub(super) async fn accept(
             }
         }
     }
+}
+
+async fn accept_tcp(listener: &tokio::net::TcpListener) -> io::Result<(std::net::TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept().await?;
+    CLIENT_SOCKET.apply(&stream)?;
+    Ok((stream.into_std()?, peer))
 }
 
 fn is_clients_fault(error: &io::Error) -> bool {
@@ -172,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_clients_socket_does_not_stay_half_open() {
-        let bound = bind(&Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))).unwrap();
+        let bound = bind(&Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), false).unwrap();
         let address = bound.address().unwrap();
         let (door, mut clients) = door();
         let shared = Arc::new(Shared::new(

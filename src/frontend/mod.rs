@@ -58,6 +58,7 @@ mod shared;
 mod slow_log;
 mod stream;
 mod tag;
+mod tls;
 mod wait_lane;
 mod window;
 mod withhold;

@@ -11,6 +11,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 
 use crate::backend;
+use crate::net::{self, Freshness};
 use crate::routing::{self, Routes};
 use crate::telemetry::Metrics;
 use crate::topology::Marks;
@@ -47,6 +48,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What PROXY reads and orders by.
     pub control: Control,
+    /// The certificate of `settings.tls`.
+    pub tls: Option<Arc<net::Server>>,
 }
 
 /// The running threads.
@@ -83,10 +86,13 @@ impl Frontend {
             let work = move || run_worker(index, &parts, shared, clients, ends);
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
         }
+        let tls = parts.tls.clone();
         let (max_clients, metrics) = (parts.settings.max_clients, parts.metrics.acceptor());
         let acceptor = {
             let shared = shared.clone();
-            move || run_acceptor(bound, Doorway::new(doors, shared, entrance, max_clients, metrics), &ends)
+            move || {
+                run_acceptor(bound, Doorway::new(doors, shared, entrance, max_clients, metrics), tls, &ends);
+            }
         };
         threads.push(std::thread::Builder::new().name("acceptor".to_owned()).spawn(acceptor)?);
         Ok(Self { threads, shared, ending, drain_timeout })
@@ -131,13 +137,21 @@ impl Frontend {
     }
 }
 
-fn run_acceptor(bound: Vec<Bound>, doorway: Doorway, ends: &watch::Receiver<Ending>) {
+fn run_acceptor(
+    bound: Vec<Bound>,
+    doorway: Doorway,
+    tls: Option<Arc<net::Server>>,
+    ends: &watch::Receiver<Ending>,
+) {
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, "the acceptor cannot start"),
     };
     let doorway = Rc::new(doorway);
     runtime.block_on(async {
+        if let Some(tls) = tls {
+            tokio::task::spawn_local(keep_fresh(tls));
+        }
         let mut listening = Vec::new();
         for bound in bound {
             listening.push(tokio::task::spawn_local(listener::accept(bound, doorway.clone(), ends.clone())));
@@ -148,6 +162,26 @@ fn run_acceptor(bound: Vec<Bound>, doorway: Doorway, ends: &watch::Receiver<Endi
             }
         }
     });
+}
+
+/// Certificates are looked at again after so long.
+const FRESH_EVERY: Duration = Duration::from_secs(1);
+
+/// Uses certificates that are replaced, for as long as somebody may come.
+async fn keep_fresh(tls: Arc<net::Server>) {
+    loop {
+        tokio::time::sleep(FRESH_EVERY).await;
+        let tls = tls.clone();
+        // Where the files are may be slow.
+        match tokio::task::spawn_blocking(move || tls.refresh()).await {
+            Ok(Freshness::Renewed) => tracing::info!("proxy.tls: changed files are used from now on"),
+            Ok(Freshness::Faulty(fault)) => {
+                tracing::error!("proxy.tls: {fault}; what the files held before is kept");
+            }
+            Ok(Freshness::AsBefore) => {}
+            Err(error) => return tracing::error!(%error, "certificates are looked at no more"),
+        }
+    }
 }
 
 fn run_worker(
@@ -183,7 +217,7 @@ fn run_worker(
         for level in worker.durable.levels() {
             tokio::task::spawn_local(barrier_line::keep_open(worker.clone(), level));
         }
-        take_clients(worker, clients).await;
+        take_clients(worker, clients, parts.tls.clone()).await;
     });
 }
 

@@ -5,14 +5,17 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::durability;
+use crate::net::ServerFiles;
 
 use super::{Batching, Entrance};
 
 /// Where clients connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// TCP.
+    /// TCP; TLS over it, if there is a certificate.
     Tcp(SocketAddr),
+    /// TCP without TLS, whatever certificate there is.
+    Plain(SocketAddr),
     /// A unix socket; a stale file is replaced.
     Unix(PathBuf),
 }
@@ -22,6 +25,8 @@ pub enum Listen {
 pub struct Settings {
     /// `proxy.listen`
     pub listen: Vec<Listen>,
+    /// `[proxy.tls]`; `None`: no TLS.
+    pub tls: Option<ServerFiles>,
     /// `proxy.workers`, resolved: at least 1.
     pub workers: usize,
     /// `proxy.batching`
@@ -68,6 +73,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 6380)))],
+            tls: None,
             workers: 1,
             batching: Batching::Adaptive,
             max_clients: 10_000,

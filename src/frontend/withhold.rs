@@ -15,6 +15,11 @@ impl Client {
         self.withheld.borrow().writable(self.out.borrow().len())
     }
 
+    /// Something waits for the client to read.
+    pub(super) fn is_unread(&self) -> bool {
+        self.writable() > 0 || self.writer.has_unwritten()
+    }
+
     /// Bytes of the output that count when it is asked whether the client gets more to wait for. A reply that has not ended
     /// does not: its end can only come if it is read on; what bounds it is `limits.client_output`.
     pub(super) fn pending(&self) -> usize {
@@ -44,7 +49,7 @@ impl Client {
             return;
         }
         let room = self.pending() < before && self.was_full.replace(false);
-        if room || self.writable() > 0 || self.doomed.get().is_some() || self.blocked.get() {
+        if room || self.is_unread() || self.doomed.get().is_some() || self.blocked.get() {
             self.wake();
         }
     }

@@ -77,7 +77,7 @@ metrics! {
     BACKEND_DURATION = "redhold_backend_duration_seconds", HISTOGRAM, "seconds", [NODE],
         "Time from a request's departure towards the node to its reply's arrival.";
     ERRORS = "redhold_errors_total", COUNTER, "replies",
-        [("kind", "hold_expired, out_of_reach, ambiguous, not_durable, no_replicas, no_barrier, uncommitted, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, clients_per_address, denied, proxy_header, client_output, memory, idle_timeout, node_refused, node_closed")],
+        [("kind", "hold_expired, out_of_reach, ambiguous, not_durable, no_replicas, no_barrier, uncommitted, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, clients_per_address, denied, proxy_header, tls_handshake, client_output, memory, idle_timeout, node_refused, node_closed")],
         "Error replies of the proxy's own and clients closed by it, by kind.";
     PAUSED = "redhold_paused", GAUGE, "0 or 1", [],
         "1 while requests wait by order (PROXY PAUSE).";

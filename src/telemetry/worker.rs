@@ -67,6 +67,8 @@ pub enum ErrorKind {
     Denied,
     /// Who is trusted to send a PROXY header sent none.
     ProxyHeader,
+    /// No TLS session came about with a client.
+    TlsHandshake,
     /// A client that did not read its replies was closed.
     ClientOutput,
     /// The client that took most memory was closed.
@@ -81,7 +83,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them, with their label.
-    pub(super) const ALL: [(Self, &'static str); 25] = [
+    pub(super) const ALL: [(Self, &'static str); 26] = [
         (Self::HoldExpired, "hold_expired"),
         (Self::OutOfReach, "out_of_reach"),
         (Self::Ambiguous, "ambiguous"),
@@ -102,6 +104,7 @@ impl ErrorKind {
         (Self::ClientsPerAddress, "clients_per_address"),
         (Self::Denied, "denied"),
         (Self::ProxyHeader, "proxy_header"),
+        (Self::TlsHandshake, "tls_handshake"),
         (Self::ClientOutput, "client_output"),
         (Self::Memory, "memory"),
         (Self::IdleTimeout, "idle_timeout"),

@@ -111,6 +111,9 @@ const fn redis_py(release: Release, asyncio: bool, hiredis: bool) -> Library {
     }
 }
 
+/// The one that is played over TLS too.
+pub const REDIS_PY: Library = redis_py(V8, false, false);
+
 /// Writes the table, and a test for each of its rows.
 macro_rules! libraries {
     ($($test:ident: $library:expr;)*) => {
@@ -123,7 +126,7 @@ macro_rules! libraries {
             $(
                 #[test]
                 fn $test() {
-                    crate::play(&$library);
+                    crate::play(&$library, None);
                 }
             )*
         }

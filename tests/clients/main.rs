@@ -11,10 +11,11 @@ mod judge;
 mod libraries;
 mod page;
 mod program;
+mod tls;
 
 use libraries::Library;
 use program::Program;
-use support::{Group, LONG, Proxy, Server, ServerOptions, V8_2};
+use support::{CertificateFolder, Group, LONG, ProxyOptions, Server, ServerOptions, V8_2};
 
 /// Acknowledged writes before the kill, and after it.
 const ENOUGH: usize = 1_000;
@@ -32,11 +33,11 @@ const OTHERS: f64 = 4.0;
 /// second or third try, so that so many are enough.
 const TRIES: usize = 30;
 
-/// Plays a library over the death of a primary that took writes with it.
+/// Plays a library over the death of a primary that took writes with it; with certificates over TLS, both sides showing one.
 #[track_caller]
-pub fn play(library: &Library) {
+pub fn play(library: &Library, certificates: Option<&CertificateFolder>) {
     for _ in 0..TRIES {
-        match kill_once(library) {
+        match kill_once(library, certificates) {
             Some(sent_again) if sent_again <= OTHERS => {}
             _ => return,
         }
@@ -47,10 +48,15 @@ pub fn play(library: &Library) {
 /// Plays a library's program over the death of the primary and judges what it said and what the nodes have. Returns how many requests
 /// the proxy sent again; `None`: the library is not installed.
 #[track_caller]
-fn kill_once(library: &Library) -> Option<f64> {
+fn kill_once(library: &Library, certificates: Option<&CertificateFolder>) -> Option<f64> {
     let mut group = Group::plain_with(2, &nodes());
-    let proxy = Proxy::start(&group.addresses());
-    let mut program = Program::start(library, proxy.address())?;
+    let options = ProxyOptions::new(&group.addresses());
+    let options = match certificates {
+        None => options,
+        Some(folder) => folder.asked_by(folder.shown_by(options)),
+    };
+    let proxy = options.start();
+    let mut program = Program::start(library, proxy.address(), certificates)?;
     let mut guest = judge::guest(&proxy);
     guest.call("RPUSH jobs first");
     program.until("the subscriber and the worker are served", |seen| {

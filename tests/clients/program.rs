@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::libraries::Library;
-use crate::support::{LONG, eventually_some};
+use crate::support::{CertificateFolder, LONG, eventually_some};
 
 /// How often a condition is looked at while nothing is said.
 const LOOK: Duration = Duration::from_millis(2);
@@ -116,8 +116,15 @@ pub struct Program {
 impl Program {
     /// Starts a library's program, or says that the library is not installed.
     #[track_caller]
-    pub fn start(library: &Library, proxy: SocketAddr) -> Option<Self> {
+    pub fn start(
+        library: &Library,
+        proxy: SocketAddr,
+        certificates: Option<&CertificateFolder>,
+    ) -> Option<Self> {
         let mut command = library.command()?;
+        if let Some(folder) = certificates {
+            command.env("CERTIFICATES", folder.path());
+        }
         command.arg(proxy.ip().to_string()).arg(proxy.port().to_string());
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|fault| panic!("{command:?}: {fault}"));

@@ -67,5 +67,6 @@ mod strangers;
 mod streams;
 mod switchover_pinned;
 mod target;
+mod tls;
 mod transactions;
 mod wait;

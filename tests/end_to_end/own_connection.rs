@@ -76,7 +76,8 @@ fn a_connection_that_serves_another_client_has_no_name_of_the_first() {
     assert_eq!((row_field(taken, "id"), row_field(taken, "name").as_deref()), (left[0].clone(), Some("")));
     assert_eq!(nameless.call("EXEC"), Value::Array(vec![Value::ok()]));
     assert_eq!(named.pipeline(&["MULTI", "GET k", "EXEC"])[2], Value::Array(vec![Value::bulk("w")]));
-    assert_eq!(ids("first"), left, "and the first has it back under its name");
+    // On this connection or on one that was opened meanwhile.
+    assert_eq!(ids("first").len(), 1, "and the first is served under its name again");
     let mut parked = proxy.client();
     parked.pipeline(&["CLIENT SETNAME parked"]);
     let id = parked.call("CLIENT ID").int().expect("a number");

@@ -7,6 +7,7 @@
 
 mod agree;
 mod bystander;
+mod certificates;
 mod client;
 mod client_list;
 mod counts;
@@ -21,12 +22,14 @@ mod relay;
 mod samples;
 mod server;
 mod stream;
+mod tunnel;
 mod value;
 mod versions;
 mod wait;
 
 pub use agree::{Findings, agree, compare, seed};
 pub use bystander::{Bystander, Seen};
+pub use certificates::{Authority, Certificate, CertificateFolder};
 pub use client::{Client, encode};
 pub use client_list::row_field;
 pub use counts::Counts;
@@ -42,6 +45,7 @@ pub use proxy::{Proxy, ProxyOptions, spend_spare};
 pub use relay::Relay;
 pub use server::{Server, ServerOptions, info_field, scratch_folder, server_binary};
 pub use stream::{Sample, Stream, sampled};
+pub use tunnel::{Tunnel, trusting};
 pub use value::Value;
 pub use versions::{V6_2, V7_0, V8_2, VALKEY, Version, chosen, for_each_server, installed, others};
 pub use wait::{LONG, eventually, eventually_some};

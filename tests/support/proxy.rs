@@ -9,10 +9,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::Signal;
 
+use super::certificates::Authority;
 use super::client::Client;
 use super::client_list::row_field;
 use super::process::{Home, free_port, is_listened_at, rss_bytes, signal};
 use super::server::{Server, info_field, scratch_folder};
+use super::tunnel::{Tunnel, trusting};
 use super::value::Value;
 use super::versions::chosen;
 use super::wait::{LONG, eventually, eventually_some};
@@ -118,6 +120,10 @@ pub struct Proxy {
     program: PathBuf,
     folder: PathBuf,
     listen: SocketAddr,
+    /// Where it speaks no TLS, if it does where it listens.
+    plain: Option<SocketAddr>,
+    /// Where clients come in that are served over TLS and do not know it.
+    tunnel: Option<Tunnel>,
     admin: SocketAddr,
     ended: Option<ExitStatus>,
 }
@@ -130,11 +136,17 @@ impl Proxy {
     }
 
     fn spawn(options: &ProxyOptions, folder: PathBuf) -> Self {
-        let [listen, admin] =
-            [free_port(), free_port()].map(|port| SocketAddr::from((options.home.ip, port)));
+        let [listen, plain, admin] =
+            [free_port(), free_port(), free_port()].map(|port| SocketAddr::from((options.home.ip, port)));
+        let plain = options.sections.contains_key("proxy.tls").then_some(plain);
+        let (options, tunnel) = if through_tls() && plain.is_none() && options.home.ip.is_loopback() {
+            in_tls(options, listen, &folder)
+        } else {
+            (options.clone(), None)
+        };
+        let beside = plain.map(|plain| format!(", \"plain:{plain}\"")).unwrap_or_default();
         let options = options
-            .clone()
-            .set("proxy.listen", &format!("[\"{listen}\"]"))
+            .set("proxy.listen", &format!("[\"{listen}\"{beside}]"))
             .set("admin.listen", &format!("\"{admin}\""))
             .set("failover.state_dir", &format!("\"{}\"", folder.join("state").display()));
         let mut text = String::new();
@@ -149,7 +161,7 @@ impl Proxy {
             File::options().create(true).append(true).open(folder.join("log")).expect("the log can be made");
         let (home, program) = (options.home, program(options.program));
         let child = run(&home, &program, &file, log, options.full_disk);
-        Self { child, home, program, folder, listen, admin, ended: None }
+        Self { child, home, program, folder, listen, plain, tunnel, admin, ended: None }
     }
 
     /// Starts it once more after its end, on the same ports and with what it wrote down.
@@ -181,7 +193,8 @@ impl Proxy {
                 assert!(log.contains("in use"), "the proxy ended at its start:\n{log}");
                 return Some(false);
             }
-            [self.listen, self.admin].iter().all(|at| is_listened_at(self.pid(), at.port())).then_some(true)
+            let at = [self.listen, self.plain.unwrap_or(self.listen), self.admin];
+            at.iter().all(|at| is_listened_at(self.pid(), at.port())).then_some(true)
         })
     }
 
@@ -191,7 +204,7 @@ impl Proxy {
         eventually(LONG, "the proxy is ready", || {
             let ready = self.http("GET", "/readyz").is_some_and(|(status, _)| status == 200);
             ready
-                && Client::try_connect(self.listen).is_ok_and(|mut client| {
+                && Client::try_connect(self.plain()).is_ok_and(|mut client| {
                     client.try_cmd(&["PING"]).is_ok_and(|reply| reply == Value::Simple("PONG".to_owned()))
                 })
         });
@@ -207,9 +220,14 @@ impl Proxy {
         });
     }
 
-    /// Where clients connect.
+    /// Where clients connect; with a certificate, those who speak TLS.
     pub fn address(&self) -> SocketAddr {
-        self.listen
+        self.tunnel.as_ref().map_or(self.listen, Tunnel::address)
+    }
+
+    /// Where clients connect who speak no TLS.
+    pub fn plain(&self) -> SocketAddr {
+        self.plain.unwrap_or_else(|| self.address())
     }
 
     /// Where the admin page listens.
@@ -225,7 +243,7 @@ impl Proxy {
     /// A new client connection.
     #[track_caller]
     pub fn client(&self) -> Client {
-        Client::connect(self.listen)
+        Client::connect(self.plain())
     }
 
     /// Resident memory in bytes.
@@ -407,6 +425,20 @@ impl Drop for Proxy {
     }
 }
 
+/// Every test is to be run as it is, with TLS between its clients and the proxy.
+fn through_tls() -> bool {
+    std::env::var_os("REDHOLD_TLS").is_some()
+}
+
+fn in_tls(options: &ProxyOptions, listen: SocketAddr, folder: &Path) -> (ProxyOptions, Option<Tunnel>) {
+    let (cert, key) = (folder.join("tls.crt"), folder.join("tls.key"));
+    let authority = Authority::new("tests");
+    authority.issue(&[&listen.ip().to_string()]).write(&cert, &key);
+    let options = options.clone().set("proxy.tls.cert", &format!("{cert:?}"));
+    let tunnel = Tunnel::open(listen, trusting(&authority, None, rustls::ALL_VERSIONS));
+    (options.set("proxy.tls.key", &format!("{key:?}")), Some(tunnel))
+}
+
 fn program(other: Option<PathBuf>) -> PathBuf {
     // `make faults` measures the release build.
     let named = || std::env::var_os("REDHOLD_PROGRAM").map(PathBuf::from);
@@ -423,8 +455,8 @@ fn run(home: &Home, program: &Path, config: &Path, log: File, full_disk: bool) -
         home.command(program.as_ref())
     };
     command.args(["run", "--config"]).arg(config).stdin(Stdio::null());
-    // It would say that it knows no such key.
-    command.env_remove("REDHOLD_SERVER");
+    // It would say that it knows no such keys.
+    command.env_remove("REDHOLD_SERVER").env_remove("REDHOLD_TLS");
     command.stdout(log.try_clone().expect("descriptors are left")).stderr(log);
     command.spawn().expect("setpriv (util-linux) and the proxy can be started")
 }

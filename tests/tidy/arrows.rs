@@ -149,7 +149,8 @@ const IMPURE: [(&str, &str); 22] = [
 ];
 
 /// Crates from outside and the folders that may name them.
-const HOMES: [(&str, &[&str]); 12] = [
+const HOMES: [(&str, &[&str]); 13] = [
+    ("rustls", &["net", "frontend"]),
     ("redis_protocol", &["resp"]),
     ("arc_swap", &["routing"]),
     ("prometheus", &["telemetry"]),

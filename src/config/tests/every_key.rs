@@ -12,7 +12,7 @@ use crate::{backend, durability, failover, frontend, routing, telemetry};
 
 const EVERY_KEY_THAT_WORKS: &str = r#"
         [proxy]
-        listen = ["[::1]:7000", "unix:/run/redhold.sock", "127.0.0.1:0", "127.0.0.1:0"]
+        listen = ["[::1]:7000", "unix:/run/redhold.sock", "127.0.0.1:0", "plain:127.0.0.1:0"]
         workers = 3
         batching = "200us"
         max_clients = 7
@@ -108,8 +108,10 @@ fn every_frontend_setting() -> frontend::Settings {
             tcp("[::1]:7000"),
             Listen::Unix("/run/redhold.sock".into()),
             tcp("127.0.0.1:0"),
-            tcp("127.0.0.1:0"),
+            Listen::Plain("127.0.0.1:0".parse().unwrap()),
         ],
+        // See `tls.rs`: these files have to be there.
+        tls: None,
         workers: 3,
         batching: frontend::Batching::Fixed(Duration::from_micros(200)),
         max_clients: 7,

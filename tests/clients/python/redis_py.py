@@ -1,5 +1,6 @@
 """redis-py, blocking, a thread for each role; retries are switched off, so that nothing is hidden by a second try."""
 
+import os
 import threading
 
 import redis
@@ -10,8 +11,17 @@ from redis.utils import HIREDIS_AVAILABLE
 from report import ADD, DEPTH, HOST, PORT, WRITERS, fail, over, say, verdict
 
 
+FOLDER = os.environ.get("CERTIFICATES")
+TLS = FOLDER and {
+    "ssl": True,
+    "ssl_ca_certs": f"{FOLDER}/ca.crt",
+    "ssl_certfile": f"{FOLDER}/client.crt",
+    "ssl_keyfile": f"{FOLDER}/client.key",
+}
+
+
 def connect():
-    return redis.Redis(host=HOST, port=PORT, decode_responses=True, retry=Retry(NoBackoff(), 0))
+    return redis.Redis(host=HOST, port=PORT, decode_responses=True, retry=Retry(NoBackoff(), 0), **(TLS or {}))
 
 
 def writer(number):
