@@ -7,9 +7,10 @@ use std::time::Instant;
 use crate::admin::{self, Doors, Drain};
 use crate::config::{Config, Origin, Reload};
 use crate::frontend::{self, Frontend, Parts};
+use crate::net::{Files, Renewed};
 use crate::telemetry::{self, Metrics};
 use crate::topology::{Marks, Orders, Placed, Reread, Restraints, orders};
-use crate::{command, control, net};
+use crate::{command, control};
 
 /// The addresses in use, with the system's choice for every port 0.
 #[derive(Clone, Debug)]
@@ -30,8 +31,8 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     let level = telemetry::init(&config.log)?;
     raise_descriptor_limit(config.frontend.max_clients);
     let admin = admin::bind(&config.admin)?;
-    let tls = config.frontend.tls.clone().map(net::Server::load).transpose();
-    let tls = tls.map_err(|error| format!("proxy.tls: {error}"))?.map(Arc::new);
+    let tls = loaded("proxy.tls", config.frontend.tls.clone())?;
+    let node_tls = loaded("backend.tls", config.backend.tls.clone())?;
     let sockets = bind(&config.frontend)?;
     let bound = Bound {
         listen: sockets.iter().filter_map(frontend::Bound::address).collect(),
@@ -44,7 +45,8 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     let marks = Arc::new(Marks::new(nodes, Instant::now()));
     let metrics = Arc::new(metrics_of(&config));
     let (reads, credentials) = (config.control.reads.clone(), config.control.credentials.clone());
-    let (handle, brain) = control::start(config.control, marks.clone()).map_err(|error| error.to_string())?;
+    let (handle, brain) =
+        control::start(config.control, node_tls.clone(), marks.clone()).map_err(|error| error.to_string())?;
     let (delay, drain) = (config.frontend.drain_delay, Drain::default());
     let begins = drain.clone();
     let restraints = Restraints::new(config.frontend.workers);
@@ -68,6 +70,7 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
         metrics: metrics.clone(),
         control,
         tls,
+        node_tls,
     };
     let frontend =
         Frontend::start(parts, sockets).map_err(|error| format!("cannot serve clients: {error}"))?;
@@ -95,6 +98,12 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     admin.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What is made of the files of a section, if it names some.
+fn loaded<F: Files>(section: &str, files: Option<F>) -> Result<Option<Arc<Renewed<F>>>, String> {
+    let loaded = files.map(Renewed::load).transpose();
+    Ok(loaded.map_err(|error| format!("{section}: {error}"))?.map(Arc::new))
 }
 
 fn bind(settings: &frontend::Settings) -> Result<Vec<frontend::Bound>, String> {

@@ -141,6 +141,7 @@ fn surroundings() -> Surroundings {
     let names = command::rows().iter().map(|row| row.name.to_owned()).collect();
     let nodes = (0..NODES).map(|node| node.to_string()).collect();
     Surroundings {
+        tls: None,
         sampler: Rc::new(Sampler::new(settings.sample_one_in, 1)),
         marks: Arc::new(Marks::new(usize::from(NODES), Instant::now())),
         scratch: Rc::new(RefCell::new(vec![0; 64 << 10].into_boxed_slice())),

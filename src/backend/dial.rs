@@ -4,10 +4,9 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::net;
+use crate::net::{self, Stream, TlsClient};
 use crate::resp::{Fed, ReplyScanner, RequestScanner, encode};
 use crate::topology::{Address, NodeMarks, counted_as};
 
@@ -45,7 +44,7 @@ pub enum Busy {
 #[derive(Debug)]
 pub struct Dialled {
     /// Its socket.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// False: the node answers it with `-NOAUTH`. What a server once admitted it admits for life.
     pub admitted: bool,
     /// How the node calls it, unless its user may not ask.
@@ -59,11 +58,12 @@ pub struct Dialled {
 pub async fn dial(
     target: &Target,
     settings: &Settings,
+    tls: Option<&TlsClient>,
     marks: &NodeMarks,
     busy: Busy,
 ) -> Result<Dialled, DialError> {
     let Address { host, port } = &target.address;
-    let mut stream = net::connect(host, *port, settings.connect_timeout, &settings.sockets()).await?;
+    let mut stream = net::connect(host, *port, settings.connect_timeout, &settings.sockets(), tls).await?;
     let greeting = greet(&mut stream, target, marks, busy);
     match timeout(settings.connect_timeout, greeting).await {
         Ok(Ok((admitted, id))) => Ok(Dialled { stream, admitted, id }),
@@ -74,7 +74,7 @@ pub async fn dial(
 
 /// Whether the node serves this identity, and how it calls the connection.
 async fn greet(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     target: &Target,
     marks: &NodeMarks,
     busy: Busy,
@@ -89,6 +89,7 @@ async fn greet(
     let alone =
         if required.first() == Some(&Refusal::OfStranger) { first_len(&request) } else { request.len() };
     stream.write_all(&request[..alone]).await?;
+    stream.flush().await?;
     let mut buffer = BytesMut::with_capacity(4096);
     let (mut admitted, mut id) = (true, None);
     let mut names = asked(&request).into_iter();
@@ -99,6 +100,7 @@ async fn greet(
         let reply = next_reply(stream, &mut buffer).await?;
         if refusal == Refusal::OfStranger {
             stream.write_all(&request[alone..]).await?;
+            stream.flush().await?;
         }
         names.next().iter().for_each(|name| marks.own_calls().note(name, reply.strip_prefix(b"-")));
         if reply.starts_with(b"-BUSY ") {
@@ -163,7 +165,7 @@ fn is_no_judgement(reply: &[u8]) -> bool {
 /// Whether the reply to INFO, the one behind `skipped` others, is that of another process than `run_id` names. A user
 /// without the right to INFO is not told.
 async fn is_another(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     buffer: &mut BytesMut,
     skipped: usize,
     run_id: Option<&str>,
@@ -186,7 +188,7 @@ fn another_process() -> DialError {
     io::Error::other("another process answers there than was seen last: its run_id differs").into()
 }
 
-async fn next_reply(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<Bytes> {
+async fn next_reply(stream: &mut Stream, buffer: &mut BytesMut) -> io::Result<Bytes> {
     let mut scanner = ReplyScanner::default();
     let mut scanned = 0;
     loop {
@@ -242,9 +244,9 @@ mod tests {
         let target = target(address, 0, None);
         let settings = Settings { timeout: std::time::Duration::from_secs(3), ..Settings::default() };
         net::moving::name_leads_to("data.test", [127, 0, 0, 1]);
-        let stream = dial(&target, &settings, &NodeMarks::default(), Busy::Waits).await.unwrap().stream;
-        let socket = socket2::SockRef::from(&stream);
-        assert!(socket.keepalive().unwrap() && stream.nodelay().unwrap());
+        let stream = dial(&target, &settings, None, &NodeMarks::default(), Busy::Waits).await.unwrap().stream;
+        let socket = socket2::SockRef::from(stream.socket());
+        assert!(socket.keepalive().unwrap() && stream.socket().nodelay().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), settings.timeout);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(settings.timeout));
 
@@ -256,13 +258,19 @@ mod tests {
             stream
         };
         let marks = NodeMarks::default();
-        let (dialled, _accepted) = tokio::join!(dial(&target, &settings, &marks, Busy::Waits), accept);
+        let (dialled, _accepted) = tokio::join!(dial(&target, &settings, None, &marks, Busy::Waits), accept);
         assert_eq!(dialled.unwrap().stream.peer_addr().unwrap(), new.local_addr().unwrap());
     }
 
     async fn outcome(says: &'static [u8], db: u32) -> Result<Dialled, DialError> {
-        dial(&target(node(says).await, db, None), &Settings::default(), &NodeMarks::default(), Busy::Waits)
-            .await
+        dial(
+            &target(node(says).await, db, None),
+            &Settings::default(),
+            None,
+            &NodeMarks::default(),
+            Busy::Waits,
+        )
+        .await
     }
 
     #[tokio::test]
@@ -284,7 +292,7 @@ mod tests {
         let identity = Identity { login, proto: Proto::Resp2, db: 3 };
         let dialled = async |says| {
             let target = Target { identity: identity.clone(), ..target(node(says).await, 3, None) };
-            dial(&target, &Settings::default(), &NodeMarks::default(), Busy::Waits).await
+            dial(&target, &Settings::default(), None, &NodeMarks::default(), Busy::Waits).await
         };
         let kept = dialled(b"+OK\r\n+OK\r\n-NOPERM no\r\n+OK\r\n:7\r\n").await.unwrap();
         assert_eq!((kept.admitted, kept.id), (true, Some(7)));
@@ -319,6 +327,7 @@ mod tests {
         dial(
             &target(node(says).await, db, Some("a")),
             &Settings::default(),
+            None,
             &NodeMarks::default(),
             Busy::Waits,
         )
@@ -357,7 +366,10 @@ mod tests {
         assert!(matches!(of_process_a(busy, 3).await, Err(DialError::Io(_))));
         let target = target(node(busy).await, 3, Some("a"));
         assert!(
-            dial(&target, &Settings::default(), &NodeMarks::default(), Busy::Passes).await.unwrap().admitted
+            dial(&target, &Settings::default(), None, &NodeMarks::default(), Busy::Passes)
+                .await
+                .unwrap()
+                .admitted
         );
     }
 

@@ -7,9 +7,8 @@ use std::time::Instant;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-use crate::net;
+use crate::net::Stream;
 use crate::resp::{Fed, ReplyScanner};
 
 use super::task::GATHER_MAX;
@@ -41,7 +40,9 @@ pub enum Piece<'a> {
 pub struct Pinned {
     target: Target,
     opened: Instant,
-    stream: TcpStream,
+    stream: Stream,
+    /// Written, but for what the session with the node may keep.
+    unflushed: bool,
     admitted: bool,
     out: BytesMut,
     scanner: ReplyScanner,
@@ -58,7 +59,8 @@ impl Pinned {
     /// # Errors
     /// As [`dial()`].
     pub async fn open(target: Target, around: Surroundings, busy: Busy) -> Result<Self, DialError> {
-        let opened = dial(&target, &around.settings, around.marks.of(target.node), busy).await;
+        let opened =
+            dial(&target, &around.settings, around.tls.as_deref(), around.marks.of(target.node), busy).await;
         if let Err(DialError::Io(_)) = &opened {
             around.note_loss(target.node);
         }
@@ -67,6 +69,7 @@ impl Pinned {
             target,
             opened: Instant::now(),
             stream,
+            unflushed: false,
             admitted,
             out: BytesMut::new(),
             scanner: ReplyScanner::default(),
@@ -123,22 +126,22 @@ impl Pinned {
         self.out.extend_from_slice(request);
     }
 
-    /// Bytes not yet written.
+    /// Bytes not yet written; of the last ones that TLS keeps it is only known that there are some.
     #[must_use]
     pub fn unwritten(&self) -> usize {
-        self.out.len()
+        self.out.len().max(usize::from(self.unflushed))
     }
 
     /// True when it stands between two replies and nothing waits to be written.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        self.out.is_empty() && self.scanner.is_idle() && self.partial.is_empty()
+        self.out.is_empty() && !self.unflushed && self.scanner.is_idle() && self.partial.is_empty()
     }
 
     /// True when it is quiet and the node has neither spoken nor closed since.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
-        self.is_quiet() && net::is_silent(&self.stream)
+        self.is_quiet() && self.stream.is_silent()
     }
 
     /// Gives back what a burst has left behind.
@@ -155,10 +158,19 @@ impl Pinned {
     pub fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while !self.out.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
-                Poll::Ready(Ok(count)) => self.out.advance(count),
+                Poll::Ready(Ok(count)) => {
+                    self.out.advance(count);
+                    self.unflushed = true;
+                }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,
             }
+        }
+        if self.unflushed
+            && let Poll::Ready(flushed) = Pin::new(&mut self.stream).poll_flush(cx)
+        {
+            flushed?;
+            self.unflushed = false;
         }
         if self.out.is_empty() && self.out.capacity() > GATHER_MAX {
             self.out = BytesMut::new();

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crate::net::TlsClient;
 use crate::resp::{Fed, ReplyScanner};
 use crate::telemetry::WorkerMetrics;
 use crate::topology::{Address, Marks, NodeId};
@@ -55,6 +56,8 @@ pub enum Carries {
 pub struct Surroundings {
     /// Bounds and deadlines.
     pub settings: Rc<Settings>,
+    /// How nodes are spoken to over TLS, if they are.
+    pub tls: Option<Arc<TlsClient>>,
     /// Where the data path leaves marks for the monitor.
     pub marks: Arc<Marks>,
     /// One read buffer for all connections of the thread; borrowed only within one poll.

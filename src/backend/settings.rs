@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::net::SocketOptions;
+use crate::net::{ClientFiles, SocketOptions};
 
 /// Below this the kernel would give up connections that a busy machine merely delays.
 const MIN_USER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -12,6 +12,8 @@ const MIN_USER_TIMEOUT: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// `backend.pipelines_max`: shared connections per node and worker.
     pub pipelines_max: usize,
+    /// `[backend.tls]`; `None`: no TLS.
+    pub tls: Option<ClientFiles>,
     /// `backend.pinned_max`; 0: from the node's maxclients.
     pub pinned_max: usize,
     /// Longest wait for a TCP connection and its first reply.
@@ -30,6 +32,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             pipelines_max: 64,
+            tls: None,
             pinned_max: 0,
             connect_timeout: Duration::from_secs(1),
             timeout: Duration::from_secs(1),

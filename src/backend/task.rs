@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
+use crate::net::Stream;
 use crate::resp::{Fed, ReplyScanner};
 use crate::telemetry::{Direction, Side};
 
@@ -41,7 +41,8 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> 
         return Ok(false);
     }
     let marks = inner.around.marks.of(inner.target.node);
-    let opened = dial(&inner.target, &inner.around.settings, marks, Busy::Refuses).await;
+    let opened =
+        dial(&inner.target, &inner.around.settings, inner.around.tls.as_deref(), marks, Busy::Refuses).await;
     if pipeline.is_closed() {
         return Ok(false);
     }
@@ -90,7 +91,7 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> 
 }
 
 struct Reader<C> {
-    stream: TcpStream,
+    stream: Stream,
     /// Callers that got something in this turn; kept for its allocation.
     touched: Vec<C>,
     scanner: ReplyScanner,
@@ -146,10 +147,13 @@ fn write<C: Caller>(pipeline: &Pipeline<C>, reader: &mut Reader<C>, cx: &mut Con
                 log.wrote(count);
             }
             Poll::Ready(Err(error)) => return Err(error),
-            Poll::Pending => break,
+            Poll::Pending => return Ok(()),
         }
     }
-    Ok(())
+    match Pin::new(&mut reader.stream).poll_flush(cx) {
+        Poll::Ready(flushed) => flushed,
+        Poll::Pending => Ok(()),
+    }
 }
 
 /// Hands the replies in `chunk` to their callers; false when the node breaks the protocol.

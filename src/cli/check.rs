@@ -1,8 +1,10 @@
 //! `check`: the faults of a configuration, and with `--connect` those of the nodes behind it.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use crate::control::{Finding, Severity, preflight};
+use crate::net::TlsClient;
 
 use super::args::CheckArgs;
 use super::program::{Fault, print};
@@ -17,7 +19,8 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Fault> {
     if !args.connect {
         return print("The configuration has no faults.\n");
     }
-    let findings = preflight(&config.control)
+    let tls = config.backend.tls.map(TlsClient::load).transpose().map_err(Fault::Failed)?.map(Arc::new);
+    let findings = preflight(&config.control, tls.as_ref())
         .map_err(|error| Fault::Failed(format!("cannot ask the nodes: {error}")))?;
     print(&report(&findings))?;
     if findings.iter().any(|finding| finding.severity == Severity::Error) {

@@ -8,11 +8,11 @@ use crate::telemetry::Format;
 
 use super::durability::{DURABILITY, DURABILITY_RULES};
 use super::kind::{Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
-use super::later::{ARCHIVE, BACKEND_TLS, CACHE, COMPRESSION, COORDINATOR, MIRROR, TRACING, USERS};
+use super::later::{ARCHIVE, CACHE, COMPRESSION, COORDINATOR, MIRROR, TRACING, USERS};
 use super::memory;
 use super::proxy::PROXY;
 use super::read::Config;
-use super::tls::PROXY_TLS;
+use super::tls::{BACKEND_TLS, PROXY_TLS};
 
 const fn table(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
     Section { name, form: Form::Table, about, keys }
@@ -36,7 +36,7 @@ pub static SECTIONS: &[Section] = &[
     table("proxy", "Where clients connect and how they are served.", PROXY),
     table("proxy.tls", "TLS towards clients.", PROXY_TLS),
     table("backend", "The nodes behind the proxy.", BACKEND),
-    optional("backend.tls", "TLS towards nodes.", BACKEND_TLS),
+    table("backend.tls", "TLS towards nodes.", BACKEND_TLS),
     table("health", "When a node counts as gone.", HEALTH),
     table("failover", "What happens when the primary is gone.", FAILOVER),
     table("reads", "Who answers reads.", READS),

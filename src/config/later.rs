@@ -2,20 +2,6 @@
 
 use super::kind::{GIB, Key, Kind, MIB, TIB, absent, key};
 
-use super::tls::{CA, CERT, KEY};
-
-pub(super) const BACKEND_TLS: &[Key] = &[
-    absent("ca", Kind::Text(None), CA, "Authority that the nodes' certificates must come from."),
-    absent("cert", Kind::Text(None), CERT, "Certificate that the proxy shows to nodes (mTLS)."),
-    absent("key", Kind::Text(None), KEY, "Its private key, PEM."),
-    absent(
-        "server_name",
-        Kind::Text(None),
-        r#""redis.example""#,
-        "Name that the nodes' certificates must carry.",
-    ),
-];
-
 pub(super) const CACHE: &[Key] = &[
     key("prefixes", Kind::Texts(None), "[]", "Key prefixes that are cached in the proxy; empty: off."),
     key("memory", Kind::Size(MIB..=TIB, None), r#""256MiB""#, "Most memory of the cache."),

@@ -99,6 +99,7 @@ fn every_example_is_toml_that_its_key_takes_or_calls_not_yet() {
         "proxy.tls: cannot read /etc/redhold/tls/tls.crt: ",
         "backend.password_file: cannot read `/run/secrets/redhold`: ",
         "backend.password_file: is given besides backend.password",
+        "backend.tls: cannot read /etc/redhold/tls/ca.crt: ",
         "durability.replicas: 1 replicas can not acknowledge",
     ];
     assert_eq!(odd.len(), starts.len(), "{odd:#?}");
@@ -235,12 +236,12 @@ fn another(key: &Key) -> String {
 
 #[test]
 fn sections_of_later_features_are_refused_by_name_and_their_keys_too() {
-    let text = faults("[archive]\nstore = \"file:///x\"\n[[users]]\nnane = \"a\"\n[backend.tls]\n");
+    let text = faults("[archive]\nstore = \"file:///x\"\n[[users]]\nnane = \"a\"\n[mirror]\n");
     let expected = "archive: [archive] is not yet supported; leave it out (line 1)\n\
                     archive.store: `file:///x` is not yet supported; leave it out (line 2)\n\
                     users: [[users]] is not yet supported; leave it out (line 3)\n\
                     users.nane: unknown key; did you mean `name`? (line 4)\n\
-                    backend.tls: [backend.tls] is not yet supported; leave it out (line 5)";
+                    mirror: [mirror] is not yet supported; leave it out (line 5)";
     assert_eq!(text, expected);
 }
 
@@ -301,9 +302,9 @@ fn faults_of_variables_name_the_variable() {
             "coordinator.mode: `raft` is not yet supported; only \"local\" works in this version (REDHOLD_COORDINATOR_MODE)",
         ),
         (
-            "REDHOLD_BACKEND_TLS_CERT",
-            "/x",
-            "backend.tls.cert: `/x` is not yet supported; leave it out (REDHOLD_BACKEND_TLS_CERT)",
+            "REDHOLD_MIRROR_SHARE",
+            "0.5",
+            "mirror.share: `0.5` is not yet supported; leave it out (REDHOLD_MIRROR_SHARE)",
         ),
     ];
     for (name, value, expected) in cases {

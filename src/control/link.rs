@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout_at;
 
-use crate::net::{self, SocketOptions};
+use crate::net::{self, SocketOptions, Stream, TlsClient};
 use crate::resp::{self, Value, encode};
 use crate::topology::{Address, Marks, NodeId, counted_as};
 
@@ -33,7 +32,7 @@ pub(super) enum Fault {
     Silent,
     /// The connection was lost after something was sent, which may have been executed.
     Lost(String),
-    /// The node refused the proxy's credentials; Redis's text. Nothing else was executed.
+    /// The node refused the proxy's credentials, in Redis's words, or no TLS session came about. Nothing else was executed.
     Denied(String),
     /// What came was not RESP, or longer than any answer.
     Garbage(String),
@@ -63,6 +62,8 @@ pub(super) struct Dial {
     pub(super) name: Arc<str>,
     /// Of the socket.
     pub(super) options: SocketOptions,
+    /// How it is spoken to over TLS, if it is.
+    pub(super) tls: Option<Arc<TlsClient>>,
     /// Where bytes that came are noted.
     pub(super) marks: Arc<Marks>,
 }
@@ -70,9 +71,11 @@ pub(super) struct Dial {
 /// A connection. After any fault it must be dropped: replies may be owed.
 #[derive(Debug)]
 pub(super) struct Link {
-    stream: TcpStream,
+    stream: Stream,
     inbound: BytesMut,
     outbound: BytesMut,
+    /// Something has come.
+    heard: bool,
     /// Replies to the greeting that are still to come; the first is that of AUTH when `authenticates`.
     greetings: usize,
     authenticates: bool,
@@ -86,13 +89,15 @@ impl Dial {
     /// Connects. The greeting (AUTH, name, NO-EVICT) travels with the first request, so that it costs no round trip.
     pub(super) async fn open(&self, deadline: Instant) -> Result<Link, Fault> {
         let wait = deadline.saturating_duration_since(Instant::now());
-        let stream = net::connect(&self.address.host, self.address.port, wait, &self.options)
-            .await
-            .map_err(|error| unconnected(&error))?;
+        let stream =
+            net::connect(&self.address.host, self.address.port, wait, &self.options, self.tls.as_deref())
+                .await
+                .map_err(|error| unconnected(&error))?;
         let mut link = Link {
             stream,
             inbound: BytesMut::with_capacity(8 << 10),
             outbound: BytesMut::new(),
+            heard: false,
             greetings: 0,
             authenticates: false,
             asked: VecDeque::new(),
@@ -173,8 +178,12 @@ impl Link {
     }
 
     async fn flush(&mut self, deadline: Instant) -> Result<(), Fault> {
-        let sent = timeout_at(deadline.into(), self.stream.write_all_buf(&mut self.outbound)).await;
-        sent.map_err(|_| Fault::Silent)?.map_err(|error| Fault::Lost(error.to_string()))
+        let sent = timeout_at(deadline.into(), async {
+            self.stream.write_all_buf(&mut self.outbound).await?;
+            self.stream.flush().await
+        })
+        .await;
+        sent.map_err(|_| Fault::Silent)?.map_err(|error| self.broken(&error))
     }
 
     /// Waits for one reply that is not a part of the greeting.
@@ -235,10 +244,20 @@ impl Link {
         match self.stream.read_buf(&mut self.inbound).await {
             Ok(0) => Err(Fault::Lost("closed by the node".to_owned())),
             Ok(_) => {
+                self.heard = true;
                 self.marks.heard(self.node, Instant::now());
                 Ok(())
             }
-            Err(error) => Err(Fault::Lost(error.to_string())),
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    /// A node that wants a certificate says so, or just closes, only when the session is there. Nothing was executed then.
+    fn broken(&self, error: &io::Error) -> Fault {
+        match self.stream.is_encrypted() && !self.heard {
+            true if net::is_refusal(error) => Fault::Denied(format!("no TLS session: {error}")),
+            true => Fault::Unreachable(format!("no TLS session: {error}")),
+            false => Fault::Lost(error.to_string()),
         }
     }
 
@@ -261,10 +280,11 @@ impl Link {
     /// Waits, on a connection that is owed nothing, until the node closes it (or says what nobody asked).
     pub(super) async fn closed(&self) {
         loop {
-            if self.stream.readable().await.is_err() {
+            let socket = self.stream.socket();
+            if socket.readable().await.is_err() {
                 return;
             }
-            match self.stream.try_read(&mut [0; 1]) {
+            match socket.try_read(&mut [0; 1]) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(_) | Err(_) => return,
             }
@@ -283,6 +303,7 @@ fn unconnected(error: &io::Error) -> Fault {
     match error.kind() {
         io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Fault::Down(error.to_string()),
         io::ErrorKind::TimedOut => Fault::Silent,
+        io::ErrorKind::InvalidData => Fault::Denied(format!("no TLS session: {error}")),
         _ => Fault::Unreachable(error.to_string()),
     }
 }

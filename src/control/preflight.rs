@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::net::SocketOptions;
+use crate::net::{SocketOptions, TlsClient};
 use crate::resp::Value;
 use crate::topology::{Marks, NodeId, NodeSpec, Replication};
 
@@ -126,12 +126,12 @@ enum Rights {
 ///
 /// # Errors
 /// When the system gives no runtime; what is wrong with nodes is a finding.
-pub fn preflight(settings: &Settings) -> std::io::Result<Vec<Finding>> {
+pub fn preflight(settings: &Settings, tls: Option<&Arc<TlsClient>>) -> std::io::Result<Vec<Finding>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(look(settings)))
+    Ok(runtime.block_on(look(settings, tls)))
 }
 
-async fn look(settings: &Settings) -> Vec<Finding> {
+async fn look(settings: &Settings, tls: Option<&Arc<TlsClient>>) -> Vec<Finding> {
     let identity = Identity::new(&mut Dice::new());
     let marks = Arc::new(Marks::new(settings.nodes.len(), Instant::now()));
     let dial = |(position, spec): (u16, &NodeSpec)| Dial {
@@ -140,6 +140,7 @@ async fn look(settings: &Settings) -> Vec<Finding> {
         credentials: settings.credentials.clone(),
         name: CLIENT_NAME.into(),
         options: SocketOptions::noticing_after(PATIENCE),
+        tls: tls.cloned(),
         marks: marks.clone(),
     };
     let dials: Vec<Dial> = (0..).zip(&settings.nodes).map(dial).collect();

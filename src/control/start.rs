@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::failover::Machine;
-use crate::net::SocketOptions;
+use crate::net::{SocketOptions, TlsClient};
 use crate::routing::{Gate, NodeRoute, Publisher, ReadPolicy, RoutingTable, publisher};
 use crate::topology::{Marks, NodeId, NodeSpec, Remedy, orders};
 
@@ -56,11 +56,15 @@ impl Running {
 }
 
 /// Starts the thread `redhold-control`, which looks at the nodes, decides who leads and publishes where requests go.
-/// No node needs to be reachable. `marks` are the data path's, made for as many nodes.
+/// No node needs to be reachable. `tls`: how they are spoken to over TLS, if they are. `marks` are the data path's, made for as many nodes.
 ///
 /// # Errors
 /// When `state_dir` cannot be used: see [`StartError`]. Nothing was started then.
-pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running), StartError> {
+pub fn start(
+    settings: Settings,
+    tls: Option<Arc<TlsClient>>,
+    marks: Arc<Marks>,
+) -> Result<(Handle, Running), StartError> {
     let (coordinator, record) = local(settings.state_dir.as_deref())?;
     let unwritten = coordinator.unwritten();
     let now = Instant::now();
@@ -98,6 +102,7 @@ pub fn start(settings: Settings, marks: Arc<Marks>) -> Result<(Handle, Running),
     let (stop, stopped) = oneshot::channel();
     let parts = Parts {
         settings,
+        tls,
         marks,
         machine,
         coordinator,
@@ -144,6 +149,7 @@ fn first_table(specs: &[NodeSpec], now: Instant) -> RoutingTable {
 /// All that moves into the thread.
 struct Parts {
     settings: Settings,
+    tls: Option<Arc<TlsClient>>,
     marks: Arc<Marks>,
     machine: Machine,
     coordinator: Box<dyn Coordinator>,
@@ -172,6 +178,7 @@ impl Parts {
             credentials: credentials.clone(),
             name: name.clone(),
             options: SocketOptions::noticing_after(failover.timeout),
+            tls: self.tls.clone(),
             marks: self.marks.clone(),
         };
         let dials: Vec<Dial> = (0..).zip(&specs).map(dial).collect();

@@ -68,7 +68,7 @@ impl Drop for Present {
 pub(super) async fn take_clients(
     worker: Rc<Worker>,
     mut clients: mpsc::Receiver<Admitted>,
-    tls: Option<Arc<net::Server>>,
+    tls: Option<Arc<net::TlsServer>>,
 ) {
     while let Some(admitted) = clients.recv().await {
         let place = place_of(&admitted.socket);
@@ -79,7 +79,7 @@ pub(super) async fn take_clients(
                 tokio::task::spawn_local(greet(worker.clone(), newcomer, stream, peer, None));
             }
             Accepted::Tls(stream, peer) => {
-                let tls = tls.as_ref().map(|tls| tls.config());
+                let tls = tls.as_ref().map(|tls| tls.made());
                 tokio::task::spawn_local(greet(worker.clone(), newcomer, stream, peer, tls));
             }
             Accepted::Tcp(stream, _) => {

@@ -54,6 +54,8 @@ pub(super) struct Connection {
     pub(super) dropping: Option<Box<RequestTail>>,
     /// The client sends no more.
     ended: bool,
+    /// Nor does it get anything more.
+    broken: bool,
     /// The next request can not be served yet.
     waits: bool,
     /// The pipeline that took the last request for the primary; asked for again when it is closed.
@@ -97,6 +99,7 @@ impl Connection {
             authenticated: false,
             dropping: None,
             ended: false,
+            broken: false,
             waits: false,
             primary: None,
             scripts: None,
@@ -281,7 +284,7 @@ impl Connection {
         match self.reader.poll_read(cx, &mut buffer) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(Err(_)) => {
-                self.ended = true;
+                (self.ended, self.broken) = (true, true);
                 self.client.doom("the client's connection broke");
                 return Poll::Ready(Step::Wait);
             }
@@ -357,7 +360,7 @@ impl Connection {
         if why == Closed::Largest && self.client.doomed.get().is_none() {
             self.client.close_as_largest(self.is_owed_nothing());
         }
-        self.ended = true;
+        (self.ended, self.broken) = (true, true);
         self.client.doom(match why {
             Closed::Killed => "CLIENT KILL",
             Closed::Largest => "limits.memory",
@@ -394,7 +397,9 @@ impl Connection {
     fn show(&mut self) {
         let client = &self.client;
         let unsent = self.pinned.as_ref().map_or(0, |lane| lane.unwritten());
-        client.live.buffers(self.unread.len() + unsent, client.out.borrow().len());
+        client
+            .live
+            .buffers(self.unread.len() + unsent, client.out.borrow().len() + client.writer.unwritten());
         client.note_memory();
         client.midway.set(self.scanner.is_some() || self.dropping.is_some() || self.is_streaming());
         if self.pinned.is_some() || self.shown {
@@ -421,7 +426,7 @@ impl Connection {
         }
         loop {
             if !self.client.flush() {
-                self.ended = true;
+                (self.ended, self.broken) = (true, true);
                 self.client.doom("the client closed its connection");
                 self.client.drop_output();
                 return true;
@@ -466,7 +471,7 @@ impl Future for Connection {
             // Nobody else tells that there is room again.
             progress |= was_full && !this.is_full();
             if let Some(reason) = this.client.doomed.get() {
-                if written || this.ended {
+                if written || this.broken {
                     tracing::debug!(client = this.client.id, reason, "client closed");
                     return Poll::Ready(());
                 }

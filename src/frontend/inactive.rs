@@ -102,7 +102,8 @@ pub(super) async fn keep_closing(worker: Rc<Worker>) {
                 continue;
             }
             worker.metrics.error(ErrorKind::IdleTimeout);
-            client.drop_output();
+            // It does not read: what it was given will never be written.
+            client.close();
             client.doom("it did nothing for proxy.idle_timeout");
         }
     }

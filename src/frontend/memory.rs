@@ -95,7 +95,7 @@ impl Client {
 
     /// Something of its output was written.
     pub(super) fn note_written(&self) {
-        self.live.leaves_unread(self.out.borrow().len());
+        self.live.leaves_unread(self.out.borrow().len() + self.writer.unwritten());
         self.note_memory();
     }
 }

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 
 use crate::backend;
-use crate::net::{self, Freshness};
+use crate::net::{Files, Freshness, Renewed, TlsClient, TlsServer};
 use crate::routing::{self, Routes};
 use crate::telemetry::Metrics;
 use crate::topology::Marks;
@@ -49,7 +49,9 @@ pub struct Parts {
     /// What PROXY reads and orders by.
     pub control: Control,
     /// The certificate of `settings.tls`.
-    pub tls: Option<Arc<net::Server>>,
+    pub tls: Option<Arc<TlsServer>>,
+    /// How nodes are spoken to over TLS, by `backend.tls`.
+    pub node_tls: Option<Arc<TlsClient>>,
 }
 
 /// The running threads.
@@ -86,12 +88,17 @@ impl Frontend {
             let work = move || run_worker(index, &parts, shared, clients, ends);
             threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
         }
-        let tls = parts.tls.clone();
+        let certificates = (parts.tls.clone(), parts.node_tls.clone());
         let (max_clients, metrics) = (parts.settings.max_clients, parts.metrics.acceptor());
         let acceptor = {
             let shared = shared.clone();
             move || {
-                run_acceptor(bound, Doorway::new(doors, shared, entrance, max_clients, metrics), tls, &ends);
+                run_acceptor(
+                    bound,
+                    Doorway::new(doors, shared, entrance, max_clients, metrics),
+                    certificates,
+                    &ends,
+                );
             }
         };
         threads.push(std::thread::Builder::new().name("acceptor".to_owned()).spawn(acceptor)?);
@@ -140,7 +147,7 @@ impl Frontend {
 fn run_acceptor(
     bound: Vec<Bound>,
     doorway: Doorway,
-    tls: Option<Arc<net::Server>>,
+    (tls, node_tls): (Option<Arc<TlsServer>>, Option<Arc<TlsClient>>),
     ends: &watch::Receiver<Ending>,
 ) {
     let runtime = match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
@@ -150,7 +157,10 @@ fn run_acceptor(
     let doorway = Rc::new(doorway);
     runtime.block_on(async {
         if let Some(tls) = tls {
-            tokio::task::spawn_local(keep_fresh(tls));
+            tokio::task::spawn_local(keep_fresh("proxy.tls", tls));
+        }
+        if let Some(tls) = node_tls {
+            tokio::task::spawn_local(keep_fresh("backend.tls", tls));
         }
         let mut listening = Vec::new();
         for bound in bound {
@@ -168,15 +178,18 @@ fn run_acceptor(
 const FRESH_EVERY: Duration = Duration::from_secs(1);
 
 /// Uses certificates that are replaced, for as long as somebody may come.
-async fn keep_fresh(tls: Arc<net::Server>) {
+async fn keep_fresh<F>(section: &str, tls: Arc<Renewed<F>>)
+where
+    F: Files<Made: Send> + Send + Sync + 'static,
+{
     loop {
         tokio::time::sleep(FRESH_EVERY).await;
         let tls = tls.clone();
         // Where the files are may be slow.
         match tokio::task::spawn_blocking(move || tls.refresh()).await {
-            Ok(Freshness::Renewed) => tracing::info!("proxy.tls: changed files are used from now on"),
+            Ok(Freshness::Renewed) => tracing::info!("{section}: changed files are used from now on"),
             Ok(Freshness::Faulty(fault)) => {
-                tracing::error!("proxy.tls: {fault}; what the files held before is kept");
+                tracing::error!("{section}: {fault}; what the files held before is kept");
             }
             Ok(Freshness::AsBefore) => {}
             Err(error) => return tracing::error!(%error, "certificates are looked at no more"),
@@ -198,15 +211,7 @@ fn run_worker(
         Err(error) => return tracing::error!(%error, "a worker cannot start"),
     };
     runtime.block_on(async move {
-        let worker = Worker::new(
-            parts.settings.clone(),
-            parts.backend.clone(),
-            parts.reads.clone(),
-            &parts.routes,
-            shared,
-            parts.metrics.worker(index),
-            parts.control.clone(),
-        );
+        let worker = Worker::new(parts, shared, parts.metrics.worker(index));
         park::serve(&worker);
         tokio::task::spawn_local(follow_table(worker.clone(), parts.routes.clone()));
         tokio::task::spawn_local(obey_restraints(worker.clone(), index));

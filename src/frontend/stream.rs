@@ -83,6 +83,15 @@ impl Writer {
         }
     }
 
+    /// How much that is.
+    #[inline]
+    pub(super) fn unwritten(&self) -> usize {
+        match self {
+            Self::Tcp(_) | Self::Unix(_) => 0,
+            Self::Tls(stream) => stream.unwritten(),
+        }
+    }
+
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(half) => half.as_ref().poll_write_ready(cx),

@@ -1,6 +1,6 @@
 //! TLS towards a client: a session between its socket and those who read requests from it and write replies.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
@@ -22,6 +22,8 @@ const UNWRITTEN_MAX: usize = 64 << 10;
 pub(super) struct TlsStream {
     socket: TcpStream,
     session: RefCell<ServerConnection>,
+    /// Bytes that wait in it for room in the socket, without what is around them.
+    unwritten: Cell<usize>,
 }
 
 /// The socket as it is now, without waiting.
@@ -60,7 +62,7 @@ impl TlsStream {
     ) -> io::Result<Rc<Self>> {
         let mut session = ServerConnection::new(config).map_err(io::Error::other)?;
         session.set_buffer_limit(Some(UNWRITTEN_MAX));
-        let stream = Rc::new(Self { socket, session: RefCell::new(session) });
+        let stream = Rc::new(Self { socket, session: RefCell::new(session), unwritten: Cell::default() });
         timeout(patience, stream.shake_hands(sent))
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -127,6 +129,7 @@ impl TlsStream {
     /// Encrypts as much as there is room for and writes what the socket takes; how much of `bytes` need not be given again.
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         let taken = self.session.borrow_mut().writer().write(bytes)?;
+        self.unwritten.set(self.unwritten.get() + taken);
         self.try_flush()?;
         if taken == 0 { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken) }
     }
@@ -137,17 +140,23 @@ impl TlsStream {
         while session.wants_write() {
             match session.write_tls(&mut Now(&self.socket)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(_) => {}
+                Ok(count) => self.unwritten.set(self.unwritten.get().saturating_sub(count)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
+        self.unwritten.set(0);
         Ok(true)
     }
 
     /// Whether something is encrypted and not written.
     pub(super) fn has_unwritten(&self) -> bool {
         self.session.borrow().wants_write()
+    }
+
+    /// How much that is.
+    pub(super) fn unwritten(&self) -> usize {
+        self.unwritten.get()
     }
 
     /// Ends the connection both ways, with the alert that tells the client that nothing was cut off, if the socket takes it.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use crate::backend::{self, Pinned, Pools, Sampler, Surroundings};
+use crate::backend::{Pinned, Pools, Sampler, Surroundings};
 use crate::command::RowId;
 use crate::error::Failure;
 use crate::resp::RequestScanner;
@@ -38,7 +38,7 @@ use super::memory::Memory;
 use super::redo::RetryRules;
 use super::scripts::SeenScripts;
 use super::shared::{Shared, lock};
-use super::{Control, Settings};
+use super::{Control, Parts, Settings};
 use returning::Returning;
 pub(super) use returning::keep_waking;
 pub(super) use slow::Took;
@@ -136,15 +136,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(
-        settings: Settings,
-        backend: backend::Settings,
-        reads: routing::Settings,
-        routes: &Routes,
-        shared: Arc<Shared>,
-        metrics: Arc<WorkerMetrics>,
-        control: Control,
-    ) -> Rc<Self> {
+    pub(super) fn new(parts: &Parts, shared: Arc<Shared>, metrics: Arc<WorkerMetrics>) -> Rc<Self> {
+        let Parts { settings, backend, routes, .. } = parts;
         let marks = shared.marks.clone();
         // Silence counts from the last byte, which may be a beat older than the request that silenced the node.
         let poison_after = backend.timeout * 3 / 4;
@@ -155,7 +148,8 @@ impl Worker {
         let seed = RandomState::new().hash_one(());
         let around = Surroundings {
             sampler: Rc::new(Sampler::new(backend.sample_one_in, seed)),
-            settings: Rc::new(backend),
+            settings: Rc::new(backend.clone()),
+            tls: parts.node_tls.clone(),
             marks: marks.clone(),
             scratch: Rc::new(RefCell::new(vec![0; READ_SIZE].into_boxed_slice())),
             kept,
@@ -170,13 +164,13 @@ impl Worker {
             withholds: settings.durability.is_on(),
             spares: !settings.durability.rules.is_empty(),
             durable: Durable::new(&settings.durability),
-            settings,
-            reads,
+            settings: settings.clone(),
+            reads: parts.reads.clone(),
             pools: Pools::new(nodes, around),
             scratch: RefCell::new(vec![0; READ_SIZE].into_boxed_slice()),
             shared,
             metrics,
-            control,
+            control: parts.control.clone(),
             scripts: SeenScripts::default(),
             room,
             memory: Memory::default(),

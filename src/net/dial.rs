@@ -7,24 +7,25 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 
-use super::SocketOptions;
+use super::{SocketOptions, Stream, TlsClient};
 
 /// More addresses of one name than this are not tried.
 const ADDRESSES_MAX: usize = 8;
 
 /// Opens a TCP connection to `host` (a name or an address literal, IPv6 without brackets) within `timeout`,
-/// resolution included, and applies `options`. Of several addresses each is tried in the resolver's order with an
+/// resolution included, applies `options`, and agrees on keys where TLS is spoken. Of several addresses each is tried in the resolver's order with an
 /// equal share of the time that is left.
 ///
 /// # Errors
 /// `TimedOut` when `timeout` passed; `NotFound` when the name has no address; else the last address's own error
-/// (`ConnectionRefused` when no process listens).
+/// (`ConnectionRefused` when no process listens), or what TLS does not like.
 pub async fn connect(
     host: &str,
     port: u16,
     timeout: Duration,
     options: &SocketOptions,
-) -> io::Result<TcpStream> {
+    tls: Option<&TlsClient>,
+) -> io::Result<Stream> {
     let deadline = Instant::now() + timeout;
     let addresses = resolve(host, port, deadline).await?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
@@ -35,7 +36,11 @@ pub async fn connect(
         match timeout_at(now + share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 options.apply(&stream)?;
-                return Ok(stream);
+                let Some(tls) = tls else { return Ok(Stream::Plain(stream)) };
+                let agreed = timeout_at(deadline, Stream::agree(stream, tls.made(), host)).await;
+                // A server without TLS waits for the end of a line.
+                let silent = || io::Error::other("no TLS session in time; does the node speak TLS there?");
+                return agreed.unwrap_or_else(|_| Err(silent()));
             }
             Ok(Err(error)) => last = error,
             Err(_) => last = timed_out(&format!("connecting to {address}")),
@@ -94,9 +99,9 @@ mod tests {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         for host in ["127.0.0.1", "localhost"] {
-            let stream = connect(host, port, PATIENCE, &SocketOptions::default()).await.unwrap();
+            let stream = connect(host, port, PATIENCE, &SocketOptions::default(), None).await.unwrap();
             assert_eq!(stream.peer_addr().unwrap().port(), port);
-            assert!(stream.nodelay().unwrap());
+            assert!(stream.socket().nodelay().unwrap());
         }
     }
 
@@ -106,7 +111,7 @@ mod tests {
         let port = old.local_addr().unwrap().port();
         let new = tokio::net::TcpListener::bind(("127.0.0.2", port)).await.unwrap();
         let reached = async || {
-            let stream = connect("node.test", port, PATIENCE, &SocketOptions::default()).await;
+            let stream = connect("node.test", port, PATIENCE, &SocketOptions::default(), None).await;
             stream.unwrap().peer_addr().unwrap()
         };
         moving::name_leads_to("node.test", [127, 0, 0, 1]);
@@ -121,7 +126,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let error = connect("127.0.0.1", port, PATIENCE, &SocketOptions::default()).await.unwrap_err();
+        let error = connect("127.0.0.1", port, PATIENCE, &SocketOptions::default(), None).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
@@ -134,7 +139,7 @@ mod tests {
         let mut queued = Vec::new();
         let error = loop {
             let wait = Duration::from_millis(100);
-            match connect("127.0.0.1", address.port(), wait, &SocketOptions::default()).await {
+            match connect("127.0.0.1", address.port(), wait, &SocketOptions::default(), None).await {
                 Ok(stream) => queued.push(stream),
                 Err(error) => break error,
             }

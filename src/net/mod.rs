@@ -3,11 +3,15 @@
 //! Knows nothing of RESP, nodes or clients.
 
 mod dial;
+mod renewed;
 mod sockets;
+mod stream;
 mod tls;
 
 pub use dial::connect;
 #[cfg(test)]
 pub(crate) use dial::moving;
-pub use sockets::{SocketOptions, is_silent};
-pub use tls::{Freshness, Server, ServerFiles};
+pub use renewed::{Content, Files, Freshness, Renewed};
+pub use sockets::SocketOptions;
+pub use stream::{Stream, is_refusal};
+pub use tls::{ClientFiles, Dialect, ServerFiles, TlsClient, TlsServer, named};

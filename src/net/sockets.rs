@@ -56,8 +56,7 @@ impl SocketOptions {
 }
 
 /// Whether the peer has neither written nor closed since the last read. The kernel is asked; nothing is taken.
-#[must_use]
-pub fn is_silent(stream: &TcpStream) -> bool {
+pub(super) fn is_silent(stream: &TcpStream) -> bool {
     let mut byte = [MaybeUninit::uninit()];
     SockRef::from(stream).peek(&mut byte).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }

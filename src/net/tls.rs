@@ -1,21 +1,26 @@
-//! Certificates and keys in files, as what TLS sessions are made from; a file that changes is read again.
+//! Certificates and keys, PEM in files, as what TLS sessions are made from: towards clients, who connect, and towards nodes.
 
-use std::fs;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use rustls::crypto::ring;
+use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{
+    CipherSuiteCommon, ClientConfig, RootCertStore, ServerConfig, SupportedCipherSuite,
+    SupportedProtocolVersion, Tls12CipherSuite,
+};
 
-/// More than any file of certificates holds.
-const FILE_MAX: u64 = 1 << 20;
+use super::renewed::{Content, Files, Renewed};
 
-/// Where the proxy's side towards clients is kept, all of it PEM, and what it asks of them.
+/// The side that accepts TLS.
+pub type TlsServer = Renewed<ServerFiles>;
+
+/// The side that asks for it.
+pub type TlsClient = Renewed<ClientFiles>;
+
+/// Where the proxy's side towards clients is kept, and what it asks of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerFiles {
     /// The proxy's certificate and those that it rests on.
@@ -28,126 +33,148 @@ pub struct ServerFiles {
     pub only_1_3: bool,
 }
 
-/// What the files held.
-#[derive(PartialEq, Eq)]
-struct Contents {
-    cert: Vec<u8>,
-    key: zeroize::Zeroizing<Vec<u8>>,
-    client_ca: Option<Vec<u8>>,
+/// Where the proxy's side towards nodes is kept, and what it asks of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientFiles {
+    /// Authorities one of which a node's certificate must come from.
+    pub ca: PathBuf,
+    /// The certificate that the proxy shows; empty: none.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// The name that a node's certificate must carry; empty: the host that is dialled.
+    pub server_name: String,
 }
 
-/// The side that accepts TLS: sessions are made from what the files held when they were last read well.
-pub struct Server {
-    files: ServerFiles,
-    present: Mutex<Present>,
+/// What a session with a node is made from.
+#[derive(Clone, Debug)]
+pub struct Dialect {
+    pub(super) config: Arc<ClientConfig>,
+    /// Whom the node has to be; `None`: the host that is dialled.
+    pub(super) name: Option<ServerName<'static>>,
 }
 
-struct Present {
-    config: Arc<ServerConfig>,
-    contents: Contents,
-    /// Why the files can not be read now.
-    fault: Option<String>,
+/// The algorithms of both sides.
+fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    let make = || {
+        let mut provider = ring::default_provider();
+        provider.cipher_suites.iter_mut().for_each(|suite| *suite = without_end(*suite));
+        Arc::new(provider)
+    };
+    PROVIDER.get_or_init(make).clone()
 }
 
-/// What looking at the files again brought.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Freshness {
-    /// Nothing that was not known.
-    AsBefore,
-    /// They have changed, and are used from now on.
-    Renewed,
-    /// They can not be used, and what they held before is kept; said once.
-    Faulty(String),
+/// With AES-GCM rustls ends a TLS 1.2 session after 2^24 records, by half an hour of small replies, and without a word to us. What
+/// OpenSSL and Go do not bound is not bound here either; the limit is one of records of 16 KiB each, and TLS 1.3 agrees on new keys.
+fn without_end(suite: SupportedCipherSuite) -> SupportedCipherSuite {
+    let SupportedCipherSuite::Tls12(suite) = suite else { return suite };
+    let Tls12CipherSuite { common, prf_provider, kx, sign, aead_alg } = suite;
+    let CipherSuiteCommon { suite, hash_provider, .. } = common;
+    let common =
+        CipherSuiteCommon { suite: *suite, hash_provider: *hash_provider, confidentiality_limit: u64::MAX };
+    let (prf_provider, aead_alg) = (*prf_provider, *aead_alg);
+    let copy = Tls12CipherSuite { common, prf_provider, kx: *kx, sign, aead_alg };
+    // Once in the life of the process: rustls wants it for good.
+    SupportedCipherSuite::Tls12(Box::leak(Box::new(copy)))
 }
 
-impl Server {
-    /// Reads the files.
-    ///
-    /// # Errors
-    /// Which file can not be used, and why.
-    pub fn load(files: ServerFiles) -> Result<Self, String> {
-        let contents = read(&files)?;
-        let config = config_of(&files, &contents)?;
-        Ok(Self { files, present: Mutex::new(Present { config, contents, fault: None }) })
+impl Files for ServerFiles {
+    type Made = Arc<ServerConfig>;
+
+    fn paths(&self) -> Vec<&Path> {
+        [&self.cert, &self.key].into_iter().chain(&self.client_ca).map(PathBuf::as_path).collect()
     }
 
-    /// What the next session is made from.
-    #[must_use]
-    pub fn config(&self) -> Arc<ServerConfig> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner).config.clone()
-    }
-
-    /// Looks at the files again. They are compared by what they hold: whatever way they were replaced, and when only one of
-    /// them was replaced yet, so that they do not fit, the next look finds it.
-    pub fn refresh(&self) -> Freshness {
-        let read = read(&self.files);
-        let mut present = self.present.lock().unwrap_or_else(PoisonError::into_inner);
-        if read.as_ref().is_ok_and(|contents| *contents == present.contents) {
-            present.fault = None;
-            return Freshness::AsBefore;
-        }
-        let made = read.and_then(|contents| Ok((config_of(&self.files, &contents)?, contents)));
-        match made {
-            Ok((config, contents)) => {
-                *present = Present { config, contents, fault: None };
-                Freshness::Renewed
+    fn make(&self, contents: &[Content]) -> Result<Self::Made, String> {
+        let versions: &[&SupportedProtocolVersion] =
+            if self.only_1_3 { &[&rustls::version::TLS13] } else { rustls::ALL_VERSIONS };
+        let builder = ServerConfig::builder_with_provider(provider());
+        let builder = builder.with_protocol_versions(versions).map_err(|error| error.to_string())?;
+        let builder = match self.client_ca.as_deref().zip(contents.get(2)) {
+            Some((path, ca)) => {
+                let verifier =
+                    WebPkiClientVerifier::builder_with_provider(Arc::new(authorities(path, ca)?), provider());
+                let verifier = verifier.build().map_err(|error| format!("{}: {error}", path.display()))?;
+                builder.with_client_cert_verifier(verifier)
             }
-            Err(fault) if present.fault.as_ref() == Some(&fault) => Freshness::AsBefore,
-            Err(fault) => {
-                present.fault = Some(fault.clone());
-                Freshness::Faulty(fault)
-            }
+            None => builder.with_no_client_auth(),
+        };
+        let (chain, key) = own(&self.cert, &contents[0], &self.key, &contents[1])?;
+        let made = builder.with_single_cert(chain, key);
+        let mut config = made.map_err(|error| unlike(&self.key, &self.cert, &error))?;
+        if self.client_ca.is_some() {
+            // Who resumes a session is not asked for its certificate again, which may have expired since.
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
+        } else {
+            // Clients that come back all at once need not have their keys agreed on again.
+            config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
         }
+        Ok(Arc::new(config))
     }
 }
 
-fn read(files: &ServerFiles) -> Result<Contents, String> {
-    let read =
-        |path: &Path| read_file(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
-    Ok(Contents {
-        cert: read(&files.cert)?,
-        key: read(&files.key)?.into(),
-        client_ca: files.client_ca.as_deref().map(read).transpose()?,
+impl Files for ClientFiles {
+    type Made = Dialect;
+
+    fn paths(&self) -> Vec<&Path> {
+        let shown = [&self.cert, &self.key].into_iter().filter(|path| !path.as_os_str().is_empty());
+        std::iter::once(&self.ca).chain(shown).map(PathBuf::as_path).collect()
+    }
+
+    fn make(&self, contents: &[Content]) -> Result<Self::Made, String> {
+        let builder = ClientConfig::builder_with_provider(provider());
+        let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
+        let builder = builder.with_root_certificates(authorities(&self.ca, &contents[0])?);
+        let config = match contents {
+            [_, cert, key] => {
+                let (chain, key) = own(&self.cert, cert, &self.key, key)?;
+                let made = builder.with_client_auth_cert(chain, key);
+                made.map_err(|error| unlike(&self.key, &self.cert, &error))?
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        let name = match self.server_name.as_str() {
+            "" => None,
+            name => Some(named(name).map_err(|error| error.to_string())?),
+        };
+        Ok(Dialect { config: Arc::new(config), name })
+    }
+}
+
+/// The name that a certificate has to carry.
+///
+/// # Errors
+/// It is neither a name nor an address.
+pub fn named(name: &str) -> std::io::Result<ServerName<'static>> {
+    ServerName::try_from(name.to_owned()).map_err(|_| {
+        let text = format!("`{name}` is neither a host name nor an address that a certificate can carry");
+        std::io::Error::new(std::io::ErrorKind::InvalidInput, text)
     })
 }
 
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if fs::File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut bytes)? as u64 > FILE_MAX {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1MiB"));
-    }
-    Ok(bytes)
+type Own = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+/// A certificate to show, and its key.
+fn own(cert: &Path, chain: &[u8], key: &Path, pem: &[u8]) -> Result<Own, String> {
+    let chain = certificates(cert, chain)?;
+    let key = PrivateKeyDer::from_pem_slice(pem)
+        .map_err(|error| format!("{}: no private key: {error}", key.display()))?;
+    Ok((chain, key))
 }
 
-fn config_of(files: &ServerFiles, contents: &Contents) -> Result<Arc<ServerConfig>, String> {
-    let versions: &[&SupportedProtocolVersion] =
-        if files.only_1_3 { &[&rustls::version::TLS13] } else { rustls::ALL_VERSIONS };
-    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_protocol_versions(versions).map_err(|error| error.to_string())?;
-    let builder = match files.client_ca.as_deref().zip(contents.client_ca.as_deref()) {
-        Some((path, ca)) => builder.with_client_cert_verifier(verifier_of(path, ca)?),
-        None => builder.with_no_client_auth(),
-    };
-    let chain = certificates(&files.cert, &contents.cert)?;
-    let key = PrivateKeyDer::from_pem_slice(&contents.key)
-        .map_err(|error| format!("{}: no private key: {error}", files.key.display()))?;
-    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-        format!("{} does not go with {}: {error}", files.key.display(), files.cert.display())
-    })?;
-    // Clients that come back all at once need not have their keys agreed on again. New with each change of the files: who
-    // was let in by an authority that is trusted no more is asked again.
-    config.ticketer = ring::Ticketer::new().map_err(|error| error.to_string())?;
-    Ok(Arc::new(config))
+fn unlike(key: &Path, cert: &Path, error: &rustls::Error) -> String {
+    format!("{} does not go with {}: {error}", key.display(), cert.display())
 }
 
-fn verifier_of(path: &Path, ca: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, String> {
+/// All in the file that can be used, of which there is at least one: a system's bundle may hold others.
+fn authorities(path: &Path, pem: &[u8]) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(path, ca)? {
-        roots.add(certificate).map_err(|error| format!("{}: {error}", path.display()))?;
+    match roots.add_parsable_certificates(certificates(path, pem)?) {
+        (0, _) => Err(format!("{}: no certificate of an authority", path.display())),
+        _ => Ok(roots),
     }
-    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(ring::default_provider()))
-        .build()
-        .map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// All in the file, of which there is at least one.
@@ -162,7 +189,9 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
 
 #[cfg(test)]
 mod tests {
+    use super::super::Freshness;
     use super::*;
+    use std::fs;
 
     /// A certificate and its key, in a folder of the test's own.
     fn written(name: &str) -> ServerFiles {
@@ -184,7 +213,32 @@ mod tests {
     }
 
     fn fault_of(files: &ServerFiles) -> String {
-        Server::load(files.clone()).err().expect("the files can not be used")
+        TlsServer::load(files.clone()).expect_err("the files can not be used")
+    }
+
+    #[test]
+    fn no_session_ends_after_a_number_of_records_without_new_keys() {
+        let suites = &provider().cipher_suites;
+        assert!(suites.iter().any(|suite| suite.tls13().is_some()));
+        let older: Vec<_> = suites
+            .iter()
+            .filter_map(|suite| match suite {
+                SupportedCipherSuite::Tls12(suite) => Some(suite.common.confidentiality_limit),
+                SupportedCipherSuite::Tls13(_) => None,
+            })
+            .collect();
+        assert!(older.len() >= 4 && older.iter().all(|limit| *limit == u64::MAX), "{older:?}");
+    }
+
+    #[test]
+    fn who_has_to_show_a_certificate_has_to_each_time() {
+        let mut files = written("each-time");
+        let free = TlsServer::load(files.clone()).unwrap().made();
+        assert!(free.ticketer.enabled() && free.send_tls13_tickets > 0);
+        files.client_ca = Some(files.cert.clone());
+        let strict = TlsServer::load(files).unwrap().made();
+        assert!(!strict.ticketer.enabled() && !strict.session_storage.can_cache());
+        assert_eq!(strict.send_tls13_tickets, 0);
     }
 
     #[test]
@@ -211,10 +265,10 @@ mod tests {
     #[test]
     fn files_that_changed_are_used_and_those_that_can_not_be_are_told_once() {
         let files = written("fresh");
-        let server = Server::load(files.clone()).unwrap();
-        let first = server.config();
+        let server = TlsServer::load(files.clone()).unwrap();
+        let first = server.made();
         assert_eq!(server.refresh(), Freshness::AsBefore);
-        assert!(Arc::ptr_eq(&first, &server.config()));
+        assert!(Arc::ptr_eq(&first, &server.made()));
 
         // The certificate has come, its key has not.
         let old_key = fs::read(&files.key).unwrap();
@@ -223,11 +277,11 @@ mod tests {
         fs::write(&files.key, old_key).unwrap();
         assert!(matches!(server.refresh(), Freshness::Faulty(text) if text.contains("does not go with")));
         assert_eq!(server.refresh(), Freshness::AsBefore);
-        assert!(Arc::ptr_eq(&first, &server.config()));
+        assert!(Arc::ptr_eq(&first, &server.made()));
 
         fs::write(&files.key, new_key).unwrap();
         assert_eq!(server.refresh(), Freshness::Renewed);
-        assert!(!Arc::ptr_eq(&first, &server.config()));
+        assert!(!Arc::ptr_eq(&first, &server.made()));
         assert_eq!(server.refresh(), Freshness::AsBefore);
     }
 }

@@ -35,7 +35,8 @@ impl Brain {
     #[track_caller]
     pub(crate) fn start(settings: Settings) -> Self {
         let marks = Arc::new(Marks::new(settings.nodes.len(), Instant::now()));
-        let (handle, running) = control::start(settings, marks.clone()).expect("the control thread starts");
+        let (handle, running) =
+            control::start(settings, None, marks.clone()).expect("the control thread starts");
         Self { handle, marks, running }
     }
 

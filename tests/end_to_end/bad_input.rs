@@ -1,7 +1,7 @@
 //! Input that no good client sends: bytes on the wire, the words of the refusal, and a second client unharmed.
 
 use crate::support::{
-    Bystander, Client, Group, LONG, Memory, Proxy, ProxyOptions, Value, applies, chosen, eventually,
+    Bystander, Client, Group, LONG, Memory, Proxy, ProxyOptions, Server, Value, applies, chosen, eventually,
 };
 use crate::target::{Target, Way, both_ways};
 
@@ -223,5 +223,22 @@ fn a_pause_that_a_client_ordered(way: Way) {
     assert_eq!(client.cmd(&["GET", "k"]), Value::bulk("before"));
     if let Some(proxy) = &target.proxy {
         assert_eq!(proxy.status()["epoch"], 1, "a silence that a client ordered is no failure");
+    }
+}
+
+/// Whatever of it waits in the proxy when the client has said all that it will say. How much the way takes is not known, so that
+/// several lengths are tried.
+#[test]
+fn who_quits_and_sends_no_more_gets_all_that_was_asked_for() {
+    let server = Server::start();
+    let proxy = Proxy::start(&[server.address()]);
+    assert_eq!(server.client().cmd(&["SETRANGE", "k", "8388607", "x"]), Value::Int(8 << 20));
+    for len in (128 << 10..8 << 20).step_by(128 << 10) {
+        let mut client = Client::connect_narrow(proxy.address());
+        client.send_raw(format!("GETRANGE k 0 {}\r\nQUIT\r\n", len - 1).as_bytes());
+        client.finish_sending();
+        assert!(!client.is_silent_for(LONG));
+        assert_eq!(client.read(), Value::Bulk(vec![0; len]), "{len}");
+        assert_eq!(client.read(), Value::ok());
     }
 }

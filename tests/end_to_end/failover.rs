@@ -40,13 +40,18 @@ fn check(group: &Group, proxy: &Proxy, outcome: &Outcome, in_flight: u64) -> usi
     leader
 }
 
-fn kill9_under_load(mut group: Group) {
+fn kill9_under_load(group: Group) {
     let proxy = Proxy::start(&group.addresses());
+    killed_under_load(group, &proxy);
+}
+
+/// Kills the primary of a group under load, and wants it replaced.
+pub fn killed_under_load(mut group: Group, proxy: &Proxy) {
     let load = Load::start(proxy.address(), CONNECTIONS, DEPTH);
     let in_flight = load.strike(|| group.node(0).kill9());
     load.wait_for(2_000);
     let outcome = load.finish();
-    let leader = check(&group, &proxy, &outcome, in_flight);
+    let leader = check(&group, proxy, &outcome, in_flight);
     assert_ne!(leader, 0);
     group.node(0).restart();
     let nodes = group.nodes().len();

@@ -68,5 +68,6 @@ mod streams;
 mod switchover_pinned;
 mod target;
 mod tls;
+mod tls_nodes;
 mod transactions;
 mod wait;

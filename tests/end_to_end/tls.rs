@@ -203,3 +203,18 @@ fn one_client_too_many_is_closed() {
     assert!(!is_let_in(way.address()));
     assert_eq!(first.expect("it is there").call("PING"), pong());
 }
+
+/// What waits in the session is no reason to keep who does not read.
+#[test]
+fn who_reads_nothing_for_the_idle_timeout_is_closed() {
+    let (folder, _server, options) = certified();
+    let proxy = options.set("proxy.idle_timeout", "\"300ms\"").start();
+    let way = tunnel(&folder, &proxy, None, &TLS13);
+    assert_eq!(proxy.client().cmd(&["SETRANGE", "k", "8388607", "x"]), Value::Int(8 << 20));
+    let mut client = Client::connect_narrow(way.address());
+    (0..4).for_each(|_| client.send(&["GET", "k"]));
+    eventually(LONG, "it is closed", || {
+        proxy.metric("redhold_errors_total{kind=\"idle_timeout\"}") == Some(1.0)
+            && proxy.metric("redhold_clients") == Some(0.0)
+    });
+}

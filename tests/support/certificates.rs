@@ -92,6 +92,14 @@ impl CertificateFolder {
             .set("proxy.tls.key", &format!("{:?}", self.at("tls.key")))
     }
 
+    /// It asks nodes for a certificate of the authority, and shows one.
+    pub fn asks_nodes(&self, options: ProxyOptions) -> ProxyOptions {
+        options
+            .set("backend.tls.ca", &format!("{:?}", self.at("ca.crt")))
+            .set("backend.tls.cert", &format!("{:?}", self.at("tls.crt")))
+            .set("backend.tls.key", &format!("{:?}", self.at("tls.key")))
+    }
+
     /// It lets in only who shows a certificate of the authority.
     pub fn asked_by(&self, options: ProxyOptions) -> ProxyOptions {
         options.set("proxy.tls.client_ca", &format!("{:?}", self.at("ca.crt")))

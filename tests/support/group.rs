@@ -74,7 +74,7 @@ impl Group {
 
     /// The addresses, in the order of their declaration.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.nodes.iter().map(Server::address).collect()
+        self.nodes.iter().map(Server::public).collect()
     }
 
     /// Indexes of the reachable nodes that say that they are primary.
@@ -114,10 +114,10 @@ impl Group {
             let field = |text: &str, name: &str| {
                 text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::to_owned))
             };
-            let streamed = format!("port={},state=online", replica.port());
+            let streamed = format!("port={},state=online", replica.public().port());
             truth.contains(&streamed)
                 && field(&view, "master_link_status").as_deref() == Some("up")
-                && field(&view, "master_port") == Some(primary.port().to_string())
+                && field(&view, "master_port") == Some(primary.public().port().to_string())
                 && field(&view, "master_replid") == field(&truth, "master_replid")
                 && field(&view, "master_repl_offset") == field(&truth, "master_repl_offset")
         });
@@ -145,7 +145,7 @@ impl Group {
 
 /// The order to follow a node.
 fn following(node: &Server) -> String {
-    format!("REPLICAOF {} {}", node.address().ip(), node.port())
+    format!("REPLICAOF {} {}", node.public().ip(), node.public().port())
 }
 
 /// What ROLE says first, or `None` when the node does not answer.

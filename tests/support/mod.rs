@@ -43,7 +43,7 @@ pub use memory::Memory;
 pub use process::{Home, dying_with_us, free_port, listen, rss_bytes};
 pub use proxy::{Proxy, ProxyOptions, spend_spare};
 pub use relay::Relay;
-pub use server::{Server, ServerOptions, info_field, scratch_folder, server_binary};
+pub use server::{Server, ServerOptions, info_field, scratch_folder, server_binary, speaks_tls};
 pub use stream::{Sample, Stream, sampled};
 pub use tunnel::{Tunnel, trusting};
 pub use value::Value;

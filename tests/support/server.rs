@@ -4,12 +4,14 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::Signal;
 
+use super::certificates::CertificateFolder;
 use super::client::Client;
-use super::process::{Home, free_port, signal};
+use super::process::{Home, free_port, is_listened_at, signal};
 use super::value::Value;
 use super::versions::{Version, chosen, named};
 use super::wait::{LONG, eventually, eventually_some};
@@ -21,6 +23,8 @@ pub struct ServerOptions {
     settings: Vec<(String, String)>,
     home: Home,
     environment: Vec<(String, String)>,
+    /// TLS is spoken on a port of its own, to others and to replicas.
+    tls: bool,
 }
 
 impl ServerOptions {
@@ -36,6 +40,22 @@ impl ServerOptions {
     pub fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// It speaks TLS with everybody but the kit, under a certificate of this folder and asking for one.
+    #[must_use]
+    pub fn tls(mut self, folder: &CertificateFolder) -> Self {
+        self.tls = true;
+        self.tls_files(folder, "tls").set("tls-replication", "yes").set("tls-auth-clients", "yes")
+    }
+
+    /// As NAME.crt and NAME.key of the folder say it.
+    #[must_use]
+    pub fn tls_files(self, folder: &CertificateFolder, name: &str) -> Self {
+        let file = |name: &str| folder.at(name).display().to_string();
+        self.set("tls-cert-file", &file(&format!("{name}.crt")))
+            .set("tls-key-file", &file(&format!("{name}.key")))
+            .set("tls-ca-cert-file", &file("ca.crt"))
     }
 
     /// Elsewhere than on loopback.
@@ -80,6 +100,26 @@ pub fn server_binary(version: Option<Version>) -> Option<PathBuf> {
     candidates.into_iter().find(|path| path.is_file())
 }
 
+/// Whether the chosen server was built with TLS; some distributors leave it out.
+pub fn speaks_tls() -> bool {
+    static SPEAKS: OnceLock<bool> = OnceLock::new();
+    *SPEAKS.get_or_init(|| {
+        let binary = server_binary(named()).expect("a server is installed");
+        let folder = CertificateFolder::new();
+        let options = ServerOptions::default().tls(&folder);
+        let (scratch, port) = (scratch_folder("server"), free_port());
+        let mut child = spawn(&binary, &scratch, (0, Some(port)), &options);
+        let speaks = eventually_some(LONG, "it listens or ends", || {
+            let ended = child.try_wait().expect("the child is ours to wait for").is_some();
+            (ended || is_listened_at(child.id(), port)).then_some(!ended)
+        });
+        child.kill().ok();
+        child.wait().ok();
+        fs::remove_dir_all(&scratch).ok();
+        speaks
+    })
+}
+
 /// A server, running, stopped or killed. Killed and removed when dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -87,6 +127,7 @@ pub struct Server {
     options: ServerOptions,
     folder: PathBuf,
     port: u16,
+    tls_port: Option<u16>,
     child: Child,
     alive: bool,
 }
@@ -108,10 +149,10 @@ impl Server {
     fn start_with(binary: PathBuf, options: ServerOptions) -> Self {
         eventually_some(LONG, "a free port for a server", || {
             let folder = scratch_folder("server");
-            let port = free_port();
-            let child = spawn(&binary, &folder, port, &options);
-            let mut server =
-                Self { binary: binary.clone(), options: options.clone(), folder, port, child, alive: true };
+            let (port, tls_port) = (free_port(), options.tls.then(free_port));
+            let child = spawn(&binary, &folder, (port, tls_port), &options);
+            let (binary, options) = (binary.clone(), options.clone());
+            let mut server = Self { binary, options, folder, port, tls_port, child, alive: true };
             // Not so when somebody else took the port between the choice and the start.
             server.answers_as_our_child().then_some(server)
         })
@@ -125,6 +166,11 @@ impl Server {
     /// Where it listens.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where others than the kit connect: over TLS, if it speaks that.
+    pub fn public(&self) -> SocketAddr {
+        SocketAddr::from((self.options.home.ip, self.tls_port.unwrap_or(self.port)))
     }
 
     /// Its process.
@@ -198,7 +244,7 @@ impl Server {
     pub fn restart(&mut self) {
         self.kill9();
         eventually(LONG, "the server answers again", || {
-            self.child = spawn(&self.binary, &self.folder, self.port, &self.options);
+            self.child = spawn(&self.binary, &self.folder, (self.port, self.tls_port), &self.options);
             self.alive = true;
             self.answers_as_our_child()
         });
@@ -274,7 +320,12 @@ pub fn scratch_folder(kind: &str) -> PathBuf {
     folder
 }
 
-fn spawn(binary: &Path, folder: &Path, port: u16, options: &ServerOptions) -> Child {
+fn spawn(
+    binary: &Path,
+    folder: &Path,
+    (port, tls_port): (u16, Option<u16>),
+    options: &ServerOptions,
+) -> Child {
     let ip = options.home.ip.to_string();
     let defaults = [
         ("bind", ip.as_str()),
@@ -289,6 +340,9 @@ fn spawn(binary: &Path, folder: &Path, port: u16, options: &ServerOptions) -> Ch
         ("client-output-buffer-limit", "replica 0 0 0"),
     ];
     let mut text = format!("port {port}\ndir {0}\nlogfile {0}/log\n", folder.display());
+    if let Some(port) = tls_port {
+        text.push_str(&format!("tls-port {port}\n"));
+    }
     let own = options.settings.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let version = options.version.unwrap_or_else(chosen);
     for (key, value) in defaults.into_iter().chain(own) {

@@ -34,7 +34,7 @@ AREAS = {
     "SCAN, scripts, functions": "busy primary_only scan_epochs",
     "connections, shared and of one's own": "idle_connections own_connection pinned_max shared_connection",
     "death of the primary": "black_box failover failover_rows failover_sessions lost_pops own_state pinned_lanes standing",
-    "failing, slow and exchanged nodes": "ailing_primary another_process kept_back node_faults refusals slow_primary",
+    "failing, slow and exchanged nodes": "ailing_primary another_process kept_back node_faults refusals slow_primary tls_nodes",
     "planned and forced changes of primary": "forced_failover quarantine switchover_pinned",
     "what every node gets, what Redhold owns and hides": "hidden owned parity proxy_command put_back",
     "slow requests and hot keys": "hot_keys slow_log",

@@ -1,9 +1,9 @@
-//! `[proxy.tls]`: what its keys say together, and that the files are looked at.
+//! `[proxy.tls]` and `[backend.tls]`: what their keys say together, and that the files are looked at.
 
 use std::path::PathBuf;
 
 use super::{faults, read};
-use crate::net::ServerFiles;
+use crate::net::{ClientFiles, ServerFiles};
 
 /// Files of a certificate, of its key and, once more of it, of an authority.
 fn files(name: &str) -> [PathBuf; 2] {
@@ -23,9 +23,16 @@ fn every_key_reaches_its_settings() {
     let plain = ServerFiles { cert: cert.clone(), key, ..ServerFiles::default() };
     assert_eq!(read(&section).unwrap().frontend.tls, Some(plain.clone()));
     let section = format!("{section}client_ca = {cert:?}\nmin_version = \"1.3\"\n");
-    let strict = ServerFiles { client_ca: Some(cert), only_1_3: true, ..plain };
-    assert_eq!(read(&section).unwrap().frontend.tls, Some(strict));
-    assert_eq!(read("[proxy.tls]\n").unwrap().frontend.tls, None);
+    let strict = ServerFiles { client_ca: Some(cert.clone()), only_1_3: true, ..plain };
+    assert_eq!(read(&section).unwrap().frontend.tls, Some(strict.clone()));
+    let section = format!("[backend.tls]\nca = {cert:?}\n");
+    let plain = ClientFiles { ca: cert.clone(), ..ClientFiles::default() };
+    assert_eq!(read(&section).unwrap().backend.tls, Some(plain.clone()));
+    let section = format!("{section}cert = {cert:?}\nkey = {:?}\nserver_name = \"r.test\"\n", strict.key);
+    let mutual = ClientFiles { cert, key: strict.key, server_name: "r.test".to_owned(), ..plain };
+    assert_eq!(read(&section).unwrap().backend.tls, Some(mutual));
+    let neither = read("[proxy.tls]\n[backend.tls]\n").unwrap();
+    assert_eq!((neither.frontend.tls, neither.backend.tls), (None, None));
 }
 
 #[test]
@@ -38,6 +45,21 @@ fn what_is_missing_is_named() {
     assert_eq!(
         faults("[proxy.tls]\nmin_version = \"1.3\"\n"),
         "proxy.tls.min_version: needs proxy.tls.cert (line 2)"
+    );
+    let without_ca = format!("[backend.tls]\ncert = {cert:?}\nkey = {key:?}\n");
+    assert_eq!(faults(&without_ca), "backend.tls.cert: needs backend.tls.ca (line 2)");
+    let half = format!("[backend.tls]\nca = {cert:?}\nkey = {key:?}\n");
+    assert_eq!(faults(&half), "backend.tls.ca: needs backend.tls.cert (line 2)");
+    let odd = format!("[backend.tls]\nca = {cert:?}\nserver_name = \"a b\"\n");
+    assert_eq!(
+        faults(&odd),
+        "backend.tls: `a b` is neither a host name nor an address that a certificate can carry (line 2)"
+    );
+    let nameless = format!("[backend]\nnodes = [\"a_b c:1\"]\n[backend.tls]\nca = {cert:?}\n");
+    assert!(
+        faults(&nameless).starts_with("backend.nodes[0]: `a_b c` is neither a host name"),
+        "{}",
+        faults(&nameless)
     );
     let gone = faults("[proxy.tls]\ncert = \"/no/such.crt\"\nkey = \"/no/such.key\"\n");
     assert_eq!(gone, "proxy.tls: cannot read /no/such.crt: No such file or directory (os error 2) (line 2)");

@@ -21,6 +21,7 @@ fn dial_to(address: Address) -> Dial {
         credentials: Credentials::default(),
         name: "redhold:control:1".into(),
         options: SocketOptions::default(),
+        tls: None,
         marks: Arc::new(Marks::new(4, Instant::now())),
     }
 }

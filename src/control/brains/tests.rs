@@ -13,6 +13,7 @@ fn dial(server: &Server, identity: &Identity) -> Dial {
         credentials: Credentials::default(),
         name: identity.client_name().into(),
         options: SocketOptions::default(),
+        tls: None,
         marks: Arc::new(Marks::new(1, Instant::now())),
     }
 }

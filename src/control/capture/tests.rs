@@ -74,6 +74,7 @@ fn dial(server: &Server) -> Dial {
         credentials: Credentials::default(),
         name: "redhold:control:1".into(),
         options: SocketOptions::default(),
+        tls: None,
         marks: Arc::new(Marks::new(1, Instant::now())),
     }
 }

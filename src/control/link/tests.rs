@@ -14,6 +14,7 @@ fn dial(address: Address, username: &str, password: &str) -> Dial {
         credentials: Credentials { username: username.to_owned(), password: password.to_owned() },
         name: format!("{CLIENT_NAME}:1").into(),
         options: SocketOptions::default(),
+        tls: None,
         marks: Arc::new(Marks::new(1, Instant::now())),
     }
 }
@@ -115,8 +116,8 @@ async fn a_link_does_not_stay_half_open() {
     let options = SocketOptions::noticing_after(Duration::from_secs(3));
     let dial = Dial { options, ..dial(server.address(), "", "") };
     let link = dial.open(within(PATIENCE)).await.unwrap();
-    let socket = socket2::SockRef::from(&link.stream);
-    assert!(socket.keepalive().unwrap() && link.stream.nodelay().unwrap());
+    let socket = socket2::SockRef::from(link.stream.socket());
+    assert!(socket.keepalive().unwrap() && link.stream.socket().nodelay().unwrap());
     assert_eq!(socket.tcp_keepalive_time().unwrap(), options.keepalive);
     assert_eq!(socket.tcp_user_timeout().unwrap(), Some(options.user_timeout));
 }

@@ -31,6 +31,7 @@ impl Watched {
             credentials: Credentials { username: String::new(), password: password.to_owned() },
             name: "redhold:control:1".into(),
             options: SocketOptions::default(),
+            tls: None,
             marks: marks.clone(),
         };
         let beat = Beat { interval, timeout: Duration::from_secs(2) };

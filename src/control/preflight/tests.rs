@@ -28,7 +28,7 @@ fn follow(leader: &Server, binary: &Path, more: &[&[&str]]) -> Server {
 }
 
 fn check(settings: &Settings) -> Vec<Finding> {
-    preflight(settings).unwrap()
+    preflight(settings, None).unwrap()
 }
 
 /// The one finding whose text has all `words`.
@@ -130,7 +130,7 @@ fn two_primaries_and_another_proxy_are_told() {
     }
     let settings = settings(&[&one, &two]);
     let marks = Arc::new(Marks::new(2, Instant::now()));
-    let (handle, running) = super::super::start(settings.clone(), marks).unwrap();
+    let (handle, running) = super::super::start(settings.clone(), None, marks).unwrap();
     eventually("the proxy has seen both", || {
         handle.status.load().nodes.iter().all(|node| node.seen.is_some())
     });

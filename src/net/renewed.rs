@@ -1,0 +1,116 @@
+//! Something made from files, and made anew when they change.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use zeroize::Zeroizing;
+
+/// More than any file of certificates holds.
+const FILE_MAX: u64 = 1 << 20;
+
+/// What a file held; overwritten when it is dropped, since it may be a key.
+pub type Content = Zeroizing<Vec<u8>>;
+
+/// Files, and what is made of them.
+pub trait Files {
+    /// What is made.
+    type Made: Clone;
+
+    /// Where they are.
+    fn paths(&self) -> Vec<&Path>;
+
+    /// Makes it of what the files hold, in the order of [`Self::paths`].
+    ///
+    /// # Errors
+    /// Which file can not be used, and why.
+    fn make(&self, contents: &[Content]) -> Result<Self::Made, String>;
+}
+
+/// What was made when the files were last read well.
+pub struct Renewed<F: Files> {
+    files: F,
+    present: Mutex<Present<F::Made>>,
+}
+
+struct Present<M> {
+    made: M,
+    contents: Vec<Content>,
+    /// Why the files can not be used now.
+    fault: Option<String>,
+}
+
+/// What looking at the files again brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// Nothing that was not known.
+    AsBefore,
+    /// They have changed, and are used from now on.
+    Renewed,
+    /// They can not be used, and what was made before is kept; said once.
+    Faulty(String),
+}
+
+impl<F: Files> Renewed<F> {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Which file can not be used, and why.
+    pub fn load(files: F) -> Result<Self, String> {
+        let contents = read(&files)?;
+        let made = files.make(&contents)?;
+        Ok(Self { files, present: Mutex::new(Present { made, contents, fault: None }) })
+    }
+
+    /// What was made last.
+    #[must_use]
+    pub fn made(&self) -> F::Made {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner).made.clone()
+    }
+
+    /// Looks at the files again. They are compared by what they hold: whatever way they were replaced, and when only one of
+    /// them was replaced yet, so that they do not fit, the next look finds it.
+    pub fn refresh(&self) -> Freshness {
+        let read = read(&self.files);
+        let present = || self.present.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.as_ref().is_ok_and(|contents| *contents == present().contents) {
+            present().fault = None;
+            return Freshness::AsBefore;
+        }
+        // Who dials meanwhile does not wait for it.
+        let made = read.and_then(|contents| Ok((self.files.make(&contents)?, contents)));
+        let mut present = present();
+        match made {
+            Ok((made, contents)) => {
+                *present = Present { made, contents, fault: None };
+                Freshness::Renewed
+            }
+            Err(fault) if present.fault.as_ref() == Some(&fault) => Freshness::AsBefore,
+            Err(fault) => {
+                present.fault = Some(fault.clone());
+                Freshness::Faulty(fault)
+            }
+        }
+    }
+}
+
+impl<F: Files + std::fmt::Debug> std::fmt::Debug for Renewed<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Renewed").field(&self.files).finish()
+    }
+}
+
+fn read(files: &impl Files) -> Result<Vec<Content>, String> {
+    let read =
+        |path: &Path| read_file(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
+    files.paths().into_iter().map(read).collect()
+}
+
+fn read_file(path: &Path) -> io::Result<Content> {
+    let mut bytes = Content::default();
+    if fs::File::open(path)?.take(FILE_MAX + 1).read_to_end(&mut bytes)? as u64 > FILE_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 1MiB"));
+    }
+    Ok(bytes)
+}
