@@ -12,11 +12,11 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// Requests whose allocations are counted.
-const REQUESTS: usize = 20_000;
+const REQUESTS: usize = 8_000;
 /// Rounds before that, in which buffers find their size, by requests.
-const WARM: usize = 4_000;
+const WARM: usize = 2_000;
 /// A worker's own clock and a queue that grows allocate now and then: one in so many requests is no allocation for each.
-const IN: u64 = 100;
+const IN: u64 = 50;
 /// How often it is counted, at most: such hiccups do not come again each time, an allocation for each request does.
 const TRIES: usize = 3;
 

@@ -74,7 +74,7 @@ impl Connection {
                 }
                 is_first = false;
                 owed -= 1;
-                self.note(&reply.value);
+                self.note(&request.words, &reply.value);
             }
             replies.push(reply);
         }
@@ -93,27 +93,23 @@ impl Connection {
 
     /// Replies to a request that was taken.
     fn expected(&self, words: &[Vec<u8>]) -> usize {
-        let name = words.first().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
-        for (family, subscribed) in FAMILIES.iter().zip(&self.subscribed) {
-            if name == family.as_bytes() {
-                return words.len() - 1;
-            }
-            if name == opposite(family).as_bytes() {
-                return if words.len() > 1 { words.len() - 1 } else { subscribed.len().max(1) };
-            }
+        match family_of(words) {
+            Some((at, false)) if words.len() == 1 => self.subscribed[at].len().max(1),
+            Some(_) => words.len() - 1,
+            // Nor is anything more owed for RESET; what was subscribed is gone without a word.
+            None => 1,
         }
-        if name == b"reset" {
-            // Nothing more is owed for it; what was subscribed is gone without a word.
-            return 1;
-        }
-        1
     }
 
-    fn note(&mut self, value: &Value) {
+    fn note(&mut self, words: &[Vec<u8>], value: &Value) {
         if let Value::Simple(text) = value
             && text == "RESET"
         {
             self.subscribed = Default::default();
+        }
+        // A list of commands, in any order, may begin with the name of one of these.
+        if family_of(words).is_none() && !matches!(value, Value::Push(_)) {
+            return;
         }
         let (Some(word), Some(Value::Bulk(channel))) = (first_word(value), value.items().get(1)) else {
             return;
@@ -126,6 +122,14 @@ impl Connection {
             }
         }
     }
+}
+
+/// Which of [`Connection::subscribed`] a request is about, and whether it adds to it.
+fn family_of(words: &[Vec<u8>]) -> Option<(usize, bool)> {
+    let name = String::from_utf8(words.first()?.to_ascii_lowercase()).ok()?;
+    let at = |names: [String; 3]| names.iter().position(|family| *family == name);
+    let added = at(FAMILIES.map(str::to_owned)).map(|at| (at, true));
+    added.or_else(|| at(FAMILIES.map(opposite)).map(|at| (at, false)))
 }
 
 fn opposite(family: &str) -> String {

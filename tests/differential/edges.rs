@@ -230,3 +230,16 @@ fn replies_are_taken_away_also_right_behind_what_subscribes_nobody() {
         }
     }
 }
+
+/// The kit's own book: what COMMAND LIST may begin with, since its order is any, is no subscription.
+#[test]
+fn what_only_looks_like_a_subscription_is_none() {
+    let sides = Sides::new(V7_0, Beside::Server);
+    let mut client = Both::open(&sides);
+    client.say(&["RPUSH", "list", "psubscribe", "get"]);
+    client.say(&["LRANGE", "list", "0", "-1"]);
+    client.say(&["PSUBSCRIBE", "c*"]);
+    client.send(b"PUNSUBSCRIBE\r\nECHO next\r\n");
+    assert!(client.hear(&["PUNSUBSCRIBE"]).ends_with(b":0\r\n"));
+    assert_eq!(client.hear(&["ECHO", "next"]), b"$4\r\nnext\r\n");
+}
