@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::Stream;
 use crate::resp::{Fed, ReplyScanner};
+use crate::telemetry::{Direction, Side};
 
 use super::task::GATHER_MAX;
 use super::{Busy, DialError, Dialled, Surroundings, Target, dial};
@@ -159,6 +160,7 @@ impl Pinned {
         while !self.out.is_empty() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.out) {
                 Poll::Ready(Ok(count)) => {
+                    self.around.metrics.bytes(Side::Backend, Direction::Out, count as u64);
                     self.out.advance(count);
                     self.unflushed = true;
                 }
@@ -199,7 +201,8 @@ impl Pinned {
         if rest.is_empty() {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
-        self.around.marks.heard(self.target.node, std::time::Instant::now());
+        self.around.marks.heard(self.target.node, Instant::now());
+        self.around.metrics.bytes(Side::Backend, Direction::In, rest.len() as u64);
         while !rest.is_empty() {
             let Ok(fed) = self.scanner.feed(rest) else {
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));

@@ -557,7 +557,7 @@ impl Caller for ClientRef {
                 // It does not read: what it was given will never be written.
                 self.close();
                 self.doom("the client does not read its replies");
-            } else if self.is_unread() {
+            } else if self.writer.unwritten() > 0 || (waiting > 0 && self.writable() > 0) {
                 self.wake();
             }
         }

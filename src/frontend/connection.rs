@@ -421,7 +421,7 @@ impl Connection {
 
     /// Writes; true when nothing is left to write.
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.client.out.borrow().is_empty() && !self.client.writer.has_unwritten() {
+        if self.client.out.borrow().is_empty() && self.client.writer.unwritten() == 0 {
             return true;
         }
         loop {

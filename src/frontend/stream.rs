@@ -74,16 +74,7 @@ impl Writer {
         }
     }
 
-    /// Whether something that was taken is not written yet: only TLS keeps what it encrypted.
-    #[inline]
-    pub(super) fn has_unwritten(&self) -> bool {
-        match self {
-            Self::Tcp(_) | Self::Unix(_) => false,
-            Self::Tls(stream) => stream.has_unwritten(),
-        }
-    }
-
-    /// How much that is.
+    /// Bytes that were taken and are not written yet: only TLS keeps what it encrypted.
     #[inline]
     pub(super) fn unwritten(&self) -> usize {
         match self {

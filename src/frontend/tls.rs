@@ -149,14 +149,9 @@ impl TlsStream {
         Ok(true)
     }
 
-    /// Whether something is encrypted and not written.
-    pub(super) fn has_unwritten(&self) -> bool {
-        self.session.borrow().wants_write()
-    }
-
-    /// How much that is.
+    /// Bytes that wait for room in the socket, without what is around them; of what is none of the client's, that there are some.
     pub(super) fn unwritten(&self) -> usize {
-        self.unwritten.get()
+        if self.session.borrow().wants_write() { self.unwritten.get().max(1) } else { 0 }
     }
 
     /// Ends the connection both ways, with the alert that tells the client that nothing was cut off, if the socket takes it.

@@ -14,4 +14,6 @@ pub(crate) use dial::moving;
 pub use renewed::{Content, Files, Freshness, Renewed};
 pub use sockets::SocketOptions;
 pub use stream::{Stream, is_refusal};
+#[cfg(test)]
+pub(crate) use tls::testing;
 pub use tls::{ClientFiles, Dialect, ServerFiles, TlsClient, TlsServer, named};

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -102,12 +102,9 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            // A record at a time, and only once the one before is written: else bytes that were sent are not counted when the
-            // connection breaks in the middle, and would be sent again.
-            Self::Tls(stream) => {
-                ready!(Pin::new(&mut *stream).poll_flush(cx))?;
-                Pin::new(stream).poll_write(cx, &bytes[..bytes.len().min(RECORD_MAX)])
-            }
+            // A record at a time: of more, those that were sent are not counted when the connection breaks at a later one, and
+            // would be sent again.
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, &bytes[..bytes.len().min(RECORD_MAX)]),
         }
     }
 
@@ -123,5 +120,66 @@ impl AsyncWrite for Stream {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::Read;
+    use std::sync::{Arc, mpsc};
+
+    use rustls::{ServerConnection, StreamOwned};
+    use tokio::io::AsyncWriteExt;
+
+    use super::super::tls::testing::pair;
+    use super::*;
+
+    /// A node that agrees on keys at once, reads when it is told to, and then returns what it has read to the end.
+    fn node(
+        listener: std::net::TcpListener,
+        config: Arc<rustls::ServerConfig>,
+    ) -> (mpsc::Sender<()>, std::thread::JoinHandle<Vec<u8>>) {
+        let (reads, told) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let mut session =
+                StreamOwned::new(ServerConnection::new(config).unwrap(), listener.accept().unwrap().0);
+            while session.conn.is_handshaking() {
+                session.conn.complete_io(&mut session.sock).unwrap();
+            }
+            told.recv().unwrap();
+            let mut all = Vec::new();
+            session.read_to_end(&mut all).unwrap();
+            all
+        });
+        (reads, thread)
+    }
+
+    /// So that a write that fails has sent nothing whole that was not counted before.
+    #[tokio::test]
+    async fn a_write_takes_a_record_at_most() {
+        let (server, client) = pair("record", "localhost");
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (reads, thread) = node(listener, server.made());
+        let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let mut stream = Stream::agree(socket, client.made(), "localhost").await.unwrap();
+        let bytes: Vec<u8> = (0..64 << 20).map(|at| (at % 251) as u8).collect();
+        let mut taken = 0;
+        while let Some(count) = poll_fn(|cx| match Pin::new(&mut stream).poll_write(cx, &bytes[taken..]) {
+            Poll::Ready(count) => Poll::Ready(Some(count.unwrap())),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
+        {
+            assert!((1..=RECORD_MAX).contains(&count), "{count}");
+            taken += count;
+        }
+        let Stream::Tls(session) = &stream else { panic!("it is plain") };
+        assert!(session.get_ref().1.wants_write(), "something waits for room");
+        reads.send(()).unwrap();
+        stream.shutdown().await.unwrap();
+        let read = thread.join().unwrap();
+        assert!(read == bytes[..taken], "{} bytes of {taken}", read.len());
     }
 }

@@ -187,30 +187,45 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     }
 }
 
+/// Certificates for tests of this folder and of those above.
 #[cfg(test)]
-mod tests {
-    use super::super::Freshness;
+pub(crate) mod testing {
     use super::*;
     use std::fs;
 
-    /// A certificate and its key, in a folder of the test's own.
-    fn written(name: &str) -> ServerFiles {
-        let folder = std::env::temp_dir().join(format!("redhold-tls-{}-{name}", std::process::id()));
+    /// A certificate for this name, which is its own authority, and its key, in a folder of the test's own.
+    pub(crate) fn written(test: &str, name: &str) -> ServerFiles {
+        let folder = std::env::temp_dir().join(format!("redhold-tls-{}-{test}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let files = ServerFiles {
             cert: folder.join("tls.crt"),
             key: folder.join("tls.key"),
             ..ServerFiles::default()
         };
-        write(&files);
+        write(&files, name);
         files
     }
 
-    fn write(files: &ServerFiles) {
-        let made = rcgen::generate_simple_self_signed(["redhold.test".to_owned()]).unwrap();
+    pub(super) fn write(files: &ServerFiles, name: &str) {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         fs::write(&files.cert, made.cert.pem()).unwrap();
         fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
     }
+
+    /// Both sides of a session with a node of this name.
+    pub(crate) fn pair(test: &str, name: &str) -> (TlsServer, TlsClient) {
+        let files = written(test, name);
+        let client = ClientFiles { ca: files.cert.clone(), ..ClientFiles::default() };
+        (TlsServer::load(files).unwrap(), TlsClient::load(client).unwrap())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Freshness;
+    use super::testing::{write, written};
+    use super::*;
+    use std::fs;
 
     fn fault_of(files: &ServerFiles) -> String {
         TlsServer::load(files.clone()).expect_err("the files can not be used")
@@ -232,7 +247,7 @@ mod tests {
 
     #[test]
     fn who_has_to_show_a_certificate_has_to_each_time() {
-        let mut files = written("each-time");
+        let mut files = written("each-time", "redhold.test");
         let free = TlsServer::load(files.clone()).unwrap().made();
         assert!(free.ticketer.enabled() && free.send_tls13_tickets > 0);
         files.client_ca = Some(files.cert.clone());
@@ -243,9 +258,9 @@ mod tests {
 
     #[test]
     fn a_fault_names_its_file() {
-        let files = written("faults");
+        let files = written("faults", "redhold.test");
         let (cert, key) = (files.cert.display().to_string(), files.key.display().to_string());
-        let other = written("others");
+        let other = written("others", "redhold.test");
         let foreign = ServerFiles { key: other.key.clone(), ..files.clone() };
         let text = fault_of(&foreign);
         assert!(
@@ -264,7 +279,7 @@ mod tests {
 
     #[test]
     fn files_that_changed_are_used_and_those_that_can_not_be_are_told_once() {
-        let files = written("fresh");
+        let files = written("fresh", "redhold.test");
         let server = TlsServer::load(files.clone()).unwrap();
         let first = server.made();
         assert_eq!(server.refresh(), Freshness::AsBefore);
@@ -272,7 +287,7 @@ mod tests {
 
         // The certificate has come, its key has not.
         let old_key = fs::read(&files.key).unwrap();
-        write(&files);
+        write(&files, "redhold.test");
         let new_key = fs::read(&files.key).unwrap();
         fs::write(&files.key, old_key).unwrap();
         assert!(matches!(server.refresh(), Freshness::Faulty(text) if text.contains("does not go with")));

@@ -3,22 +3,17 @@
 use std::path::PathBuf;
 
 use super::{faults, read};
-use crate::net::{ClientFiles, ServerFiles};
+use crate::net::{ClientFiles, ServerFiles, testing};
 
-/// Files of a certificate, of its key and, once more of it, of an authority.
+/// Files of a certificate and of its key.
 fn files(name: &str) -> [PathBuf; 2] {
-    let folder = std::env::temp_dir().join(format!("redhold-config-tls-{}-{name}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let made = rcgen::generate_simple_self_signed(["redhold.test".to_owned()]).unwrap();
-    let [cert, key] = ["tls.crt", "tls.key"].map(|name| folder.join(name));
-    std::fs::write(&cert, made.cert.pem()).unwrap();
-    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let ServerFiles { cert, key, .. } = testing::written(name, "redhold.test");
     [cert, key]
 }
 
 #[test]
 fn every_key_reaches_its_settings() {
-    let [cert, key] = files("all");
+    let [cert, key] = files("config-all");
     let section = format!("[proxy.tls]\ncert = {cert:?}\nkey = {key:?}\n");
     let plain = ServerFiles { cert: cert.clone(), key, ..ServerFiles::default() };
     assert_eq!(read(&section).unwrap().frontend.tls, Some(plain.clone()));
@@ -37,7 +32,7 @@ fn every_key_reaches_its_settings() {
 
 #[test]
 fn what_is_missing_is_named() {
-    let [cert, key] = files("missing");
+    let [cert, key] = files("config-missing");
     let without_key = format!("[proxy.tls]\ncert = {cert:?}\n");
     assert_eq!(faults(&without_key), "proxy.tls.cert: needs proxy.tls.key (line 2)");
     let without_cert = format!("[proxy.tls]\nkey = {key:?}\n");

@@ -121,3 +121,34 @@ async fn a_link_does_not_stay_half_open() {
     assert_eq!(socket.tcp_keepalive_time().unwrap(), options.keepalive);
     assert_eq!(socket.tcp_user_timeout().unwrap(), Some(options.user_timeout));
 }
+
+/// Of a server that has enough clients, and speaks TLS, nothing else is heard.
+#[tokio::test]
+async fn a_handshake_that_is_cut_short_says_nothing_of_the_process() {
+    let (_, client) = net::testing::pair("cut-short", "localhost");
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let address = Address { host: "localhost".into(), port };
+    let dial = Dial { tls: Some(Arc::new(client)), ..dial(address, "", "") };
+    for reads_first in [true, false] {
+        let close = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut hello = [0; 1 << 10];
+            if reads_first {
+                assert!(stream.read(&mut hello).await.unwrap() > 0);
+            } else {
+                // What is closed with something to read is reset.
+                stream.readable().await.unwrap();
+            }
+        };
+        let (fault, ()) = tokio::join!(dial.ask(&[&["PING"]], within(PATIENCE)), close);
+        assert!(matches!(&fault, Err(Fault::Unreachable(_))), "{fault:?}");
+    }
+    let plain = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.write_all(b"-ERR max number of clients reached\r\n").await.unwrap();
+        stream
+    };
+    let (fault, _stream) = tokio::join!(dial.ask(&[&["PING"]], within(PATIENCE)), plain);
+    assert!(matches!(&fault, Err(Fault::Denied(_))), "{fault:?}");
+}
