@@ -9,7 +9,8 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use redhold::backend::{
-    Caller, Carries, Identity, Pipeline, Pools, Sampler, Settings, Slow, Surroundings, Target, Unanswered,
+    Caller, Carries, Identity, Past, Pipeline, Pools, Sampler, Settings, Slow, Surroundings, Target,
+    Unanswered,
 };
 use redhold::command;
 use redhold::telemetry::Metrics;
@@ -115,7 +116,7 @@ impl Stage {
         for (caller, now) in self.callers.iter().zip(moments) {
             for _ in 0..self.each {
                 room &= self.primary.has_room(request.len(), caller);
-                self.primary.send(caller, tag, (request, 1), false, *now);
+                self.primary.send(caller, tag, (request, 1), Past::default(), *now);
             }
         }
         room
@@ -125,7 +126,7 @@ impl Stage {
         let mut room = true;
         for (caller, now) in self.callers.iter().zip(moments) {
             room &= self.primary.room() >= run.len();
-            self.primary.send(caller, tag, (run, self.each as u32), false, *now);
+            self.primary.send(caller, tag, (run, self.each as u32), Past::default(), *now);
         }
         room
     }

@@ -4,14 +4,22 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+/// What became of a request before it was handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// It was lost once and is sent again: never a third time.
+    pub resent: bool,
+    /// Microseconds that it waited for a connection that may carry it; no more than are counted in 32 bits.
+    pub waited: u32,
+}
+
 /// A run: requests of one caller with one tag, handed over at one moment, so that what holds for the oldest holds for all
 /// and a caller that never waits for its replies does not make one run that never ends.
 #[derive(Debug)]
 pub(crate) struct Owed<C> {
     pub(crate) caller: C,
     pub(crate) tag: u16,
-    /// Sent again after an earlier loss: never a third time.
-    pub(crate) resent: bool,
+    pub(crate) past: Past,
     /// Requests in the run.
     pub(crate) count: u32,
     /// Replies that arrived for it.
@@ -38,20 +46,21 @@ impl<C> Default for OwedQueue<C> {
 }
 
 impl<C: Clone + PartialEq> OwedQueue<C> {
-    /// Notes `count` more requests of `bytes` altogether, joining the last run where caller, tag, history and moment are the same.
+    /// Notes `count` more requests of `bytes` altogether, joining the last run where caller, tag, history and moment are the same; what
+    /// did not wait itself stood behind what did.
     #[inline]
     pub(crate) fn push(
         &mut self,
         caller: &C,
         tag: u16,
-        resent: bool,
+        past: Past,
         (count, bytes): (u32, usize),
         now: Instant,
     ) {
         self.requests += count as usize;
         if let Some(last) = self.runs.back_mut()
             && last.tag == tag
-            && last.resent == resent
+            && last.past.resent == past.resent
             && last.since == now
             && last.caller == *caller
         {
@@ -63,7 +72,7 @@ impl<C: Clone + PartialEq> OwedQueue<C> {
         self.runs.push_back(Owed {
             caller,
             tag,
-            resent,
+            past,
             count,
             answered: 0,
             bytes,
@@ -117,14 +126,14 @@ impl<C: Clone + PartialEq> OwedQueue<C> {
 
 #[cfg(test)]
 mod tests {
-    use super::OwedQueue;
+    use super::{OwedQueue, Past};
     use std::time::{Duration, Instant};
 
     #[test]
     fn runs_join_and_end_in_order() {
         let (mut queue, now) = (OwedQueue::default(), Instant::now());
         for (caller, tag) in [("a", 1), ("a", 1), ("b", 1), ("b", 2)] {
-            queue.push(&caller, tag, false, (1, 10), now);
+            queue.push(&caller, tag, Past::default(), (1, 10), now);
         }
         assert_eq!(queue.front().map(|run| (run.caller, run.count)), Some(("a", 2)));
         assert!(queue.answer(1).is_none());
@@ -138,8 +147,8 @@ mod tests {
     #[test]
     fn a_later_request_never_joins_an_earlier_run() {
         let (mut queue, now) = (OwedQueue::default(), Instant::now());
-        queue.push(&"a", 1, false, (1, 10), now);
-        queue.push(&"a", 1, false, (1, 10), now + Duration::from_micros(1));
+        queue.push(&"a", 1, Past::default(), (1, 10), now);
+        queue.push(&"a", 1, Past::default(), (1, 10), now + Duration::from_micros(1));
         assert_eq!(queue.answer(1).map(|run| (run.bytes, run.since)), Some((10, now)));
         assert_eq!(queue.front().map(|run| run.since), Some(now + Duration::from_micros(1)));
     }
@@ -147,8 +156,9 @@ mod tests {
     #[test]
     fn a_request_sent_again_never_joins_a_first_sending() {
         let (mut queue, now) = (OwedQueue::default(), Instant::now());
-        queue.push(&"a", 1, true, (1, 10), now);
-        queue.push(&"a", 1, false, (1, 10), now);
-        assert_eq!(queue.answer(1).map(|run| run.resent), Some(true));
+        let again = Past { resent: true, waited: 0 };
+        queue.push(&"a", 1, again, (1, 10), now);
+        queue.push(&"a", 1, Past::default(), (1, 10), now);
+        assert_eq!(queue.answer(1).map(|run| run.past.resent), Some(true));
     }
 }

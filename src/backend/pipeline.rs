@@ -17,7 +17,7 @@ use crate::topology::{Address, Marks, NodeId};
 
 use super::owed::OwedQueue;
 use super::send_log::SendLog;
-use super::{Caller, Identity, Sampler, Settings, Unanswered};
+use super::{Caller, Identity, Past, Sampler, Settings, Unanswered};
 
 /// Requests without a reply on a connection that is not known to be admitted. Servers close a connection that has to
 /// authenticate when its replies outgrow the 16 KiB that every connection has; the longest that they give to strangers
@@ -246,7 +246,7 @@ impl<C: Caller> Pipeline<C> {
 
     /// Hands over `count` requests, back to back: exactly so many replies will come back to `caller`, or it is told of the loss.
     /// The pipeline must not be closed.
-    pub fn send(&self, caller: &C, tag: u16, (requests, count): (&[u8], u32), resent: bool, now: Instant) {
+    pub fn send(&self, caller: &C, tag: u16, (requests, count): (&[u8], u32), past: Past, now: Instant) {
         debug_assert!(!self.is_closed());
         self.0.last_used.set(now);
         let mut log = self.0.log.borrow_mut();
@@ -255,7 +255,7 @@ impl<C: Caller> Pipeline<C> {
         drop(log);
         let kept = &self.0.around.kept;
         kept.set(kept.get() + requests.len());
-        self.0.owed.borrow_mut().push(caller, tag, resent, (count, requests.len()), now);
+        self.0.owed.borrow_mut().push(caller, tag, past, (count, requests.len()), now);
         if idle {
             self.wake();
         }
@@ -309,7 +309,7 @@ impl<C: Caller> Pipeline<C> {
             let requests = &kept[start..start + run.bytes];
             start += run.bytes;
             match refusal {
-                Some(error) if !run.resent => {
+                Some(error) if !run.past.resent => {
                     run.caller.refused(run.tag, error, run.count - run.answered);
                 }
                 // What was sent before may have been executed: an error would deny that, and asking again would be refused again.
@@ -321,8 +321,8 @@ impl<C: Caller> Pipeline<C> {
                         requests,
                         count: run.count - run.answered,
                         written: written.saturating_sub(skipped).min(requests.len()),
-                        resent: run.resent,
-                        once: !run.resent || self.was_doubted(run.since),
+                        resent: run.past.resent,
+                        once: !run.past.resent || self.was_doubted(run.since),
                         since: run.since,
                         epoch: self.0.epoch.get(),
                         node: &self.0.target.address,

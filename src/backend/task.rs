@@ -294,7 +294,7 @@ fn hand_over<C: Caller>(
     touched: &mut Vec<C>,
     now: Instant,
 ) -> Option<()> {
-    let front = |run: &Owed<C>| (run.caller.clone(), run.tag, run.resent);
+    let front = |run: &Owed<C>| (run.caller.clone(), run.tag, run.past.resent);
     let (caller, tag, resent) = pipeline.0.owed.borrow().front().map(front)?;
     touch(touched, &caller);
     if errors {
@@ -386,7 +386,7 @@ fn answer<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option
         let answered = &inner.around.answered;
         answered.set(answered.get() + u64::from(run.count));
         inner.around.metrics.backend_duration(inner.target.node.0, micros, count);
-        inner.around.metrics.duration(run.tag & ROW_BITS, micros, count);
+        inner.around.metrics.duration(run.tag & ROW_BITS, micros + u64::from(run.past.waited), count);
     }
     Some(())
 }

@@ -1,7 +1,7 @@
 //! Requests of a pipeline that follow one with the same name and as many arguments go where it went. What was found out about it
 //! holds for them, so they are sent as one run of bytes.
 
-use crate::backend::Pipeline;
+use crate::backend::{Past, Pipeline};
 use crate::command::{Effect, Lane, RowId, is_known_by_name};
 use crate::resp::Request;
 use crate::routing::OwnWrites;
@@ -71,7 +71,7 @@ impl Connection {
     fn send_alike(&self, run: &Run, requests: &[u8], count: u32) {
         let (worker, client) = (&self.worker, &self.client);
         let node = run.pipeline.target().node;
-        run.pipeline.send(client, tag_of(run.row, false), (requests, count), false, worker.now());
+        run.pipeline.send(client, tag_of(run.row, false), (requests, count), Past::default(), worker.now());
         client.owed.set(client.owed.get() + count);
         client.in_flight.set(client.in_flight.get() + requests.len());
         if worker.is_waited_for(run.row.spec().effect) {

@@ -110,6 +110,8 @@ pub(super) struct Client {
     pub(super) its_turn: Cell<bool>,
     /// Since when its next request is held.
     pub(super) held_since: Cell<Option<Instant>>,
+    /// Microseconds for which what is about to be sent was held.
+    pub(super) waited: Cell<u32>,
     /// Since when requests that are still to be answered were refused.
     pub(super) refused_since: Cell<Option<Instant>>,
     /// Its next request waits for PROXY RESUME.
@@ -178,6 +180,7 @@ impl Client {
             waits_for_table: Cell::new(false),
             its_turn: Cell::new(false),
             held_since: Cell::new(None),
+            waited: Cell::new(0),
             refused_since: Cell::new(None),
             unparked_since: Cell::new(None),
             paused: Cell::new(false),

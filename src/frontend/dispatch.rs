@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 
-use crate::backend::{Carries, Pipeline};
+use crate::backend::{Carries, Past, Pipeline};
 use crate::command::{Class, Effect, Lane, classify};
 use crate::durability::Demand;
 use crate::error::Failure;
@@ -268,20 +268,21 @@ impl Connection {
     }
 
     fn forward(&mut self, pipeline: &Pipeline<ClientRef>, dispatched: &Dispatched<'_>) {
-        let Dispatched { request, class, resent, .. } = dispatched;
+        let Dispatched { request, class, resent, since, .. } = dispatched;
         self.leave_queue();
         let (client, now) = (&self.client, self.worker.now());
+        let past = Past { resent: *resent, waited: self.waited(*since) };
         let tag = tag_of(class.row, self.worker.spares && dispatched.demand.is_none());
         if !request.is_strict() {
             let mut multibulk = self.worker.multibulk.borrow_mut();
             multibulk.clear();
             request.write_multibulk(&mut multibulk);
-            pipeline.send(client, tag, (&multibulk, 1), *resent, now);
+            pipeline.send(client, tag, (&multibulk, 1), past, now);
             if multibulk.capacity() > READ_SIZE {
                 *multibulk = BytesMut::new();
             }
         } else {
-            pipeline.send(client, tag, (request.raw(), 1), *resent, now);
+            pipeline.send(client, tag, (request.raw(), 1), past, now);
         }
         client.owed.set(client.owed.get() + 1);
         client.in_flight.set(client.in_flight.get() + request.raw().len());
@@ -330,12 +331,24 @@ impl Connection {
     /// again elsewhere: executing it here as well would be once too often.
     pub(super) fn gave_up(&self) -> bool {
         // What was refused is held until its node has taken it.
-        let held = self.client.keeps_back() || self.worker.unhold(&self.client);
-        let gone = held && self.client.writer.peer_closed();
+        let keeps_back = self.client.keeps_back();
+        let waited = if keeps_back { None } else { self.worker.unhold(&self.client) };
+        if let Some(waited) = waited {
+            self.client.waited.set(waited);
+        }
+        let gone = (keeps_back || waited.is_some()) && self.client.writer.peer_closed();
         if gone {
             self.client.doom("gone while its request was held");
         }
         gone
+    }
+
+    /// Microseconds that the request which is sent now has waited: since then, or else in the hold that has just ended.
+    pub(super) fn waited(&self, since: Option<Instant>) -> u32 {
+        let held = self.client.waited.take();
+        let Some(since) = since else { return held };
+        let waited = self.worker.now().saturating_duration_since(since);
+        u32::try_from(waited.as_micros()).unwrap_or(u32::MAX)
     }
 
     /// The request waits for a node that may take it, or is told that the hold is over.
@@ -407,6 +420,7 @@ impl Connection {
             return Step::Wait;
         }
         self.leave_queue();
+        self.client.waited.set(0);
         self.client.fail(failure);
         Step::Taken
     }

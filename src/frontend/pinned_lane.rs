@@ -261,6 +261,7 @@ impl Connection {
             self.worker.note_script(class.row, request);
         }
         let asked = self.asked_instead(dispatched, queueing);
+        let waited = self.waited(dispatched.since);
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         if self.worker.spares && class.row.spec().name == "multi" && !queueing {
             lane.block = Level::Async;
@@ -296,7 +297,7 @@ impl Connection {
                 // What is sent again is what the client sent.
                 lane.write(&bytes);
                 let sent = Sent::new(original.unwrap_or(bytes), class.row, self.worker.now());
-                lane.owe(Sent { resent: *resent, writes, demand: *demand, local, ..sent }, 0);
+                lane.owe(Sent { resent: *resent, waited, writes, demand: *demand, local, ..sent }, 0);
             }
             Send::Silent(accepted) => {
                 lane.write(&bytes);

@@ -351,14 +351,19 @@ impl Connection {
         }
     }
 
-    /// The oldest request was answered: it is remembered if that took long, and may be sampled. Who waited at the node for something to happen did
-    /// so of his own accord.
+    /// The oldest request was answered: it is counted, remembered if that took long, and may be sampled. Who waited at the node for
+    /// something to happen did so of his own accord.
     fn strike(&self, lane: &mut PinnedLane) -> Option<Sent> {
         let sent = lane.strike()?;
         let now = self.worker.now();
         let micros = now.saturating_duration_since(sent.since).as_micros();
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-        if self.worker.is_slow(micros) && !matches!(lane.purpose, Purpose::Blocking | Purpose::Wait(_)) {
+        let parked = matches!(lane.purpose, Purpose::Blocking | Purpose::Wait(_));
+        if !parked {
+            self.worker.metrics.backend_duration(lane.target.node.0, micros, 1);
+        }
+        self.worker.metrics.duration(sent.row.0, micros + u64::from(sent.waited), 1);
+        if self.worker.is_slow(micros) && !parked {
             let took = Took { row: sent.row, node: Some(lane.target.node), micros, now };
             self.worker.note_slow(&self.client, &took, || &sent.request);
         }

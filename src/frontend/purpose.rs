@@ -104,6 +104,8 @@ pub(super) struct Sent {
     /// How many bytes were to be written on the lane with it and before it.
     pub(super) end: u64,
     pub(super) since: Instant,
+    /// Microseconds that it waited before.
+    pub(super) waited: u32,
     pub(super) row: RowId,
     pub(super) resent: bool,
     /// It counts as a write in flight.
@@ -116,7 +118,17 @@ pub(super) struct Sent {
 
 impl Sent {
     pub(super) fn new(request: Bytes, row: RowId, since: Instant) -> Self {
-        Self { request, end: 0, since, row, resent: false, writes: false, demand: Demand::NONE, local: None }
+        Self {
+            request,
+            end: 0,
+            since,
+            waited: 0,
+            row,
+            resent: false,
+            writes: false,
+            demand: Demand::NONE,
+            local: None,
+        }
     }
 
     /// Its reply decides who the client is.

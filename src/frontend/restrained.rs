@@ -63,7 +63,7 @@ impl Worker {
     fn resume_clients(&self) {
         for client in self.clients.borrow().values() {
             if client.paused.take() {
-                self.unhold(client);
+                client.waited.set(self.unhold(client).unwrap_or(0));
                 if client.writer.peer_closed() {
                     client.doom("gone while its request was held");
                 }

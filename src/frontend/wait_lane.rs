@@ -148,10 +148,10 @@ impl Connection {
     /// Sends a WAIT, or what has to come before it, on a connection taken for it.
     pub(super) fn begin_wait(&mut self, mut lane: Box<PinnedLane>, dispatched: &Dispatched<'_>) -> Step {
         let Dispatched { request, class, resent, .. } = dispatched;
-        let bytes = lane.keep(request);
+        let (bytes, waited) = (lane.keep(request), self.waited(dispatched.since));
         let len = bytes.len();
         let sent = Sent::new(bytes, class.row, self.worker.now());
-        lane.owe(Sent { resent: *resent, ..sent }, len);
+        lane.owe(Sent { resent: *resent, waited, ..sent }, len);
         self.worker.count_commands(class.row, lane.target.node, 1);
         self.begin_barrier(&mut lane);
         self.pinned = Some(lane);

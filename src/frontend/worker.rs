@@ -291,9 +291,9 @@ impl Worker {
         }
     }
 
-    /// The client's hold is over, whichever way; true when there was one.
-    pub(super) fn unhold(&self, client: &Client) -> bool {
-        let Some(since) = client.held_since.take() else { return false };
+    /// The client's hold is over, whichever way; how many microseconds it lasted, if there was one.
+    pub(super) fn unhold(&self, client: &Client) -> Option<u32> {
+        let since = client.held_since.take()?;
         self.room.leave(client.id);
         self.metrics.held(-1);
         let micros = since.elapsed().as_micros();
@@ -305,7 +305,7 @@ impl Worker {
         }
         self.metrics.hold_duration(micros);
         self.marks.tolls.hold_ended(micros);
-        true
+        Some(u32::try_from(micros).unwrap_or(u32::MAX))
     }
 
     /// Who has something to send again comes first: it may have been executed before whatever was held after it. Who has

@@ -73,9 +73,9 @@ metrics! {
     COMMANDS = "redhold_commands_total", COUNTER, "requests", [COMMAND, ("node_role", "primary, replica")],
         "Requests answered by nodes, by command and by the role of the node.";
     COMMAND_DURATION = "redhold_command_duration_seconds", HISTOGRAM, "seconds", [COMMAND],
-        "Time from a request's arrival to its reply's departure, holds included.";
+        "Time from a request's turn to its reply, holds, attempts before a loss and the time parked at a node included; what replies wait for replicas is redhold_barrier_duration_seconds.";
     BACKEND_DURATION = "redhold_backend_duration_seconds", HISTOGRAM, "seconds", [NODE],
-        "Time from a request's departure towards the node to its reply's arrival.";
+        "Time from a request's departure towards the node to its reply's arrival; not of requests that park there, as BLPOP and WAIT do.";
     ERRORS = "redhold_errors_total", COUNTER, "replies",
         [("kind", "hold_expired, out_of_reach, ambiguous, not_durable, no_replicas, no_barrier, uncommitted, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, clients_per_address, denied, proxy_header, tls_handshake, client_output, memory, idle_timeout, node_refused, node_closed")],
         "Error replies of the proxy's own and clients closed by it, by kind.";

@@ -37,6 +37,7 @@ mod kit;
 mod large_requests;
 mod lost_pops;
 mod memory;
+mod metrics;
 mod monitor;
 mod node_faults;
 mod own_connection;
