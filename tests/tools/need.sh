@@ -21,6 +21,7 @@ package_of() {
         redis-rb) echo ruby-redis ;;
         phpredis) echo php-redis ;;
         predis) echo php-predis ;;
+        promtool) echo prometheus ;;
         *) echo "$1" ;;
     esac
 }
@@ -76,7 +77,17 @@ fi
 echo "need.sh: installing ${packages[*]}" >&2
 # A package list that is a few days old names files that the mirror no longer has.
 "${as_root[@]}" apt-get update -qq >&2 || true
+# Programs are wanted and no services: of Prometheus only promtool. Where somebody has said what may be started, that holds.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" install -m 755 /dev/stdin "$policy"
+fi
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >&2
+if [[ " ${packages[*]} " == *" prometheus "* ]]; then
+    # Nor after the next start of the machine.
+    "${as_root[@]}" update-rc.d prometheus disable >&2
+fi
 for program in "$@"; do
     present "$program" || { echo "need.sh: $program is still missing after the installation" >&2; exit 1; }
 done
