@@ -11,12 +11,13 @@ KNOWN_TO_ALL = ("get", "set")
 
 
 class Case:
-    """One shape of load. `share`: an open loop at this share of what the direct connection answers in a closed one."""
+    """One shape of load. `share`: an open loop at this share of what the direct connection answers in a closed one.
+    `resume`: over TLS, clients come back with keys of earlier connections."""
 
-    def __init__(self, pipeline, clients, mix, size=16, share=None):
+    def __init__(self, pipeline, clients, mix, size=16, share=None, rate=None, resume=False):
         self.pipeline, self.clients, self.mix, self.size, self.share = pipeline, clients, mix, size, share
-        # Requests per second of an open loop, known when the direct connection was measured.
-        self.rate = None
+        # Requests or connections per second; of an open loop known when the direct connection was measured.
+        self.rate, self.resume = rate, resume
         # About 10 MB of values, or one a client: what is measured is the proxy, not the server's cache misses.
         self.keys = 10_000 if size <= 1024 else max(clients, min(2_000, 10_000_000 // size))
 
@@ -26,7 +27,8 @@ class Case:
         size = "" if self.size == 16 else f" {self.size // KIB} KiB" if self.size < KIB * KIB else " 1 MiB"
         if self.share:
             return f"open {self.share:.0%} c{self.clients} {self.mix.upper()}{size}".replace("%", " %")
-        return f"P{self.pipeline}c{self.clients} {self.mix.upper()}{size}"
+        rate, resumed = f" {self.rate}/s" if self.rate else "", " resumed" if self.resume else ""
+        return f"P{self.pipeline}c{self.clients} {self.mix.upper()}{size}{rate}{resumed}"
 
     def tools(self, which):
         """The tools that measure this case: `usual` takes the well known one where it can produce the case."""

@@ -7,10 +7,11 @@ from .resp import Client
 
 
 class Group(targets.Stage):
-    """A primary with replicas, and one Redhold for each entry of `variants`: its name, and its settings as environment."""
+    """A primary with replicas, and one Redhold for each entry of `variants`: its name, and its settings as environment.
+    With `certificates` the servers listen for TLS too, where a proxy finds them that is told to speak it."""
 
-    def __init__(self, variants, layout, work, tools, replicas=0):
-        self.variants, self.count = variants, replicas
+    def __init__(self, variants, layout, work, tools, replicas=0, certificates=None):
+        self.variants, self.count, self.certificates = variants, replicas, certificates
         super().__init__(list(variants), layout, work, tools)
 
     def _start_server(self):
@@ -20,7 +21,20 @@ class Group(targets.Stage):
             processes.wait_until(
                 lambda: str(client.info("replication")).count("state=online") == self.count, "the replicas follow"
             )
+        for node in [primary, *self.replicas] if self.certificates else []:
+            node.tls_port = self._listen_for_tls(node)
         return primary
+
+    def _listen_for_tls(self, node):
+        files, port = self.certificates, processes.free_port()
+        with Client(node.port) as client:
+            try:
+                client.ask("CONFIG", "SET", "tls-auth-clients", "no", "tls-cert-file", files.cert, "tls-key-file", files.key,
+                           "tls-ca-cert-file", files.ca)
+                client.ask("CONFIG", "SET", "tls-port", port)
+            except RuntimeError as error:
+                raise processes.Failed(f"redis-server without TLS: {error}") from None
+        return port
 
     def _start_replica(self, primary):
         port = processes.free_port()
@@ -32,14 +46,18 @@ class Group(targets.Stage):
         return targets.Target(f"replica-{port}", port, process.pid, process)
 
     def _start(self, name):
-        nodes = ",".join(f"127.0.0.1:{node.port}" for node in [self.server, *self.replicas])
-        port = processes.free_port()
+        own, port = self.variants[name], processes.free_port()
+        nodes = ",".join(
+            f"127.0.0.1:{node.tls_port if 'REDHOLD_BACKEND_TLS_CA' in own else node.port}"
+            for node in [self.server, *self.replicas]
+        )
         argv, version = self._redhold(port)
         # Nobody may change the primary, and two that kept a record would need a directory each.
         given = {"REDHOLD_FAILOVER_MODE": "off", "REDHOLD_FAILOVER_STATE_DIR": "", "REDHOLD_BACKEND_NODES": nodes}
-        settings = [f"{key}={value}" for key, value in {**given, **self.variants[name]}.items()]
+        settings = [f"{key}={value}" for key, value in {**given, **own}.items()]
         process = self._launch(name, argv, settings)
-        return targets.Target(name, port, process.pid, process, version)
+        ca = self.certificates.ca if "REDHOLD_PROXY_TLS_CERT" in own else None
+        return targets.Target(name, port, process.pid, process, version, ca)
 
     def executed(self):
         """As the stage's; a replica also executes what its primary sends it, but no reads."""

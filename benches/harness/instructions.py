@@ -6,7 +6,7 @@ import re
 import shutil
 import subprocess
 
-from . import processes, targets
+from . import measure, processes, targets
 from .processes import Failed
 
 
@@ -100,7 +100,7 @@ def count(stage, target, mix, load):
     argv = [
         stage.tools["load"], "--target", f"127.0.0.1:{target.port}", "--origin", f"127.0.0.1:{stage.server.port}",
         "--mix", mix, "--clients", load.clients, "--pipeline", load.pipeline, "--keys", load.keys, "--stall-ms", 60_000,
-        "--requests", load.requests,
+        "--requests", load.requests, *measure.tls(target),
     ]
 
     def serve():

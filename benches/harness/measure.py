@@ -35,6 +35,7 @@ def with_load(stage, target, case, seconds, warmup=None):
     ]
     if case.rate:
         argv += ["--rate", case.rate]
+    argv += tls(target, case.resume)
     for pid in pids:
         argv += ["--pid", pid]
     processes.forget_peak(target.pid)
@@ -43,6 +44,11 @@ def with_load(stage, target, case, seconds, warmup=None):
         raise Failed(f"{target.name}, {case.name}: no request was answered in {seconds} s")
     cpu = answer.pop("cpu_us_per_request")
     return _with_usage(stage, target, answer, cpu.get(str(target.pid), 0.0), cpu[str(stage.server.pid)])
+
+
+def tls(target, resume=False):
+    """The generator's options for a target that speaks TLS."""
+    return ["--tls", target.ca, *(["--resume"] if resume else [])] if target.ca else []
 
 
 def _with_usage(stage, target, answer, proxy_us, redis_us):

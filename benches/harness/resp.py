@@ -1,13 +1,17 @@
 """The smallest RESP2 client that the harness can do with: one request, one reply."""
 
 import socket
+import ssl
 
 
 class Client:
-    """A connection to a port of 127.0.0.1."""
+    """A connection to a port of 127.0.0.1; `ca`: over TLS, with a certificate of this authority."""
 
-    def __init__(self, port, timeout=5.0):
+    def __init__(self, port, timeout=5.0, ca=None):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+        if ca:
+            context = ssl.create_default_context(cafile=ca)
+            self.socket = context.wrap_socket(self.socket, server_hostname="127.0.0.1")
         self.file = self.socket.makefile("rb")
 
     def __enter__(self):

@@ -1,35 +1,36 @@
-"""How cost grows: with workers, clients, connections that come and go, and replicas. Tables, and a plot of what must be linear."""
+"""How cost grows: with workers, clients, connections that come and go, idle clients, and replicas. Tables, and a plot of what must
+be linear."""
 
 import datetime
 import pathlib
 import statistics
 import sys
-import threading
 import time
 
-from . import measure, plot, processes, targets
+from . import measure, plot, processes, targets, tls
 from .group import Group
-from .resp import Client
 
 RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results"
 WORKERS = (1, 2)
 ACTIVE = (500, 1_000, 2_500, 5_000, 10_000)
-CONNECTIONS = (125, 250, 500, 1_000)
 REPLICAS = (0, 1, 3, 5)
-CHURN_SECONDS, CHURN_THREADS = 4, 4
 
 
 def run(args, work, tools):
-    """Runs all four parts; prints tables and writes one SVG a part that grows."""
+    """Runs all parts, or those that --cases names; prints tables and writes one SVG a part that grows."""
+    parts = {part.__name__: part for part in (workers, active, tls.churn, tls.idle, replicas)}
+    wanted = args.cases.split(",") if args.cases else list(parts)
+    if set(wanted) - set(parts):
+        raise processes.Failed(f"--cases {args.cases}: there are {', '.join(parts)}")
     processes.allow_open_files(2 * ACTIVE[-1])
     layout, rounds = targets.Layout(args.layout), 3 if args.rounds is None else args.rounds
-    out = RESULTS / f"{datetime.date.today()}-scale"
+    out = RESULTS / "-".join([f"{datetime.date.today()}-scale", *(wanted if args.cases else [])])
     lines = [f"# Scale, {datetime.date.today()}", "", f"{layout}; medians of {rounds} rounds of {args.seconds} s.", ""]
-    for part in (workers, active, churn, replicas):
-        print(f"scale: {part.__name__}", file=sys.stderr)
-        folder = pathlib.Path(work) / part.__name__
+    for name in wanted:
+        print(f"scale: {name}", file=sys.stderr)
+        folder = pathlib.Path(work) / name
         folder.mkdir()
-        lines += part(layout, folder, tools, rounds, args.seconds, out) + [""]
+        lines += parts[name](layout, folder, tools, rounds, args.seconds, out) + [""]
     text = "\n".join(lines)
     pathlib.Path(f"{out}.md").write_text(text)
     print(text)
@@ -86,59 +87,6 @@ def active(layout, work, tools, rounds, seconds, out):
         numbers = [row["rps"] / 1000, row["proxy_us"], row["p99_us"] / 1000, row["rss_kib"] / 1024]
         lines.append(f"| {count} | " + " | ".join(f"{number:.1f}" for number in numbers) + " |")
     return lines
-
-
-def churn(layout, work, tools, _rounds, _seconds, out):
-    """Clients that connect, write, read back and leave, so many a second. TLS is not there yet."""
-    stage = Group({"redhold": {}}, layout, work, tools)
-    target, rows = stage.targets[0], {}
-    try:
-        for rate in CONNECTIONS:
-            before, began = processes.cpu_seconds(target.pid), time.monotonic()
-            done = _come_and_go(target, rate)
-            took = time.monotonic() - began
-            rows[rate] = (done / took, (processes.cpu_seconds(target.pid) - before) / took, processes.rss_kib(target.pid))
-    finally:
-        stage.close()
-    pathlib.Path(f"{out}-connections.svg").write_text(plot.chart(
-        "Processor by connections that come and go", "connections a second", "% of a core",
-        {"redhold": [(reached, share * 100) for reached, share, _ in rows.values()]},
-    ))
-    lines = ["## Connections that come and go", "", f"![processor by connections]({out.name}-connections.svg)", ""]
-    lines += ["| connections/s wanted | reached | % of a core | us a connection | resident MiB after |", "|---|---|---|---|---|"]
-    for rate, (reached, share, rss) in rows.items():
-        lines.append(
-            f"| {rate} | {reached:.0f} | {share * 100:.1f} | {share / reached * 1e6:.0f} | {rss / 1024:.1f} |"
-        )
-    return lines
-
-
-def _come_and_go(target, rate):
-    """How many clients were served; each sees its own write, or the run is void."""
-    counts, faults = [0] * CHURN_THREADS, []
-
-    def clients(thread):
-        began, every = time.monotonic(), CHURN_THREADS / rate
-        try:
-            while (due := counts[thread] * every) < CHURN_SECONDS:
-                time.sleep(max(0.0, began + due - time.monotonic()))
-                with Client(target.port) as client:
-                    value = f"{thread}-{counts[thread]}"
-                    client.ask("SET", f"churn:{thread}", value)
-                    if client.ask("GET", f"churn:{thread}") != value.encode():
-                        raise processes.Failed(f"WRONG: client {value} did not read what it wrote")
-                counts[thread] += 1
-        except (OSError, RuntimeError, processes.Failed) as fault:
-            faults.append(fault)
-
-    threads = [threading.Thread(target=clients, args=(thread,)) for thread in range(CHURN_THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if faults:
-        raise processes.Failed(f"{rate} connections a second: {faults[0]}")
-    return sum(counts)
 
 
 def replicas(layout, work, tools, rounds, seconds, _out):

@@ -1,10 +1,14 @@
 """Shows that the guards bite: a proxy that lies must void the run, an honest one must not."""
 
+import pathlib
 import random
+import select
 import socket
+import ssl
 import threading
 
 from . import measure, processes, targets
+from .certificates import Folder
 from .processes import Failed
 from .resp import Client
 
@@ -16,20 +20,31 @@ KINDS = {
     "blpop": measure.Case(4, 5, "blpop"),
     # Two channels.
     "pubsub": measure.Case(4, 20, "pubsub"),
+    "churn": measure.Case(1, 5, "churn", rate=500),
+    "idle": measure.Case(1, 200, "idle"),
     "redis-benchmark": measure.Case(4, 5, "get"),
+    "load, TLS": measure.Case(4, 5, "mix20"),
+    "churn, TLS": measure.Case(1, 5, "churn", rate=300),
+    "churn, TLS, resumed": measure.Case(1, 5, "churn", rate=300, resume=True),
+    "idle, TLS": measure.Case(1, 200, "idle"),
 }
+OVER_TLS = [kind for kind in KINDS if ", TLS" in kind]
 
 
 def run(work, tools):
     """Prints one line a check; 0 when all came out as they must."""
     stage = targets.Stage(["direct"], targets.Layout("unpinned"), work, tools)
     stage.warmup, stage.patience = 0.2, 2.0
+    own, foreign = (Folder(pathlib.Path(work) / name) for name in ("own", "foreign"))
+    shown = {TICKETS: context(own, 2), NO_TICKETS: context(own, 0), FOREIGN: context(foreign, 2), NOTHING: None}
     wrong = 0
     try:
-        for name, reply_change, request_change, void in CHECKS:
-            port = relay(stage.server.port, reply_change, request_change)
-            target = targets.Target(name, port)
+        for name, reply_change, request_change, void, *shows in CHECKS:
             for kind in void or KINDS:
+                over_tls = kind in OVER_TLS
+                server_side = shown[shows[0] if shows else TICKETS] if over_tls else None
+                port = relay(stage.server.port, reply_change, request_change, server_side)
+                target = targets.Target(name, port, ca=own.ca if over_tls else None)
                 verdict = _verdict(stage, target, kind)
                 # A fault of the direct connection would be the self-test's own.
                 good = verdict.startswith(f"{name}, ") if void and verdict else bool(void) == bool(verdict)
@@ -121,14 +136,21 @@ def same(data):
     return data
 
 
-# name, what happens to replies, what happens to requests, the kinds of load that must be void; empty: all must count
+# What a relay shows clients over TLS.
+TICKETS, NO_TICKETS, FOREIGN, NOTHING = "a certificate", "one, and no tickets", "one of somebody else's", "no TLS"
+# name, what happens to replies, what happens to requests, the kinds of load that must be void; empty: all must count; and what it
+# shows over TLS, if not a certificate that counts
 CHECKS = [
     ("honest", same, same, ()),
-    ("flips a byte", flip_one_byte, same, ("load", "multi", "blpop", "pubsub")),
-    ("loses writes", same, lose_writes, ("load", "multi")),
-    ("reads other keys", same, misses, ("load", "multi", "redis-benchmark")),
+    ("flips a byte", flip_one_byte, same,
+     ("load", "multi", "blpop", "pubsub", "churn", "idle", "load, TLS", "churn, TLS", "idle, TLS")),
+    ("loses writes", same, lose_writes, ("load", "multi", "churn", "idle", "churn, TLS", "idle, TLS")),
+    ("reads other keys", same, misses, ("load", "multi", "churn", "idle", "redis-benchmark", "churn, TLS", "idle, TLS")),
     ("reads other keys in transactions", same, misses_in_transactions, ("multi",)),
-    ("answers nothing", answer_nothing, same, ("load", "multi", "blpop", "pubsub")),
+    ("answers nothing", answer_nothing, same, ("load", "multi", "blpop", "pubsub", "churn", "idle", "churn, TLS", "idle, TLS")),
+    ("gives no tickets", same, same, ("churn, TLS, resumed",), NO_TICKETS),
+    ("shows somebody else's certificate", same, same, OVER_TLS, FOREIGN),
+    ("speaks no TLS", same, same, OVER_TLS, NOTHING),
     ("discards transactions", same, exchange(b"$4\r\nEXEC", b"$7\r\nDISCARD"), ("multi",)),
     ("loses elements", same, exchange(b"RPUSH\r\n$16\r\nlist", b"RPUSH\r\n$16\r\nlost"), ("blpop",)),
     ("pushes twice", same, push_twice, ("blpop",)),
@@ -142,29 +164,45 @@ CHECKS = [
 ]
 
 
-def relay(server_port, reply_change, request_change):
-    """A proxy on a port of its own, as daemon threads."""
-    listener = socket.create_server(("127.0.0.1", 0))
+def context(files, tickets):
+    """The server's side of TLS: a certificate, and how many tickets each session is given to come back with."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(files.cert, files.key)
+    made.num_tickets = tickets
+    return made
+
+
+def relay(server_port, reply_change, request_change, server_side=None):
+    """A proxy on a port of its own, as daemon threads; with `server_side` it speaks TLS to clients."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
 
     def accept():
         while True:
             client, _ = listener.accept()
-            server = socket.create_connection(("127.0.0.1", server_port))
-            for source, sink, change in ((client, server, request_change), (server, client, reply_change)):
-                threading.Thread(target=_pump, args=(source, sink, change), daemon=True).start()
+            threading.Thread(target=serve, args=(client,), daemon=True).start()
+
+    def serve(client):
+        with client, socket.create_connection(("127.0.0.1", server_port)) as server:
+            try:
+                if server_side:
+                    client = server_side.wrap_socket(client, server_side=True)
+                with client:
+                    _pump(client, server, request_change, reply_change)
+            except OSError:
+                pass  # the client sees it too
 
     threading.Thread(target=accept, daemon=True).start()
     return listener.getsockname()[1]
 
 
-def _pump(source, sink, change):
-    try:
-        while data := source.recv(65536):
+def _pump(client, server, request_change, reply_change):
+    """Until one side ends. One thread for both ways: a TLS session is not for two."""
+    ways = {client: (server, request_change), server: (client, reply_change)}
+    while True:
+        held = [client] if isinstance(client, ssl.SSLSocket) and client.pending() else []
+        for source in held or select.select(list(ways), [], [])[0]:
+            sink, change = ways[source]
+            data = source.recv(65536)
+            if not data:
+                return
             sink.sendall(change(data))
-    except OSError:
-        pass
-    for end in (source, sink):
-        try:
-            end.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass

@@ -15,10 +15,12 @@ BATCHING = ", max_buffer_size_before_flush: 1024, buffer_flush_timeout: 0.001s"
 
 
 class Target:
-    """Something that speaks Redis on `port`; `pid` is the proxy's, None when there is none."""
+    """Something that speaks Redis on `port`; `pid` is the proxy's, None when there is none. `ca`: over TLS, with a certificate
+    of this authority."""
 
-    def __init__(self, name, port, pid=None, process=None, version=""):
+    def __init__(self, name, port, pid=None, process=None, version="", ca=None):
         self.name, self.port, self.pid, self.process, self.version = name, port, pid, process, version
+        self.ca = ca
 
 
 class Layout:
@@ -124,7 +126,7 @@ class Stage:
                 log = (self.work / f"{target.name}.log").read_text(errors="replace")[-2000:]
                 raise Failed(f"{target.name} ended with code {target.process.returncode}:\n{log}")
             try:
-                with Client(target.port) as client:
+                with Client(target.port, ca=target.ca) as client:
                     return client.ask("SET", "ready", target.name) == b"OK" and client.ask("GET", "ready") is not None
             except (OSError, RuntimeError):
                 return False

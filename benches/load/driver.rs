@@ -10,7 +10,8 @@ use rustix::event::{Timespec, epoll};
 use crate::Args;
 use crate::fault::Fault;
 use crate::histogram::Histogram;
-use crate::usage::cpu_time;
+use crate::stream::Dial;
+use crate::usage::{cpu_time, own_cpu_time};
 use crate::wires::Wires;
 
 /// A kind of load: what the clients ask for, what they must get, and when they ask again.
@@ -51,7 +52,52 @@ pub(crate) struct Outcome {
     pub(crate) verified: u64,
     pub(crate) elapsed: Duration,
     pub(crate) latency: Histogram,
+    /// CPU time of the processes that were asked for, and of this one.
     pub(crate) cpu: Vec<(u32, Duration)>,
+    pub(crate) own: Duration,
+    /// Connections of those that were measured whose keys came from an earlier one.
+    pub(crate) resumed: u64,
+    /// Memory of the processes before there were clients and with them, where that is measured.
+    pub(crate) rss_kib: Vec<(u32, u64, u64)>,
+}
+
+impl Outcome {
+    pub(crate) fn new() -> Self {
+        Self {
+            requests: 0,
+            verified: 0,
+            elapsed: Duration::ZERO,
+            latency: Histogram::new(),
+            cpu: Vec::new(),
+            own: Duration::ZERO,
+            resumed: 0,
+            rss_kib: Vec::new(),
+        }
+    }
+
+    /// From now on CPU time counts.
+    ///
+    /// # Errors
+    /// One of the processes is gone.
+    pub(crate) fn start_clocks(&mut self, pids: &[u32]) -> Result<(), Fault> {
+        for pid in pids {
+            self.cpu.push((*pid, cpu_time(*pid)?));
+        }
+        self.own = own_cpu_time();
+        Ok(())
+    }
+
+    /// No longer.
+    ///
+    /// # Errors
+    /// One of the processes is gone.
+    pub(crate) fn stop_clocks(&mut self) -> Result<(), Fault> {
+        for (pid, time) in &mut self.cpu {
+            *time = cpu_time(*pid)?.saturating_sub(*time);
+        }
+        self.own = own_cpu_time().saturating_sub(self.own);
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -158,14 +204,7 @@ const NAP: Duration = Duration::from_millis(10);
 
 impl<'a, L: Load> Run<'a, L> {
     fn start(args: &'a Args, load: L) -> Result<Self, Fault> {
-        let wires = Wires::open(args.target, load.connections())?;
-        let outcome = Outcome {
-            requests: 0,
-            verified: 0,
-            elapsed: Duration::ZERO,
-            latency: Histogram::new(),
-            cpu: Vec::new(),
-        };
+        let wires = Wires::open(&Dial::target(args)?, load.connections())?;
         let began = Instant::now();
         let measure = began + Duration::from_millis(args.warmup_ms);
         let end = measure + Duration::from_millis(args.measure_ms);
@@ -176,7 +215,7 @@ impl<'a, L: Load> Run<'a, L> {
             phase_began: began,
             window: schedule.as_ref().map(|_| measure..end),
             wanted: args.requests.unwrap_or(u64::MAX),
-            outcome,
+            outcome: Outcome::new(),
         };
         let mut run = Self { args, load, wires, meter, schedule };
         if args.requests.is_some() {
@@ -244,18 +283,12 @@ impl<'a, L: Load> Run<'a, L> {
     fn begin_measuring(&mut self, now: Instant) -> Result<(), Fault> {
         self.meter.phase = Phase::Measuring;
         self.meter.phase_began = now;
-        for pid in &self.args.pid {
-            self.meter.outcome.cpu.push((*pid, cpu_time(*pid)?));
-        }
-        Ok(())
+        self.meter.outcome.start_clocks(&self.args.pid)
     }
 
     fn end_measuring(&mut self, now: Instant) -> Result<(), Fault> {
         self.meter.phase = Phase::Draining;
         self.meter.outcome.elapsed = now.duration_since(self.meter.phase_began);
-        for (pid, time) in &mut self.meter.outcome.cpu {
-            *time = cpu_time(*pid)?.saturating_sub(*time);
-        }
-        Ok(())
+        self.meter.outcome.stop_clocks()
     }
 }

@@ -110,8 +110,8 @@ impl Client {
                 Call::Set { key, version: keyspace.next_version(key) }
             }
             Mix::Set => Call::Set { key, version: keyspace.next_version(key) },
-            // Lists and channels are no keys and do not come here.
-            Mix::Get | Mix::Mix20 | Mix::Blpop | Mix::Pubsub => {
+            // The others do not come here.
+            Mix::Get | Mix::Mix20 | Mix::Blpop | Mix::Pubsub | Mix::Churn | Mix::Idle => {
                 Call::Get { key, version: keyspace.version(key) }
             }
         }

@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::payload::{Call, Payload};
+use crate::stream::{Dial, Stream};
 
 /// Requests in flight while all keys are written or read: below the limits of every proxy.
 const WINDOW: usize = 64;
@@ -44,29 +43,41 @@ impl Keyspace {
         self.versions[key as usize]
     }
 
+    /// Counts the SETs of `key` that somebody else has counted.
+    pub(crate) fn set_version(&mut self, key: u32, version: u32) {
+        self.versions[key as usize] = version;
+    }
+
     /// Sets every key to its present version.
     ///
     /// # Errors
     /// A reply that is not `+OK`, or no connection.
-    pub(crate) fn write_all(&self, target: SocketAddr, patience: Duration) -> Result<(), Fault> {
-        self.exchange(target, patience, |key, version| Call::Set { key, version })
+    pub(crate) fn write_all(&self, dial: &Dial) -> Result<(), Fault> {
+        self.exchange(dial, |key, version| Call::Set { key, version })
     }
 
     /// Reads every key and compares it with its present version.
     ///
     /// # Errors
     /// A value that differs, or no connection.
-    pub(crate) fn verify_all(&self, target: SocketAddr, patience: Duration) -> Result<(), Fault> {
-        self.exchange(target, patience, |key, version| Call::Get { key, version })
+    pub(crate) fn verify_all(&self, dial: &Dial) -> Result<(), Fault> {
+        self.exchange(dial, |key, version| Call::Get { key, version })
     }
 
-    fn exchange(
-        &self,
-        target: SocketAddr,
-        patience: Duration,
-        call_for: impl Fn(u32, u32) -> Call,
-    ) -> Result<(), Fault> {
-        let mut socket = connect(target, patience)?;
+    /// Sends one request; its reply must be all that comes.
+    ///
+    /// # Errors
+    /// Another reply, more than one, or no connection.
+    pub(crate) fn ask(&self, stream: &mut Stream, call: Call) -> Result<(), Fault> {
+        let (mut output, mut input) = (Vec::new(), Vec::new());
+        self.payload.encode(call, &mut output);
+        stream.write_all(&output)?;
+        self.collect(stream, &mut VecDeque::from([call]), &mut input)?;
+        if input.is_empty() { Ok(()) } else { Err(Fault::unasked(&input)) }
+    }
+
+    fn exchange(&self, dial: &Dial, call_for: impl Fn(u32, u32) -> Call) -> Result<(), Fault> {
+        let mut stream = dial.open()?;
         let window = (WINDOW_BYTES / self.payload.size()).clamp(1, WINDOW);
         let mut owed = VecDeque::with_capacity(window);
         let mut output = Vec::new();
@@ -81,15 +92,15 @@ impl Keyspace {
             if owed.is_empty() {
                 return Ok(());
             }
-            socket.write_all(&output)?;
-            self.collect(&mut socket, &mut owed, &mut input)?;
+            stream.write_all(&output)?;
+            self.collect(&mut stream, &mut owed, &mut input)?;
         }
     }
 
     /// Reads until nothing is owed.
     fn collect(
         &self,
-        socket: &mut TcpStream,
+        stream: &mut Stream,
         owed: &mut VecDeque<Call>,
         input: &mut Vec<u8>,
     ) -> Result<(), Fault> {
@@ -99,7 +110,7 @@ impl Keyspace {
                 owed.pop_front();
                 continue;
             }
-            read_more(socket, input)?;
+            read_more(stream, input)?;
         }
         Ok(())
     }
@@ -110,18 +121,17 @@ impl Keyspace {
 /// # Errors
 /// Another reply, or no connection.
 pub(crate) fn ask_in_turn(
-    target: SocketAddr,
-    patience: Duration,
+    dial: &Dial,
     requests: impl Iterator<Item = Vec<u8>>,
     may_be: &[&[u8]],
 ) -> Result<(), Fault> {
-    let mut socket = connect(target, patience)?;
+    let mut stream = dial.open()?;
     let mut input = Vec::new();
     for request in requests {
-        socket.write_all(&request)?;
+        stream.write_all(&request)?;
         input.clear();
         while !input.ends_with(b"\r\n") {
-            read_more(&mut socket, &mut input)?;
+            read_more(&mut stream, &mut input)?;
         }
         if !may_be.contains(&&input[..]) {
             return Err(Fault::wrong(request.escape_ascii().to_string(), 0, &input));
@@ -130,17 +140,9 @@ pub(crate) fn ask_in_turn(
     Ok(())
 }
 
-fn connect(target: SocketAddr, patience: Duration) -> Result<TcpStream, Fault> {
-    let socket = TcpStream::connect_timeout(&target, patience)?;
-    socket.set_nodelay(true)?;
-    socket.set_read_timeout(Some(patience))?;
-    socket.set_write_timeout(Some(patience))?;
-    Ok(socket)
-}
-
-fn read_more(socket: &mut TcpStream, input: &mut Vec<u8>) -> Result<(), Fault> {
+fn read_more(stream: &mut Stream, input: &mut Vec<u8>) -> Result<(), Fault> {
     let mut scratch = [0; 64 << 10];
-    let count = socket.read(&mut scratch)?;
+    let count = stream.read(&mut scratch)?;
     if count == 0 {
         return Err(Fault::new("the target closed the connection"));
     }

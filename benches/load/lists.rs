@@ -4,13 +4,14 @@
 //! popped. So at most that many can be popped at any time: each must be one of them, is struck off when it comes, and
 //! a client that pops a lower one after a higher one has seen them out of order.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::Args;
 use crate::driver::{self, Load, Meter, Outcome};
 use crate::fault::Fault;
 use crate::keyspace::ask_in_turn;
 use crate::payload::{Payload, name};
+use crate::stream::Dial;
 use crate::wires::Wires;
 
 /// Clients that pop from one list.
@@ -23,20 +24,20 @@ const POPPERS: usize = 2;
 pub(crate) fn run(args: &Args) -> Result<Outcome, Fault> {
     let lists = Lists::new(args);
     let names: Vec<[u8; 16]> = (0..lists.lists.len() as u32).map(|list| name(*b"list", list)).collect();
-    let patience = Duration::from_millis(args.stall_ms);
-    let ask = |target, command: &str, may_be: &[&[u8]]| {
+    let (target, origin) = (Dial::target(args)?, Dial::origin(args));
+    let ask = |dial, command: &str, may_be: &[&[u8]]| {
         let requests = names.iter().map(|name| {
             let mut request = format!("*2\r\n${}\r\n{command}\r\n$16\r\n", command.len()).into_bytes();
             request.extend_from_slice(name);
             request.extend_from_slice(b"\r\n");
             request
         });
-        ask_in_turn(target, patience, requests, may_be)
+        ask_in_turn(dial, requests, may_be)
     };
-    ask(args.target, "DEL", &[b":0\r\n", b":1\r\n"])?;
-    ask(args.origin, "LLEN", &[b":0\r\n"])?;
+    ask(&target, "DEL", &[b":0\r\n", b":1\r\n"])?;
+    ask(&origin, "LLEN", &[b":0\r\n"])?;
     let outcome = driver::drive(args, lists)?;
-    ask(args.origin, "LLEN", &[b":0\r\n"])?;
+    ask(&origin, "LLEN", &[b":0\r\n"])?;
     Ok(outcome)
 }
 

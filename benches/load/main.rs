@@ -7,17 +7,21 @@
 //! standard output; exit code 1 and the bytes that came when a reply is wrong.
 
 mod channels;
+mod churn;
 mod driver;
 mod fault;
 mod histogram;
+mod idle;
 mod keyed;
 mod keyspace;
 mod lists;
 mod payload;
+mod stream;
 mod usage;
 mod wires;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -27,6 +31,7 @@ use crate::driver::Outcome;
 use crate::fault::Fault;
 use crate::keyed::Keyed;
 use crate::keyspace::Keyspace;
+use crate::stream::Dial;
 
 /// What the clients ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -43,6 +48,10 @@ enum Mix {
     Blpop,
     /// Messages to subscribers: ten clients on a channel, one more publishes.
     Pubsub,
+    /// Clients that come and go, `--rate` a second: each connects, writes, reads that back and leaves.
+    Churn,
+    /// Clients that stay and say nothing: how much memory they take.
+    Idle,
 }
 
 /// Arguments of one run.
@@ -54,6 +63,12 @@ struct Args {
     /// The server behind the target, asked directly before and after.
     #[arg(long)]
     origin: SocketAddr,
+    /// TLS 1.3 towards the target: PEM, authorities of one of which its certificate must be.
+    #[arg(long)]
+    tls: Option<PathBuf>,
+    /// Each connection takes its keys from an earlier one, if there is a ticket left.
+    #[arg(long, requires = "tls")]
+    resume: bool,
     #[arg(long, value_enum, default_value = "get")]
     mix: Mix,
     /// Clients that read and write, pop, or subscribe; those that push or publish come on top of them.
@@ -94,6 +109,12 @@ struct Args {
     bench: bool,
 }
 
+impl Args {
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.stall_ms)
+    }
+}
+
 fn main() -> ExitCode {
     // `cargo bench` without arguments reaches this program too; a run needs a target, which benches/run gives.
     if !std::env::args().any(|argument| argument == "--target" || argument == "--help") {
@@ -115,21 +136,31 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<Outcome, Fault> {
     match args.mix {
-        Mix::Get | Mix::Set | Mix::Mix20 | Mix::Multi => run_keyed(args),
+        Mix::Get | Mix::Set | Mix::Mix20 | Mix::Multi => {
+            let keys = args.keys.max(args.clients);
+            with_keys(args, keys, |keyspace| driver::drive(args, Keyed::new(args, keyspace)))
+        }
+        Mix::Churn => with_keys(args, args.clients, |keyspace| churn::run(args, keyspace)),
+        Mix::Idle => with_keys(args, args.clients, |keyspace| idle::run(args, keyspace)),
         Mix::Blpop => lists::run(args),
         Mix::Pubsub => channels::run(args),
     }
 }
 
-fn run_keyed(args: &Args) -> Result<Outcome, Fault> {
-    let mut keyspace = Keyspace::new(args.keys.max(args.clients), args.size);
-    let patience = Duration::from_millis(args.stall_ms);
+/// A load between writing all keys and reading all of them, both ways.
+fn with_keys(
+    args: &Args,
+    keys: u32,
+    load: impl FnOnce(&mut Keyspace) -> Result<Outcome, Fault>,
+) -> Result<Outcome, Fault> {
+    let mut keyspace = Keyspace::new(keys, args.size);
+    let (target, origin) = (Dial::target(args)?, Dial::origin(args));
     let named = |step: &'static str| move |fault: Fault| Fault::new(format!("{step}: {fault}"));
-    keyspace.write_all(args.target, patience).map_err(named("before, written through target"))?;
-    keyspace.verify_all(args.origin, patience).map_err(named("before, read at origin"))?;
-    let mut outcome = driver::drive(args, Keyed::new(args, &mut keyspace))?;
-    keyspace.verify_all(args.target, patience).map_err(named("after, read through target"))?;
-    keyspace.verify_all(args.origin, patience).map_err(named("after, read at origin"))?;
+    keyspace.write_all(&target).map_err(named("before, written through target"))?;
+    keyspace.verify_all(&origin).map_err(named("before, read at origin"))?;
+    let mut outcome = load(&mut keyspace)?;
+    keyspace.verify_all(&target).map_err(named("after, read through target"))?;
+    keyspace.verify_all(&origin).map_err(named("after, read at origin"))?;
     outcome.verified += u64::from(keyspace.keys()) * 4;
     Ok(outcome)
 }
@@ -141,6 +172,11 @@ fn report(outcome: &Outcome) -> String {
         .iter()
         .map(|(pid, time)| (pid.to_string(), (time.as_secs_f64() * 1e6 / outcome.requests as f64).into()))
         .collect();
+    let rss_kib: serde_json::Map<String, serde_json::Value> = outcome
+        .rss_kib
+        .iter()
+        .map(|(pid, before, with)| (pid.to_string(), [*before, *with].into()))
+        .collect();
     serde_json::json!({
         "requests": outcome.requests,
         "verified": outcome.verified,
@@ -151,6 +187,9 @@ fn report(outcome: &Outcome) -> String {
         "p999_us": outcome.latency.quantile(0.999).as_secs_f64() * 1e6,
         "max_us": outcome.latency.max().as_secs_f64() * 1e6,
         "cpu_us_per_request": cpu,
+        "own_us": outcome.own.as_secs_f64() * 1e6 / outcome.requests as f64,
+        "resumed": outcome.resumed,
+        "rss_kib_by_pid": rss_kib,
     })
     .to_string()
 }

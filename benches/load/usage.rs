@@ -1,6 +1,8 @@
-//! CPU time of other processes.
+//! What processes take: CPU time and memory.
 
 use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::fault::Fault;
 
@@ -19,4 +21,22 @@ pub(crate) fn cpu_time(pid: u32) -> Result<Duration, Fault> {
         nanoseconds += text.split(' ').next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
     }
     Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// The same of this process, with threads that have ended.
+pub(crate) fn own_cpu_time() -> Duration {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(spent.tv_sec as u64, spent.tv_nsec as u32)
+}
+
+/// Resident memory of `pid`.
+///
+/// # Errors
+/// The process is gone.
+pub(crate) fn rss_kib(pid: u32) -> Result<u64, Fault> {
+    let file = format!("/proc/{pid}/status");
+    let text = std::fs::read_to_string(&file).map_err(|error| Fault::new(format!("{file}: {error}")))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+    number.ok_or_else(|| Fault::new(format!("{file}: no VmRSS")))
 }

@@ -1,13 +1,12 @@
 //! The connections to the target and the epoll that watches them.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::fd::OwnedFd;
 
 use crate::fault::Fault;
+use crate::stream::{Dial, Stream};
 
 /// Connections, named by numbers from 0 on.
 pub(crate) struct Wires {
@@ -16,7 +15,7 @@ pub(crate) struct Wires {
 }
 
 struct Wire {
-    socket: TcpStream,
+    stream: Stream,
     output: Vec<u8>,
     written: usize,
     /// The socket took less than it was given: epoll tells when it takes more.
@@ -26,17 +25,17 @@ struct Wire {
 }
 
 impl Wires {
-    /// Opens `count` connections to `target`, one after the other.
+    /// Opens `count` connections, one after the other.
     ///
     /// # Errors
     /// One of them could not be opened.
-    pub(crate) fn open(target: SocketAddr, count: usize) -> Result<Self, Fault> {
+    pub(crate) fn open(dial: &Dial, count: usize) -> Result<Self, Fault> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let mut all = Vec::with_capacity(count);
         for number in 0..count {
-            let wire = Wire::open(target).map_err(|fault| fault.of_client(number))?;
+            let wire = Wire::open(dial).map_err(|fault| fault.of_client(number))?;
             let data = epoll::EventData::new_u64(number as u64);
-            epoll::add(&epoll, &wire.socket, data, epoll::EventFlags::IN)?;
+            epoll::add(&epoll, wire.stream.socket(), data, epoll::EventFlags::IN)?;
             all.push(wire);
         }
         Ok(Self { epoll, all })
@@ -63,27 +62,31 @@ impl Wires {
             wire.is_full = is_full;
             let flags = if is_full { epoll::EventFlags::OUT } else { epoll::EventFlags::empty() };
             let data = epoll::EventData::new_u64(number as u64);
-            epoll::modify(&self.epoll, &wire.socket, data, flags | epoll::EventFlags::IN)?;
+            epoll::modify(&self.epoll, wire.stream.socket(), data, flags | epoll::EventFlags::IN)?;
         }
         Ok(())
     }
 
-    /// Reads once into the input of connection `number`.
+    /// Reads once into the input of connection `number`, and what has come with that.
     ///
     /// # Errors
     /// The connection failed or was closed.
     pub(crate) fn fill(&mut self, number: usize) -> Result<(), Fault> {
         let wire = &mut self.all[number];
-        if wire.filled == wire.input.len() {
-            wire.input.resize(wire.input.len() * 2, 0);
+        loop {
+            if wire.filled == wire.input.len() {
+                wire.input.resize(wire.input.len() * 2, 0);
+            }
+            match wire.stream.read(&mut wire.input[wire.filled..]) {
+                Ok(0) => return Err(Fault::new("the target closed the connection")),
+                Ok(count) => wire.filled += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+            if !wire.stream.holds_more() {
+                return Ok(());
+            }
         }
-        match wire.socket.read(&mut wire.input[wire.filled..]) {
-            Ok(0) => return Err(Fault::new("the target closed the connection")),
-            Ok(count) => wire.filled += count,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.into()),
-        }
-        Ok(())
     }
 
     /// What connection `number` has received and nobody has consumed.
@@ -104,23 +107,25 @@ impl Wires {
 }
 
 impl Wire {
-    fn open(target: SocketAddr) -> Result<Self, Fault> {
-        let socket = TcpStream::connect_timeout(&target, Duration::from_secs(5))?;
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
+    fn open(dial: &Dial) -> Result<Self, Fault> {
+        let stream = dial.open()?;
+        stream.socket().set_nonblocking(true)?;
         let input = vec![0; 16 << 10];
-        Ok(Self { socket, output: Vec::new(), written: 0, is_full: false, input, filled: 0 })
+        Ok(Self { stream, output: Vec::new(), written: 0, is_full: false, input, filled: 0 })
     }
 
     /// True when the socket took everything.
     fn flush(&mut self) -> Result<bool, Fault> {
         while self.written < self.output.len() {
-            match self.socket.write(&self.output[self.written..]) {
+            match self.stream.write(&self.output[self.written..]) {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(true)
+        match self.stream.flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(false),
+            flushed => Ok(flushed.map(|()| true)?),
+        }
     }
 }
