@@ -2,6 +2,7 @@
 be linear."""
 
 import datetime
+import os
 import pathlib
 import statistics
 import sys
@@ -25,13 +26,15 @@ def run(args, work, tools):
     processes.allow_open_files(2 * ACTIVE[-1])
     layout, rounds = targets.Layout(args.layout), 3 if args.rounds is None else args.rounds
     out = RESULTS / "-".join([f"{datetime.date.today()}-scale", *(wanted if args.cases else [])])
-    lines = [f"# Scale, {datetime.date.today()}", "", f"{layout}; medians of {rounds} rounds of {args.seconds} s.", ""]
+    lines, load = [], os.getloadavg()[0]
     for name in wanted:
         print(f"scale: {name}", file=sys.stderr)
         folder = pathlib.Path(work) / name
         folder.mkdir()
         lines += parts[name](layout, folder, tools, rounds, args.seconds, out) + [""]
-    text = "\n".join(lines)
+    facts = (f"{layout}; medians of {rounds} rounds of {args.seconds} s (connections: {tls.CHURN_SECONDS} s). Load average {load:.1f} "
+             f"before, {os.getloadavg()[0]:.1f} after, the benchmark itself included.")
+    text = "\n".join([f"# Scale, {datetime.date.today()}", "", facts, "", *lines])
     pathlib.Path(f"{out}.md").write_text(text)
     print(text)
     print(f"written: {out}.md")
