@@ -54,10 +54,13 @@ def run(args, work, tools):
 def _chosen(patterns):
     """Features with one of the patterns (with commas between) in their name, and those that they stand beside."""
     wanted = [pattern for pattern in patterns.split(",") if pattern]
-    named = {name: beside for name, beside, _ in FEATURES if not wanted or any(each in name for each in wanted)}
+    beside = {name: other for name, other, _ in FEATURES}
+    named = {name for name in beside if not wanted or any(each in name for each in wanted)}
     if not named:
-        raise processes.Failed(f"--cases {patterns}: there are {', '.join(name for name, *_ in FEATURES)}")
-    return [feature for feature in FEATURES if feature[0] in named or feature[0] in named.values()]
+        raise processes.Failed(f"--cases {patterns}: there are {', '.join(beside)}")
+    while missing := {beside[name] for name in named} - named:
+        named |= missing
+    return [feature for feature in FEATURES if feature[0] in named]
 
 
 class Counted(instructions.Counting, Group):
