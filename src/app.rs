@@ -75,6 +75,7 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     let frontend =
         Frontend::start(parts, sockets).map_err(|error| format!("cannot serve clients: {error}"))?;
     let doors = Doors {
+        token: config.admin.token,
         orders: handle.orders,
         status: handle.status,
         routes: handle.routes,

@@ -1,19 +1,51 @@
-//! Who may give orders over HTTP: no tokens yet, so this machine alone, and no web page on it.
+//! Who may give orders over HTTP: who knows the token, or, where there is none, this machine alone, and no web page on it.
 //!
 //! A page in a browser on this machine can send a POST to loopback, but not with a header of its own without asking
-//! first (which is never granted); and a name that was rebound to loopback still stands in `Host`.
+//! first (which is never granted); and a name that was rebound to loopback still stands in `Host`. A token no page knows.
 
 use std::net::{IpAddr, SocketAddr};
 
-use hyper::header::{HOST, HeaderMap};
+use hyper::StatusCode;
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
+
+use super::TokenFile;
+
+/// Why an order is not taken: the code of the answer, and one sentence for who ordered.
+pub(super) type Refusal = (StatusCode, String);
 
 /// Lets an order through, or says why not.
 ///
 /// # Errors
-/// One sentence for the one who ordered.
-pub(super) fn allow(peer: SocketAddr, headers: &HeaderMap) -> Result<(), &'static str> {
+/// The refusal.
+pub(super) fn allow(token: Option<&TokenFile>, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refusal> {
+    match token {
+        None => allow_unknown(peer, headers).map_err(|text| (StatusCode::FORBIDDEN, text.to_owned())),
+        Some(token) => allow_bearer(token, headers),
+    }
+}
+
+fn allow_bearer(token: &TokenFile, headers: &HeaderMap) -> Result<(), Refusal> {
+    let refused = |text: &str| Err((StatusCode::UNAUTHORIZED, text.to_owned()));
+    let mut given = headers.get_all(AUTHORIZATION).iter();
+    let (Some(first), None) = (given.next(), given.next()) else {
+        return refused("an order needs the token of admin.token_file, once: Authorization: Bearer ...");
+    };
+    let Some((scheme, bearer)) = first.as_bytes().split_at_checked(b"Bearer ".len()) else {
+        return refused("an order needs the header Authorization: Bearer ...");
+    };
+    if !scheme.eq_ignore_ascii_case(b"Bearer ") {
+        return refused("an order needs the header Authorization: Bearer ...");
+    }
+    match token.holds(bearer.trim_ascii()) {
+        Ok(true) => Ok(()),
+        Ok(false) => refused("this is not the token of admin.token_file"),
+        Err(fault) => Err((StatusCode::SERVICE_UNAVAILABLE, format!("admin.token_file: {fault}"))),
+    }
+}
+
+fn allow_unknown(peer: SocketAddr, headers: &HeaderMap) -> Result<(), &'static str> {
     if !peer.ip().to_canonical().is_loopback() {
-        return Err("orders are taken from this machine only: tokens are not yet supported");
+        return Err("without admin.token_file orders are taken from the proxy's own machine only");
     }
     if headers.get("x-redhold").is_none_or(|value| value != "1") {
         return Err("an order needs the header X-Redhold: 1");
@@ -43,7 +75,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        allow(peer.parse().unwrap(), &map)
+        allow_unknown(peer.parse().unwrap(), &map)
     }
 
     #[test]
@@ -61,7 +93,7 @@ mod tests {
             assert!(
                 asked(peer, &[("x-redhold", "1"), ("host", "localhost")])
                     .unwrap_err()
-                    .contains("this machine")
+                    .contains("own machine")
             );
         }
     }
@@ -87,5 +119,44 @@ mod tests {
         assert!(asked("127.0.0.1:1", &[("x-redhold", "1")]).is_err(), "no Host at all");
         let twice = [("x-redhold", "1"), ("host", "localhost"), ("host", "evil.example")];
         assert!(asked("127.0.0.1:1", &twice).is_err());
+    }
+
+    #[test]
+    fn who_knows_the_token_may_from_anywhere_and_nobody_else() {
+        const TOKEN: &str = "0123456789abcdef";
+        let path = std::env::temp_dir().join(format!("redhold-guard-{}", std::process::id()));
+        std::fs::write(&path, TOKEN).unwrap();
+        let token = TokenFile::new(path.clone()).unwrap();
+        let asked = |peer: &str, headers: &[(&'static str, &str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(*name, value.parse().unwrap());
+            }
+            allow(Some(&token), peer.parse().unwrap(), &map).map_err(|(code, _)| code.as_u16())
+        };
+        let bearer = format!("Bearer {TOKEN}");
+        assert_eq!(asked("10.0.0.1:1", &[("authorization", &bearer)]), Ok(()));
+        assert_eq!(asked("10.0.0.1:1", &[("authorization", &format!("bearer  {TOKEN} "))]), Ok(()));
+        for other in [
+            "",
+            TOKEN,
+            "Bearer",
+            "Bearer ",
+            "Basic 0123456789abcdef",
+            "Bearer 0123456789abcdeF",
+            "Bearer \u{e9}",
+        ] {
+            assert_eq!(asked("127.0.0.1:1", &[("authorization", other)]), Err(401), "{other}");
+        }
+        let page = [("x-redhold", "1"), ("host", "localhost")];
+        assert_eq!(asked("127.0.0.1:1", &page), Err(401), "nor from this machine");
+        let twice = [("authorization", bearer.as_str()), ("authorization", bearer.as_str())];
+        assert_eq!(asked("127.0.0.1:1", &twice), Err(401));
+        std::fs::remove_file(path).unwrap();
+        assert_eq!(
+            asked("127.0.0.1:1", &[("authorization", &bearer)]),
+            Err(503),
+            "it can not be known any more"
+        );
     }
 }

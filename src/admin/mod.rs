@@ -11,6 +11,7 @@ mod server;
 mod settings;
 mod status;
 mod time;
+mod token;
 
 #[cfg(test)]
 mod tests;
@@ -23,3 +24,4 @@ pub use status::{
     EpisodeBody, HeldBody, LostBody, LostRequestBody, NodeBody, NoteBody, OrderBody, SettingBody, StatusBody,
     TollBody,
 };
+pub use token::TokenFile;

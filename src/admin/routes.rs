@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
+};
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::control::StatusReader;
@@ -16,7 +18,7 @@ use crate::topology::{Marks, Orders, Reread, Restraints};
 
 use super::orders::{Kind, place, reread, restrain};
 use super::status::{OrderBody, status_of};
-use super::{Drain, guard, page};
+use super::{Drain, TokenFile, guard, page};
 
 /// Largest body of a request, bytes.
 const BODY_MAX: usize = 4096;
@@ -27,6 +29,8 @@ const JSON: &str = "application/json";
 /// What the endpoint reads, and through which it orders.
 #[derive(Clone, Debug)]
 pub struct Doors {
+    /// The token that orders have to carry.
+    pub token: Option<TokenFile>,
     /// Places orders.
     pub orders: Orders,
     /// Reads what is known of the group.
@@ -67,9 +71,13 @@ pub(super) async fn answer(doors: &Doors, peer: SocketAddr, request: Request<Inc
     if method == Method::GET {
         return read(doors, &path);
     }
-    if let Err(reason) = guard::allow(peer, request.headers()) {
+    if let Err((code, reason)) = guard::allow(doors.token.as_ref(), peer, request.headers()) {
         tracing::warn!(%peer, path, reason, "order refused");
-        return text(StatusCode::FORBIDDEN, format!("{reason}\n"));
+        let mut refused = text(code, format!("{reason}\n"));
+        if code == StatusCode::UNAUTHORIZED {
+            refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        return refused;
     }
     let query = request.uri().query().unwrap_or("").to_owned();
     match Limited::new(request.into_body(), BODY_MAX).collect().await {

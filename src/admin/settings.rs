@@ -2,15 +2,19 @@
 
 use std::net::SocketAddr;
 
+use super::TokenFile;
+
 /// The admin endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `admin.listen`
     pub listen: SocketAddr,
+    /// `admin.token_file`; `None`: orders need none, and come from this machine.
+    pub token: Option<TokenFile>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9380)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9380)), token: None }
     }
 }

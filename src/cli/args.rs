@@ -64,6 +64,9 @@ pub(super) struct AdminUrl {
     /// The admin endpoint of the proxy.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9380")]
     pub(super) admin: String,
+    /// A file with the token that orders need where admin.token_file says so.
+    #[arg(long, value_name = "FILE", env = "REDHOLD_ADMIN_TOKEN_FILE")]
+    pub(super) token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

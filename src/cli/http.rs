@@ -4,6 +4,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
+use crate::admin::TokenFile;
+
+use super::args::AdminUrl;
+
 /// Longest wait for a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -20,13 +24,20 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// Asks the endpoint at `url` (`http://host:port`, `host:port`) for a path.
+/// Asks an endpoint (`http://host:port`, `host:port`) for a path. The token goes with orders alone.
 ///
 /// # Errors
-/// A sentence that names the URL.
-pub(super) fn ask(url: &str, method: &str, path: &str, body: &str) -> Result<Answer, String> {
+/// A sentence that names the URL, or the file of the token.
+pub(super) fn ask(admin: &AdminUrl, method: &str, path: &str, body: &str) -> Result<Answer, String> {
+    let url = &admin.admin;
     let address = resolve(url)?;
-    exchange(address, method, path, body).map_err(|error| match error.kind() {
+    let token = admin.token_file.as_ref().filter(|_| method != "GET");
+    let bearer = match token.map(|file| TokenFile::new(file.clone()).and_then(|file| file.read())) {
+        Some(Ok(token)) => format!("Authorization: Bearer {}\r\n", *token),
+        Some(Err(fault)) => return Err(format!("--token-file: {fault}")),
+        None => String::new(),
+    };
+    exchange(address, method, path, &bearer, body).map_err(|error| match error.kind() {
         std::io::ErrorKind::ConnectionRefused => format!("nobody listens at {url}: is the proxy running?"),
         _ => format!("no answer from {url}: {error}"),
     })
@@ -44,12 +55,18 @@ fn resolve(url: &str) -> Result<SocketAddr, String> {
     found.next().ok_or_else(|| format!("{url}: no such host"))
 }
 
-fn exchange(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<Answer> {
+fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    bearer: &str,
+    body: &str,
+) -> std::io::Result<Answer> {
     let deadline = Instant::now() + ANSWER_WITHIN;
     let mut stream = TcpStream::connect_timeout(&address, CONNECT_WITHIN)?;
     // The resolved address as Host: orders are refused under any other name than localhost.
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nX-Redhold: 1\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nX-Redhold: 1\r\n{bearer}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len(),
     );
     stream.set_write_timeout(Some(CONNECT_WITHIN))?;

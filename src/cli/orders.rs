@@ -2,27 +2,27 @@
 
 use crate::admin::OrderBody;
 
-use super::args::{AdoptArgs, FailoverArgs, SwitchoverArgs};
+use super::args::{AdminUrl, AdoptArgs, FailoverArgs, SwitchoverArgs};
 use super::http::{ask, encode};
 use super::program::{Fault, print};
 use super::status;
 
 pub(super) fn switchover(args: &SwitchoverArgs) -> Result<(), Fault> {
     let to = args.to.as_ref().map_or_else(String::new, |to| format!("?to={}", encode(to)));
-    order(&args.admin.admin, &format!("/api/switchover{to}"))
+    order(&args.admin, &format!("/api/switchover{to}"))
 }
 
 pub(super) fn failover(args: &FailoverArgs) -> Result<(), Fault> {
     let to = args.to.as_ref().map_or_else(String::new, |to| format!("&to={}", encode(to)));
-    order(&args.admin.admin, &format!("/api/failover?force={}{to}", args.force))
+    order(&args.admin, &format!("/api/failover?force={}{to}", args.force))
 }
 
 pub(super) fn adopt(args: &AdoptArgs) -> Result<(), Fault> {
-    order(&args.admin.admin, &format!("/api/adopt?to={}", encode(&args.node)))
+    order(&args.admin, &format!("/api/adopt?to={}", encode(&args.node)))
 }
 
-fn order(url: &str, path: &str) -> Result<(), Fault> {
-    let answer = ask(url, "POST", path, "").map_err(Fault::Failed)?;
+fn order(admin: &AdminUrl, path: &str) -> Result<(), Fault> {
+    let answer = ask(admin, "POST", path, "").map_err(Fault::Failed)?;
     let Ok(order) = serde_json::from_str::<OrderBody>(&answer.body) else {
         return Err(Fault::Failed(format!("refused with {}: {}", answer.code, answer.body.trim_end())));
     };

@@ -32,7 +32,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), Fault> {
 
 fn look(args: &StatusArgs) -> Result<String, String> {
     let url = &args.admin.admin;
-    let answer = ask(url, "GET", "/api/status", "")?;
+    let answer = ask(&args.admin, "GET", "/api/status", "")?;
     if answer.code != 200 {
         return Err(format!("{url} answered {}: {}", answer.code, answer.body.trim_end()));
     }

@@ -1,6 +1,7 @@
 //! Every section and the keys of those that work: what each holds, its default, what it means, and where its
 //! value goes. Data, and nothing else.
 
+use crate::admin::TokenFile;
 use crate::durability::Rule;
 use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum, SlowPrimary};
 use crate::routing::{DuringOutage, OwnWrites, ReadPolicy};
@@ -363,14 +364,19 @@ const ADMIN: &[Key] = &[
             set(&mut c.admin.listen, address)
         })),
         r#""127.0.0.1:9380""#,
-        "Address of the admin endpoint; orders are taken from this machine only.",
+        "Address of the admin endpoint, where anybody may look; without admin.token_file orders are taken from the proxy's own machine only.",
     ),
-    key("users", Kind::Texts(None), "[]", "RESP users that may give PROXY orders."),
+    key(
+        "users",
+        Kind::Texts(Some(|c, v| set(&mut c.frontend.order_users, v))),
+        "[]",
+        "Users of the nodes, with passwords, that may give PROXY orders, and nobody else; empty: who may run FAILOVER.",
+    ),
     absent(
         "token_file",
-        Kind::Text(None),
+        Kind::Text(Some(|c, v| set(&mut c.admin.token, Some(TokenFile::new(v.into())?)))),
         r#""/run/secrets/admin""#,
-        "File with the token that orders must carry.",
+        "File with the token that orders over HTTP must carry, 16 characters or more; read anew for each.",
     ),
     absent("tls", Kind::Tables, "{}", "TLS of the admin endpoint."),
     absent(

@@ -1,5 +1,5 @@
-//! Who may give PROXY orders: authenticated users that a node would let run FAILOVER. On a node that anybody may
-//! enter nobody may, since whoever reaches the port would be an operator. Who may look at others' requests: whom a node would
+//! Who may give PROXY orders: authenticated users that a node would let run FAILOVER, or those that are named. On a node that anybody
+//! may enter nobody may, since whoever reaches the port would be an operator. Who may look at others' requests: whom a node would
 //! let run SLOWLOG.
 
 use std::future::poll_fn;
@@ -24,6 +24,8 @@ pub(super) struct Asker {
     /// The nodes as the proxy's own user, the primary first.
     targets: Vec<Target>,
     around: Surroundings,
+    /// Who alone may give orders; empty: who may run FAILOVER.
+    named: Vec<String>,
 }
 
 impl Asker {
@@ -44,7 +46,12 @@ impl Asker {
             epoch: table.epoch,
             identity: own.clone(),
         };
-        Self { user, targets: nodes.iter().map(target).collect(), around: worker.pools.around().clone() }
+        Self {
+            user,
+            targets: nodes.iter().map(target).collect(),
+            around: worker.pools.around().clone(),
+            named: worker.settings.order_users.clone(),
+        }
     }
 }
 
@@ -59,16 +66,28 @@ pub(super) async fn may_order(asker: &Asker, subcommand: &str) -> Result<String,
         ));
     };
     let name = String::from_utf8_lossy(user).into_owned();
+    let named = asker.named.contains(&name);
+    if !named && !asker.named.is_empty() {
+        return Err(format!(
+            "NOPERM PROXY {subcommand} is for the users in admin.users, and `{name}` is none of them: AUTH as one, \
+             {elsewhere}"
+        ));
+    }
     match asker.ask_nodes(user, &[b"FAILOVER"]).await {
-        Some(Right { open: true, .. }) => Err(format!(
+        Some(Right { open: Some(true), .. }) => Err(format!(
             "NOPERM PROXY {subcommand} is for users with a password, and the nodes let `{name}` in without: \
              give it one, {elsewhere}"
         )),
-        Some(Right { refused: Some(reason), .. }) => Err(format!(
+        Some(Right { refused: Some(reason), .. }) if !named => Err(format!(
             "NOPERM PROXY {subcommand} is for users who may run FAILOVER, and `{name}` may not ({reason}): ask \
              for `ACL SETUSER {name} +failover`, {elsewhere}"
         )),
-        Some(Right { refused: None, .. }) => Ok(name),
+        Some(Right { open: None, refused }) => Err(format!(
+            "NOPERM no node tells whether `{name}` has a password ({}): the proxy's own user may not run ACL GETUSER, \
+             {elsewhere}",
+            refused.unwrap_or_default()
+        )),
+        Some(_) => Ok(name),
         None => {
             Err(format!("NOPERM no node could say whether `{name}` may run FAILOVER; try again, {elsewhere}"))
         }
@@ -81,7 +100,7 @@ pub(super) async fn may_look(asker: &Asker, subcommand: &str) -> Result<(), Stri
     let user = asker.user.as_deref().unwrap_or(b"default");
     let name = String::from_utf8_lossy(user);
     match asker.ask_nodes(user, &[b"SLOWLOG", b"GET"]).await {
-        Some(Right { open: false, .. }) if asker.user.is_none() => {
+        Some(Right { open: Some(false) | None, .. }) if asker.user.is_none() => {
             Err("NOAUTH Authentication required.".to_owned())
         }
         Some(Right { refused: None, .. }) => Ok(()),
@@ -108,8 +127,8 @@ impl Asker {
 
 /// What a user may at a node.
 struct Right {
-    /// Any password is this user's.
-    open: bool,
+    /// Whether any password is this user's, if that is told.
+    open: Option<bool>,
     /// Why the user may not run the command; `None`: he may.
     refused: Option<String>,
 }
@@ -120,11 +139,11 @@ async fn ask(target: &Target, around: &Surroundings, user: &[u8], command: &[&[u
         opened.map_err(|error: DialError| tracing::debug!(?error, "cannot ask about a user's rights"))?;
     let described = call(&mut node, &[b"ACL", b"GETUSER", user]).await.map_err(drop)?;
     if let Some(error) = described.as_error() {
-        return Ok(Right { open: false, refused: Some(error.to_owned()) });
+        return Ok(Right { open: None, refused: Some(error.to_owned()) });
     }
     let fields = described.as_array().unwrap_or_default();
     let flags = field(fields, "flags").and_then(Value::as_array);
-    let open = flags.is_none_or(|flags| flags.iter().any(|flag| flag.as_str() == Some("nopass")));
+    let open = Some(flags.is_none_or(|flags| flags.iter().any(|flag| flag.as_str() == Some("nopass"))));
     let words = [&[b"ACL".as_slice(), b"DRYRUN", user], command].concat();
     let dry = call(&mut node, &words).await.map_err(drop)?;
     let refused = if dry.is_ok() {

@@ -67,6 +67,8 @@ pub struct Settings {
     pub durability: durability::Settings,
     /// `log.slowlog_len`
     pub slow_log_len: usize,
+    /// `admin.users`
+    pub order_users: Vec<String>,
 }
 
 impl Default for Settings {
@@ -94,6 +96,7 @@ impl Default for Settings {
             retry_all: false,
             durability: durability::Settings::default(),
             slow_log_len: 128,
+            order_users: Vec::new(),
         }
     }
 }

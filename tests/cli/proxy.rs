@@ -70,6 +70,43 @@ fn an_order_for_a_node_that_is_not_there_is_bad_usage() {
 }
 
 #[test]
+fn orders_carry_the_token_where_there_is_one_and_looking_needs_none() {
+    let (token, other) = (File::new("0123456789abcdef\n"), File::new("0123456789abcdeg\n"));
+    let group = Group::plain(1);
+    let options = ProxyOptions::new(&group.addresses());
+    let proxy = options.set("admin.token_file", &format!("{:?}", token.path())).start();
+    let url = url(&proxy);
+    let refused = |ended: &super::Ended| ended.code == Some(1) && ended.err.contains("refused with 401");
+    let without = redhold(&["switchover", "--admin", &url]);
+    assert!(refused(&without) && without.err.contains("admin.token_file"), "{without:?}");
+    let wrong = redhold(&["switchover", "--admin", &url, "--token-file", other.path()]);
+    assert!(refused(&wrong) && wrong.err.contains("not the token"), "{wrong:?}");
+    assert_eq!(proxy.http_with_body("PUT", "/api/log-level", "debug").map(|(code, _)| code), Some(401));
+    assert_eq!(group.primaries(), [0]);
+    for path in ["/livez", "/readyz", "/metrics", "/api/status", "/api/log-level", "/"] {
+        assert_eq!(proxy.http("GET", path).map(|(code, _)| code), Some(200), "{path}");
+    }
+    let ended = redhold(&["switchover", "--admin", &url, "--token-file", token.path()]);
+    assert_eq!(ended.code, Some(0), "{ended:?}\n{}", proxy.log());
+    assert_eq!(group.primaries(), [1]);
+    let said = [proxy.log(), redhold(&["status", "--json", "--admin", &url]).out].concat();
+    assert!(said.contains("order refused") && !said.contains("0123456789abcde"), "{said}");
+    // Another token needs no restart.
+    std::fs::copy(other.path(), token.path()).expect("it can be overwritten");
+    let at_env = |file: &File| {
+        super::redhold_with(&["switchover", "--admin", &url], &[("REDHOLD_ADMIN_TOKEN_FILE", file.path())])
+    };
+    group.wait_following(0, 1);
+    let ended = at_env(&other);
+    assert_eq!(ended.code, Some(0), "{ended:?}\n{}", proxy.log());
+    std::fs::write(token.path(), "short").expect("it can be overwritten");
+    let ended = at_env(&other);
+    assert!(ended.code == Some(1) && ended.err.contains("refused with 503"), "{ended:?}");
+    let ended = at_env(&token);
+    assert!(ended.err.contains("--token-file: ") && ended.err.contains("a token has"), "{ended:?}");
+}
+
+#[test]
 fn a_drain_over_http_or_by_signal_ends_with_0() {
     let group = Group::plain(0);
     let mut proxy = Proxy::start(&group.addresses());

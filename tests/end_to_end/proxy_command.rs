@@ -9,6 +9,11 @@ fn text_of(client: &mut Client, request: &str) -> String {
 
 /// A group behind a password, with one user who may run FAILOVER and one who may not.
 fn guarded() -> (Group, Proxy) {
+    guarded_for("[]")
+}
+
+/// … where these alone may give orders, if any are named.
+fn guarded_for(users: &str) -> (Group, Proxy) {
     let group = Group::plain(1);
     for node in group.nodes() {
         let mut client = node.client();
@@ -21,7 +26,8 @@ fn guarded() -> (Group, Proxy) {
             assert_eq!(client.call(order), Value::ok(), "{order}");
         }
     }
-    let proxy = ProxyOptions::new(&group.addresses()).set("backend.password", "\"sesame\"").start_unready();
+    let options = ProxyOptions::new(&group.addresses()).set("backend.password", "\"sesame\"");
+    let proxy = options.set("admin.users", users).start_unready();
     eventually(LONG, "the proxy is ready", || {
         proxy.http("GET", "/readyz").is_some_and(|(code, _)| code == 200)
     });
@@ -72,6 +78,34 @@ fn it_says_what_it_knows() {
         text_of(&mut spread.client(), "PROXY ROUTE GET k")
             .starts_with(&format!("replica {replica} over a shared"))
     });
+}
+
+#[test]
+fn named_users_alone_give_orders_if_they_have_a_password() {
+    let (group, proxy) = guarded_for("[\"clerk\", \"guest\"]");
+    for node in group.nodes() {
+        let mut client = node.client();
+        client.call("AUTH sesame");
+        assert_eq!(client.call("ACL SETUSER guest on nopass ~* &* +@all"), Value::ok());
+    }
+    let mut client = proxy.client();
+    for (login, refused) in [
+        ("AUTH boss pw", "is for the users in admin.users, and `boss` is none of them"),
+        ("AUTH sesame", "and `default` is none of them"),
+        ("AUTH guest any", "the nodes let `guest` in without"),
+    ] {
+        assert_eq!(client.call(login), Value::ok(), "{login}");
+        let reply = client.call("PROXY SWITCHOVER");
+        let text = reply.error().unwrap_or_default();
+        assert!(text.starts_with("NOPERM PROXY SWITCHOVER ") && text.contains(refused), "{login}: {reply:?}");
+    }
+    let leads = || proxy.status()["primary"].as_str().map(str::to_owned);
+    let addresses = group.addresses().iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(leads().as_ref(), Some(&addresses[0]));
+    assert_eq!(client.call("AUTH clerk pw"), Value::ok());
+    let reply = client.call("PROXY SWITCHOVER");
+    assert!(reply.text().is_some(), "{reply:?}");
+    assert_eq!(leads().as_ref(), Some(&addresses[1]));
 }
 
 #[test]

@@ -149,7 +149,7 @@ const IMPURE: [(&str, &str); 22] = [
 ];
 
 /// Crates from outside and the folders that may name them.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 14] = [
     ("rustls", &["net", "frontend"]),
     ("redis_protocol", &["resp"]),
     ("arc_swap", &["routing"]),
@@ -161,6 +161,7 @@ const HOMES: [(&str, &[&str]); 13] = [
     ("hyper", &["admin", "cli"]),
     ("hyper_util", &["admin", "cli"]),
     ("clap", &["cli"]),
+    ("subtle", &["admin"]),
     ("sha1", &["control"]),
     ("clap_complete", &["cli"]),
 ];

@@ -79,6 +79,7 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         script_cache = "5MiB"
         [admin]
         listen = "127.0.0.1:9"
+        users = ["ops", "boss"]
         [log]
         level = "debug"
         format = "json"
@@ -139,6 +140,7 @@ fn every_frontend_setting() -> frontend::Settings {
         retry_all: false,
         durability: durable(),
         slow_log_len: 30,
+        order_users: vec!["ops".to_owned(), "boss".to_owned()],
     }
 }
 

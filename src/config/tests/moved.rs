@@ -87,6 +87,8 @@ const MOVED: &[(&str, &str, How)] = &[
     ("durability.rules.prefix", "tests/end_to_end/durability_rules.rs", Words("prefix = ")),
     ("durability.rules.mode", "tests/end_to_end/durability_rules.rs", Words("mode = ")),
     ("admin.listen", "tests/support/proxy.rs", Set),
+    ("admin.users", "tests/end_to_end/proxy_command.rs", Set),
+    ("admin.token_file", "tests/cli/proxy.rs", Set),
     ("limits.request_size", "tests/end_to_end/bad_input.rs", Set),
     ("limits.client_output", "tests/end_to_end/bad_input.rs", Set),
     ("limits.in_flight_per_client", "tests/end_to_end/bounds.rs", Set),
