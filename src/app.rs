@@ -74,7 +74,7 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     };
     let frontend =
         Frontend::start(parts, sockets).map_err(|error| format!("cannot serve clients: {error}"))?;
-    let doors = Doors {
+    let admin = admin.serve(Doors {
         token: config.admin.token,
         orders: handle.orders,
         status: handle.status,
@@ -85,8 +85,7 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
         restraints,
         rereads: rereads.clone(),
         drain: drain.clone(),
-    };
-    let admin = admin.serve(doors)?;
+    })?;
     tracing::info!(listen = ?bound.listen, admin = %bound.admin, nodes, version = env!("CARGO_PKG_VERSION"), "serving");
     ready(&bound);
     wait_for_the_end(&drain, &rereads)?;
