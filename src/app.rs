@@ -33,6 +33,7 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     let admin = admin::bind(&config.admin)?;
     let tls = loaded("proxy.tls", config.frontend.tls.clone())?;
     let node_tls = loaded("backend.tls", config.backend.tls.clone())?;
+    let admin_tls = loaded("admin.tls", config.admin.tls.clone())?;
     let sockets = bind(&config.frontend)?;
     let bound = Bound {
         listen: sockets.iter().filter_map(frontend::Bound::address).collect(),
@@ -76,6 +77,7 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
         Frontend::start(parts, sockets).map_err(|error| format!("cannot serve clients: {error}"))?;
     let admin = admin.serve(Doors {
         token: config.admin.token,
+        tls: admin_tls,
         orders: handle.orders,
         status: handle.status,
         routes: handle.routes,

@@ -12,6 +12,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::control::StatusReader;
+use crate::net::TlsServer;
 use crate::routing::Routes;
 use crate::telemetry::{LevelHandle, Metrics};
 use crate::topology::{Marks, Orders, Reread, Restraints};
@@ -31,6 +32,8 @@ const JSON: &str = "application/json";
 pub struct Doors {
     /// The token that orders have to carry.
     pub token: Option<TokenFile>,
+    /// The endpoint's certificate; `None`: it speaks no TLS.
+    pub tls: Option<Arc<TlsServer>>,
     /// Places orders.
     pub orders: Orders,
     /// Reads what is known of the group.

@@ -9,8 +9,11 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, Semaphore};
+
+use crate::net;
 
 use super::follow::follow;
 use super::routes::{Doors, answer};
@@ -86,6 +89,9 @@ impl Bound {
         let run = move || {
             runtime.block_on(async move {
                 tokio::spawn(follow(doors.status.clone(), doors.metrics.clone()));
+                if let Some(tls) = doors.tls.clone() {
+                    tokio::spawn(net::keep_fresh("admin.tls", tls));
+                }
                 let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
                 tokio::select! {
                     () = accept(listener, doors, places.clone()) => {}
@@ -137,7 +143,7 @@ async fn accept(listener: TcpListener, doors: Doors, places: Arc<Semaphore>) {
                 if let Ok(place) = places.clone().try_acquire_owned() {
                     let doors = doors.clone();
                     tokio::spawn(async move {
-                        converse(stream, peer, doors).await;
+                        enter(stream, peer, doors).await;
                         drop(place);
                     });
                 }
@@ -150,7 +156,17 @@ async fn accept(listener: TcpListener, doors: Doors, places: Arc<Semaphore>) {
     }
 }
 
-async fn converse(stream: TcpStream, peer: SocketAddr, doors: Doors) {
+/// Agrees on keys, where TLS is spoken.
+async fn enter(stream: TcpStream, peer: SocketAddr, doors: Doors) {
+    let Some(tls) = doors.tls.clone() else { return converse(stream, peer, doors).await };
+    match tokio::time::timeout(HEADERS_WITHIN, net::accept(&tls, stream)).await {
+        Ok(Ok(stream)) => converse(stream, peer, doors).await,
+        Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS session with the admin endpoint"),
+        Err(_) => tracing::debug!(%peer, "a TLS session with the admin endpoint took too long to begin"),
+    }
+}
+
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, doors: Doors) {
     let service = service_fn(|request| {
         let doors = &doors;
         async move { Ok::<_, Infallible>(answer(doors, peer, request).await) }

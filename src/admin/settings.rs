@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::net::ServerFiles;
+
 use super::TokenFile;
 
 /// The admin endpoint.
@@ -11,10 +13,12 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// `admin.token_file`; `None`: orders need none, and come from this machine.
     pub token: Option<TokenFile>,
+    /// `[admin.tls]`; `None`: no TLS.
+    pub tls: Option<ServerFiles>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9380)), token: None }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9380)), token: None, tls: None }
     }
 }

@@ -128,6 +128,7 @@ impl Fixture {
         let marks = Arc::new(Marks::new(2, Instant::now()));
         let doors = Doors {
             token: None,
+            tls: None,
             orders: handle,
             status: reader.into(),
             routes: routes_reader,
@@ -422,14 +423,14 @@ fn the_end_frees_the_address() {
     let address = fixture.server.address();
     fixture.server.stop();
     assert!(TcpStream::connect(address).is_err());
-    assert_eq!(bind(&Settings { listen: address, token: None }).unwrap().address(), address);
+    assert_eq!(bind(&Settings { listen: address, ..Settings::default() }).unwrap().address(), address);
 }
 
 #[test]
 fn an_address_in_use_is_named() {
     let bound =
         bind(&Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() }).unwrap();
-    let refused = bind(&Settings { listen: bound.address(), token: None }).unwrap_err();
+    let refused = bind(&Settings { listen: bound.address(), ..Settings::default() }).unwrap_err();
     assert!(
         refused.starts_with(&format!("admin.listen: cannot listen on {}: ", bound.address())),
         "{refused}"

@@ -64,6 +64,15 @@ pub(super) struct AdminUrl {
     /// The admin endpoint of the proxy.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9380")]
     pub(super) admin: String,
+    /// Authorities, PEM, one of which the endpoint's certificate must come from; needed for https.
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
+    /// The certificate to show where admin.tls.client_ca asks for one, PEM.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(super) cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(super) key: Option<PathBuf>,
     /// A file with the token that orders need where admin.token_file says so.
     #[arg(long, value_name = "FILE", env = "REDHOLD_ADMIN_TOKEN_FILE")]
     pub(super) token_file: Option<PathBuf>,

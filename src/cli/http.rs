@@ -1,10 +1,13 @@
 //! A client for the admin endpoint: one request a connection, everything bounded.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::{Duration, Instant};
 
+use zeroize::Zeroizing;
+
 use crate::admin::TokenFile;
+use crate::net::{self, ClientFiles};
 
 use super::args::AdminUrl;
 
@@ -24,58 +27,89 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// Asks an endpoint (`http://host:port`, `host:port`) for a path. The token goes with orders alone.
+/// Asks an endpoint (`http://host:port`, `https://host:port`, `host:port`) for a path. The token goes with orders alone.
 ///
 /// # Errors
-/// A sentence that names the URL, or the file of the token.
+/// A sentence that names the URL, or the file that can not be used.
 pub(super) fn ask(admin: &AdminUrl, method: &str, path: &str, body: &str) -> Result<Answer, String> {
     let url = &admin.admin;
-    let address = resolve(url)?;
+    let endpoint = Endpoint::of(url)?;
     let token = admin.token_file.as_ref().filter(|_| method != "GET");
     let bearer = match token.map(|file| TokenFile::new(file.clone()).and_then(|file| file.read())) {
-        Some(Ok(token)) => format!("Authorization: Bearer {}\r\n", *token),
+        Some(Ok(token)) => Zeroizing::new(format!("Authorization: Bearer {}\r\n", *token)),
         Some(Err(fault)) => return Err(format!("--token-file: {fault}")),
-        None => String::new(),
+        None => Zeroizing::default(),
     };
-    exchange(address, method, path, &bearer, body).map_err(|error| match error.kind() {
+    // The resolved address as Host: orders are refused under any other name than localhost.
+    let request = Zeroizing::new(format!(
+        "{method} {path} HTTP/1.1\r\nHost: {}\r\nX-Redhold: 1\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        endpoint.address,
+        *bearer,
+        body.len(),
+    ));
+    let unanswered = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::ConnectionRefused => format!("nobody listens at {url}: is the proxy running?"),
         _ => format!("no answer from {url}: {error}"),
-    })
-}
-
-fn resolve(url: &str) -> Result<SocketAddr, String> {
-    let rest = match url.split_once("://") {
-        Some(("http", rest)) => rest,
-        Some((scheme, _)) => return Err(format!("{url}: only http is spoken here, not {scheme}")),
-        None => url,
     };
-    let host = rest.trim_end_matches('/');
-    let mut found =
-        host.to_socket_addrs().map_err(|error| format!("{url}: not http://host:port: {error}"))?;
-    found.next().ok_or_else(|| format!("{url}: no such host"))
+    let connected = || {
+        let socket = TcpStream::connect_timeout(&endpoint.address, CONNECT_WITHIN)?;
+        socket.set_write_timeout(Some(CONNECT_WITHIN))?;
+        Ok((socket.try_clone()?, socket))
+    };
+    let (socket, stream) = connected().map_err(unanswered)?;
+    let answer = match endpoint.encrypted {
+        false => exchange(&socket, stream, &request),
+        true => exchange(&socket, net::over_tls(files(admin)?, endpoint.host, stream)?, &request),
+    };
+    answer.map_err(unanswered)
 }
 
-fn exchange(
+/// What is needed for TLS.
+fn files(admin: &AdminUrl) -> Result<ClientFiles, String> {
+    let Some(ca) = admin.ca.clone() else {
+        return Err(format!("{}: needs --ca FILE, authorities that its certificate comes from", admin.admin));
+    };
+    let (cert, key) = (admin.cert.clone().unwrap_or_default(), admin.key.clone().unwrap_or_default());
+    Ok(ClientFiles { ca, cert, key, server_name: String::new() })
+}
+
+/// Where an endpoint is.
+#[derive(Debug, PartialEq, Eq)]
+struct Endpoint<'a> {
+    encrypted: bool,
+    host: &'a str,
     address: SocketAddr,
-    method: &str,
-    path: &str,
-    bearer: &str,
-    body: &str,
-) -> std::io::Result<Answer> {
+}
+
+impl<'a> Endpoint<'a> {
+    fn of(url: &'a str) -> Result<Self, String> {
+        let (encrypted, rest) = match url.split_once("://") {
+            Some(("http", rest)) => (false, rest),
+            Some(("https", rest)) => (true, rest),
+            Some((scheme, _)) => return Err(format!("{url}: only http and https are spoken here, not {scheme}")),
+            None => (false, url),
+        };
+        let place = rest.trim_end_matches('/');
+        let mut found =
+            place.to_socket_addrs().map_err(|error| format!("{url}: not http://host:port: {error}"))?;
+        let address = found.next().ok_or_else(|| format!("{url}: no such host"))?;
+        let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        Ok(Self { encrypted, host, address })
+    }
+}
+
+/// Over `stream`, whose socket is `socket`.
+fn exchange(socket: &TcpStream, mut stream: impl Read + Write, request: &str) -> std::io::Result<Answer> {
     let deadline = Instant::now() + ANSWER_WITHIN;
-    let mut stream = TcpStream::connect_timeout(&address, CONNECT_WITHIN)?;
-    // The resolved address as Host: orders are refused under any other name than localhost.
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nX-Redhold: 1\r\n{bearer}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len(),
-    );
-    stream.set_write_timeout(Some(CONNECT_WITHIN))?;
+    socket.set_read_timeout(Some(CONNECT_WITHIN))?;
     stream.write_all(request.as_bytes())?;
+    stream.flush()?;
     let mut bytes = Vec::new();
     let mut chunk = [0; 16 << 10];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
-        stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+        socket.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
         match stream.read(&mut chunk)? {
             0 => return parse(&bytes),
             n => bytes.extend_from_slice(&chunk[..n]),
@@ -87,7 +121,7 @@ fn exchange(
 }
 
 fn parse(bytes: &[u8]) -> std::io::Result<Answer> {
-    let text = std::str::from_utf8(bytes).map_err(|_| invalid("it is not text"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| invalid("it is no text; is it https?"))?;
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| invalid("it is not HTTP"))?;
     let mut lines = head.split("\r\n");
     let code = lines.next().and_then(|line| line.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok());
@@ -131,12 +165,20 @@ mod tests {
 
     #[test]
     fn an_address_is_a_url_or_host_and_port() {
-        for url in ["http://127.0.0.1:9380", "http://127.0.0.1:9380/", "127.0.0.1:9380"] {
-            assert_eq!(resolve(url), Ok(SocketAddr::from(([127, 0, 0, 1], 9380))), "{url}");
+        let local = SocketAddr::from(([127, 0, 0, 1], 9380));
+        for (url, encrypted) in [
+            ("http://127.0.0.1:9380", false),
+            ("http://127.0.0.1:9380/", false),
+            ("127.0.0.1:9380", false),
+            ("https://127.0.0.1:9380/", true),
+        ] {
+            let endpoint = Endpoint { encrypted, host: "127.0.0.1", address: local };
+            assert_eq!(Endpoint::of(url), Ok(endpoint), "{url}");
         }
-        assert_eq!(resolve("[::1]:9").map(|address| address.to_string()), Ok("[::1]:9".to_owned()));
-        assert!(resolve("https://127.0.0.1:9380").unwrap_err().contains("not https"));
-        assert!(resolve("127.0.0.1").unwrap_err().contains("not http://host:port"));
+        let six = Endpoint::of("https://[::1]:9").unwrap();
+        assert_eq!((six.host, six.address.to_string().as_str()), ("::1", "[::1]:9"));
+        assert!(Endpoint::of("ftp://127.0.0.1:9380").unwrap_err().contains("not ftp"));
+        assert!(Endpoint::of("127.0.0.1").unwrap_err().contains("not http://host:port"));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::later::{ARCHIVE, CACHE, COMPRESSION, COORDINATOR, MIRROR, TRACING, US
 use super::memory;
 use super::proxy::PROXY;
 use super::read::Config;
-use super::tls::{BACKEND_TLS, PROXY_TLS};
+use super::tls::{ADMIN_TLS, BACKEND_TLS, PROXY_TLS};
 
 const fn table(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
     Section { name, form: Form::Table, about, keys }
@@ -53,6 +53,7 @@ pub static SECTIONS: &[Section] = &[
     optional("mirror", "A share of the traffic copied to other nodes.", MIRROR),
     table("coordinator", "Agreement between several proxies.", COORDINATOR),
     table("admin", "Metrics, status and orders over HTTP.", ADMIN),
+    table("admin.tls", "TLS of the admin endpoint.", ADMIN_TLS),
     rows(
         "users",
         "Users of the proxy's own; none: clients authenticate as the nodes' own users.",
@@ -378,7 +379,6 @@ const ADMIN: &[Key] = &[
         r#""/run/secrets/admin""#,
         "File with the token that orders over HTTP must carry, 16 characters or more; read anew for each.",
     ),
-    absent("tls", Kind::Tables, "{}", "TLS of the admin endpoint."),
     absent(
         "roles",
         Kind::Tables,

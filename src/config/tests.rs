@@ -102,6 +102,7 @@ fn every_example_is_toml_that_its_key_takes_or_calls_not_yet() {
         "backend.tls: cannot read /etc/redhold/tls/ca.crt: ",
         "durability.replicas: 1 replicas can not acknowledge",
         "admin.token_file: cannot read `/run/secrets/admin`: ",
+        "admin.tls: cannot read /etc/redhold/tls/tls.crt: ",
     ];
     assert_eq!(odd.len(), starts.len(), "{odd:#?}");
     odd.iter().zip(starts).for_each(|(text, start)| assert!(text.starts_with(start), "{odd:#?}"));

@@ -1,4 +1,4 @@
-//! The keys of `[proxy.tls]` and `[backend.tls]`, and what they say together.
+//! The keys of `[proxy.tls]`, `[backend.tls]` and `[admin.tls]`, and what they say together.
 
 use std::path::PathBuf;
 
@@ -68,6 +68,37 @@ pub(super) const BACKEND_TLS: &[Key] = &[
     ),
 ];
 
+pub(super) const ADMIN_TLS: &[Key] = &[
+    absent(
+        "cert",
+        Kind::Text(Some(|c, v| set(&mut towards_admins(c).cert, v.into()))),
+        CERT,
+        "The endpoint's certificate and those that it rests on, PEM: it speaks TLS alone then. Used anew when it changes.",
+    ),
+    absent(
+        "key",
+        Kind::Text(Some(|c, v| set(&mut towards_admins(c).key, v.into()))),
+        KEY,
+        "Its private key, PEM.",
+    ),
+    absent(
+        "client_ca",
+        Kind::Text(Some(|c, v| set(&mut towards_admins(c).client_ca, Some(v.into())))),
+        CA,
+        "Authorities, PEM, one of which the certificate of whoever comes must come from (mTLS); absent: nobody shows one.",
+    ),
+    absent(
+        "min_version",
+        Kind::Choice(&["1.2", "1.3"], Some(|c, v| set(&mut towards_admins(c).only_1_3, v == "1.3"))),
+        r#""1.2""#,
+        "Least TLS version; absent: 1.2.",
+    ),
+];
+
+fn towards_admins(config: &mut Config) -> &mut ServerFiles {
+    config.admin.tls.get_or_insert_default()
+}
+
 fn towards_clients(config: &mut Config) -> &mut ServerFiles {
     config.frontend.tls.get_or_insert_default()
 }
@@ -79,14 +110,16 @@ fn towards_nodes(config: &mut Config) -> &mut ClientFiles {
 /// Adds a fault when files are not named together or can not be used.
 pub(super) fn check(given: &Given, config: &Config, faults: &mut Faults) {
     let named = |path: &PathBuf| !path.as_os_str().is_empty();
-    if let Some(files) = &config.frontend.tls {
+    let servers = [("proxy.tls", PROXY_TLS, &config.frontend.tls), ("admin.tls", ADMIN_TLS, &config.admin.tls)];
+    for (section, keys, files) in servers {
+        let Some(files) = files else { continue };
         let missing = match (named(&files.cert), named(&files.key)) {
             (true, true) => None,
             (true, false) => Some("key"),
             (false, _) => Some("cert"),
         };
         let loaded = || TlsServer::load(files.clone()).map(drop);
-        check_section("proxy.tls", PROXY_TLS, missing, loaded, given, faults);
+        check_section(section, keys, missing, loaded, given, faults);
     }
     if let Some(files) = &config.backend.tls {
         let missing = match (named(&files.ca), named(&files.cert), named(&files.key)) {

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 
 use crate::backend;
-use crate::net::{Files, Freshness, Renewed, TlsClient, TlsServer};
+use crate::net::{TlsClient, TlsServer, keep_fresh};
 use crate::routing::{self, Routes};
 use crate::telemetry::Metrics;
 use crate::topology::Marks;
@@ -172,29 +172,6 @@ fn run_acceptor(
             }
         }
     });
-}
-
-/// Certificates are looked at again after so long.
-const FRESH_EVERY: Duration = Duration::from_secs(1);
-
-/// Uses certificates that are replaced, for as long as somebody may come.
-async fn keep_fresh<F>(section: &str, tls: Arc<Renewed<F>>)
-where
-    F: Files<Made: Send> + Send + Sync + 'static,
-{
-    loop {
-        tokio::time::sleep(FRESH_EVERY).await;
-        let tls = tls.clone();
-        // Where the files are may be slow.
-        match tokio::task::spawn_blocking(move || tls.refresh()).await {
-            Ok(Freshness::Renewed) => tracing::info!("{section}: changed files are used from now on"),
-            Ok(Freshness::Faulty(fault)) => {
-                tracing::error!("{section}: {fault}; what the files held before is kept");
-            }
-            Ok(Freshness::AsBefore) => {}
-            Err(error) => return tracing::error!(%error, "certificates are looked at no more"),
-        }
-    }
 }
 
 fn run_worker(

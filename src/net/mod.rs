@@ -4,6 +4,7 @@
 
 mod dial;
 mod renewed;
+mod session;
 mod sockets;
 mod stream;
 mod tls;
@@ -11,8 +12,9 @@ mod tls;
 pub use dial::connect;
 #[cfg(test)]
 pub(crate) use dial::moving;
-pub use renewed::{Content, Files, Freshness, Renewed};
+pub use renewed::{Content, Files, Freshness, Renewed, keep_fresh};
 pub use sockets::SocketOptions;
+pub use session::{accept, over_tls};
 pub use stream::{Stream, is_refusal};
 #[cfg(test)]
 pub(crate) use tls::testing;

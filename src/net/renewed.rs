@@ -3,9 +3,13 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
+
+/// Files are looked at again after so long.
+const FRESH_EVERY: Duration = Duration::from_secs(1);
 
 /// More than any file of certificates holds.
 const FILE_MAX: u64 = 1 << 20;
@@ -91,6 +95,26 @@ impl<F: Files> Renewed<F> {
                 present.fault = Some(fault.clone());
                 Freshness::Faulty(fault)
             }
+        }
+    }
+}
+
+/// Uses files of this section that are replaced, for as long as it is awaited.
+pub async fn keep_fresh<F>(section: &str, renewed: Arc<Renewed<F>>)
+where
+    F: Files<Made: Send> + Send + Sync + 'static,
+{
+    loop {
+        tokio::time::sleep(FRESH_EVERY).await;
+        let looked_at = renewed.clone();
+        // Where the files are may be slow.
+        match tokio::task::spawn_blocking(move || looked_at.refresh()).await {
+            Ok(Freshness::Renewed) => tracing::info!("{section}: changed files are used from now on"),
+            Ok(Freshness::Faulty(fault)) => {
+                tracing::error!("{section}: {fault}; what the files held before is kept");
+            }
+            Ok(Freshness::AsBefore) => {}
+            Err(error) => return tracing::error!(%error, "certificates are looked at no more"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `[proxy.tls]` and `[backend.tls]`: what their keys say together, and that the files are looked at.
+//! `[proxy.tls]`, `[backend.tls]` and `[admin.tls]`: what their keys say together, and that the files are looked at.
 
 use std::path::PathBuf;
 
@@ -20,14 +20,15 @@ fn every_key_reaches_its_settings() {
     let section = format!("{section}client_ca = {cert:?}\nmin_version = \"1.3\"\n");
     let strict = ServerFiles { client_ca: Some(cert.clone()), only_1_3: true, ..plain };
     assert_eq!(read(&section).unwrap().frontend.tls, Some(strict.clone()));
+    assert_eq!(read(&section.replace("proxy.", "admin.")).unwrap().admin.tls, Some(strict.clone()));
     let section = format!("[backend.tls]\nca = {cert:?}\n");
     let plain = ClientFiles { ca: cert.clone(), ..ClientFiles::default() };
     assert_eq!(read(&section).unwrap().backend.tls, Some(plain.clone()));
     let section = format!("{section}cert = {cert:?}\nkey = {:?}\nserver_name = \"r.test\"\n", strict.key);
     let mutual = ClientFiles { cert, key: strict.key, server_name: "r.test".to_owned(), ..plain };
     assert_eq!(read(&section).unwrap().backend.tls, Some(mutual));
-    let neither = read("[proxy.tls]\n[backend.tls]\n").unwrap();
-    assert_eq!((neither.frontend.tls, neither.backend.tls), (None, None));
+    let none = read("[proxy.tls]\n[backend.tls]\n[admin.tls]\n").unwrap();
+    assert_eq!((none.frontend.tls, none.backend.tls, none.admin.tls), (None, None, None));
 }
 
 #[test]
@@ -41,6 +42,8 @@ fn what_is_missing_is_named() {
         faults("[proxy.tls]\nmin_version = \"1.3\"\n"),
         "proxy.tls.min_version: needs proxy.tls.cert (line 2)"
     );
+    let without_key = format!("[admin.tls]\ncert = {cert:?}\n");
+    assert_eq!(faults(&without_key), "admin.tls.cert: needs admin.tls.key (line 2)");
     let without_ca = format!("[backend.tls]\ncert = {cert:?}\nkey = {key:?}\n");
     assert_eq!(faults(&without_ca), "backend.tls.cert: needs backend.tls.ca (line 2)");
     let half = format!("[backend.tls]\nca = {cert:?}\nkey = {key:?}\n");
