@@ -39,9 +39,7 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
         listen: sockets.iter().filter_map(frontend::Bound::address).collect(),
         admin: admin.address(),
     };
-    for note in &config.notes {
-        tracing::warn!("{note}");
-    }
+    config.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let nodes = config.control.nodes.len();
     let marks = Arc::new(Marks::new(nodes, Instant::now()));
     let metrics = Arc::new(metrics_of(&config));

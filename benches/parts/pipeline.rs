@@ -233,7 +233,7 @@ impl Caller for Asker {
         }
     }
 
-    fn error(&self, _tag: u16, frame: &[u8], _request: &[u8], _resent: bool) {
+    fn error(&self, _tag: u16, frame: &[u8], _request: &[u8], _resent: bool) -> bool {
         panic!("the node answers {:?}", String::from_utf8_lossy(frame));
     }
 

@@ -24,22 +24,24 @@ pub(super) fn allow(token: Option<&TokenFile>, peer: SocketAddr, headers: &Heade
     }
 }
 
+const SCHEME: &[u8] = b"Bearer ";
+
 fn allow_bearer(token: &TokenFile, headers: &HeaderMap) -> Result<(), Refusal> {
     let refused = |text: &str| Err((StatusCode::UNAUTHORIZED, text.to_owned()));
     let mut given = headers.get_all(AUTHORIZATION).iter();
-    let (Some(first), None) = (given.next(), given.next()) else {
-        return refused("an order needs the token of admin.token_file, once: Authorization: Bearer ...");
+    let first = given.next().filter(|_| given.next().is_none()).map(|given| given.as_bytes());
+    let parts = first.and_then(|first| first.split_at_checked(SCHEME.len()));
+    let Some((_, bearer)) = parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME)) else {
+        return refused("an order needs the token of admin.token_file: Authorization: Bearer ..., once");
     };
-    let Some((scheme, bearer)) = first.as_bytes().split_at_checked(b"Bearer ".len()) else {
-        return refused("an order needs the header Authorization: Bearer ...");
-    };
-    if !scheme.eq_ignore_ascii_case(b"Bearer ") {
-        return refused("an order needs the header Authorization: Bearer ...");
-    }
     match token.holds(bearer.trim_ascii()) {
         Ok(true) => Ok(()),
         Ok(false) => refused("this is not the token of admin.token_file"),
-        Err(fault) => Err((StatusCode::SERVICE_UNAVAILABLE, format!("admin.token_file: {fault}"))),
+        Err(fault) => {
+            tracing::error!(fault, "admin.token_file");
+            let told = "the token can not be known now; the proxy's log says why";
+            Err((StatusCode::SERVICE_UNAVAILABLE, told.to_owned()))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
@@ -27,14 +27,23 @@ impl TokenFile {
         file.read().map(|_| file)
     }
 
-    /// The token, without the newline at its end.
+    /// What keeps nobody waiting: other requests to the endpoint stand behind it.
+    fn read(&self) -> Result<Zeroizing<String>, String> {
+        if self.0.metadata().is_ok_and(|found| !found.is_file()) {
+            return Err(format!("`{}` is no regular file", self.0.display()));
+        }
+        Self::read_at(&self.0)
+    }
+
+    /// The token in a file or a pipe, without the newline at its end.
     ///
     /// # Errors
     /// As [`TokenFile::new`].
-    pub fn read(&self) -> Result<Zeroizing<String>, String> {
-        let path = self.0.display();
+    pub fn read_at(path: &Path) -> Result<Zeroizing<String>, String> {
+        let file = File::open(path);
+        let path = path.display();
         let mut text = Zeroizing::new(String::with_capacity(MOST + 3));
-        let read = File::open(&self.0).and_then(|file| file.take(MOST as u64 + 3).read_to_string(&mut text));
+        let read = file.and_then(|file| file.take(MOST as u64 + 3).read_to_string(&mut text));
         read.map_err(|error| format!("cannot read `{path}`: {error}"))?;
         let end = text.trim_end_matches(['\n', '\r']).len();
         text.truncate(end);
@@ -97,6 +106,7 @@ mod tests {
             assert!(fault.contains("a token has") && !fault.contains("0123456789"), "{at}: {fault}");
             std::fs::remove_file(path).unwrap();
         }
+        assert!(TokenFile::new(std::env::temp_dir()).unwrap_err().contains("no regular file"));
         let path = file("binary", &[0xff; 32]);
         assert!(TokenFile::new(path.clone()).unwrap_err().starts_with("cannot read "));
         std::fs::remove_file(path).unwrap();

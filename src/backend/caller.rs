@@ -74,7 +74,8 @@ pub trait Caller: Clone + PartialEq + 'static {
     }
 
     /// One error reply, and the request that it answers; `resent` when that was sent again after an earlier loss.
-    fn error(&self, tag: u16, frame: &[u8], request: &[u8], resent: bool);
+    /// True when it is kept back, since the request is to be sent again.
+    fn error(&self, tag: u16, frame: &[u8], request: &[u8], resent: bool) -> bool;
 
     /// A piece of one large reply, passed on as it comes; `last` ends it.
     fn part(&self, tag: u16, piece: &[u8], last: bool);

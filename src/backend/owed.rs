@@ -9,7 +9,7 @@ use std::time::Instant;
 pub struct Past {
     /// It was lost once and is sent again: never a third time.
     pub resent: bool,
-    /// Microseconds that it waited for a connection that may carry it; no more than are counted in 32 bits.
+    /// Microseconds that it was held, or since its first departure; no more than are counted in 32 bits.
     pub waited: u32,
 }
 
@@ -24,6 +24,8 @@ pub(crate) struct Owed<C> {
     pub(crate) count: u32,
     /// Replies that arrived for it.
     pub(crate) answered: u32,
+    /// Replies that are kept back, so that the requests are not answered yet.
+    pub(crate) kept_back: u32,
     /// Bytes of all its requests.
     pub(crate) bytes: usize,
     /// When its requests were handed over.
@@ -46,8 +48,7 @@ impl<C> Default for OwedQueue<C> {
 }
 
 impl<C: Clone + PartialEq> OwedQueue<C> {
-    /// Notes `count` more requests of `bytes` altogether, joining the last run where caller, tag, history and moment are the same; what
-    /// did not wait itself stood behind what did.
+    /// Notes `count` more requests of `bytes` altogether, joining the last run where caller, tag, past and moment are the same.
     #[inline]
     pub(crate) fn push(
         &mut self,
@@ -60,7 +61,7 @@ impl<C: Clone + PartialEq> OwedQueue<C> {
         self.requests += count as usize;
         if let Some(last) = self.runs.back_mut()
             && last.tag == tag
-            && last.past.resent == past.resent
+            && last.past == past
             && last.since == now
             && last.caller == *caller
         {
@@ -75,6 +76,7 @@ impl<C: Clone + PartialEq> OwedQueue<C> {
             past,
             count,
             answered: 0,
+            kept_back: 0,
             bytes,
             since: now,
             located: (0, 0),

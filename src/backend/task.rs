@@ -320,8 +320,19 @@ fn one_by_one<C: Caller>(
             let mut request = pipeline.0.refused.take();
             request.clear();
             pipeline.front_request(&mut request)?;
-            answer(pipeline, 1, now)?;
-            caller.error(tag, frame, &request, resent);
+            let complete = strike(pipeline, 1, now)?;
+            let kept_back = u32::from(caller.error(tag, frame, &request, resent));
+            match complete {
+                Some(complete) => complete.count(pipeline, kept_back),
+                // The run goes on, if the connection does.
+                None => pipeline
+                    .0
+                    .owed
+                    .borrow_mut()
+                    .front_mut()
+                    .into_iter()
+                    .for_each(|run| run.kept_back += kept_back),
+            }
             pipeline.0.refused.set(request);
         } else {
             answer(pipeline, 1, now)?;
@@ -360,8 +371,33 @@ fn touch<C: Caller>(touched: &mut Vec<C>, caller: &C) {
     }
 }
 
-/// Strikes `count` replies off the front run. `None` when the node answered more than was sent to it.
+/// A run of which the last reply came.
+struct Complete {
+    row: u16,
+    micros: u64,
+    answered: u32,
+}
+
+impl Complete {
+    /// Counts the time of its requests; so many of them are not answered yet, beside those that are known.
+    fn count<C: Caller>(&self, pipeline: &Pipeline<C>, kept_back: u32) {
+        let answered = self.answered.saturating_sub(kept_back);
+        pipeline.0.around.metrics.duration(self.row, self.micros, u64::from(answered));
+    }
+}
+
+/// Counts `count` replies of the front run. `None` when the node answered more than was sent to it.
 fn answer<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option<()> {
+    if let Some(complete) = strike(pipeline, count, now)? {
+        complete.count(pipeline, 0);
+    }
+    Some(())
+}
+
+/// Strikes `count` replies off the front run; the run, if these were its last ones. `None` when the node answered more than was sent
+/// to it.
+#[inline]
+fn strike<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option<Option<Complete>> {
     let inner = &pipeline.0;
     if let Some(run) = inner.owed.borrow_mut().answer(count) {
         let mut log = inner.log.borrow_mut();
@@ -386,9 +422,11 @@ fn answer<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option
         let answered = &inner.around.answered;
         answered.set(answered.get() + u64::from(run.count));
         inner.around.metrics.backend_duration(inner.target.node.0, micros, count);
-        inner.around.metrics.duration(run.tag & ROW_BITS, micros + u64::from(run.past.waited), count);
+        let micros = micros + u64::from(run.past.waited);
+        let answered = run.count - run.kept_back;
+        return Some(Some(Complete { row: run.tag & ROW_BITS, micros, answered }));
     }
-    Some(())
+    Some(None)
 }
 
 /// Tells the caller of answered requests what is remembered of them: that they were slow, if they were, and which are sampled.

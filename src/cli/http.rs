@@ -35,7 +35,7 @@ pub(super) fn ask(admin: &AdminUrl, method: &str, path: &str, body: &str) -> Res
     let url = &admin.admin;
     let endpoint = Endpoint::of(url)?;
     let token = admin.token_file.as_ref().filter(|_| method != "GET");
-    let bearer = match token.map(|file| TokenFile::new(file.clone()).and_then(|file| file.read())) {
+    let bearer = match token.map(|file| TokenFile::read_at(file)) {
         Some(Ok(token)) => Zeroizing::new(format!("Authorization: Bearer {}\r\n", *token)),
         Some(Err(fault)) => return Err(format!("--token-file: {fault}")),
         None => Zeroizing::default(),
@@ -86,7 +86,9 @@ impl<'a> Endpoint<'a> {
         let (encrypted, rest) = match url.split_once("://") {
             Some(("http", rest)) => (false, rest),
             Some(("https", rest)) => (true, rest),
-            Some((scheme, _)) => return Err(format!("{url}: only http and https are spoken here, not {scheme}")),
+            Some((scheme, _)) => {
+                return Err(format!("{url}: only http and https are spoken here, not {scheme}"));
+            }
             None => (false, url),
         };
         let place = rest.trim_end_matches('/');

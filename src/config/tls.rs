@@ -110,7 +110,8 @@ fn towards_nodes(config: &mut Config) -> &mut ClientFiles {
 /// Adds a fault when files are not named together or can not be used.
 pub(super) fn check(given: &Given, config: &Config, faults: &mut Faults) {
     let named = |path: &PathBuf| !path.as_os_str().is_empty();
-    let servers = [("proxy.tls", PROXY_TLS, &config.frontend.tls), ("admin.tls", ADMIN_TLS, &config.admin.tls)];
+    let servers =
+        [("proxy.tls", PROXY_TLS, &config.frontend.tls), ("admin.tls", ADMIN_TLS, &config.admin.tls)];
     for (section, keys, files) in servers {
         let Some(files) = files else { continue };
         let missing = match (named(&files.cert), named(&files.key)) {

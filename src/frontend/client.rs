@@ -396,7 +396,7 @@ impl Caller for ClientRef {
         std::mem::swap(&mut *self.out.borrow_mut(), frame);
     }
 
-    fn error(&self, tag: u16, frame: &[u8], request: &[u8], resent: bool) {
+    fn error(&self, tag: u16, frame: &[u8], request: &[u8], resent: bool) -> bool {
         let frame = redo::instead_of_redirect(row_of(tag), frame).unwrap_or(frame);
         if let Some(lane) = self.lane.borrow().as_ref() {
             if redo::is_of_state(frame) {
@@ -409,12 +409,13 @@ impl Caller for ClientRef {
             || self.awaits_remedy(row_of(tag), frame, self.refused_since.get())
         {
             self.keep_back(frame, request, resent);
-            return;
+            return true;
         }
         let len = self.set_apart(|| self.take_special(frame)).unwrap_or_else(|| self.hand_over(frame));
         if self.worker.withholds && len > 0 {
             self.withhold_error(tag, frame, len, resent);
         }
+        false
     }
 
     fn part(&self, tag: u16, piece: &[u8], last: bool) {
@@ -560,7 +561,7 @@ impl Caller for ClientRef {
                 // It does not read: what it was given will never be written.
                 self.close();
                 self.doom("the client does not read its replies");
-            } else if self.writer.unwritten() > 0 || (waiting > 0 && self.writable() > 0) {
+            } else if self.is_unread() {
                 self.wake();
             }
         }

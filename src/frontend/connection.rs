@@ -171,6 +171,7 @@ impl Connection {
             match step {
                 Ok(len) => {
                     self.client.live.took(1);
+                    self.client.waited.set(0);
                     taken += len;
                 }
                 Err(step) => return (taken, step),

@@ -271,7 +271,7 @@ impl Connection {
         let Dispatched { request, class, resent, since, .. } = dispatched;
         self.leave_queue();
         let (client, now) = (&self.client, self.worker.now());
-        let past = Past { resent: *resent, waited: self.waited(*since) };
+        let past = Past { resent: *resent, waited: self.take_waited(*since) };
         let tag = tag_of(class.row, self.worker.spares && dispatched.demand.is_none());
         if !request.is_strict() {
             let mut multibulk = self.worker.multibulk.borrow_mut();
@@ -334,7 +334,7 @@ impl Connection {
         let keeps_back = self.client.keeps_back();
         let waited = if keeps_back { None } else { self.worker.unhold(&self.client) };
         if let Some(waited) = waited {
-            self.client.waited.set(waited);
+            self.client.waited.set(self.client.waited.get().saturating_add(waited));
         }
         let gone = (keeps_back || waited.is_some()) && self.client.writer.peer_closed();
         if gone {
@@ -343,8 +343,8 @@ impl Connection {
         gone
     }
 
-    /// Microseconds that the request which is sent now has waited: since then, or else in the hold that has just ended.
-    pub(super) fn waited(&self, since: Option<Instant>) -> u32 {
+    /// Microseconds that the request which is sent now has waited: since then, or else in the holds that have just ended.
+    pub(super) fn take_waited(&self, since: Option<Instant>) -> u32 {
         let held = self.client.waited.take();
         let Some(since) = since else { return held };
         let waited = self.worker.now().saturating_duration_since(since);
@@ -420,7 +420,6 @@ impl Connection {
             return Step::Wait;
         }
         self.leave_queue();
-        self.client.waited.set(0);
         self.client.fail(failure);
         Step::Taken
     }

@@ -175,7 +175,7 @@ impl Connection {
                     lane.touched.add_anything();
                 }
                 let sent = Sent::new(bytes::Bytes::new(), class.row, self.worker.now());
-                lane.owe(Sent { waited: self.waited(None), writes, demand, ..sent }, 0);
+                lane.owe(Sent { waited: self.take_waited(None), writes, demand, ..sent }, 0);
                 lane.tail = Some(tail);
                 self.pinned = Some(lane);
                 Step::Taken

@@ -188,6 +188,13 @@ impl Connection {
     /// A connection was opened; false when the client can not be kept.
     pub(super) fn lane_opened(&self, lane: &mut PinnedLane) -> bool {
         lane.unopened = None;
+        // Until now nothing was asked of the node.
+        let now = self.worker.now();
+        for sent in &mut lane.sent {
+            let micros = now.saturating_duration_since(sent.since).as_micros();
+            sent.waited = sent.waited.saturating_add(u32::try_from(micros).unwrap_or(u32::MAX));
+            sent.since = now;
+        }
         self.note_own(lane);
         let lives = (lane.target.epoch, self.worker.generation(lane.target.node));
         let ended_in = lane.ended_in.take();

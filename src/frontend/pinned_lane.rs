@@ -261,7 +261,7 @@ impl Connection {
             self.worker.note_script(class.row, request);
         }
         let asked = self.asked_instead(dispatched, queueing);
-        let waited = self.waited(dispatched.since);
+        let waited = self.take_waited(dispatched.since);
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         if self.worker.spares && class.row.spec().name == "multi" && !queueing {
             lane.block = Level::Async;

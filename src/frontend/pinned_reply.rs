@@ -353,12 +353,12 @@ impl Connection {
 
     /// The oldest request was answered: it is counted, remembered if that took long, and may be sampled. Who waited at the node for
     /// something to happen did so of his own accord.
-    fn strike(&self, lane: &mut PinnedLane) -> Option<Sent> {
+    pub(super) fn strike(&self, lane: &mut PinnedLane) -> Option<Sent> {
         let sent = lane.strike()?;
         let now = self.worker.now();
         let micros = now.saturating_duration_since(sent.since).as_micros();
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
-        let parked = matches!(lane.purpose, Purpose::Blocking | Purpose::Wait(_));
+        let parked = matches!(lane.purpose, Purpose::Blocking) || sent.row.spec().lane == Lane::Wait;
         if !parked {
             self.worker.metrics.backend_duration(lane.target.node.0, micros, 1);
         }

@@ -83,14 +83,12 @@ pub(super) async fn may_order(asker: &Asker, subcommand: &str) -> Result<String,
              for `ACL SETUSER {name} +failover`, {elsewhere}"
         )),
         Some(Right { open: None, refused }) => Err(format!(
-            "NOPERM no node tells whether `{name}` has a password ({}): the proxy's own user may not run ACL GETUSER, \
+            "NOPERM no node tells whether `{name}` has a password ({}): its own user has to run ACL GETUSER, \
              {elsewhere}",
             refused.unwrap_or_default()
         )),
         Some(_) => Ok(name),
-        None => {
-            Err(format!("NOPERM no node could say whether `{name}` may run FAILOVER; try again, {elsewhere}"))
-        }
+        None => Err(format!("NOPERM no node could say what `{name}` may; try again, {elsewhere}")),
     }
 }
 

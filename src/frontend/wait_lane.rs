@@ -148,7 +148,7 @@ impl Connection {
     /// Sends a WAIT, or what has to come before it, on a connection taken for it.
     pub(super) fn begin_wait(&mut self, mut lane: Box<PinnedLane>, dispatched: &Dispatched<'_>) -> Step {
         let Dispatched { request, class, resent, .. } = dispatched;
-        let (bytes, waited) = (lane.keep(request), self.waited(dispatched.since));
+        let (bytes, waited) = (lane.keep(request), self.take_waited(dispatched.since));
         let len = bytes.len();
         let sent = Sent::new(bytes, class.row, self.worker.now());
         lane.owe(Sent { resent: *resent, waited, ..sent }, len);
@@ -232,7 +232,8 @@ impl Connection {
                 return;
             }
         }
-        lane.strike();
+        drop(out);
+        self.strike(lane);
     }
 
     /// Does what the last reply asked for; called with the connection in its place.

@@ -17,7 +17,7 @@ impl Client {
 
     /// Something waits for the client to read.
     pub(super) fn is_unread(&self) -> bool {
-        self.writer.unwritten() > 0 || self.writable() > 0
+        self.writer.unwritten() > 0 || (!self.out.borrow().is_empty() && self.writable() > 0)
     }
 
     /// Bytes of the output that count when it is asked whether the client gets more to wait for. A reply that has not ended

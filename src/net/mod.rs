@@ -13,8 +13,8 @@ pub use dial::connect;
 #[cfg(test)]
 pub(crate) use dial::moving;
 pub use renewed::{Content, Files, Freshness, Renewed, keep_fresh};
-pub use sockets::SocketOptions;
 pub use session::{accept, over_tls};
+pub use sockets::SocketOptions;
 pub use stream::{Stream, is_refusal};
 #[cfg(test)]
 pub(crate) use tls::testing;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -102,9 +102,12 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            // A record at a time: of more, those that were sent are not counted when the connection breaks at a later one, and
-            // would be sent again.
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, &bytes[..bytes.len().min(RECORD_MAX)]),
+            // A record at a time, and none before the last one has gone: of more, those that were sent are not counted when the
+            // connection breaks at a later one, and would be sent again.
+            Self::Tls(stream) => {
+                ready!(Pin::new(&mut *stream).poll_flush(cx))?;
+                Pin::new(stream).poll_write(cx, &bytes[..bytes.len().min(RECORD_MAX)])
+            }
         }
     }
 
@@ -128,6 +131,7 @@ mod tests {
     use std::future::poll_fn;
     use std::io::Read;
     use std::sync::{Arc, mpsc};
+    use std::time::Duration;
 
     use rustls::{ServerConnection, StreamOwned};
     use tokio::io::AsyncWriteExt;
@@ -135,12 +139,14 @@ mod tests {
     use super::super::tls::testing::pair;
     use super::*;
 
-    /// A node that agrees on keys at once, reads when it is told to, and then returns what it has read to the end.
+    /// A node that agrees on keys at once and reads when it is told to: first what comes until nothing does, whose length it tells, and
+    /// then to the end. Returns all that it read.
     fn node(
         listener: std::net::TcpListener,
         config: Arc<rustls::ServerConfig>,
-    ) -> (mpsc::Sender<()>, std::thread::JoinHandle<Vec<u8>>) {
+    ) -> (mpsc::Sender<()>, mpsc::Receiver<usize>, std::thread::JoinHandle<Vec<u8>>) {
         let (reads, told) = mpsc::channel();
+        let (tells, came) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             let mut session =
                 StreamOwned::new(ServerConnection::new(config).unwrap(), listener.accept().unwrap().0);
@@ -148,20 +154,26 @@ mod tests {
                 session.conn.complete_io(&mut session.sock).unwrap();
             }
             told.recv().unwrap();
-            let mut all = Vec::new();
+            let (mut all, mut chunk) = (Vec::new(), [0; RECORD_MAX]);
+            session.sock.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+            while let Ok(count) = session.read(&mut chunk) {
+                all.extend_from_slice(&chunk[..count]);
+            }
+            tells.send(all.len()).unwrap();
+            session.sock.set_read_timeout(None).unwrap();
             session.read_to_end(&mut all).unwrap();
             all
         });
-        (reads, thread)
+        (reads, came, thread)
     }
 
-    /// So that a write that fails has sent nothing whole that was not counted before.
+    /// So that a write that fails has sent nothing whole that was not counted before, and little counts that was not sent.
     #[tokio::test]
-    async fn a_write_takes_a_record_at_most() {
+    async fn a_write_takes_a_record_at_most_and_one_at_most_waits() {
         let (server, client) = pair("record", "localhost");
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (reads, thread) = node(listener, server.made());
+        let (reads, came, thread) = node(listener, server.made());
         let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         let mut stream = Stream::agree(socket, client.made(), "localhost").await.unwrap();
         let bytes: Vec<u8> = (0..64 << 20).map(|at| (at % 251) as u8).collect();
@@ -178,6 +190,8 @@ mod tests {
         let Stream::Tls(session) = &stream else { panic!("it is plain") };
         assert!(session.get_ref().1.wants_write(), "something waits for room");
         reads.send(()).unwrap();
+        let sent = came.recv().unwrap();
+        assert!(taken - sent <= RECORD_MAX, "{sent} of {taken} bytes");
         stream.shutdown().await.unwrap();
         let read = thread.join().unwrap();
         assert!(read == bytes[..taken], "{} bytes of {taken}", read.len());

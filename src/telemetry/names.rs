@@ -73,7 +73,7 @@ metrics! {
     COMMANDS = "redhold_commands_total", COUNTER, "requests", [COMMAND, ("node_role", "primary, replica")],
         "Requests answered by nodes, by command and by the role of the node.";
     COMMAND_DURATION = "redhold_command_duration_seconds", HISTOGRAM, "seconds", [COMMAND],
-        "Time from a request's turn to its reply, holds, attempts before a loss and the time parked at a node included; what replies wait for replicas is redhold_barrier_duration_seconds.";
+        "Time that a request was held, and from its first departure to its reply; one that is parked and moves to another node begins anew. What replies wait for replicas is redhold_barrier_duration_seconds.";
     BACKEND_DURATION = "redhold_backend_duration_seconds", HISTOGRAM, "seconds", [NODE],
         "Time from a request's departure towards the node to its reply's arrival; not of requests that park there, as BLPOP and WAIT do.";
     ERRORS = "redhold_errors_total", COUNTER, "replies",
@@ -102,7 +102,7 @@ metrics! {
     LOST_POPS = "redhold_lost_pops_total", COUNTER, "requests", [],
         "Pops (LPOP, BRPOP, BZPOPMIN, SPOP, GETDEL ...) that were sent and whose connection was lost before their reply, parked ones included: an upper bound of the pops whose elements were taken out and reached nobody.";
     BYTES = "redhold_bytes_total", COUNTER, "bytes", [("side", "client, backend"), ("direction", "in, out")],
-        "Bytes read (in) and written (out) by the proxy on the side of clients and of nodes.";
+        "Bytes read (in) and written (out) by the proxy on the side of clients and of nodes; of its own work there only what goes over such connections.";
     REISSUED = "redhold_reissued_total", COUNTER, "requests", [],
         "Requests sent again after their connection was lost, parked ones included.";
     SPILLED = "redhold_spilled_reads_total", COUNTER, "requests", [],

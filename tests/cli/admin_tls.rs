@@ -7,8 +7,8 @@ use std::path::Path;
 use rustls::version::{TLS12, TLS13};
 
 use super::support::{
-    Authority, CertificateFolder, Group, LONG, Proxy, ProxyOptions, Server, Tunnel, eventually, scratch_folder,
-    trusting,
+    Authority, CertificateFolder, Group, LONG, Proxy, ProxyOptions, Server, Tunnel, eventually,
+    scratch_folder, trusting,
 };
 use super::{Ended, File, redhold};
 
@@ -42,9 +42,15 @@ fn who_knows_its_authority_is_answered_and_nobody_is_over_plain_http() {
     let none = redhold(&["status", "--admin", &format!("https://{address}")]);
     assert!(none.code == Some(1) && none.err.contains("needs --ca FILE"), "{none:?}");
     let missing = ask(&proxy, Path::new("/nonexistent/ca.crt"), &["status"]);
-    assert!(missing.code == Some(1) && missing.err.contains("cannot read /nonexistent/ca.crt"), "{missing:?}");
+    assert!(
+        missing.code == Some(1) && missing.err.contains("cannot read /nonexistent/ca.crt"),
+        "{missing:?}"
+    );
     let plain = redhold(&["status", "--admin", &format!("http://{address}")]);
-    assert!(plain.code == Some(1) && plain.err.contains(&format!("no answer from http://{address}")), "{plain:?}");
+    assert!(
+        plain.code == Some(1) && plain.err.contains(&format!("no answer from http://{address}")),
+        "{plain:?}"
+    );
     assert!(is_answered(&ask(&proxy, &folder.at("ca.crt"), &["status"])));
     drop(silent);
     // The other way round, and what is no name for a certificate.
@@ -63,7 +69,8 @@ fn orders_come_with_certificate_and_token_where_both_are_asked_for() {
         .start_unready();
     let ca = folder.at("ca.crt");
     let [cert, key] = ["tls.crt", "tls.key"].map(|name| folder.at(name).display().to_string());
-    let whole = |arguments: &[&str]| ask(&proxy, &ca, &[arguments, &["--cert", &cert, "--key", &key]].concat());
+    let whole =
+        |arguments: &[&str]| ask(&proxy, &ca, &[arguments, &["--cert", &cert, "--key", &key]].concat());
     eventually(LONG, "it is answered", || is_answered(&whole(&["status"])));
     for command in ["status", "switchover"] {
         let ended = ask(&proxy, &ca, &[command]);

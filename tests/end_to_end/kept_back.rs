@@ -49,6 +49,7 @@ fn admitted(proxy: &Proxy) -> Client {
 fn what_is_kept_back_counts_as_held_until_it_is_taken() {
     let (_server, relay, proxy) = refusing("\"60s\"");
     let [mut one, mut other] = [(); 2].map(|()| proxy.client());
+    let began = Instant::now();
     one.send_raw(&crate::support::encode(&["INCR", "refused"]).repeat(3));
     wait_held(&proxy, 1.0);
     other.send(&["INCR", "refused"]);
@@ -65,6 +66,13 @@ fn what_is_kept_back_counts_as_held_until_it_is_taken() {
     assert_eq!(numbers, [1, 2, 3, 4].map(Value::Int));
     wait_held(&proxy, 0.0);
     assert_eq!(holds(&proxy), 2.0);
+    let took = |what: &str| {
+        let series = format!("redhold_command_duration_seconds_{what}{{command=\"incr\"}}");
+        proxy.metric(&series).expect("a histogram")
+    };
+    let longest = began.elapsed().as_secs_f64();
+    assert_eq!(took("count"), 4.0, "however often they were tried");
+    assert!(took("sum") <= 4.0 * longest, "{} s in {longest} s", took("sum"));
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What is counted, beside what was done: each series moves by as much.
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Relay, Server, Value, eventually};
+use crate::support::{
+    Client, Group, LONG, Proxy, ProxyOptions, Relay, Server, Value, eventually, eventually_some,
+};
 
 /// How far a series is from where it was.
 struct Since<'a> {
@@ -63,7 +65,9 @@ fn a_request_is_counted_once_on_either_kind_of_connection() {
         );
         assert_eq!(client.call("GET k"), Value::bulk("vv"));
         let (there, back) = (3 * asked + wrote, said + "$2\r\nvv\r\n".len() as i64);
-        assert_eq!(since.moved(), [3, 3, 1, 1, 4, there, there, back, back]);
+        // A reply is counted when it has left.
+        let expected = [3, 3, 1, 1, 4, there, there, back, back];
+        eventually(LONG, &format!("{expected:?}"), || since.moved() == expected);
         assert_eq!(client.call("DEL k"), Value::Int(1));
     }
 }
@@ -98,6 +102,44 @@ fn what_a_request_waited_counts_as_its_time_and_not_as_the_nodes() {
 }
 
 #[test]
+fn an_outage_counts_as_the_time_of_what_waited_for_its_end() {
+    let mut group = Group::plain(1);
+    let addresses = group.addresses();
+    let options = ProxyOptions::new(&addresses).set("failover.mode", "\"manual\"");
+    let proxy = options.set("failover.hold", "\"60s\"").start();
+    proxy.wait_well();
+    let (mut shares, mut own) = (proxy.client(), Client::connect_resp3(proxy.address()));
+    assert_eq!(own.call("CLIENT TRACKING ON"), Value::ok());
+    for client in [&mut shares, &mut own] {
+        assert_eq!(client.call("SET k v"), Value::ok());
+    }
+    group.node(0).kill9();
+    eventually(LONG, "it is noticed", || proxy.http("GET", "/readyz").is_some_and(|(code, _)| code == 503));
+    let since = Since::now(
+        &proxy,
+        &[
+            "redhold_command_duration_seconds_sum{command=\"set\"}",
+            "redhold_hold_duration_seconds_sum",
+            "redhold_command_duration_seconds_count{command=\"set\"}",
+        ],
+    );
+    shares.send(&["SET", "k", "v"]);
+    own.send(&["SET", "k", "v"]);
+    eventually(LONG, "both are held", || proxy.metric("redhold_held_requests") == Some(2.0));
+    proxy.force_failover(addresses[1]);
+    assert_eq!(shares.read(), Value::ok());
+    loop {
+        match own.read() {
+            Value::Push(_) => {}
+            reply => break assert_eq!(reply, Value::ok()),
+        }
+    }
+    let [took, held, count] = since.seconds()[..] else { panic!("three series") };
+    assert_eq!(count, 2.0);
+    assert!(held > 0.0 && took + 4e-6 >= held, "{took} {held}");
+}
+
+#[test]
 fn what_parks_at_a_node_says_nothing_of_the_node() {
     let server = Server::start();
     let proxy = Proxy::start(&[server.address()]);
@@ -110,6 +152,14 @@ fn what_parks_at_a_node_says_nothing_of_the_node() {
     assert_eq!(proxy.client().call("RPUSH l x"), Value::Int(1));
     assert_eq!(client.read(), Value::Array(vec![Value::bulk("l"), Value::bulk("x")]));
     assert_eq!(since.moved(), [1, 1], "the node is RPUSH's");
+    let mut own = apart(&proxy);
+    let since =
+        Since::now(&proxy, &["redhold_command_duration_seconds_count{command=\"wait\"}", node.as_str()]);
+    for client in [&mut client, &mut own] {
+        assert_eq!(client.call("SET k v"), Value::ok());
+        assert_eq!(client.call("WAIT 1 20"), Value::Int(0));
+    }
+    assert_eq!(since.moved(), [2, 2], "the node is SET's");
 }
 
 #[test]
@@ -144,9 +194,8 @@ fn how_far_a_replica_is_behind_is_told_in_bytes_and_seconds() {
         told.is_some_and(|told| told > 50_000.0) && told == behind.map(|behind| behind as f64)
     });
     let age = || proxy.metric(&at("redhold_node_staleness_seconds"));
-    let before = age();
-    assert!(before.is_some());
-    eventually(LONG, "it grows older", || age() > before);
+    let before = eventually_some(LONG, "its age is told", age);
+    eventually(LONG, "it grows older", || age().is_some_and(|age| age > before));
     relay.resume();
     eventually(LONG, "it has all", || proxy.metric(&at("redhold_node_replication_lag_bytes")) == Some(0.0));
 }

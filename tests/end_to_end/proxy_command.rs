@@ -31,6 +31,7 @@ fn guarded_for(users: &str) -> (Group, Proxy) {
     eventually(LONG, "the proxy is ready", || {
         proxy.http("GET", "/readyz").is_some_and(|(code, _)| code == 200)
     });
+    proxy.wait_well();
     (group, proxy)
 }
 

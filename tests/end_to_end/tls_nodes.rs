@@ -102,6 +102,8 @@ fn what_a_session_with_a_node_keeps_back_arrives() {
         .set("proxy.workers", "1")
         .set("failover.hold_memory", "\"256MiB\"")
         .set("limits.in_flight_per_client", "\"256MiB\"")
+        .set("health.timeout", "\"60s\"")
+        .set("health.busy_timeout", "\"60s\"")
         .start();
     let (shares, mut has_its_own) = (proxy.client(), proxy.client());
     has_its_own.call("WATCH k");

@@ -1,11 +1,11 @@
-//! Each metric is moved by a test: what is exported and never looked at may be anything.
+//! Each metric is named by a test: what is exported and never looked at may be anything.
 
 use crate::source::File;
 
 const NAMES: &str = "src/telemetry/names.rs";
 
-/// Metrics that no test of the running program names.
-pub(crate) fn unmoved(files: &[File]) -> Vec<String> {
+/// Metrics that no test names.
+pub(crate) fn unnamed(files: &[File]) -> Vec<String> {
     let names = files.iter().filter(|file| file.path == NAMES).flat_map(|file| file.text.split('"'));
     let names = names.filter(|name| name.starts_with("redhold_") && !name.contains([' ', '=']));
     let tests = || {
@@ -16,8 +16,8 @@ pub(crate) fn unmoved(files: &[File]) -> Vec<String> {
 }
 
 #[test]
-fn every_metric_is_moved() {
-    crate::report(unmoved);
+fn every_metric_is_named() {
+    crate::report(unnamed);
 }
 
 #[test]
@@ -27,5 +27,5 @@ fn a_metric_that_no_test_reads_is_found() {
         File::planted(NAMES, names),
         File::planted("tests/end_to_end/a.rs", "metric(\"redhold_a_total{b}\")"),
     ];
-    assert_eq!(unmoved(&files), ["src/telemetry/names.rs: no test reads `redhold_b`"]);
+    assert_eq!(unnamed(&files), ["src/telemetry/names.rs: no test reads `redhold_b`"]);
 }

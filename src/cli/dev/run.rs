@@ -27,7 +27,8 @@ pub(crate) fn run(args: &DevArgs) -> Result<(), String> {
 }
 
 /// Variables that say what `dev` says itself.
-const OURS: [&str; 3] = ["REDHOLD_PROXY_LISTEN", "REDHOLD_BACKEND_NODES", "REDHOLD_ADMIN_LISTEN"];
+const OURS: [&str; 4] =
+    ["REDHOLD_PROXY_LISTEN", "REDHOLD_BACKEND_NODES", "REDHOLD_ADMIN_LISTEN", "REDHOLD_ADMIN_TOKEN_FILE"];
 
 /// Defaults, but for addresses, nodes, and the record, which throwaway nodes do not need. Variables such as
 /// `REDHOLD_LOG_LEVEL` count.
