@@ -20,6 +20,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(75);
 /// Largest answer, bytes.
 const ANSWER_MAX: u64 = 8 << 20;
 
+/// The first byte of the alert with which a TLS server answers what is none (RFC 8446, 5.1).
+const TLS_ALERT: u8 = 21;
+
 /// A status code and a body.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -123,7 +126,10 @@ fn exchange(socket: &TcpStream, mut stream: impl Read + Write, request: &str) ->
 }
 
 fn parse(bytes: &[u8]) -> std::io::Result<Answer> {
-    let text = std::str::from_utf8(bytes).map_err(|_| invalid("it is no text; is it https?"))?;
+    if bytes.first() == Some(&TLS_ALERT) {
+        return Err(invalid("it speaks TLS: https://"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| invalid("it is not text"))?;
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(|| invalid("it is not HTTP"))?;
     let mut lines = head.split("\r\n");
     let code = lines.next().and_then(|line| line.strip_prefix("HTTP/1.")?.split(' ').nth(1)?.parse().ok());

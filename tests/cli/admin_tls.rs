@@ -48,7 +48,8 @@ fn who_knows_its_authority_is_answered_and_nobody_is_over_plain_http() {
     );
     let plain = redhold(&["status", "--admin", &format!("http://{address}")]);
     assert!(
-        plain.code == Some(1) && plain.err.contains(&format!("no answer from http://{address}")),
+        plain.code == Some(1)
+            && plain.err.contains(&format!("no answer from http://{address}: it speaks TLS")),
         "{plain:?}"
     );
     assert!(is_answered(&ask(&proxy, &folder.at("ca.crt"), &["status"])));
