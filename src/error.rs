@@ -68,6 +68,18 @@ pub enum Failure {
     Redirect,
     /// An operator ordered that writes are refused. Not executed; trying again is safe.
     ReadOnly,
+    /// Not for who the client is, in words that begin as Redis's do. Not executed.
+    Unauthorised {
+        /// The error.
+        words: &'static str,
+    },
+    /// Its user has sent as much as it may. Not executed; trying again later is safe.
+    RateLimited {
+        /// Name of the user.
+        user: String,
+        /// `rate` of the user, as it is written.
+        rate: String,
+    },
     /// A channel of Redhold's own. Not executed.
     Reserved {
         /// Upper case name.
@@ -176,24 +188,16 @@ const READ_ONLY: &str =
 const UNCOMMITTED: &str =
     "TRYAGAIN what was read is not known to be held by enough replicas; nothing was changed";
 
+fn waited(f: &mut std::fmt::Formatter<'_>, lacks: &str, hold: Duration) -> std::fmt::Result {
+    write!(f, "TRYAGAIN {lacks} for {} ms; command was not executed", hold.as_millis())
+}
+
 impl std::fmt::Display for Failure {
     /// The error's text without the leading `-` and the trailing CRLF.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::HoldExpired { hold } => {
-                write!(
-                    f,
-                    "TRYAGAIN no writable primary for {} ms; command was not executed",
-                    hold.as_millis()
-                )
-            }
-            Self::NoReplica { hold } => {
-                write!(
-                    f,
-                    "TRYAGAIN no eligible replica for {} ms; command was not executed",
-                    hold.as_millis()
-                )
-            }
+            Self::HoldExpired { hold } => waited(f, "no writable primary", *hold),
+            Self::NoReplica { hold } => waited(f, "no eligible replica", *hold),
             Self::OutOfReach { hold, said } => write!(
                 f,
                 "TRYAGAIN no connection to the primary could be opened for {} ms ({said}); command was not executed",
@@ -231,6 +235,10 @@ impl std::fmt::Display for Failure {
             Self::Uncounted { refused } => write!(f, "ERR {refused}; not executed"),
             Self::Redirect => f.write_str(REDIRECT),
             Self::ReadOnly => f.write_str(READ_ONLY),
+            Self::Unauthorised { words } => f.write_str(words),
+            Self::RateLimited { user, rate } => {
+                write!(f, "ERR user '{user}' may send {rate} and has; command was not executed")
+            }
             Self::Reserved { command } => write!(
                 f,
                 "ERR channels whose names begin with __redhold: are Redhold's own; {command} was not executed"
@@ -297,6 +305,10 @@ mod tests {
             Failure::TooLarge { command: "SCAN".to_owned() },
             Failure::TransactionLost { reason: "..." },
             Failure::ReadOnly,
+            Failure::Unauthorised {
+                words: "NOPERM No permissions to access a key: Redhold can not tell which ones this command touches",
+            },
+            Failure::RateLimited { user: "app".to_owned(), rate: "10000/s".to_owned() },
         ]
     }
 
@@ -328,6 +340,8 @@ mod tests {
             Failure::TooLarge { .. } => 22,
             Failure::TransactionLost { .. } => 23,
             Failure::ReadOnly => 24,
+            Failure::Unauthorised { .. } => 25,
+            Failure::RateLimited { .. } => 26,
         }
     }
 
@@ -340,6 +354,6 @@ mod tests {
             .filter(|row| !readme.contains(row.as_str()))
             .collect();
         assert_eq!(missing, Vec::<String>::new());
-        assert!(all().iter().map(place).eq(0..25));
+        assert!(all().iter().map(place).eq(0..27));
     }
 }

@@ -1,7 +1,7 @@
 //! Redhold: one Redis endpoint that does not go away.
 //!
 //! The modules in the order a request meets them: [`resp`] finds where a request ends, [`command`] says what
-//! it means, [`session`] what this client may do next, [`routing`] where it goes, [`backend`] carries it to a
+//! it means, [`session`] what this client may do next, [`users`] who may come in, [`routing`] where it goes, [`backend`] carries it to a
 //! node, [`frontend`] owns the clients' sockets. Beside the journey stand [`topology`] (who exists),
 //! [`failover`] (who should lead, decided without I/O), [`control`] (the hands and eyes of that decision),
 //! [`admin`] and [`telemetry`]; [`config`] fills everyone's settings and [`app`] wires the parts together.
@@ -23,3 +23,4 @@ pub mod routing;
 pub mod session;
 pub mod telemetry;
 pub mod topology;
+pub mod users;

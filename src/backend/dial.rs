@@ -11,6 +11,7 @@ use crate::resp::{Fed, ReplyScanner, RequestScanner, encode};
 use crate::topology::{Address, NodeMarks, counted_as};
 
 use super::identity::Refusal;
+use super::introduce::introduce;
 use super::pipeline::first_len;
 use super::{Settings, Target};
 
@@ -51,11 +52,30 @@ pub struct Dialled {
     pub id: Option<i64>,
 }
 
-/// Connects to `target` and performs the greeting of its identity, which is counted in `marks` as the proxy's own.
+/// Connects to `target` and performs the greeting of its identity, which is counted in `marks` as the proxy's own. A node that does
+/// not know a user whom it can be given is given it, once.
 ///
 /// # Errors
-/// See [`DialError`]; both within twice `settings.connect_timeout`.
+/// See [`DialError`]; both within twice `settings.connect_timeout`, or six times where the node was to be given the user.
 pub async fn dial(
+    target: &Target,
+    settings: &Settings,
+    tls: Option<&TlsClient>,
+    marks: &NodeMarks,
+    busy: Busy,
+) -> Result<Dialled, DialError> {
+    let refused = match open(target, settings, tls, marks, busy).await {
+        Err(DialError::Refused(reply)) if reply.starts_with(b"-WRONGPASS ") => reply,
+        opened => return opened,
+    };
+    let Some(login) = target.identity.login.as_ref().filter(|login| login.introduction.is_some()) else {
+        return Err(DialError::Refused(refused));
+    };
+    introduce(login, target, settings, tls, marks).await?;
+    open(target, settings, tls, marks, busy).await
+}
+
+async fn open(
     target: &Target,
     settings: &Settings,
     tls: Option<&TlsClient>,
@@ -139,7 +159,7 @@ async fn greet(
 }
 
 /// The names of requests in multibulk form, as servers count them.
-fn asked(requests: &[u8]) -> Vec<String> {
+pub(super) fn asked(requests: &[u8]) -> Vec<String> {
     let (mut names, mut start) = (Vec::new(), 0);
     while let Some(scanner) = RequestScanner::of_kept(&requests[start..]) {
         let len = first_len(&requests[start..]);
@@ -156,7 +176,7 @@ fn number(reply: &[u8]) -> Option<i64> {
 }
 
 /// The node's state, not the identity, is why nothing can be opened now: another attempt may succeed.
-fn is_no_judgement(reply: &[u8]) -> bool {
+pub(super) fn is_no_judgement(reply: &[u8]) -> bool {
     [b"-LOADING ".as_slice(), b"-BUSY ", b"-MASTERDOWN ", b"-ERR max number of clients"]
         .iter()
         .any(|start| reply.starts_with(start))
@@ -188,7 +208,7 @@ fn another_process() -> DialError {
     io::Error::other("another process answers there than was seen last: its run_id differs").into()
 }
 
-async fn next_reply(stream: &mut Stream, buffer: &mut BytesMut) -> io::Result<Bytes> {
+pub(super) async fn next_reply(stream: &mut Stream, buffer: &mut BytesMut) -> io::Result<Bytes> {
     let mut scanner = ReplyScanner::default();
     let mut scanned = 0;
     loop {
@@ -287,8 +307,11 @@ mod tests {
 
     #[tokio::test]
     async fn who_may_not_select_keeps_what_was_selected_before() {
-        let login =
-            Some(std::rc::Rc::new(crate::backend::Login { user: None, secret: b"x".to_vec().into() }));
+        let login = Some(std::rc::Rc::new(crate::backend::Login {
+            user: None,
+            secret: b"x".to_vec().into(),
+            introduction: None,
+        }));
         let identity = Identity { login, proto: Proto::Resp2, db: 3 };
         let dialled = async |says| {
             let target = Target { identity: identity.clone(), ..target(node(says).await, 3, None) };

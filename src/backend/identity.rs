@@ -3,7 +3,7 @@
 use std::fmt;
 use std::rc::Rc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use zeroize::Zeroizing;
 
 use crate::resp::{Proto, encode};
@@ -16,6 +16,33 @@ pub struct Login {
     pub user: Option<Vec<u8>>,
     /// The password.
     pub secret: Zeroizing<Vec<u8>>,
+    /// What is done when a node does not know the user; `None`: nothing.
+    pub introduction: Option<Rc<Introduction>>,
+}
+
+/// What gives a node a user that it does not know.
+#[derive(PartialEq, Eq)]
+pub struct Introduction {
+    /// Who says it: the proxy's own user.
+    pub by: Option<Rc<Login>>,
+    /// ACL SETUSER in multibulk form; a secret.
+    pub request: Bytes,
+}
+
+impl fmt::Debug for Introduction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Introduction(***)")
+    }
+}
+
+impl Login {
+    /// Appends AUTH.
+    pub(crate) fn auth(&self, out: &mut BytesMut) {
+        match &self.user {
+            Some(user) => encode::own_command(out, &[b"AUTH", user, &self.secret]),
+            None => encode::own_command(out, &[b"AUTH", &self.secret]),
+        }
+    }
 }
 
 impl fmt::Debug for Login {
@@ -52,10 +79,7 @@ impl Identity {
             required.push(Refusal::OfStranger);
         }
         if let Some(login) = &self.login {
-            match &login.user {
-                Some(user) => encode::own_command(&mut out, &[b"AUTH", user, &login.secret]),
-                None => encode::own_command(&mut out, &[b"AUTH", &login.secret]),
-            }
+            login.auth(&mut out);
             required.push(Refusal::Ends);
         }
         if self.proto == Proto::Resp3 {

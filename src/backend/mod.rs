@@ -6,6 +6,7 @@
 mod caller;
 mod dial;
 mod identity;
+mod introduce;
 mod owed;
 mod pinned;
 mod pipeline;
@@ -18,7 +19,7 @@ mod trouble;
 
 pub use caller::{Caller, ROW_BITS, Slow, Unanswered};
 pub use dial::{Busy, DialError, Dialled, dial};
-pub use identity::{Identity, Login};
+pub use identity::{Identity, Introduction, Login};
 pub use owed::Past;
 pub use pinned::{Piece, Pinned};
 pub use pipeline::{Carries, Pipeline, Surroundings, Target, first_len};

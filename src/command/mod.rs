@@ -11,6 +11,7 @@ mod lookup;
 mod secrets;
 mod spec;
 mod table;
+mod visible;
 mod words;
 
 pub use args::Args;
@@ -19,3 +20,4 @@ pub use keys::{Reach, keys, reach};
 pub use lookup::{RowId, find, is_container, is_known_by_name, rows};
 pub use secrets::is_secret;
 pub use spec::{Compare, Effect, Keys, Lane, Releases, Retry, Rule, Servers, Spec};
+pub use visible::names_its_keys;

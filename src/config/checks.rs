@@ -10,6 +10,7 @@ use super::keys::SECTIONS;
 use super::read::{Config, Given};
 use super::tls;
 use super::units::show_duration;
+use super::users;
 
 /// Adds a fault for each contradiction.
 pub(super) fn across_keys(given: &Given, config: &Config, faults: &mut Faults) {
@@ -38,6 +39,7 @@ pub(super) fn across_keys(given: &Given, config: &Config, faults: &mut Faults) {
     }
     durability::check(given, config, faults);
     tls::check(given, config, faults);
+    users::check(given, config, faults);
     addresses(config, &place, faults);
 }
 

@@ -6,14 +6,16 @@ use crate::durability::Rule;
 use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum, SlowPrimary};
 use crate::routing::{DuringOutage, OwnWrites, ReadPolicy};
 use crate::telemetry::Format;
+use crate::users::User;
 
 use super::durability::{DURABILITY, DURABILITY_RULES};
 use super::kind::{Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
-use super::later::{ARCHIVE, CACHE, COMPRESSION, COORDINATOR, MIRROR, TRACING, USERS};
+use super::later::{ARCHIVE, CACHE, COMPRESSION, COORDINATOR, MIRROR, TRACING};
 use super::memory;
 use super::proxy::PROXY;
 use super::read::Config;
 use super::tls::{ADMIN_TLS, BACKEND_TLS, PROXY_TLS};
+use super::users::USERS;
 
 const fn table(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
     Section { name, form: Form::Table, about, keys }
@@ -56,9 +58,9 @@ pub static SECTIONS: &[Section] = &[
     table("admin.tls", "TLS of the admin endpoint.", ADMIN_TLS),
     rows(
         "users",
-        "Users of the proxy's own; none: clients authenticate as the nodes' own users.",
+        "Users of the proxy's own, and nobody else may come in; none: clients authenticate as the nodes' own users.",
         USERS,
-        None,
+        Some(|c| c.frontend.users.push(User::default())),
     ),
     table("limits", "Bounds that keep one client from harming the others.", LIMITS),
     table("log", "Logs, and what is remembered of requests.", LOG),

@@ -59,22 +59,6 @@ pub(super) const COORDINATOR: &[Key] = &[
     ),
 ];
 
-pub(super) const USERS: &[Key] = &[
-    absent("name", Kind::Text(None), r#""app""#, "Name that clients give."),
-    absent("password_file", Kind::Text(None), r#""/run/secrets/app""#, "File with the password."),
-    absent("password_sha256", Kind::Secret(None), r#""2bb80d53...""#, "Or its SHA-256, 64 hex digits."),
-    absent("backend_user", Kind::Text(None), r#""app""#, "User on the nodes."),
-    absent(
-        "commands",
-        Kind::Texts(None),
-        r#"["+@read", "-@dangerous"]"#,
-        "Commands, as in Redis's ACL rules.",
-    ),
-    absent("keys", Kind::Texts(None), r#"["app:*"]"#, "Key patterns."),
-    absent("rate", Kind::Text(None), r#""10000/s""#, "Most requests in a time."),
-    absent("admin", Kind::Flag(None), "false", "Whether PROXY orders are taken from this user."),
-];
-
 pub(super) const TRACING: &[Key] = &[
     key("otlp", Kind::Text(None), r#""""#, "URL of an OTLP collector; empty: none."),
     key("sample", Kind::Share(None), "0.0", "Share of the requests that is traced."),

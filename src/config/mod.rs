@@ -18,6 +18,7 @@ mod reload;
 mod rows;
 mod tls;
 mod units;
+mod users;
 mod value;
 
 #[cfg(test)]

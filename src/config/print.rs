@@ -22,8 +22,8 @@ pub fn full() -> String {
         let _ = write!(text, "\n# {}{later}\n{comment}{heading}\n", section.about);
         for key in section.keys {
             let (mark, value) = match key.preset {
-                Preset::Value(value) => ("", value),
-                Preset::Absent(value) => ("# ", value),
+                Preset::Value(value) if comment.is_empty() => ("", value),
+                Preset::Value(value) | Preset::Absent(value) => ("# ", value),
             };
             let later = if key.works() || section.form.is_later() { "" } else { " (not yet)" };
             let _ = write!(text, "# {}{later}\n{mark}{} = {value}\n", key.about, key.name);

@@ -104,6 +104,9 @@ fn read(text: &str, environment: impl IntoIterator<Item = (String, String)>) -> 
     }
     config.control.durability = config.frontend.durability.clone();
     checks::across_keys(&given, &config, &mut faults);
+    config.control.users = config.frontend.users.clone();
+    let admins = config.frontend.users.iter().filter(|user| user.admin);
+    config.frontend.order_users.extend(admins.map(|user| user.name.clone()));
     faults.0.sort_by(|a, b| a.place.cmp(&b.place));
     if faults.0.is_empty() { Ok(Reading { config, given }) } else { Err(faults) }
 }

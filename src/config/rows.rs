@@ -1,9 +1,9 @@
-//! Sections that are written as several tables, `[[name]]`, each of which has every key.
+//! Sections that are written as several tables, `[[name]]`, each of which has every key that has no default.
 
 use super::checks;
-use super::fault::Faults;
+use super::fault::{Faults, Place};
 use super::kind::{Preset, Section};
-use super::read::{Config, Given};
+use super::read::{Config, Given, preset_of, same};
 use super::value::{Item, Value};
 
 /// Reads the tables of `section`; `begin` makes room for one in the settings, which its keys then fill.
@@ -29,10 +29,13 @@ pub(super) fn apply(
             }
         }
         for key in section.keys {
-            let (Preset::Value(example) | Preset::Absent(example)) = key.preset;
-            match fields.iter().find(|(name, _)| name == key.name) {
-                Some((name, field)) => key.apply(&format!("{path}.{name}"), field, config, faults),
-                None => {
+            match (fields.iter().find(|(name, _)| name == key.name), key.preset) {
+                // As if it were not written.
+                (Some((_, field)), Preset::Value(_))
+                    if preset_of(key).is_some_and(|it| same(key, &it, field)) => {}
+                (Some((name, field)), _) => key.apply(&format!("{path}.{name}"), field, config, faults),
+                (None, Preset::Value(_)) => {}
+                (None, Preset::Absent(example)) => {
                     let text = format!("has no {0}: write {0} = {example}", key.name);
                     faults.add(path.clone(), row.place.clone(), text);
                 }
@@ -53,6 +56,18 @@ pub(super) fn fields<'a>(
         let (_, field) = fields.iter().find(|(of, _)| *of == name)?;
         Some((format!("{section}[{index}].{name}"), field))
     })
+}
+
+/// Where each table of a section begins.
+pub(super) fn places(given: &Given, section: &str) -> impl Iterator<Item = Place> {
+    rows(given, section).iter().map(|row| row.place.clone())
+}
+
+/// Whether one of the tables of a section says something for a key.
+pub(super) fn says(given: &Given, section: &str, index: usize, name: &str) -> bool {
+    let path = format!("{section}[{index}].{name}");
+    let is_empty = |item: &Item| matches!(&item.value, Value::Text(text) if text.is_empty());
+    fields(given, section, name).any(|(of, item)| of == path && !is_empty(item))
 }
 
 fn rows<'a>(given: &'a Given, section: &str) -> &'a [Item] {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::users::User;
 use crate::{durability, failover, routing, topology::NodeSpec};
 
 /// User and password of the proxy's own work on the nodes (monitor, failover); never used for clients.
@@ -40,4 +41,6 @@ pub struct Settings {
     pub script_cache: u64,
     /// `[durability]`, which the nodes must be able to keep.
     pub durability: durability::Settings,
+    /// `[[users]]`
+    pub users: Vec<User>,
 }

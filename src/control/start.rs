@@ -10,6 +10,7 @@ use crate::failover::Machine;
 use crate::net::{SocketOptions, TlsClient};
 use crate::routing::{Gate, NodeRoute, Publisher, ReadPolicy, RoutingTable, publisher};
 use crate::topology::{Marks, NodeId, NodeSpec, Remedy, orders};
+use crate::users::User;
 
 use super::brains::{Identity, listen};
 use super::coordinator::{Coordinator, local};
@@ -98,6 +99,7 @@ pub fn start(
         warms,
         spreads_reads,
         script_cache: settings.script_cache,
+        introductions: settings.users.iter().filter_map(User::acl_setuser).collect(),
     };
     let (stop, stopped) = oneshot::channel();
     let parts = Parts {

@@ -52,6 +52,10 @@ impl Connection {
 
     /// The request at hand is beyond what strangers may send. It waits in any case.
     pub(super) fn ask_admission(&mut self, error: ProtocolError) -> Step {
+        if self.worker.users.any() {
+            self.protocol_error(error);
+            return Step::Wait;
+        }
         if let Some(lane) = &self.pinned {
             match &lane.line {
                 Line::Open(pinned) if pinned.is_admitted() => {

@@ -47,7 +47,8 @@ impl Connection {
         let (worker, client) = (&self.worker, &self.client);
         let effect = row.spec().effect;
         let told_apart = effect == Effect::Write || self.reads_at.is_some();
-        let looked_at = worker.spares
+        let looked_at = self.judged
+            || worker.spares
             || self.spills
             || worker.restraint.get().is_any()
             || (told_apart && worker.reads.own_writes == OwnWrites::Key)

@@ -50,6 +50,10 @@ pub(super) struct Connection {
     scanner: Option<Box<RequestScanner>>,
     /// The limits of those who have yet to authenticate do not hold.
     pub(super) authenticated: bool,
+    /// Each of its requests is judged here before it goes anywhere.
+    pub(super) judged: bool,
+    /// The request at hand was counted against the rate of its user.
+    pub(super) metered: bool,
     /// The rest of a large request that was refused: read and dropped.
     pub(super) dropping: Option<Box<RequestTail>>,
     /// The client sends no more.
@@ -92,6 +96,8 @@ impl Connection {
         Self {
             client,
             session: Session::new(),
+            judged: worker.users.any(),
+            metered: false,
             worker,
             reader,
             unread: BytesMut::new(),
@@ -172,6 +178,7 @@ impl Connection {
                 Ok(len) => {
                     self.client.live.took(1);
                     self.client.waited.set(0);
+                    self.metered = false;
                     taken += len;
                 }
                 Err(step) => return (taken, step),

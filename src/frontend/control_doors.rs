@@ -38,7 +38,7 @@ impl Control {
         let Credentials { username, password } = &self.credentials;
         let login = (!username.is_empty() || !password.is_empty()).then(|| {
             let user = (!username.is_empty()).then(|| username.clone().into_bytes());
-            Rc::new(Login { user, secret: Zeroizing::new(password.clone().into_bytes()) })
+            Rc::new(Login { user, secret: Zeroizing::new(password.clone().into_bytes()), introduction: None })
         });
         Identity { login, proto: Proto::Resp2, db: 0 }
     }

@@ -46,6 +46,11 @@ impl Connection {
         self.client.live.looks_at(class.row);
         let demand = if self.worker.withholds { self.demand_of(&class, request) } else { Demand::NONE };
         let dispatched = Dispatched { request: *request, class, demand, resent, since };
+        if self.judged
+            && let Some(step) = self.judge(&dispatched)
+        {
+            return step;
+        }
         if self.worker.restraint.get().is_any()
             && let Some(step) = self.restrained(&dispatched)
         {

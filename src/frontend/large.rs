@@ -8,11 +8,12 @@ use crate::error::Failure;
 use crate::resp::{Fed, Request, RequestScanner, encode};
 
 use super::connection::{Connection, Step};
-use super::dispatch::is_http;
+use super::dispatch::{LARGE, is_http};
 use super::own;
 use super::pinned_lane::SEND_PAUSE;
 use super::purpose::{Purpose, Sent};
 use super::restrained::is_refused;
+use super::users::{Large, NO_KEY};
 
 /// A longer word is no command's name, nor a subcommand's: nobody waits for its end.
 const NAME_MAX: u64 = 64;
@@ -87,6 +88,12 @@ impl Connection {
         if self.worker.restraint.get().read_only && is_refused(&class) {
             return self.refuse_large(scanner, bytes, &Failure::ReadOnly);
         }
+        match self.judge_large(&class, &request) {
+            Large::Goes => {}
+            Large::Waits if scanner.next_len().is_none_or(|len| len < LARGE) => return Step::Taken,
+            Large::Waits => return self.refuse_large(scanner, bytes, &NO_KEY),
+            Large::Refused(failure) => return self.refuse_large(scanner, bytes, &failure),
+        }
         match Way::of(&class, &request, false) {
             Way::Streams => self.stream_large(scanner, bytes),
             Way::Owned(_) if self.passes_owned(&class) => self.stream_large(scanner, bytes),
@@ -128,6 +135,7 @@ impl Connection {
             }
             Ok(Fed::Frame { end }) => {
                 self.client.live.took(1);
+                self.metered = false;
                 (end, Step::Taken)
             }
             Err(error) => {
@@ -212,6 +220,7 @@ impl Connection {
             }
         };
         lane.write(&bytes[..taken]);
+        self.metered &= !ended;
         match lane.sent.back_mut() {
             // How long its client took to send it says nothing of the node.
             Some(sent) if ended => sent.since = self.worker.now(),

@@ -59,6 +59,7 @@ mod slow_log;
 mod stream;
 mod tag;
 mod tls;
+mod users;
 mod wait_lane;
 mod window;
 mod withhold;

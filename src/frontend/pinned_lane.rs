@@ -215,6 +215,12 @@ impl Connection {
             self.pinned = None;
             return self.session_command(dispatched);
         }
+        if self.worker.users.any()
+            && proves(&dispatched.class)
+            && let Some(step) = self.judge_proof(dispatched)
+        {
+            return step;
+        }
         if let Some(step) = self.hold_pinned(dispatched) {
             return step;
         }
@@ -328,6 +334,7 @@ impl Connection {
         // What has a connection for itself alone was put into the server's words before one was looked for.
         let one = self.pinned.as_ref().is_some_and(|lane| lane.purpose.is_one());
         let asked = (class.lane == Lane::Clients && !queueing && !one).then(|| self.client_asked(request));
+        let asked = asked.or_else(|| self.proof_asked(request).filter(|_| proves(class) && !one));
         let asked = asked.or_else(|| self.owned_asked(dispatched, queueing).filter(|_| !one));
         let asked = asked.or_else(|| self.redirect_asked(dispatched));
         let asked = asked.or_else(|| self.uncounted_asked(dispatched));

@@ -174,7 +174,7 @@ impl Connection {
     fn order(&mut self, dispatched: &Dispatched<'_>, wish: Wish) -> Step {
         self.client.special.replace(Some(Special::Order));
         let (client, worker) = (self.client.clone(), self.worker.clone());
-        let asker = Asker::new(&worker, &self.session.identity);
+        let asker = Asker::new(&worker, &self.session);
         let subcommand = String::from_utf8_lossy(dispatched.request.arg(1)).to_ascii_uppercase();
         tokio::task::spawn_local(async move {
             let answer = match may_order(&asker, &subcommand).await {

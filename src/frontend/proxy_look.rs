@@ -118,7 +118,7 @@ impl Connection {
     pub(super) fn look(&mut self, dispatched: &Dispatched<'_>, look: Look) -> Step {
         self.client.special.replace(Some(Special::Order));
         let (client, worker) = (self.client.clone(), self.worker.clone());
-        let asker = Asker::new(&worker, &self.session.identity);
+        let asker = Asker::new(&worker, &self.session);
         let proto = self.session.identity.proto;
         let subcommand = String::from_utf8_lossy(dispatched.request.arg(1)).to_ascii_uppercase();
         tokio::task::spawn_local(async move {

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 
-use crate::backend::{Busy, DialError, Identity, Piece, Pinned, Surroundings, Target};
+use crate::backend::{Busy, DialError, Piece, Pinned, Surroundings, Target};
 use crate::resp::{Value, decode, encode};
 
+use super::session::Session;
 use super::worker::Worker;
 
 /// A node that has not answered by then is not asked further.
@@ -19,8 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is needed to ask about a user.
 pub(super) struct Asker {
-    /// `None`: it has not authenticated.
+    /// Its user on the nodes; `None`: it has not authenticated.
     user: Option<Vec<u8>>,
+    /// Its name in `[[users]]`; `None`: there are none.
+    own: Option<String>,
     /// The nodes as the proxy's own user, the primary first.
     targets: Vec<Target>,
     around: Surroundings,
@@ -29,7 +32,8 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    pub(super) fn new(worker: &Worker, identity: &Identity) -> Self {
+    pub(super) fn new(worker: &Worker, session: &Session) -> Self {
+        let identity = &session.identity;
         let user = identity.login.as_ref().map(|login| {
             let default: &[u8] = b"default";
             login.user.as_deref().unwrap_or(default).to_vec()
@@ -48,6 +52,7 @@ impl Asker {
         };
         Self {
             user,
+            own: session.user.map(|user| worker.users.name(user).to_owned()),
             targets: nodes.iter().map(target).collect(),
             around: worker.pools.around().clone(),
             named: worker.settings.order_users.clone(),
@@ -65,8 +70,14 @@ pub(super) async fn may_order(asker: &Asker, subcommand: &str) -> Result<String,
              {elsewhere}"
         ));
     };
-    let name = String::from_utf8_lossy(user).into_owned();
+    let name = asker.own.clone().unwrap_or_else(|| String::from_utf8_lossy(user).into_owned());
     let named = asker.named.contains(&name);
+    if !named && asker.own.is_some() {
+        return Err(format!(
+            "NOPERM PROXY {subcommand} is for users with `admin = true` in [[users]], and `{name}` has none: AUTH as one, \
+             {elsewhere}"
+        ));
+    }
     if !named && !asker.named.is_empty() {
         return Err(format!(
             "NOPERM PROXY {subcommand} is for the users in admin.users, and `{name}` is none of them: AUTH as one, \

@@ -70,12 +70,10 @@ impl Frontend {
     pub fn start(parts: Parts, bound: Vec<Bound>) -> io::Result<Self> {
         let threshold = Duration::from_micros(parts.backend.slow_micros);
         let slow_log = SlowLog::new(threshold, parts.settings.slow_log_len);
-        let shared = Arc::new(Shared::new(
-            parts.marks.clone(),
-            parts.reads.own_writes,
-            slow_log,
-            parts.settings.memory,
-        ));
+        let rates = parts.settings.users.iter().map(|user| user.rate);
+        let shared =
+            Shared::new(parts.marks.clone(), parts.reads.own_writes, slow_log, parts.settings.memory);
+        let shared = Arc::new(shared.metering(rates));
         let (ending, ends) = watch::channel(Ending::NotYet);
         let (mut threads, mut doors) = (Vec::new(), Vec::new());
         let drain_timeout = parts.settings.drain_timeout;

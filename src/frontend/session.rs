@@ -4,12 +4,9 @@
 //! request itself travels on a connection that already has the identity asked for, and the server's answer is
 //! the answer. Only when it is no error does the session become what was asked.
 
-use std::rc::Rc;
-
 use bytes::BytesMut;
-use zeroize::Zeroizing;
 
-use crate::backend::{Identity, Login};
+use crate::backend::Identity;
 use crate::error::Failure;
 use crate::resp::{Proto, RequestScanner, encode};
 use crate::session::{self, Hello, Names};
@@ -21,10 +18,13 @@ use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
 use super::registry::Said;
+use super::users::{NOAUTH_HELLO, WRONGPASS, proof};
 
 /// See the module's text.
 pub(super) struct Session {
     pub(super) identity: Identity,
+    /// Which of the proxy's own users it is, by place; `None`: none, or there are none.
+    pub(super) user: Option<usize>,
     /// Name and library. User, dialect and database are those of `identity`.
     pub(super) said: Names,
     /// Epoch under which its last write was sent; 0: it wrote nothing.
@@ -68,6 +68,7 @@ impl Session {
     pub(super) fn new() -> Self {
         Self {
             identity: Identity::fresh(),
+            user: None,
             said: Names::default(),
             wrote_in: 0,
             read_from: None,
@@ -121,18 +122,35 @@ impl Connection {
                 let identity = Identity { db: number.unwrap_or(identity.db), ..identity };
                 self.ask(dispatched, Pending::new(identity, Effect::Become))
             }
-            b"auth" => {
-                let login = match request.len() {
-                    2 => login(None, request.arg(1)),
-                    3 => login(Some(request.arg(1)), request.arg(2)),
-                    // Refused for its form, whoever is meant.
-                    _ => identity.login.clone(),
-                };
-                self.ask(dispatched, Pending::new(Identity { login, ..identity }, Effect::Become))
-            }
+            b"auth" => self.auth(dispatched, identity),
             b"hello" => self.hello(dispatched),
             _ => self.client_command(dispatched),
         }
+    }
+
+    fn auth(&mut self, dispatched: &Dispatched<'_>, identity: Identity) -> Step {
+        let request = &dispatched.request;
+        let login = match request.len() {
+            2 => self.prove(None, request.arg(1)),
+            3 => self.prove(Some(request.arg(1)), request.arg(2)),
+            // Refused for its form, whoever is meant.
+            _ if self.worker.users.any() => {
+                return self
+                    .answer(|out| encode::error(out, "ERR wrong number of arguments for 'auth' command"));
+            }
+            _ => return self.ask(dispatched, Pending::new(identity, Effect::Become)),
+        };
+        let Some(login) = login else { return self.refuse_proof() };
+        let pending = Pending::new(Identity { login: Some(login), ..identity }, Effect::Become);
+        match self.proof_asked(request) {
+            Some(asked) => self.ask_with(&asked.bytes(), dispatched, pending),
+            None => self.ask(dispatched, pending),
+        }
+    }
+
+    fn refuse_proof(&mut self) -> Step {
+        tracing::debug!(client = self.client.id, "no user of [[users]] with this password");
+        self.answer_failure(&Failure::Unauthorised { words: WRONGPASS })
     }
 
     /// What Redis would refuse is refused here: earlier versions have then done what stands before the fault, which
@@ -145,7 +163,15 @@ impl Connection {
         let mut identity = self.session.identity.clone();
         identity.proto = hello.proto.unwrap_or(identity.proto);
         if let Some(given) = &hello.login {
-            identity.login = login(Some(&given.user), &given.secret);
+            let Some(login) = self.prove(Some(&given.user), &given.secret) else {
+                return self.refuse_proof();
+            };
+            if self.worker.users.any() {
+                hello.login = Some(proof(&login));
+            }
+            identity.login = Some(login);
+        } else if self.judged && self.session.user.is_none() {
+            return self.answer_failure(&Failure::Unauthorised { words: NOAUTH_HELLO });
         }
         let name = hello.name.take();
         let mut bytes = BytesMut::new();
@@ -235,8 +261,9 @@ impl Connection {
             return;
         }
         self.admitted();
-        if identity != self.session.identity {
-            self.session.identity = identity;
+        let user = self.user_after(&asked);
+        if identity != self.session.identity || user != self.session.user {
+            (self.session.identity, self.session.user) = (identity, user);
             self.identity_changed();
         }
         match effect {
@@ -265,6 +292,10 @@ impl Connection {
             // There is no form in which it could be told.
             self.subscribe_notices(None);
         }
+        if self.session.identity.login.is_none() {
+            self.session.user = None;
+        }
+        self.judged = self.worker.users.judges(self.session.user);
         (self.primary, self.scripts) = (None, None);
         self.authenticated = self.session.admitted || self.session.identity.login.is_some();
         self.register();
@@ -273,16 +304,17 @@ impl Connection {
     /// The server has accepted AUTH or HELLO on a connection of the client's own: from now on this is who it is, on every
     /// connection to come.
     pub(super) fn proved_on_lane(&mut self, request: &[u8]) {
+        self.session.user = self.user_after(request);
         let Some(scanner) = RequestScanner::of_kept(request) else { return };
         let request = scanner.request(request);
         let mut identity = self.session.identity.clone();
         if request.name().eq_ignore_ascii_case(b"auth") {
             let user = (request.len() > 2).then(|| request.arg(1));
-            identity.login = login(user, request.arg(request.len() - 1));
+            identity.login = self.prove(user, request.arg(request.len() - 1));
         } else if let Ok(hello) = Hello::parse(request.args()) {
             identity.proto = hello.proto.unwrap_or(identity.proto);
             if let Some(given) = &hello.login {
-                identity.login = login(Some(&given.user), &given.secret);
+                identity.login = self.prove(Some(&given.user), &given.secret);
             }
             if let Some(name) = hello.name {
                 // The server has judged it.
@@ -300,8 +332,4 @@ impl Connection {
         self.session.admitted = false;
         self.identity_changed();
     }
-}
-
-fn login(user: Option<&[u8]>, secret: &[u8]) -> Option<Rc<Login>> {
-    Some(Rc::new(Login { user: user.map(<[u8]>::to_vec), secret: Zeroizing::new(secret.to_vec()) }))
 }

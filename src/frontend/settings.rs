@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::durability;
 use crate::net::ServerFiles;
+use crate::users::User;
 
 use super::{Batching, Entrance};
 
@@ -67,8 +68,10 @@ pub struct Settings {
     pub durability: durability::Settings,
     /// `log.slowlog_len`
     pub slow_log_len: usize,
-    /// `admin.users`
+    /// `admin.users`, and who of `[[users]]` has `admin`.
     pub order_users: Vec<String>,
+    /// `[[users]]`; empty: the nodes' own.
+    pub users: Vec<User>,
 }
 
 impl Default for Settings {
@@ -97,6 +100,7 @@ impl Default for Settings {
             durability: durability::Settings::default(),
             slow_log_len: 128,
             order_users: Vec::new(),
+            users: Vec::new(),
         }
     }
 }

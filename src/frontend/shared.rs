@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use crate::routing::OwnWrites;
 use crate::topology::Marks;
+use crate::users::{Meter, Rate};
 
 use super::entrance::Addresses;
 use super::hot_keys::{self, HotKeys, Hottest};
@@ -46,6 +47,8 @@ pub(super) struct Shared {
     pub(super) written: Written,
     /// What clients that asked for it are to be told.
     pub(super) notices: Notices,
+    /// What users have sent whose rate is limited, by their place.
+    pub(super) meters: Vec<Option<Meter>>,
     /// Requests that took long.
     pub(super) slow_log: Mutex<SlowLog>,
     /// What each worker has sampled.
@@ -69,6 +72,7 @@ impl Shared {
             lent: Lent::default(),
             written: Written::new(own_writes),
             notices: Notices::default(),
+            meters: Vec::new(),
             slow_log: Mutex::new(slow_log),
             hot_keys: Mutex::default(),
             hasher: RandomState::new(),
@@ -76,6 +80,12 @@ impl Shared {
             ending: AtomicU8::new(Ending::NotYet as u8),
             next_client: AtomicU64::new(1),
         }
+    }
+
+    /// With users of these rates.
+    pub(super) fn metering(mut self, rates: impl Iterator<Item = Option<Rate>>) -> Self {
+        self.meters = rates.map(|rate| rate.map(|rate| Meter::new(rate, self.born))).collect();
+        self
     }
 
     /// How far the end has come.

@@ -38,6 +38,7 @@ use super::memory::Memory;
 use super::redo::RetryRules;
 use super::scripts::SeenScripts;
 use super::shared::{Shared, lock};
+use super::users::Users;
 use super::{Control, Parts, Settings};
 use returning::Returning;
 pub(super) use returning::keep_waking;
@@ -70,6 +71,7 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// See the module's text.
 pub(super) struct Worker {
     pub(super) settings: Settings,
+    pub(super) users: Users,
     /// Replies to some writes wait until these are safe.
     pub(super) withholds: bool,
     /// … and those to others, to requests with the same name, do not.
@@ -165,6 +167,7 @@ impl Worker {
             spares: !settings.durability.rules.is_empty(),
             durable: Durable::new(&settings.durability),
             settings: settings.clone(),
+            users: Users::new(&settings.users, &parts.control),
             reads: parts.reads.clone(),
             pools: Pools::new(nodes, around),
             scratch: RefCell::new(vec![0; READ_SIZE].into_boxed_slice()),

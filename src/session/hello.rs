@@ -66,21 +66,28 @@ impl Hello {
         Ok(hello)
     }
 
-    /// Appends the HELLO that asks for the same.
-    pub fn write(&self, out: &mut BytesMut) {
-        let mut args: Vec<&[u8]> = vec![b"HELLO"];
+    /// The words of the HELLO that asks for the same.
+    #[must_use]
+    pub fn words(&self) -> Vec<Vec<u8>> {
+        let mut words: Vec<&[u8]> = vec![b"HELLO"];
         match self.proto {
-            Some(Proto::Resp2) => args.push(b"2"),
-            Some(Proto::Resp3) => args.push(b"3"),
+            Some(Proto::Resp2) => words.push(b"2"),
+            Some(Proto::Resp3) => words.push(b"3"),
             None => {}
         }
         if let Some(login) = &self.login {
-            args.extend([&b"AUTH"[..], &login.user[..], &login.secret[..]]);
+            words.extend([&b"AUTH"[..], &login.user[..], &login.secret[..]]);
         }
         if let Some(name) = &self.name {
-            args.extend([b"SETNAME", &name[..]]);
+            words.extend([b"SETNAME", &name[..]]);
         }
-        encode::command(out, &args);
+        words.into_iter().map(<[u8]>::to_vec).collect()
+    }
+
+    /// Appends that HELLO.
+    pub fn write(&self, out: &mut BytesMut) {
+        let words = self.words();
+        encode::command(out, &words.iter().map(Vec::as_slice).collect::<Vec<_>>());
     }
 }
 

@@ -57,6 +57,10 @@ pub enum ErrorKind {
     LargeCut,
     /// [`Failure::Unreadable`]
     Unreadable,
+    /// [`Failure::Unauthorised`]
+    Unauthorised,
+    /// [`Failure::RateLimited`]
+    RateLimited,
     /// The client broke the protocol and was closed as Redis would.
     Protocol,
     /// One client too many.
@@ -83,7 +87,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// All of them, with their label.
-    pub(super) const ALL: [(Self, &'static str); 26] = [
+    pub(super) const ALL: [(Self, &'static str); 28] = [
         (Self::HoldExpired, "hold_expired"),
         (Self::OutOfReach, "out_of_reach"),
         (Self::Ambiguous, "ambiguous"),
@@ -99,6 +103,8 @@ impl ErrorKind {
         (Self::TransactionLost, "transaction_lost"),
         (Self::LargeCut, "large_cut"),
         (Self::Unreadable, "unreadable"),
+        (Self::Unauthorised, "unauthorised"),
+        (Self::RateLimited, "rate_limited"),
         (Self::Protocol, "protocol"),
         (Self::MaxClients, "max_clients"),
         (Self::ClientsPerAddress, "clients_per_address"),
@@ -139,6 +145,8 @@ impl From<&Failure> for ErrorKind {
             | Failure::TooLarge { .. }
             | Failure::Uncounted { .. }
             | Failure::Hidden { .. } => Self::Managed,
+            Failure::Unauthorised { .. } => Self::Unauthorised,
+            Failure::RateLimited { .. } => Self::RateLimited,
             Failure::Cursor { .. } => Self::Cursor,
             Failure::TransactionLost { .. } => Self::TransactionLost,
             Failure::LargeCut => Self::LargeCut,

@@ -71,4 +71,5 @@ mod target;
 mod tls;
 mod tls_nodes;
 mod transactions;
+mod users;
 mod wait;

@@ -20,3 +20,4 @@ mod scan;
 mod sessions;
 mod strangers;
 mod transactions;
+mod users;

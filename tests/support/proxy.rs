@@ -23,6 +23,8 @@ use super::wait::{LONG, eventually, eventually_some};
 #[derive(Clone, Debug)]
 pub struct ProxyOptions {
     sections: BTreeMap<String, BTreeMap<String, String>>,
+    /// What stands behind them.
+    tables: String,
     full_disk: bool,
     /// It is waited for until it has looked at everybody as often as it does after a start.
     rested: bool,
@@ -37,7 +39,7 @@ impl ProxyOptions {
     pub fn new(nodes: &[SocketAddr]) -> Self {
         let list: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
         let (sections, home) = (BTreeMap::new(), Home::default());
-        Self { sections, full_disk: false, rested: false, program: None, home }
+        Self { sections, tables: String::new(), full_disk: false, rested: false, program: None, home }
             .set("backend.nodes", &format!("[{}]", list.join(", ")))
             .set("proxy.workers", "2")
             .set("health.timeout", "\"10s\"")
@@ -49,6 +51,13 @@ impl ProxyOptions {
     pub fn set(mut self, path: &str, value: &str) -> Self {
         let (section, key) = path.rsplit_once('.').expect("a key path has a section");
         self.sections.entry(section.to_owned()).or_default().insert(key.to_owned(), value.to_owned());
+        self
+    }
+
+    /// One of `[[users]]`, by its keys as TOML writes them.
+    #[must_use]
+    pub fn user(mut self, keys: &str) -> Self {
+        self.tables += &format!("[[users]]\n{keys}\n");
         self
     }
 
@@ -154,6 +163,7 @@ impl Proxy {
             text.push_str(&format!("[{section}]\n"));
             keys.iter().for_each(|(key, value)| text.push_str(&format!("{key} = {value}\n")));
         }
+        text.push_str(&options.tables);
         let file = folder.join("redhold.toml");
         fs::create_dir_all(folder.join("state")).expect("the temporary folder is writable");
         fs::write(&file, text).expect("the temporary folder is writable");

@@ -3,7 +3,7 @@
 use crate::source::File;
 
 /// Folder, and the folders it may name. What is not listed may not be named.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("main", &["cli"]),
     ("lib", &[]),
     (
@@ -24,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "resp",
             "net",
             "telemetry",
+            "users",
             "error",
         ],
     ),
@@ -44,6 +45,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "resp",
             "net",
             "telemetry",
+            "users",
             "error",
         ],
     ),
@@ -63,6 +65,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "resp",
             "net",
             "telemetry",
+            "users",
             "error",
         ],
     ),
@@ -80,6 +83,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "resp",
             "net",
             "telemetry",
+            "users",
             "error",
         ],
     ),
@@ -99,11 +103,15 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "error",
         ],
     ),
-    ("control", &["durability", "failover", "routing", "topology", "resp", "net", "telemetry", "error"]),
+    (
+        "control",
+        &["durability", "failover", "routing", "topology", "users", "resp", "net", "telemetry", "error"],
+    ),
     ("backend", &["topology", "resp", "net", "telemetry", "error"]),
     ("session", &["command", "topology", "resp", "error"]),
     ("routing", &["command", "topology", "error"]),
     ("durability", &["error"]),
+    ("users", &["error"]),
     ("failover", &["topology", "error"]),
     ("command", &["resp", "error"]),
     ("topology", &["resp", "error"]),
@@ -113,8 +121,8 @@ const ARROWS: [(&str, &[&str]); 18] = [
 ];
 
 /// Folders that only decide, and their files that join threads: marks, the handles for orders, the publisher.
-const PURE: [&str; 8] =
-    ["resp", "command", "topology", "routing", "session", "durability", "failover", "error"];
+const PURE: [&str; 9] =
+    ["resp", "command", "topology", "routing", "session", "durability", "failover", "users", "error"];
 const PURE_BUT: [&str; 4] = [
     "src/topology/live.rs",
     "src/topology/orders.rs",
@@ -149,7 +157,7 @@ const IMPURE: [(&str, &str); 22] = [
 ];
 
 /// Crates from outside and the folders that may name them.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("rustls", &["net", "frontend"]),
     ("redis_protocol", &["resp"]),
     ("arc_swap", &["routing"]),
@@ -161,8 +169,9 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("hyper", &["admin", "cli"]),
     ("hyper_util", &["admin", "cli"]),
     ("clap", &["cli"]),
-    ("subtle", &["admin"]),
+    ("subtle", &["admin", "users"]),
     ("sha1", &["control"]),
+    ("sha2", &["users"]),
     ("clap_complete", &["cli"]),
 ];
 

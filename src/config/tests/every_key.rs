@@ -8,6 +8,7 @@ use crate::failover::{InFlight, Mode};
 use crate::frontend::Listen;
 use crate::routing::{DuringOutage, OwnWrites, ReadPolicy};
 use crate::telemetry::Format;
+use crate::users::{Digest, Rate, User};
 use crate::{backend, durability, failover, frontend, routing, telemetry};
 
 const EVERY_KEY_THAT_WORKS: &str = r#"
@@ -80,6 +81,18 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         [admin]
         listen = "127.0.0.1:9"
         users = ["ops", "boss"]
+        [[users]]
+        name = "app"
+        password_sha256 = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b"
+        commands = ["+@read", "-keys"]
+        keys = ["app:*", "%R~shared:*"]
+        channels = ["news.*"]
+        rate = "600/m"
+        admin = true
+        [[users]]
+        password_env = "PATH"
+        name = "old"
+        backend_user = "there"
         [log]
         level = "debug"
         format = "json"
@@ -140,8 +153,31 @@ fn every_frontend_setting() -> frontend::Settings {
         retry_all: false,
         durability: durable(),
         slow_log_len: 30,
-        order_users: vec!["ops".to_owned(), "boss".to_owned()],
+        order_users: vec!["ops".to_owned(), "boss".to_owned(), "app".to_owned()],
+        users: users(),
     }
+}
+
+fn users() -> Vec<User> {
+    let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let app = User {
+        name: "app".to_owned(),
+        password: Some(Digest::of(b"secret")),
+        commands: list(&["+@read", "-keys"]),
+        keys: list(&["app:*", "%R~shared:*"]),
+        channels: list(&["news.*"]),
+        rate: Rate::new(600, Duration::from_secs(60)),
+        admin: true,
+        ..User::default()
+    };
+    let path = std::env::var("PATH").unwrap();
+    let old = User {
+        name: "old".to_owned(),
+        password: Some(Digest::of(path.as_bytes())),
+        backend_user: "there".to_owned(),
+        ..User::default()
+    };
+    vec![app, old]
 }
 
 #[test]
@@ -187,6 +223,7 @@ fn every_key_that_works_reaches_its_settings() {
     assert_eq!(config.control.state_dir, None);
     assert_eq!((config.control.quarantine_files, config.control.quarantine_size), (3, 1 << 20));
     assert_eq!(config.control.script_cache, 5 << 20);
+    assert_eq!(config.control.users, users());
     assert_eq!(config.control.credentials.username, "u");
     assert_eq!(config.control.credentials.password, "hunter2");
     let nodes = &config.control.nodes;

@@ -186,4 +186,69 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     ("max_clients = 5", "max_clients: unknown key; did you mean proxy.max_clients? (line 1)"),
     ("proxy = 5", "proxy: must be a table: write [proxy] (line 1)"),
     ("users = 5", "users: must be written as [[users]] (line 1)"),
+    (
+        "[[users]]\nname = \"a b\"\npassword_env = \"PATH\"",
+        "users[0].name: has a space or a control character in it (line 2)",
+    ),
+    ("[[users]]\npassword_env = \"PATH\"", "users[0]: has no name: write name = \"app\" (line 1)"),
+    (
+        "[[users]]\nname = \"a\"",
+        "users[0].password_file: is missing: write password_file, password_env or password_sha256 (line 1)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_sha256 = \"\"",
+        "users[0].password_file: is missing: write password_file, password_env or password_sha256 (line 1)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_env = \"NO_SUCH_VARIABLE\"",
+        "users[0].password_env: the variable `NO_SUCH_VARIABLE` is not set or empty (line 3)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_file = \"/no/such\"",
+        "users[0].password_file: cannot read `/no/such`: No such file or directory (os error 2) (line 3)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_env = \"PATH\"\n[[users]]\nname = \"a\"\npassword_env = \"PATH\"",
+        "users[1].name: `a` is listed already (line 5)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_env = \"PATH\"\npassword_sha256 = \"2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b\"",
+        "users[0].password_sha256: is given besides another password; keep one of them (line 4)",
+    ),
+    (
+        "[[users]]\nname = \"default\"\npassword_env = \"PATH\"",
+        "users[0].name: `default` is the proxy's own user on the nodes, which would be changed: name a backend_user (line 2)",
+    ),
+    (
+        "[backend]\nusername = \"me\"\n[[users]]\nname = \"default\"\npassword_env = \"PATH\"",
+        "users[0].name: `default` is everybody's first user on the nodes, which would be changed: name a backend_user (line 4)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_env = \"PATH\"\nrate = \"10\"",
+        "users[0].rate: `10` is not a rate like \"10000/s\", \"600/m\" or \"1000/h\", from 1 to 100000000 (line 4)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_env = \"PATH\"\nrate = \"0/s\"",
+        "users[0].rate: `0/s` is not a rate like \"10000/s\", \"600/m\" or \"1000/h\", from 1 to 100000000 (line 4)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_env = \"PATH\"\ncommands = [\"+get\", \"set\"]",
+        "users[0].commands: `set` is no rule for commands like \"+@read\", \"-flushall\" or \"+config|get\" (line 4)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_env = \"PATH\"\nkeys = [\"%X~a\"]",
+        "users[0].keys: `%X~a` is no pattern like \"app:*\" or \"%R~shared:*\" (line 4)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_env = \"PATH\"\nbackend_user = \"b\"\ncommands = [\"+get\"]",
+        "users[0].commands: the nodes say what `b` may: it can not be given besides backend_user (line 5)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_env = \"PATH\"\nbackend_user = \"b\"\nkeys = [\"%R~a\"]",
+        "users[0].keys: `%` needs nodes that are given the user: leave backend_user out (line 5)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_env = \"PATH\"\nbackend_password_file = \"/etc/hostname\"",
+        "users[0].backend_password_file: needs backend_user (line 4)",
+    ),
 ];

@@ -121,6 +121,12 @@ impl Change {
         Self { told: told("SETUSER", "ACL", &words[2..3]), words, names, deletes: false, scripting: None }
     }
 
+    /// Gives a user of the proxy's own. It is not compared: each node is told.
+    pub(super) fn to_introduce(words: Vec<Vec<u8>>) -> Self {
+        let told = told("SETUSER", "ACL", words.get(2..3).unwrap_or_default());
+        Self { words, told, names: Vec::new(), deletes: false, scripting: None }
+    }
+
     /// Deletes a user.
     pub(super) fn to_delete(name: &str) -> Self {
         let words = ["ACL", "DELUSER", name].map(|word| word.as_bytes().to_vec()).to_vec();

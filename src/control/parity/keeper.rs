@@ -195,6 +195,11 @@ impl Keeper {
         self.due = now;
     }
 
+    /// Something is to be said again soon.
+    pub(super) fn look_again(&mut self, now: Instant) {
+        self.due = self.due.min(now + CONFIRM);
+    }
+
     /// A comparison begins, if there is anybody to compare with.
     pub(super) fn begin(&mut self, now: Instant) -> Option<Round> {
         let primary = self.primary.filter(|id| self.nodes.get(id.index()).is_some_and(|node| node.up));

@@ -16,6 +16,7 @@ use super::super::status::StatusReader;
 use super::change::{Change, Scripting};
 use super::courier::{self, ERRANDS_MAX, End, Ended, Errand, Load};
 use super::handle::{Accepted, Doors, Sighting};
+use super::introductions::Introductions;
 use super::keeper::{Keeper, Round};
 use super::report::ParityReport;
 use super::scripts::digest_of;
@@ -40,6 +41,8 @@ pub(in crate::control) struct Ends {
     pub(in crate::control) spreads_reads: bool,
     /// `limits.script_cache`, in bytes.
     pub(in crate::control) script_cache: u64,
+    /// What gives the nodes the proxy's own users.
+    pub(in crate::control) introductions: Vec<Vec<Vec<u8>>>,
 }
 
 /// A node is about to lead: it is to have every script.
@@ -63,6 +66,7 @@ struct Task {
     couriers: Vec<mpsc::Sender<Errand>>,
     keeper: Keeper,
     shelves: Shelves,
+    introductions: Introductions,
     ends: Ends,
     reading: Option<Reading>,
     /// Who wants the next one.
@@ -81,7 +85,9 @@ pub(in crate::control) async fn run(dials: Vec<Dial>, ends: Ends) {
     let names = dials.iter().map(|dial| dial.address.to_string()).collect();
     let keeper = Keeper::new(names, ends.spreads_reads, Instant::now());
     let shelves = Shelves::new(dials.len(), ends.script_cache);
-    let mut task = Task { keeper, shelves, dials, couriers, ends, reading: None, wanted_by: Vec::new() };
+    let introductions = Introductions::new(&ends.introductions, dials.len());
+    let mut task =
+        Task { keeper, shelves, introductions, dials, couriers, ends, reading: None, wanted_by: Vec::new() };
     loop {
         tokio::select! {
             accepted = task.ends.doors.changes.recv() => match accepted {
@@ -158,6 +164,9 @@ impl Task {
         let Ended { node, load, end } = ended;
         match load {
             Load::Change(change) => {
+                if end == End::Missed && self.introductions.missed(node, &change) {
+                    self.keeper.look_again(Instant::now());
+                }
                 if change.scripting == Some(Scripting::Loads) && end == End::Done {
                     self.shelves.brought(node, digest_of(&change.words[2]));
                 }
@@ -206,6 +215,12 @@ impl Task {
             (up, node.facts.as_ref().map(|facts| facts.run_id.as_str()))
         });
         self.keeper.look(status.machine.primary, seen, Instant::now());
+        for node in status.nodes.iter().filter(|node| node.error.is_none()) {
+            let Some(facts) = &node.facts else { continue };
+            for change in self.introductions.due(node.id, &facts.run_id) {
+                self.send(node.id, Load::Change(change), None);
+            }
+        }
         let mut restarted = false;
         for node in &status.nodes {
             if let Some(facts) = &node.facts {
@@ -220,6 +235,12 @@ impl Task {
     fn begin(&mut self) {
         let wanted_by = std::mem::take(&mut self.wanted_by);
         let Some(round) = self.keeper.begin(Instant::now()) else { return };
+        // Who has changed there what is the proxy's own has changed it for so long.
+        for node in &round.asked {
+            for change in self.introductions.all() {
+                self.send(*node, Load::Change(change), None);
+            }
+        }
         self.bring_scripts();
         let status = self.ends.status.load();
         let mut under_way = JoinSet::new();

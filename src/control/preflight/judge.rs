@@ -277,6 +277,7 @@ impl<'a> Findings<'a> {
                 self.add(Severity::Warning, Some(node), text, format!("see to it that it may run: {wanted}"));
             }
         }
+        self.users(node, report);
         if let Rights::Missing(commands) = &report.parity_rights {
             let text = format!(
                 "{name}: the proxy's user may not run: {}; what clients change on the primary may not reach this node",
@@ -293,6 +294,27 @@ impl<'a> Findings<'a> {
                 text,
                 "allow CONFIG GET and ACL LIST to the proxy's user",
             );
+        }
+    }
+
+    /// Whether it can have those of `[[users]]`.
+    fn users(&mut self, node: NodeId, report: &Report) {
+        let (name, users) = (self.name(node), &self.settings.users);
+        let may_not = |commands: &Vec<String>| commands.iter().any(|it| it.starts_with("ACL SETUSER"));
+        let refuses = matches!(&report.parity_rights, Rights::Missing(commands) if may_not(commands));
+        if let Some(user) = users.iter().find(|user| user.is_given()).filter(|_| refuses) {
+            let text = format!(
+                "{name} can not be given user `{}` of [[users]]: the proxy's user may not run ACL SETUSER",
+                user.name
+            );
+            let cure = "allow it, or make the users on the nodes and name them as backend_user";
+            self.add(Severity::Error, Some(node), text, cure);
+        }
+        let Some(there) = &report.has.users else { return };
+        for user in users.iter().filter(|user| !user.is_given() && !there.contains_key(&user.backend_user)) {
+            let text =
+                format!("{name} has no user `{}`, which users `{}` is to be", user.backend_user, user.name);
+            self.add(Severity::Error, Some(node), text, "ACL SETUSER there");
         }
     }
 

@@ -3,6 +3,7 @@ use std::path::Path;
 use super::super::testing::{Server, binaries, eventually};
 use super::*;
 use crate::topology::Address;
+use crate::users::{Digest, User};
 
 fn settings(servers: &[&Server]) -> Settings {
     let node = |server: &&Server| NodeSpec {
@@ -138,4 +139,30 @@ fn two_primaries_and_another_proxy_are_told() {
     assert_eq!(find(&findings, &["2 nodes say that they are primary"]).severity, Severity::Error);
     find(&findings, &["another brain", "Redhold "]);
     running.stop();
+}
+
+#[test]
+fn whether_a_node_can_have_the_users_of_the_proxys_own_is_told() {
+    let primary = redis(&[
+        &["user", "ops", "on", ">words", "+@all", "-acl|setuser", "~*", "&*"],
+        &["user", "there", "on", ">words", "+@all", "~*"],
+    ]);
+    let user = |name: &str, backend_user: &str| User {
+        name: name.to_owned(),
+        password: Some(Digest::of(b"pw")),
+        backend_user: backend_user.to_owned(),
+        ..User::default()
+    };
+    let mut settings = settings(&[&primary]);
+    settings.users = vec![user("app", ""), user("known", "there"), user("lost", "nowhere")];
+    settings.credentials = Credentials { username: "ops".to_owned(), password: "words".to_owned() };
+    let findings = check(&settings);
+    let given = find(&findings, &["can not be given user `app` of [[users]]", "ACL SETUSER"]);
+    assert_eq!((given.severity, given.node), (Severity::Error, Some(NodeId(0))));
+    let lost = find(&findings, &["has no user `nowhere`, which users `lost` is to be"]);
+    assert_eq!(lost.severity, Severity::Error);
+    assert!(!format!("{findings:?}").contains("`there`"), "{findings:#?}");
+    settings.credentials = Credentials::default();
+    let findings = check(&settings);
+    assert!(!format!("{findings:?}").contains("can not be given"), "{findings:#?}");
 }
