@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 comma := ,
-.PHONY: help run demo test test-all test-suite bench faults linearizability fmt check doc ci clean
+.PHONY: help run demo test test-all test-suite bench faults linearizability picture fmt check doc ci clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -41,6 +41,10 @@ faults: ## kills, cuts, full disks ... under load, beside Sentinel and HAProxy, 
 linearizability: ## reads and writes through kill -9, SIGSTOP and planned changes, RUNS=20 times each, judged against a single copy
 	@tests/tools/need.sh cargo redis-server
 	RUNS=$(or $(RUNS),20) cargo test --locked --test linearizability -- --nocapture
+
+picture: ## docs/status-page.png, the picture of the status page in the README: a group, a load, a failover, and a browser
+	@tests/tools/need.sh cargo redis-server setpriv chromium
+	cargo test --locked --test page -- --ignored
 
 fmt: ## formats the code
 	cargo fmt

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::admin::{self, Doors, Drain};
+use crate::admin::{self, Doors, Drain, History};
 use crate::config::{Config, Origin, Reload};
 use crate::frontend::{self, Frontend, Parts};
 use crate::net::{Files, Renewed};
@@ -82,6 +82,8 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
         metrics,
         marks,
         level,
+        traffic: frontend.traffic(),
+        history: History::default(),
         restraints,
         rereads: rereads.clone(),
         drain: drain.clone(),
@@ -90,14 +92,18 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     ready(&bound);
     wait_for_the_end(&drain, &rereads)?;
     drain.begin();
-    tracing::info!(clients = frontend.clients(), "draining");
-    frontend.announce_end(delay);
-    std::thread::sleep(delay);
-    frontend.drain();
+    let_clients_go(frontend, delay);
     brain.stop();
     admin.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+fn let_clients_go(frontend: Frontend, delay: Duration) {
+    tracing::info!(clients = frontend.clients(), "draining");
+    frontend.announce_end(delay);
+    std::thread::sleep(delay);
+    frontend.drain();
 }
 
 /// What is made of the files of a section, if it names some.

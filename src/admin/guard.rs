@@ -1,7 +1,9 @@
-//! Who may give orders over HTTP: who knows the token, or, where there is none, this machine alone, and no web page on it.
+//! Who may give orders over HTTP, and see what clients ask for: who knows the token, or, where there is none, this machine
+//! alone, and no web page on it.
 //!
 //! A page in a browser on this machine can send a POST to loopback, but not with a header of its own without asking
-//! first (which is never granted); and a name that was rebound to loopback still stands in `Host`. A token no page knows.
+//! first (which is never granted), and it can not read an answer; and a name that was rebound to loopback still stands in `Host`.
+//! A token no page knows.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,45 +20,114 @@ pub(super) type Refusal = (StatusCode, String);
 /// # Errors
 /// The refusal.
 pub(super) fn allow(token: Option<&TokenFile>, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refusal> {
-    match token {
-        None => allow_unknown(peer, headers).map_err(|text| (StatusCode::FORBIDDEN, text.to_owned())),
+    let allowed = match token {
+        None => allow_here(peer, headers).and_then(|()| allow_marked(headers)),
         Some(token) => allow_bearer(token, headers),
+    };
+    allowed.map_err(|fault| (fault.code(), fault.of_order().to_owned()))
+}
+
+/// Lets somebody see what clients ask for, or says why not. A page elsewhere can send such a request, and not read the
+/// answer, so that it needs no header.
+///
+/// # Errors
+/// One sentence for who asked.
+pub(super) fn allow_details(
+    token: Option<&TokenFile>,
+    peer: SocketAddr,
+    headers: &HeaderMap,
+) -> Result<(), String> {
+    let allowed = match token {
+        None => allow_here(peer, headers),
+        Some(token) => allow_bearer(token, headers),
+    };
+    allowed.map_err(|fault| fault.of_details().to_owned())
+}
+
+/// What is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// It comes from another machine.
+    Elsewhere,
+    /// `X-Redhold: 1`
+    Header,
+    /// A Host that is no name of somebody else's.
+    Host,
+    /// Any token.
+    Token,
+    /// The right one.
+    OtherToken,
+    /// The file can not be read now.
+    Unknown,
+}
+
+impl Fault {
+    fn code(self) -> StatusCode {
+        match self {
+            Self::Elsewhere | Self::Header | Self::Host => StatusCode::FORBIDDEN,
+            Self::Token | Self::OtherToken => StatusCode::UNAUTHORIZED,
+            Self::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn of_order(self) -> &'static str {
+        match self {
+            Self::Elsewhere => "without admin.token_file orders are taken from the proxy's own machine only",
+            Self::Header => "an order needs the header X-Redhold: 1",
+            Self::Host => "an order needs a Host that is an address or localhost",
+            Self::Token => "an order needs the token of admin.token_file: Authorization: Bearer ..., once",
+            Self::OtherToken => "this is not the token of admin.token_file",
+            Self::Unknown => "the token can not be known now; the proxy's log says why",
+        }
+    }
+
+    fn of_details(self) -> &'static str {
+        match self {
+            Self::Elsewhere => "without admin.token_file they are shown on the proxy's own machine only",
+            Self::Host => {
+                "they are shown under an address or as localhost only, unless there is an admin.token_file"
+            }
+            Self::Token => "they are shown to who has the token of admin.token_file",
+            Self::Header | Self::OtherToken | Self::Unknown => self.of_order(),
+        }
     }
 }
 
 const SCHEME: &[u8] = b"Bearer ";
 
-fn allow_bearer(token: &TokenFile, headers: &HeaderMap) -> Result<(), Refusal> {
-    let refused = |text: &str| Err((StatusCode::UNAUTHORIZED, text.to_owned()));
+fn allow_bearer(token: &TokenFile, headers: &HeaderMap) -> Result<(), Fault> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let first = given.next().filter(|_| given.next().is_none()).map(|given| given.as_bytes());
     let parts = first.and_then(|first| first.split_at_checked(SCHEME.len()));
     let Some((_, bearer)) = parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME)) else {
-        return refused("an order needs the token of admin.token_file: Authorization: Bearer ..., once");
+        return Err(Fault::Token);
     };
     match token.holds(bearer.trim_ascii()) {
         Ok(true) => Ok(()),
-        Ok(false) => refused("this is not the token of admin.token_file"),
+        Ok(false) => Err(Fault::OtherToken),
         Err(fault) => {
             tracing::error!(fault, "admin.token_file");
-            let told = "the token can not be known now; the proxy's log says why";
-            Err((StatusCode::SERVICE_UNAVAILABLE, told.to_owned()))
+            Err(Fault::Unknown)
         }
     }
 }
 
-fn allow_unknown(peer: SocketAddr, headers: &HeaderMap) -> Result<(), &'static str> {
+/// From this machine, and under no name that somebody else may have given it.
+fn allow_here(peer: SocketAddr, headers: &HeaderMap) -> Result<(), Fault> {
     if !peer.ip().to_canonical().is_loopback() {
-        return Err("without admin.token_file orders are taken from the proxy's own machine only");
-    }
-    if headers.get("x-redhold").is_none_or(|value| value != "1") {
-        return Err("an order needs the header X-Redhold: 1");
+        return Err(Fault::Elsewhere);
     }
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next().and_then(|host| host.to_str().ok()), hosts.next()) {
         (Some(host), None) if is_local_name(host) => Ok(()),
-        _ => Err("an order needs a Host that is an address or localhost"),
+        _ => Err(Fault::Host),
     }
+}
+
+/// With the header that no page elsewhere can send.
+fn allow_marked(headers: &HeaderMap) -> Result<(), Fault> {
+    let marked = headers.get("x-redhold").is_some_and(|value| value == "1");
+    if marked { Ok(()) } else { Err(Fault::Header) }
 }
 
 fn is_local_name(host: &str) -> bool {
@@ -72,12 +143,23 @@ fn is_local_name(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn asked(peer: &str, headers: &[(&'static str, &str)]) -> Result<(), &'static str> {
+    fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        allow_unknown(peer.parse().unwrap(), &map)
+        map
+    }
+
+    fn asked(peer: &str, headers: &[(&'static str, &str)]) -> Result<(), String> {
+        allow(None, peer.parse().unwrap(), &map(headers)).map_err(|(code, text)| {
+            assert_eq!(code, StatusCode::FORBIDDEN);
+            text
+        })
+    }
+
+    fn looked(peer: &str, headers: &[(&'static str, &str)]) -> Result<(), String> {
+        allow_details(None, peer.parse().unwrap(), &map(headers))
     }
 
     #[test]
@@ -124,17 +206,31 @@ mod tests {
     }
 
     #[test]
+    fn details_are_for_this_machine_under_a_plain_host_and_need_no_header() {
+        assert_eq!(looked("127.0.0.1:1", &[("host", "127.0.0.1:9380")]), Ok(()));
+        assert_eq!(looked("[::1]:1", &[("host", "localhost")]), Ok(()));
+        let elsewhere = looked("10.0.0.1:1", &[("host", "localhost"), ("x-redhold", "1")]);
+        assert!(elsewhere.unwrap_err().contains("own machine only"));
+        for host in ["evil.example", "localhost.evil.example:9380", ""] {
+            let rebound = looked("127.0.0.1:1", &[("host", host), ("x-redhold", "1")]);
+            assert!(rebound.unwrap_err().contains("as localhost only"), "{host}");
+        }
+        assert!(looked("127.0.0.1:1", &[]).is_err());
+        let twice = [("host", "localhost"), ("host", "evil.example")];
+        assert!(looked("127.0.0.1:1", &twice).is_err());
+    }
+
+    #[test]
     fn who_knows_the_token_may_from_anywhere_and_nobody_else() {
         const TOKEN: &str = "0123456789abcdef";
         let path = std::env::temp_dir().join(format!("redhold-guard-{}", std::process::id()));
         std::fs::write(&path, TOKEN).unwrap();
         let token = TokenFile::new(path.clone()).unwrap();
         let asked = |peer: &str, headers: &[(&'static str, &str)]| {
-            let mut map = HeaderMap::new();
-            for (name, value) in headers {
-                map.append(*name, value.parse().unwrap());
-            }
-            allow(Some(&token), peer.parse().unwrap(), &map).map_err(|(code, _)| code.as_u16())
+            let (peer, headers) = (peer.parse().unwrap(), map(headers));
+            let asked = allow(Some(&token), peer, &headers).map_err(|(code, _)| code.as_u16());
+            assert_eq!(allow_details(Some(&token), peer, &headers).is_ok(), asked.is_ok());
+            asked
         };
         let bearer = format!("Bearer {TOKEN}");
         assert_eq!(asked("10.0.0.1:1", &[("authorization", &bearer)]), Ok(()));

@@ -1,9 +1,11 @@
 //! The admin endpoint: HTTP on a port and a thread of its own. Metrics, probes, status for people and programs,
 //! and orders. It reads snapshots and places orders; it decides nothing.
 
+mod details;
 mod drain;
 mod follow;
 mod guard;
+mod history;
 mod orders;
 mod page;
 mod routes;
@@ -16,7 +18,9 @@ mod token;
 #[cfg(test)]
 mod tests;
 
+pub use details::{ClientBody, DetailsBody, HotKeyBody, HotKeysBody, SlowBody};
 pub use drain::Drain;
+pub use history::{History, HistoryBody};
 pub use routes::Doors;
 pub use server::{Bound, Server, bind};
 pub use settings::Settings;

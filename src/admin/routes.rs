@@ -8,18 +8,19 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::control::StatusReader;
 use crate::net::TlsServer;
 use crate::routing::Routes;
-use crate::telemetry::{LevelHandle, Metrics};
+use crate::telemetry::{LevelHandle, Metrics, TrafficReader};
 use crate::topology::{Marks, Orders, Reread, Restraints};
 
 use super::orders::{Kind, place, reread, restrain};
 use super::status::{OrderBody, status_of};
-use super::{Drain, TokenFile, guard, page};
+use super::{Drain, History, TokenFile, guard, page};
 
 /// Largest body of a request, bytes.
 const BODY_MAX: usize = 4096;
@@ -46,6 +47,10 @@ pub struct Doors {
     pub marks: Arc<Marks>,
     /// The level of the log.
     pub level: LevelHandle,
+    /// Tells what clients do.
+    pub traffic: TrafficReader,
+    /// What was answered in the last minutes; the endpoint fills it.
+    pub history: History,
     /// Orders what is to wait or to be refused.
     pub restraints: Restraints,
     /// Orders that the configuration is read again.
@@ -72,7 +77,8 @@ pub(super) async fn answer(doors: &Doors, peer: SocketAddr, request: Request<Inc
         return refused;
     }
     if method == Method::GET {
-        return read(doors, &path);
+        let allowed = || guard::allow_details(doors.token.as_ref(), peer, request.headers());
+        return read(doors, &path, allowed);
     }
     if let Err((code, reason)) = guard::allow(doors.token.as_ref(), peer, request.headers()) {
         tracing::warn!(%peer, path, reason, "order refused");
@@ -107,7 +113,7 @@ fn methods(path: &str) -> Option<&'static [Method]> {
     })
 }
 
-fn read(doors: &Doors, path: &str) -> Answer {
+fn read(doors: &Doors, path: &str, details: impl FnOnce() -> Result<(), String>) -> Answer {
     match path {
         "/metrics" => match metrics(doors) {
             Ok(metrics) => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics),
@@ -115,11 +121,10 @@ fn read(doors: &Doors, path: &str) -> Answer {
         },
         "/livez" => text(StatusCode::OK, "alive\n"),
         "/readyz" => ready(doors),
-        "/api/status" => json(StatusCode::OK, &status_of(doors)),
+        "/api/status" => json(StatusCode::OK, &status_of(doors, details())),
         "/api/log-level" => text(StatusCode::OK, format!("{}\n", doors.level.get())),
         _ => {
-            let mut page =
-                respond(StatusCode::OK, "text/html; charset=utf-8", page::render(&status_of(doors)));
+            let mut page = respond(StatusCode::OK, "text/html; charset=utf-8", page::PAGE);
             page.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
             page
         }
@@ -206,5 +211,7 @@ fn respond(code: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answ
     *response.status_mut() = code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What a client wrote is in some answers: no browser is to guess that one is a page.
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

@@ -89,6 +89,7 @@ impl Bound {
         let run = move || {
             runtime.block_on(async move {
                 tokio::spawn(follow(doors.status.clone(), doors.metrics.clone()));
+                tokio::spawn(doors.history.clone().keep(doors.metrics.clone()));
                 if let Some(tls) = doors.tls.clone() {
                     tokio::spawn(net::keep_fresh("admin.tls", tls));
                 }

@@ -1,14 +1,17 @@
 //! `/api/status`: the snapshots of control, routing and telemetry as one value; its JSON is a contract.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use crate::control::{self, NodeFacts};
 use crate::failover::{Episode, Level};
-use crate::topology::{NodeId, Role};
+use crate::topology::{Address, NodeId, Role};
 
+use super::details::DetailsBody;
+use super::history::HistoryBody;
 use super::routes::Doors;
-use super::time::rfc3339;
+use super::time::{micros, millis, rfc3339};
 
 /// The group and the proxy at one moment. Times are RFC 3339 in UTC, ages and durations whole milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +64,21 @@ pub struct StatusBody {
     pub lost: Vec<LostBody>,
     /// The last failovers, switchovers and false alarms, oldest first.
     pub episodes: Vec<EpisodeBody>,
+    /// How much was answered, and how fast, in the last minutes.
+    #[serde(default)]
+    pub history: HistoryBody,
+    /// Whether an order of whoever asked would be taken, with `X-Redhold: 1` where there is no token.
+    #[serde(default)]
+    pub may_order: bool,
+    /// Orders and details need the token of `admin.token_file`.
+    #[serde(default)]
+    pub token_needed: bool,
+    /// What clients ask for; `None`: whoever asked may not see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details: Option<DetailsBody>,
+    /// Why not, one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub details_refused: Option<String>,
 }
 
 /// A hold.
@@ -87,6 +105,12 @@ pub struct NodeBody {
     pub role: String,
     /// The last look was answered.
     pub up: bool,
+    /// Whom it says that it follows: a node's address, where it is one of these; `None`: nobody, or it is sealed.
+    #[serde(default)]
+    pub follows: Option<String>,
+    /// Whether its connection there stands; `None`: it follows nobody.
+    #[serde(default)]
+    pub link_up: Option<bool>,
     /// May answer reads as a replica.
     pub readable: bool,
     /// Bytes behind the primary; `None`: unknown.
@@ -229,8 +253,8 @@ pub struct OrderBody {
     pub episode: Option<EpisodeBody>,
 }
 
-/// The present state behind the doors.
-pub(super) fn status_of(doors: &Doors) -> StatusBody {
+/// The present state behind the doors, for who may see everything, or for whom the guard refused that.
+pub(super) fn status_of(doors: &Doors, allowed: Result<(), String>) -> StatusBody {
     let status = doors.status.load();
     let machine = &status.machine;
     let now = Instant::now();
@@ -269,11 +293,16 @@ pub(super) fn status_of(doors: &Doors) -> StatusBody {
         settings_changed: settings_changed.collect(),
         lost: lost(doors, &status),
         episodes: machine.episodes.iter().map(|episode| episode_body(episode, now, &wall, &name)).collect(),
+        history: doors.history.body(now),
+        may_order: allowed.is_ok(),
+        token_needed: doors.token.is_some(),
+        details: allowed.is_ok().then(|| doors.traffic.look().into()),
+        details_refused: allowed.err(),
     }
 }
 
-fn lost(doors: &Doors, status: &crate::control::Status) -> Vec<LostBody> {
-    let of = |node: &crate::control::NodeFacts| {
+fn lost(doors: &Doors, status: &control::Status) -> Vec<LostBody> {
+    let of = |node: &NodeFacts| {
         let lost = doors.marks.of(node.id).lost();
         let requests = lost.kept.into_iter().map(|one| LostRequestBody {
             request: one.told.to_string(),
@@ -290,23 +319,31 @@ fn lost(doors: &Doors, status: &crate::control::Status) -> Vec<LostBody> {
     status.nodes.iter().filter_map(of).collect()
 }
 
-fn nodes(doors: &Doors, status: &crate::control::Status) -> Vec<NodeBody> {
+fn nodes(doors: &Doors, status: &control::Status) -> Vec<NodeBody> {
     let now = Instant::now();
     let works_on = |id: NodeId| {
         let (command, ms) = doors.marks.long_request(id, now)?;
         Some(format!("works on {} for {ms} ms", command.replace('|', " ").to_uppercase()))
     };
-    let both = status.nodes.iter().zip(&status.machine.nodes);
-    let body = both.map(|(seen, judged)| NodeBody {
+    let both = || status.nodes.iter().zip(&status.machine.nodes);
+    // Nodes name each other as they reach each other.
+    let known = |followed: &Address| {
+        let found = both().find(|(seen, judged)| [&seen.address, &judged.peer_address].contains(&followed));
+        found.map_or(followed, |(seen, _)| &seen.address).to_string()
+    };
+    let follows = |seen: &NodeFacts| seen.facts.as_ref().and_then(|facts| facts.primary.as_ref().map(known));
+    let body = both().map(|(seen, judged)| NodeBody {
         address: seen.address.to_string(),
         peer_address: judged.peer_address.to_string(),
         zone: seen.zone.clone(),
         role: role_name(judged.role).to_owned(),
         up: judged.up,
+        follows: follows(seen),
+        link_up: seen.facts.as_ref().and_then(|facts| facts.primary.as_ref().map(|_| facts.link_up)),
         readable: judged.readable,
         lag_bytes: judged.lag_bytes,
         staleness_ms: judged.staleness.map(millis),
-        ping_us: seen.ping.map(|ping| u64::try_from(ping.as_micros()).unwrap_or(u64::MAX)),
+        ping_us: seen.ping.map(micros),
         silent_for_ms: millis(judged.silent_for),
         version: seen.facts.as_ref().map(|facts| facts.version.clone()),
         offset: seen.facts.as_ref().map(|facts| facts.offset),
@@ -386,8 +423,4 @@ fn level_name(level: Level) -> &'static str {
         Level::Warn => "warn",
         Level::Error => "error",
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

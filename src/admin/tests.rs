@@ -11,7 +11,9 @@ use super::*;
 use crate::control::{NodeFacts, Quarantined, SettingChanged, Status};
 use crate::failover::{self, Level, Note};
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
-use crate::telemetry::{LevelHandle, Metrics};
+use crate::telemetry::{
+    BusyClient, HotKey, HotKeys, LevelHandle, Metrics, SlowRequest, Traffic, TrafficReader,
+};
 use crate::topology::{
     Marks, NodeId, Order, Placed, Replication, Restraints, Role, Suspicion, Told, Toll, orders,
 };
@@ -109,6 +111,31 @@ fn table(gate: Gate) -> RoutingTable {
     }
 }
 
+fn traffic() -> Traffic {
+    let slow = SlowRequest {
+        at: SystemTime::UNIX_EPOCH + Duration::from_secs(951_782_400),
+        took: Duration::from_millis(12),
+        request: "GET <b>".to_owned(),
+        client: "10.0.0.9:7".to_owned(),
+        client_name: "me".to_owned(),
+        node: Some("a:1".to_owned()),
+    };
+    let key = HotKey { key: "user:1".to_owned(), db: 3, least: 40, most: 41 };
+    let client = BusyClient {
+        id: 7,
+        address: "10.0.0.9:7".to_owned(),
+        name: "me".to_owned(),
+        user: "default".to_owned(),
+        command: "GET".to_owned(),
+        per_second: 5,
+        requests: 600,
+        memory_bytes: 70,
+        age: Duration::from_secs(120),
+    };
+    let hot_keys = HotKeys { span: Duration::from_secs(61), one_in: 1000, sampled: 100, keys: vec![key] };
+    Traffic { slow: vec![slow], hot_keys, clients: vec![client] }
+}
+
 /// The endpoint with its other ends in the hands of the test.
 struct Fixture {
     server: Server,
@@ -121,13 +148,17 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with_token(None)
+    }
+
+    fn with_token(token: Option<TokenFile>) -> Self {
         let (snapshots, reader) = watch::channel(Arc::new(status()));
         let (routes, routes_reader) = publisher(table(Gate::Open));
         let (handle, queue) = orders();
         let drain = Drain::default();
         let marks = Arc::new(Marks::new(2, Instant::now()));
         let doors = Doors {
-            token: None,
+            token,
             tls: None,
             orders: handle,
             status: reader.into(),
@@ -139,6 +170,8 @@ impl Fixture {
             )),
             marks: marks.clone(),
             level: LevelHandle::unused(),
+            traffic: TrafficReader::new(traffic),
+            history: History::default(),
             restraints: Restraints::new(0),
             // Nobody reads a configuration again here.
             rereads: orders().0,
@@ -270,26 +303,96 @@ fn status_is_the_snapshot() {
 }
 
 #[test]
-fn the_page_shows_the_status_and_runs_nothing_that_a_node_wrote() {
+fn who_follows_whom_is_told_as_the_nodes_say_it() {
     let fixture = Fixture::new();
-    let (code, page) = fixture.get("/");
-    assert_eq!(code, 200);
-    assert!(page.contains("<code id=\"primary\">a:1</code>, epoch <span id=\"epoch\">41</span>"), "{page}");
-    assert!(page.contains("writable") && page.contains("None since the proxy started"), "{page}");
-    assert!(
-        !page.contains("http://") && !page.contains("https://") && !page.contains(" src="),
-        "external assets"
-    );
-    fixture.change(|status| {
-        status.machine.primary = Some(NodeId(1));
-        status.nodes[0].error = Some("<script>alert('1')</script>".to_owned());
-        let episode = episode(status);
-        status.machine.episodes.push(episode);
-    });
-    let page = fixture.get("/").1;
-    assert!(page.contains("<code id=\"primary\">b:2</code>"), "{page}");
-    assert!(page.contains("&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;"), "{page}");
-    assert!(page.contains("a:1 → b:2, epoch 41 → 42, 500 ms, writes held 400 ms"), "{page}");
+    let follows = |primary: Option<&str>, link_up| {
+        fixture.change(|status| {
+            status.machine.nodes[0].peer_address = "10.0.0.1:1".parse().unwrap();
+            let facts = status.nodes[1].facts.as_deref().cloned().unwrap();
+            let primary = primary.map(|primary| primary.parse().unwrap());
+            status.nodes[1].facts = Some(Arc::new(Replication { primary, link_up, ..facts }));
+        });
+        let body: StatusBody = serde_json::from_str(&fixture.get("/api/status").1).unwrap();
+        assert_eq!((body.nodes[0].follows.as_deref(), body.nodes[0].link_up), (None, None));
+        (body.nodes[1].follows.clone(), body.nodes[1].link_up)
+    };
+    assert_eq!(follows(Some("10.0.0.1:1"), true), (Some("a:1".to_owned()), Some(true)), "as it is declared");
+    assert_eq!(follows(Some("a:1"), false), (Some("a:1".to_owned()), Some(false)));
+    assert_eq!(follows(Some("10.0.0.9:1"), true), (Some("10.0.0.9:1".to_owned()), Some(true)));
+    assert_eq!(follows(None, false), (None, None));
+}
+
+#[test]
+fn what_clients_ask_for_is_told_to_whom_the_guard_lets_see_it() {
+    let fixture = Fixture::new();
+    let read = |fixture: &Fixture, head: &str| {
+        let request = format!("GET /api/status HTTP/1.1\r\n{head}\r\n\r\n");
+        let (code, text) = split(&fixture.raw(request.as_bytes()));
+        assert_eq!(code, 200, "{text}");
+        (serde_json::from_str::<StatusBody>(&text).unwrap(), text)
+    };
+    let (body, _) = read(&fixture, "Host: 127.0.0.1:9380");
+    assert!(body.may_order && !body.token_needed && body.details_refused.is_none(), "{body:?}");
+    let details = body.details.unwrap();
+    let slow = &details.slow[0];
+    assert_eq!((slow.at.as_str(), slow.took_us), ("2000-02-29T00:00:00.000Z", 12_000));
+    assert_eq!((slow.request.as_str(), slow.client_name.as_str()), ("GET <b>", "me"));
+    let hot = &details.hot_keys;
+    assert_eq!((hot.seconds, hot.one_in, hot.sampled), (61, 1000, 100));
+    assert_eq!((hot.keys[0].db, hot.keys[0].at_least, hot.keys[0].at_most), (3, 40, 41));
+    let client = &details.clients[0];
+    assert_eq!((client.id, client.requests_per_second, client.requests), (7, 5, 600));
+    assert_eq!((client.memory_bytes, client.connected_for_ms), (70, 120_000));
+
+    let shows = |text: &str| ["GET <b>", "user:1", "10.0.0.9"].iter().any(|word| text.contains(word));
+    let (body, text) = read(&fixture, "Host: evil.example:9380\r\nX-Redhold: 1");
+    assert!(!body.may_order && body.details.is_none() && !shows(&text), "{text}");
+    assert!(body.details_refused.is_some_and(|why| why.contains("localhost")), "{text}");
+    assert!(body.primary.is_some(), "everything else is for everybody");
+
+    let path = std::env::temp_dir().join(format!("redhold-details-{}", std::process::id()));
+    std::fs::write(&path, "0123456789abcdef").unwrap();
+    let fixture = Fixture::with_token(Some(TokenFile::new(path.clone()).unwrap()));
+    for head in ["X-Redhold: 1", "Authorization: Bearer 0123456789abcdeg", "Authorization: 0123456789abcdef"]
+    {
+        let (body, text) = read(&fixture, &format!("Host: localhost\r\n{head}"));
+        assert!(!body.may_order && body.token_needed && !shows(&text), "{head}: {text}");
+        assert!(body.details_refused.is_some_and(|why| why.contains("token")), "{head}: {text}");
+    }
+    let (body, text) = read(&fixture, "Host: evil.example\r\nAuthorization: Bearer 0123456789abcdef");
+    assert!(body.may_order && shows(&text), "{text}");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn samples_are_taken_while_nobody_looks() {
+    let fixture = Fixture::new();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let body: StatusBody = serde_json::from_str(&fixture.get("/api/status").1).unwrap();
+        let history = body.history;
+        assert_eq!(history.requests.len(), history.age_ms.len());
+        if history.requests.len() > 1 {
+            assert!(history.age_ms[0] > history.age_ms[1], "the newest is the last");
+            return;
+        }
+        assert!(Instant::now() < until, "no second sample");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn the_page_is_one_document_that_may_load_nothing_else() {
+    let fixture = Fixture::new();
+    let answer = fixture.raw(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let (head, page) = answer.split_once("\r\n\r\n").unwrap();
+    let head = head.to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200 ") && head.contains("content-type: text/html"), "{head}");
+    assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+    assert!(head.contains("content-security-policy: default-src 'none'; "), "{head}");
+    assert_eq!(page, super::page::PAGE);
+    fixture.change(|status| status.machine.primary = Some(NodeId(1)));
+    assert_eq!(fixture.get("/").1, page, "nothing of the group stands in it");
 }
 
 #[test]
@@ -452,6 +555,4 @@ fn what_a_node_owed_when_it_was_lost_is_shown() {
     assert_eq!((lost.len(), lost[0].node.as_str(), lost[0].count), (1, "b:2", 1));
     let request = LostRequestBody { request: "EVAL <k>".to_owned(), waited_ms: 3, sent_twice: true };
     assert_eq!(lost[0].requests, [request]);
-    let page = fixture.get("/").1;
-    assert!(page.contains("<td>EVAL &lt;k&gt;</td><td>3 ms, sent twice</td>"), "{page}");
 }

@@ -204,7 +204,7 @@ fn span(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{HeldBody, LostBody, NoteBody, SettingBody, TollBody};
+    use crate::admin::{HeldBody, HistoryBody, LostBody, NoteBody, SettingBody, TollBody};
 
     fn node(address: &str, role: &str) -> NodeBody {
         NodeBody {
@@ -223,6 +223,8 @@ mod tests {
             keys: Some(7),
             ineligible: None,
             remark: None,
+            follows: None,
+            link_up: None,
             parity: Some(true),
             out_of_parity: vec![],
             works_on: None,
@@ -273,6 +275,11 @@ mod tests {
             settings_changed: vec![],
             lost: vec![],
             episodes: vec![episode],
+            history: HistoryBody::default(),
+            may_order: true,
+            token_needed: false,
+            details: None,
+            details_refused: None,
         }
     }
 
@@ -292,6 +299,26 @@ Last failovers, newest first
     +5 ms  suspect  a:1 is silent
 ";
         assert_eq!(render(&group()), expected);
+    }
+
+    #[test]
+    fn a_proxy_of_another_version_is_understood() {
+        let mut body = serde_json::to_value(group()).expect("JSON");
+        let fields = body.as_object_mut().expect("an object");
+        for newer in ["history", "may_order", "token_needed", "lost", "advice", "degraded"] {
+            assert!(fields.remove(newer).is_some(), "{newer}");
+        }
+        fields.insert("newest".to_owned(), 1.into());
+        for node in fields["nodes"].as_array_mut().expect("a list") {
+            for newer in ["follows", "link_up", "parity"] {
+                assert!(node.as_object_mut().expect("an object").remove(newer).is_some(), "{newer}");
+            }
+        }
+        let read: StatusBody = serde_json::from_value(body).expect("it is understood");
+        let mut expected = group();
+        expected.may_order = false;
+        expected.nodes.iter_mut().for_each(|node| node.parity = None);
+        assert_eq!(read, expected);
     }
 
     #[test]

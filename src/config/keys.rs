@@ -367,7 +367,7 @@ const ADMIN: &[Key] = &[
             set(&mut c.admin.listen, address)
         })),
         r#""127.0.0.1:9380""#,
-        "Address of the admin endpoint, where anybody may look; without admin.token_file orders are taken from the proxy's own machine only.",
+        "Address of the admin endpoint. Anybody may look at the group; orders, and looks at what clients ask for, need admin.token_file's token, or without one come from the proxy's own machine.",
     ),
     key(
         "users",

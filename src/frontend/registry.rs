@@ -13,6 +13,7 @@ use crate::command::RowId;
 use crate::resp::Proto;
 use crate::session::{ClientFlags, ClientRow};
 
+use super::busy_clients::Progress;
 use super::shared::lock;
 
 /// A client's socket.
@@ -338,6 +339,19 @@ impl Registry {
         let clients = lock(&self.clients);
         let living = clients.iter().filter(|(_, entry)| entry.live.closed().is_none());
         living.map(|(id, entry)| entry.row(*id, now)).collect()
+    }
+
+    /// How far each client has come.
+    pub(super) fn progress(&self) -> Vec<Progress> {
+        let clients = lock(&self.clients);
+        let living = clients.iter().filter(|(_, entry)| entry.live.closed().is_none());
+        let of = |(id, entry): (&u64, &Entry)| Progress {
+            id: *id,
+            requests: entry.live.commands.load(Ordering::Relaxed),
+            memory: entry.live.buffered(),
+            connected: entry.live.connected,
+        };
+        living.map(of).collect()
     }
 
     /// One client.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use crate::backend;
 use crate::net::{TlsClient, TlsServer, keep_fresh};
 use crate::routing::{self, Routes};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, TrafficReader};
 use crate::topology::Marks;
 
 use super::arrivals::take_clients;
@@ -26,6 +26,7 @@ use super::park;
 use super::restrained::obey_restraints;
 use super::shared::{Ending, Shared};
 use super::slow_log::SlowLog;
+use super::traffic;
 use super::worker::{Worker, follow_table, keep_waking};
 use super::{Control, Settings};
 
@@ -60,6 +61,7 @@ pub struct Frontend {
     shared: Arc<Shared>,
     ending: watch::Sender<Ending>,
     drain_timeout: Duration,
+    sample_one_in: u32,
 }
 
 impl Frontend {
@@ -77,6 +79,7 @@ impl Frontend {
         let (ending, ends) = watch::channel(Ending::NotYet);
         let (mut threads, mut doors) = (Vec::new(), Vec::new());
         let drain_timeout = parts.settings.drain_timeout;
+        let sample_one_in = parts.backend.sample_one_in;
         let entrance = Arc::new(parts.settings.entrance.clone());
         let parts = Arc::new(parts);
         for index in 0..parts.settings.workers {
@@ -100,13 +103,19 @@ impl Frontend {
             }
         };
         threads.push(std::thread::Builder::new().name("acceptor".to_owned()).spawn(acceptor)?);
-        Ok(Self { threads, shared, ending, drain_timeout })
+        Ok(Self { threads, shared, ending, drain_timeout, sample_one_in })
     }
 
     /// Clients connected now.
     #[must_use]
     pub fn clients(&self) -> usize {
         self.shared.clients.load(Ordering::Relaxed)
+    }
+
+    /// Tells what clients do: slow requests, hot keys, who is busy.
+    #[must_use]
+    pub fn traffic(&self) -> TrafficReader {
+        traffic::reader(self.shared.clone(), self.sample_one_in)
     }
 
     /// Everybody is served for `delay` yet; clients that asked to be told are, so that they leave by themselves. Less than a

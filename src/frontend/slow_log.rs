@@ -90,6 +90,11 @@ impl SlowLog {
         self.entries.clear();
     }
 
+    /// The newest `count`, the newest first.
+    pub(super) fn newest(&self, count: usize) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().rev().take(count).map(|(_, entry)| entry)
+    }
+
     /// Appends the reply to PROXY SLOWLOG GET: the newest `count`, the newest first.
     pub(super) fn write(&self, count: usize, out: &mut BytesMut) {
         encode::array_header(out, count.min(self.entries.len()));
@@ -159,6 +164,7 @@ mod tests {
         let arguments = vec![b"GET".to_vec(), b"k".to_vec()];
         let (addr, name) = ("a:1".to_owned(), b"me".to_vec());
         log.push(Entry { unix: 7, micros: 8, arguments, addr, name, node: Some("b:2".to_owned()) });
+        assert_eq!(log.newest(1).map(|entry| entry.unix).collect::<Vec<_>>(), [7]);
         log.write(1, &mut out);
         let entry = "*1\r\n*7\r\n:6\r\n:7\r\n:8\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n$3\r\na:1\r\n$2\r\nme\r\n$3\r\nb:2\r\n";
         assert_eq!(String::from_utf8_lossy(&out), entry);

@@ -1,6 +1,7 @@
 //! A histogram of durations in powers of two, written by one thread and read by any.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Upper bound of the first bucket: 2^5 = 32 µs.
 const FIRST_POWER: u32 = 5;
@@ -37,14 +38,14 @@ fn index_of(micros: u64) -> usize {
     (power.clamp(FIRST_POWER, LAST_POWER + 1) - FIRST_POWER) as usize
 }
 
-/// The sum of some histograms at one moment.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Sum {
+/// What some histograms hold together at one moment, or between two moments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Durations {
     counts: [u64; BUCKETS],
     sum_micros: u64,
 }
 
-impl Sum {
+impl Durations {
     /// Adds what `histogram` holds now.
     pub(super) fn take(&mut self, histogram: &Histogram) {
         for (sum, bucket) in self.counts.iter_mut().zip(&histogram.buckets) {
@@ -54,8 +55,37 @@ impl Sum {
     }
 
     /// Events.
-    pub(super) fn count(&self) -> u64 {
+    #[must_use]
+    pub fn count(&self) -> u64 {
         self.counts.iter().sum()
+    }
+
+    /// What came since an earlier moment of the same histograms.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let counts = std::array::from_fn(|at| self.counts[at].saturating_sub(earlier.counts[at]));
+        Self { counts, sum_micros: self.sum_micros.saturating_sub(earlier.sum_micros) }
+    }
+
+    /// The duration that `percent` of the events did not exceed, as Prometheus's `histogram_quantile` estimates it: events are
+    /// taken to be spread evenly within their bucket, and what is longer than the last bound counts as that bound. `None`: there
+    /// were no events.
+    #[must_use]
+    pub fn percentile(&self, percent: u8) -> Option<Duration> {
+        // Of a hundred times the events, so that the rank is whole.
+        let rank = u128::from(self.count()) * u128::from(percent.min(100));
+        let mut below = 0;
+        for (index, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let here = u128::from(*count) * 100;
+            if below + here >= rank {
+                let upper = 1_u128 << (FIRST_POWER as usize + index.min(BUCKETS - 2));
+                let lower = if index == 0 { 0 } else { 1 << (FIRST_POWER as usize + index - 1) };
+                let micros = lower + (upper - lower) * (rank - below) / here;
+                return Some(Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX)));
+            }
+            below += here;
+        }
+        None
     }
 
     /// Seconds over all events.
@@ -97,7 +127,7 @@ mod tests {
         a.add(10, 2);
         a.add(40, 1);
         b.add(100_000_000, 3);
-        let mut sum = Sum::default();
+        let mut sum = Durations::default();
         sum.take(&a);
         sum.take(&b);
         let cumulative: Vec<_> = sum.cumulative().collect();
@@ -105,5 +135,27 @@ mod tests {
         assert_eq!(*cumulative.last().unwrap(), (16.777_216, 3));
         assert_eq!(sum.count(), 6);
         assert!((sum.seconds() - 300.000_06).abs() < 1e-9);
+    }
+
+    #[test]
+    fn percentiles_lie_within_the_bucket_that_holds_them() {
+        let us = |micros| Some(Duration::from_micros(micros));
+        let of = |events: &[(u64, u64)]| {
+            let histogram = Histogram::default();
+            events.iter().for_each(|(micros, n)| histogram.add(*micros, *n));
+            let mut sum = Durations::default();
+            sum.take(&histogram);
+            sum
+        };
+        assert_eq!(of(&[]).percentile(50), None);
+        assert_eq!(of(&[(1, 10)]).percentile(50), us(16), "evenly from 0 to 32");
+        let mixed = of(&[(50, 98), (1000, 2)]);
+        assert_eq!((mixed.percentile(49), mixed.percentile(98)), (us(48), us(64)));
+        assert_eq!((mixed.percentile(99), mixed.percentile(100)), (us(768), us(1024)));
+        assert_eq!(of(&[(1 << 40, 3)]).percentile(99), us(1 << 24), "longer than is told apart");
+        assert_eq!(of(&[(u64::MAX, u64::MAX / 200)]).percentile(100), us(1 << 24));
+        let later = of(&[(50, 98), (1000, 7)]);
+        assert_eq!((later.since(&mixed).count(), later.since(&mixed).percentile(50)), (5, us(768)));
+        assert_eq!(mixed.since(&later).count(), 0, "never less than nothing");
     }
 }

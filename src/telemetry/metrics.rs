@@ -7,7 +7,7 @@ use std::time::Duration;
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, MetricFamily, MetricType};
 
-use super::buckets::Sum;
+use super::buckets::Durations;
 use super::group::{Episode, Group, NodeRole, NodeView, micros};
 use super::names::{self, Metric, MetricKind};
 use super::worker::{ErrorKind, WorkerMetrics};
@@ -61,6 +61,15 @@ impl Metrics {
     #[must_use]
     pub fn held(&self) -> i64 {
         self.sum(|worker| &worker.held)
+    }
+
+    /// How long requests took, over all commands and workers, since the start. Reads a few ten thousand numbers.
+    #[must_use]
+    pub fn durations(&self) -> Durations {
+        let mut sum = Durations::default();
+        let rows = self.workers.iter().flat_map(|worker| &worker.rows);
+        rows.for_each(|row| sum.take(&row.duration));
+        sum
     }
 
     /// Sets the epoch, whether writes wait for no replica though they should, and the nodes, by position; nodes beyond the declared
@@ -189,7 +198,7 @@ impl Metrics {
         let counts = counts.filter(|(_, n)| *n > 0).map(|(labels, n)| (labels, number(n)));
         families.push(family(&names::COMMANDS, counts));
         let durations = commands().filter_map(|(row, name)| {
-            let mut sum = Sum::default();
+            let mut sum = Durations::default();
             self.workers.iter().for_each(|worker| sum.take(&worker.rows[row].duration));
             (sum.count() > 0).then(|| (vec![name], Value::Histogram(sum)))
         });
@@ -212,7 +221,7 @@ impl Metrics {
 
 enum Value {
     Number(f64),
-    Histogram(Sum),
+    Histogram(Durations),
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the text format holds 64-bit floats")]
@@ -226,7 +235,7 @@ fn signed(n: i64) -> Value {
 }
 
 fn summed<'a>(histograms: impl IntoIterator<Item = &'a super::buckets::Histogram>) -> Value {
-    let mut sum = Sum::default();
+    let mut sum = Durations::default();
     histograms.into_iter().for_each(|histogram| sum.take(histogram));
     Value::Histogram(sum)
 }
@@ -268,7 +277,7 @@ fn sample(metric: &Metric, labels: &[&str], value: &Value) -> prometheus::proto:
     sample
 }
 
-fn histogram(sum: &Sum) -> Histogram {
+fn histogram(sum: &Durations) -> Histogram {
     let buckets = sum.cumulative().map(|(bound, count)| {
         let mut bucket = Bucket::default();
         bucket.set_upper_bound(bound);

@@ -10,14 +10,17 @@ mod log;
 mod metrics;
 mod names;
 mod settings;
+mod traffic;
 mod worker;
 
 #[cfg(test)]
 mod tests;
 
+pub use buckets::Durations;
 pub use group::{Episode, NodeRole, NodeView};
 pub use log::{LevelHandle, init};
 pub use metrics::Metrics;
 pub use names::{ALL, Metric, MetricKind, reference};
 pub use settings::{Format, Settings};
+pub use traffic::{BusyClient, HotKey, HotKeys, SlowRequest, Traffic, TrafficReader};
 pub use worker::{Direction, ErrorKind, Side, WorkerMetrics};

@@ -20,8 +20,9 @@ const REMINDERS: [&str; 5] = [
 
 /// Files that are too long.
 pub(crate) fn lengths(files: &[File]) -> Vec<String> {
-    let rust = files.iter().filter(|file| file.path.ends_with(".rs"));
-    rust.filter(|file| !DATA.iter().any(|data| file.path.starts_with(data)))
+    let is_code = |file: &&File| [".rs", ".js", ".css"].iter().any(|end| file.path.ends_with(end));
+    let code = files.iter().filter(is_code);
+    code.filter(|file| !DATA.iter().any(|data| file.path.starts_with(data)))
         .filter(|file| file.text.lines().count() > LONGEST)
         .map(|file| {
             format!(
@@ -195,6 +196,7 @@ fn budgets_fit() {
 fn planted_long_files_are_found() {
     let long = "\n".repeat(LONGEST + 1);
     assert_eq!(lengths(&[File::planted("src/resp/x.rs", &long)]).len(), 1);
+    assert_eq!(lengths(&[File::planted("src/admin/page/x.js", &long)]).len(), 1);
     assert!(lengths(&[File::planted("src/resp/x.rs", &long[1..])]).is_empty());
     assert!(lengths(&[File::planted("src/command/table/strings.rs", &long)]).is_empty());
 }

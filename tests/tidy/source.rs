@@ -40,7 +40,7 @@ impl File {
     }
 }
 
-/// Every text file of the repository that is not built or fetched, sorted by path.
+/// Every file of the repository that is not built or fetched, sorted by path. One that is no text has none.
 pub(crate) fn repository() -> Vec<File> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
@@ -71,7 +71,8 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<File>) {
         let path = entry.path();
         if entry.file_type().expect("a folder entry has a type").is_dir() {
             walk(root, &path, files);
-        } else if let Ok(text) = fs::read_to_string(&path) {
+        } else if let Ok(bytes) = fs::read(&path) {
+            let text = String::from_utf8(bytes).unwrap_or_default();
             let path = path.strip_prefix(root).expect("the walk stays below the root");
             files.push(File { path: path.to_string_lossy().replace('\\', "/"), text });
         }

@@ -40,7 +40,7 @@ mkdir -p $home/.cargo
 cp -a /usr/local/crates/registry $home/.cargo/
 chown -R $user: $home /opt/source
 as() { setpriv --reuid $user --regid $user --init-groups --no-new-privs env -i HOME=$home USER=$user \
-    PATH=/usr/local/rust/bin:/usr/local/bin:/usr/bin:/bin CARGO_NET_OFFLINE=true "$@"; }
+    PATH=/usr/local/rust/bin:/usr/local/bin:/usr/bin:/bin CARGO_NET_OFFLINE=true CARGO_INCREMENTAL=0 "$@"; }
 fail() { echo "newcomer.sh: $*" >&2; exit 1; }
 step() { echo "newcomer.sh: $*, after $SECONDS s"; }
 
