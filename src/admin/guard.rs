@@ -3,10 +3,10 @@
 //! A page in a browser on this machine can send a POST to loopback, but not with a header of its own without asking
 //! first (which is never granted); and a name that was rebound to loopback still stands in `Host`. A token no page knows.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
+use hyper::{StatusCode, Uri};
 
 use super::TokenFile;
 
@@ -17,7 +17,19 @@ pub(super) type Refusal = (StatusCode, String);
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn allow(token: Option<&TokenFile>, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn allow(
+    token: Option<&TokenFile>,
+    peer: SocketAddr,
+    target: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    // A name there would count instead of the one in `Host`, and only proxies are asked so.
+    if target.authority().is_some() {
+        return Err((
+            StatusCode::BAD_REQUEST,
+            "an order names its path alone, as in POST /api/drain".to_owned(),
+        ));
+    }
     match token {
         None => allow_unknown(peer, headers).map_err(|text| (StatusCode::FORBIDDEN, text.to_owned())),
         Some(token) => allow_bearer(token, headers),
@@ -59,13 +71,16 @@ fn allow_unknown(peer: SocketAddr, headers: &HeaderMap) -> Result<(), &'static s
     }
 }
 
-fn is_local_name(host: &str) -> bool {
-    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((v6, rest)) => (v6, rest.strip_prefix(':').or(rest.is_empty().then_some("0"))),
-        None => host.split_once(':').map_or((host, Some("0")), |(name, port)| (name, Some(port))),
-    };
-    let port_fits = port.is_some_and(|port| port.parse::<u16>().is_ok());
-    port_fits && (name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok())
+pub fn is_local_name(host: &str) -> bool {
+    if host.parse::<SocketAddr>().is_ok() {
+        return true;
+    }
+    if let Some(v6) = host.strip_prefix('[') {
+        return v6.strip_suffix(']').is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok());
+    }
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let port_fits = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    (port_fits && name.eq_ignore_ascii_case("localhost")) || host.parse::<Ipv4Addr>().is_ok()
 }
 
 #[cfg(test)]
@@ -114,6 +129,8 @@ mod tests {
             "",
             "localhost:",
             "[::1]x",
+            "127.0.0.1:+80",
+            "[127.0.0.1]",
         ] {
             let refused = asked("127.0.0.1:1", &[("x-redhold", "1"), ("host", host)]);
             assert!(refused.unwrap_err().contains("Host"), "{host}");
@@ -134,7 +151,8 @@ mod tests {
             for (name, value) in headers {
                 map.append(*name, value.parse().unwrap());
             }
-            allow(Some(&token), peer.parse().unwrap(), &map).map_err(|(code, _)| code.as_u16())
+            allow(Some(&token), peer.parse().unwrap(), &Uri::from_static("/api/drain"), &map)
+                .map_err(|(code, _)| code.as_u16())
         };
         let bearer = format!("Bearer {TOKEN}");
         assert_eq!(asked("10.0.0.1:1", &[("authorization", &bearer)]), Ok(()));

@@ -6,6 +6,7 @@ mod follow;
 mod guard;
 mod orders;
 mod page;
+mod places;
 mod routes;
 mod server;
 mod settings;
@@ -15,6 +16,10 @@ mod token;
 
 #[cfg(test)]
 mod tests;
+
+// For fuzz/: who reads what strangers send.
+#[doc(hidden)]
+pub use guard::is_local_name;
 
 pub use drain::Drain;
 pub use routes::Doors;
