@@ -63,6 +63,26 @@ async fn a_sentinel_is_heard_by_its_greeting() {
     assert_eq!(next_brain(&mut listener).await, "Sentinel 01234567");
 }
 
+/// Whoever may publish on a node can say it, and people read the names.
+#[test]
+fn what_is_no_name_of_a_brain_is_not_passed_on() {
+    let us = Identity::new(&mut Dice::new());
+    let said = |channel: &str, payload: &str| us.other_speaker(channel, payload);
+    for id in ["\x1b[2J\x1b[1;31m", "\r\nready\r\n", "1234567", "0123456\u{e9}", "<b>bold</b>"] {
+        assert_eq!(said(SENTINEL_HELLO, &format!("127.0.0.1,26379,{id},0")), None, "{id:?}");
+        assert_eq!(
+            us.others_connected(&format!("id=1 name=sentinel-{id} idle=0")),
+            Vec::<String>::new(),
+            "{id:?}"
+        );
+    }
+    for instance in ["\x1b[2J\x1b[1;31mHELLO", "0123456789abcdeg", "0123456789abcde", &us.instance] {
+        assert_eq!(said(OUR_HELLO, instance), None, "{instance:?}");
+        let list = format!("id=1 name={CLIENT_NAME}:{instance} idle=0");
+        assert_eq!(us.others_connected(&list), Vec::<String>::new(), "{instance:?}");
+    }
+}
+
 /// Where a pattern may be subscribed to nothing of ours is in the server's lists; where not, names have to do.
 #[tokio::test]
 async fn a_user_without_the_pattern_listens_by_name() {
