@@ -73,6 +73,11 @@ pub enum Failure {
         /// Upper case name.
         command: String,
     },
+    /// A message where Sentinels greet one another. Not executed.
+    Forged {
+        /// Upper case name.
+        command: String,
+    },
     /// A SCAN cursor of another epoch. Not executed; start again from 0.
     Cursor {
         /// Epoch of the cursor.
@@ -235,6 +240,10 @@ impl std::fmt::Display for Failure {
                 f,
                 "ERR channels whose names begin with __redhold: are Redhold's own; {command} was not executed"
             ),
+            Self::Forged { command } => write!(
+                f,
+                "ERR {command} to __sentinel__:hello is refused by Redhold, which would take the client for a Sentinel; not executed"
+            ),
             Self::Cursor { of, now } => {
                 write!(f, "ERR cursor belongs to epoch {of} (now {now}): start again from 0")
             }
@@ -297,6 +306,7 @@ mod tests {
             Failure::TooLarge { command: "SCAN".to_owned() },
             Failure::TransactionLost { reason: "..." },
             Failure::ReadOnly,
+            Failure::Forged { command: "PUBLISH".to_owned() },
         ]
     }
 
@@ -328,6 +338,7 @@ mod tests {
             Failure::TooLarge { .. } => 22,
             Failure::TransactionLost { .. } => 23,
             Failure::ReadOnly => 24,
+            Failure::Forged { .. } => 25,
         }
     }
 
@@ -340,6 +351,6 @@ mod tests {
             .filter(|row| !readme.contains(row.as_str()))
             .collect();
         assert_eq!(missing, Vec::<String>::new());
-        assert!(all().iter().map(place).eq(0..25));
+        assert!(all().iter().map(place).eq(0..26));
     }
 }

@@ -136,6 +136,7 @@ impl From<&Failure> for ErrorKind {
             | Failure::Redirect
             | Failure::ReadOnly
             | Failure::Reserved { .. }
+            | Failure::Forged { .. }
             | Failure::TooLarge { .. }
             | Failure::Uncounted { .. }
             | Failure::Hidden { .. } => Self::Managed,

@@ -149,14 +149,14 @@ async fn a_greeting_on_a_replica_moves_no_offset_and_no_pattern_subscriber_sees_
 
 #[test]
 fn lively_connections_of_other_brains_are_told_by_their_names() {
-    let me = Identity { instance: "aaaa".into() };
+    let me = Identity { instance: "aaaaaaaaaaaaaaaa".into() };
     let list = "id=3 addr=127.0.0.1:1 name=sentinel-01234567-cmd age=5 idle=0 flags=N\n\
                 id=4 addr=127.0.0.1:2 name=sentinel-01234567-cmd age=5 idle=1 flags=N\n\
                 id=5 addr=127.0.0.1:3 name=sentinel-dead0000-cmd age=900 idle=60 flags=N\n\
-                id=6 addr=127.0.0.1:4 name=redhold:control:aaaa age=5 idle=0 flags=N\n\
-                id=7 addr=127.0.0.1:5 name=redhold:control:bbbb age=5 idle=0 flags=N\n\
+                id=6 addr=127.0.0.1:4 name=redhold:control:aaaaaaaaaaaaaaaa age=5 idle=0 flags=N\n\
+                id=7 addr=127.0.0.1:5 name=redhold:control:bbbbbbbbbbbbbbbb age=5 idle=0 flags=N\n\
                 id=8 addr=127.0.0.1:6 name=app age=5 idle=0 flags=N\n\
                 id=9 addr=127.0.0.1:7 name= age=5 idle=0 flags=N\n";
-    assert_eq!(me.others_connected(list), ["Redhold bbbb", "Sentinel 01234567"]);
+    assert_eq!(me.others_connected(list), ["Redhold bbbbbbbbbbbbbbbb", "Sentinel 01234567"]);
     assert!(me.others_connected("").is_empty());
 }
