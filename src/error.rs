@@ -172,6 +172,9 @@ impl std::fmt::Display for Undurable {
     }
 }
 
+const RESERVED: &str = "ERR channels whose names begin with __redhold: are Redhold's own";
+const FORGED: &str =
+    "to __sentinel__:hello is refused by Redhold, which would take the client for a Sentinel; not executed";
 const REDIRECT: &str = "ERR CLIENT TRACKING with REDIRECT: the other client has no connection of its own; SUBSCRIBE \
      __redis__:invalidate there first; not executed";
 
@@ -236,14 +239,8 @@ impl std::fmt::Display for Failure {
             Self::Uncounted { refused } => write!(f, "ERR {refused}; not executed"),
             Self::Redirect => f.write_str(REDIRECT),
             Self::ReadOnly => f.write_str(READ_ONLY),
-            Self::Reserved { command } => write!(
-                f,
-                "ERR channels whose names begin with __redhold: are Redhold's own; {command} was not executed"
-            ),
-            Self::Forged { command } => write!(
-                f,
-                "ERR {command} to __sentinel__:hello is refused by Redhold, which would take the client for a Sentinel; not executed"
-            ),
+            Self::Reserved { command } => write!(f, "{RESERVED}; {command} was not executed"),
+            Self::Forged { command } => write!(f, "ERR {command} {FORGED}"),
             Self::Cursor { of, now } => {
                 write!(f, "ERR cursor belongs to epoch {of} (now {now}): start again from 0")
             }
