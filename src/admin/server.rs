@@ -23,9 +23,6 @@ use super::settings::Settings;
 /// Longest time for a request's headers to arrive.
 const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Longest time for an answer to be read.
-const READ_WITHIN: Duration = Duration::from_secs(10);
-
 /// Longest life of a connection, which carries one request; longer than the longest order.
 const LIFE_MAX: Duration = Duration::from_secs(90);
 
@@ -170,13 +167,11 @@ async fn enter(stream: TcpStream, peer: SocketAddr, doors: Doors, work: Work) {
 }
 
 async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, doors: Doors, work: Work) {
-    let answered = Notify::new();
     let service = service_fn(|request| {
-        let (doors, work, answered) = (&doors, &work, &answered);
+        let (doors, work) = (&doors, &work);
         async move {
             let answer = answer(doors, peer, request, work).await;
             work.set(false);
-            answered.notify_one();
             Ok::<_, Infallible>(answer)
         }
     });
@@ -187,15 +182,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr,
         .max_buf_size(HEAD_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(TokioIo::new(stream), service);
-    let unread = async {
-        answered.notified().await;
-        tokio::time::sleep(READ_WITHIN).await;
-    };
-    let ended = tokio::select! {
-        ended = tokio::time::timeout(LIFE_MAX, connection) => ended,
-        () = unread => return tracing::debug!(%peer, "an answer of the admin endpoint was not read"),
-    };
-    match ended {
+    match tokio::time::timeout(LIFE_MAX, connection).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%peer, %error, "an admin connection ended early"),
         Err(_) => tracing::debug!(%peer, "an admin connection outlived its time"),

@@ -229,23 +229,3 @@ fn who_only_takes_places_keeps_nobody_from_being_answered() {
     assert!(start.elapsed() < 2 * LONG, "{:?}", start.elapsed());
     eventually(LONG, "none is left", || proxy.descriptors() <= descriptors);
 }
-
-#[test]
-fn who_does_not_read_his_answer_gives_his_place_up() {
-    let server = Server::start();
-    let proxy = Proxy::start(&[server.address()]);
-    let mut deaf: Vec<TcpStream> = Vec::new();
-    for round in 0..CROWD {
-        let socket =
-            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
-        socket.set_recv_buffer_size(1 << 10).expect("a small buffer");
-        socket.connect(&proxy.admin_address().into()).expect("it listens");
-        let mut stream = TcpStream::from(socket);
-        let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        deaf.push(stream);
-        if round % 10 == 0 {
-            assert_eq!(proxy.http("GET", "/livez").map(|(code, _)| code), Some(200), "with {round} others");
-        }
-    }
-    assert_eq!(code(&answers(&proxy, ORDER)), 200, "orders are taken meanwhile");
-}
