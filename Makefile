@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 comma := ,
-.PHONY: help run demo test test-all test-suite bench faults linearizability picture fmt check doc ci clean
+.PHONY: help run demo test test-all test-suite bench faults linearizability picture fuzz advisories sbom reproducible fmt check doc ci clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -45,6 +45,22 @@ linearizability: ## reads and writes through kill -9, SIGSTOP and planned change
 picture: ## docs/status-page.png, the picture of the status page in the README: a group, a load, a failover, and a browser
 	@tests/tools/need.sh cargo redis-server setpriv chromium
 	cargo test --locked --test page -- --ignored
+
+fuzz: ## every fuzz target with libFuzzer, SECONDS=60 each, or TARGET=requests alone; see fuzz/README.md
+	@tests/tools/need.sh cargo g++
+	fuzz/run.sh $(or $(TARGET),all) $(or $(SECONDS),60)
+
+advisories: ## what is known against the dependencies; their database is at github.com
+	@tests/tools/need.sh python3 pip
+	@tests/tools/deny.sh advisories
+
+sbom: ## target/sbom.json: what the release program is made of, as CycloneDX
+	@tests/tools/need.sh cargo python3
+	@tests/tools/sbom.py --out target/sbom.json
+
+reproducible: ## two release builds in two folders, which have to give the same program byte for byte
+	@tests/tools/need.sh cargo cc
+	@tests/tools/reproducible.sh
 
 fmt: ## formats the code
 	cargo fmt

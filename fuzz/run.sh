@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Runs a fuzz target on the stable compiler: fuzz/run.sh TARGET [SECONDS] [FILE]
+# Fuzzes on the stable compiler: fuzz/run.sh TARGET|all [SECONDS for each] [FILE to play again]. What is found new is kept in
+# fuzz/artifacts/corpus, beside the inputs that broke a promise; fuzz/corpus is only read.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-target=${1:?"replies or requests"}
+all=$(basename -as .rs targets/*.rs)
+target=${1:?"all, or one of $(echo $all)"}
 seconds=${2:-60}
 
 # What cargo-fuzz passes for coverage, without its sanitizer: the crate denies unsafe code.
@@ -12,10 +14,13 @@ export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-co
 -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Coverflow-checks -Ccodegen-units=1"
 triple=$(rustc -vV | sed -n 's/^host: //p')
 # A target is named so that build scripts and macros are built without the flags.
-cargo build --quiet --release --target "$triple" --bin "$target"
-mkdir -p "corpus/$target" artifacts
+cargo build --quiet --release --locked --target "$triple" $([[ $target == all ]] && echo --bins || echo "--bin $target")
 if [[ $# -gt 2 ]]; then
     exec "target/$triple/release/$target" "$3"
 fi
-exec "target/$triple/release/$target" "corpus/$target" -max_total_time="$seconds" -max_len=600 \
-    -artifact_prefix="artifacts/$target-" -dict=resp.dict -print_final_stats=1
+for one in $([[ $target == all ]] && echo "$all" || echo "$target"); do
+    mkdir -p "artifacts/corpus/$one"
+    echo "--- $one"
+    "target/$triple/release/$one" "artifacts/corpus/$one" "corpus/$one" -max_total_time="$seconds" -max_len=600 \
+        -artifact_prefix="artifacts/$one-" -dict=resp.dict -print_final_stats=1
+done

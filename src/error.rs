@@ -85,6 +85,11 @@ pub enum Failure {
         /// Upper case name.
         command: String,
     },
+    /// A message where Sentinels greet one another. Not executed.
+    Forged {
+        /// Upper case name.
+        command: String,
+    },
     /// A SCAN cursor of another epoch. Not executed; start again from 0.
     Cursor {
         /// Epoch of the cursor.
@@ -179,6 +184,9 @@ impl std::fmt::Display for Undurable {
     }
 }
 
+const RESERVED: &str = "ERR channels whose names begin with __redhold: are Redhold's own";
+const FORGED: &str =
+    "to __sentinel__:hello is refused by Redhold, which would take the client for a Sentinel; not executed";
 const REDIRECT: &str = "ERR CLIENT TRACKING with REDIRECT: the other client has no connection of its own; SUBSCRIBE \
      __redis__:invalidate there first; not executed";
 
@@ -239,10 +247,8 @@ impl std::fmt::Display for Failure {
             Self::RateLimited { user, rate } => {
                 write!(f, "ERR user '{user}' may send {rate} and has; command was not executed")
             }
-            Self::Reserved { command } => write!(
-                f,
-                "ERR channels whose names begin with __redhold: are Redhold's own; {command} was not executed"
-            ),
+            Self::Reserved { command } => write!(f, "{RESERVED}; {command} was not executed"),
+            Self::Forged { command } => write!(f, "ERR {command} {FORGED}"),
             Self::Cursor { of, now } => {
                 write!(f, "ERR cursor belongs to epoch {of} (now {now}): start again from 0")
             }
@@ -309,6 +315,7 @@ mod tests {
                 words: "NOPERM No permissions to access a key: Redhold can not tell which ones this command touches",
             },
             Failure::RateLimited { user: "app".to_owned(), rate: "10000/s".to_owned() },
+            Failure::Forged { command: "PUBLISH".to_owned() },
         ]
     }
 
@@ -342,6 +349,7 @@ mod tests {
             Failure::ReadOnly => 24,
             Failure::Unauthorised { .. } => 25,
             Failure::RateLimited { .. } => 26,
+            Failure::Forged { .. } => 27,
         }
     }
 
@@ -354,6 +362,6 @@ mod tests {
             .filter(|row| !readme.contains(row.as_str()))
             .collect();
         assert_eq!(missing, Vec::<String>::new());
-        assert!(all().iter().map(place).eq(0..27));
+        assert!(all().iter().map(place).eq(0..28));
     }
 }

@@ -6,6 +6,8 @@
 //! [`failover`] (who should lead, decided without I/O), [`control`] (the hands and eyes of that decision),
 //! [`admin`] and [`telemetry`]; [`config`] fills everyone's settings and [`app`] wires the parts together.
 
+#![forbid(unsafe_code)]
+
 pub mod admin;
 pub mod app;
 pub mod backend;

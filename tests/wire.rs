@@ -1,6 +1,13 @@
 //! The request scanner beside real servers: the same bytes, the same requests, the same words of refusal, the same
-//! end of the connection.
+//! end of the connection. And what the fuzz targets look at, on their corpus.
+#![allow(unreachable_pub, reason = "the modules of a test binary are not seen from outside")]
 
+#[path = "../fuzz/bodies/mod.rs"]
+mod bodies;
+#[path = "wire/corpus.rs"]
+mod corpus;
+#[path = "wire/mutation.rs"]
+mod mutation;
 #[path = "support/mod.rs"]
 mod support;
 

@@ -5,10 +5,10 @@
 //! first (which is never granted), and it can not read an answer; and a name that was rebound to loopback still stands in `Host`.
 //! A token no page knows.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
+use hyper::{StatusCode, Uri};
 
 use super::TokenFile;
 
@@ -19,8 +19,15 @@ pub(super) type Refusal = (StatusCode, String);
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn allow(token: Option<&TokenFile>, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn allow(
+    token: Option<&TokenFile>,
+    peer: SocketAddr,
+    target: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
     let allowed = match token {
+        // A name there would count instead of the one in `Host`, and only proxies are asked so.
+        _ if target.authority().is_some() => Err(Fault::Target),
         None => allow_here(peer, headers).and_then(|()| allow_marked(headers)),
         Some(token) => allow_bearer(token, headers),
     };
@@ -47,6 +54,8 @@ pub(super) fn allow_details(
 /// What is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
+    /// A path alone.
+    Target,
     /// It comes from another machine.
     Elsewhere,
     /// `X-Redhold: 1`
@@ -64,6 +73,7 @@ enum Fault {
 impl Fault {
     fn code(self) -> StatusCode {
         match self {
+            Self::Target => StatusCode::BAD_REQUEST,
             Self::Elsewhere | Self::Header | Self::Host => StatusCode::FORBIDDEN,
             Self::Token | Self::OtherToken => StatusCode::UNAUTHORIZED,
             Self::Unknown => StatusCode::SERVICE_UNAVAILABLE,
@@ -73,6 +83,7 @@ impl Fault {
     fn of_order(self) -> &'static str {
         match self {
             Self::Elsewhere => "without admin.token_file orders are taken from the proxy's own machine only",
+            Self::Target => "an order names its path alone, as in POST /api/drain",
             Self::Header => "an order needs the header X-Redhold: 1",
             Self::Host => "an order needs a Host that is an address or localhost",
             Self::Token => "an order needs the token of admin.token_file: Authorization: Bearer ..., once",
@@ -88,7 +99,7 @@ impl Fault {
                 "they are shown under an address or as localhost only, unless there is an admin.token_file"
             }
             Self::Token => "they are shown to who has the token of admin.token_file",
-            Self::Header | Self::OtherToken | Self::Unknown => self.of_order(),
+            Self::Target | Self::Header | Self::OtherToken | Self::Unknown => self.of_order(),
         }
     }
 }
@@ -130,13 +141,16 @@ fn allow_marked(headers: &HeaderMap) -> Result<(), Fault> {
     if marked { Ok(()) } else { Err(Fault::Header) }
 }
 
-fn is_local_name(host: &str) -> bool {
-    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((v6, rest)) => (v6, rest.strip_prefix(':').or(rest.is_empty().then_some("0"))),
-        None => host.split_once(':').map_or((host, Some("0")), |(name, port)| (name, Some(port))),
-    };
-    let port_fits = port.is_some_and(|port| port.parse::<u16>().is_ok());
-    port_fits && (name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok())
+pub fn is_local_name(host: &str) -> bool {
+    if host.parse::<SocketAddr>().is_ok() {
+        return true;
+    }
+    if let Some(v6) = host.strip_prefix('[') {
+        return v6.strip_suffix(']').is_some_and(|v6| v6.parse::<Ipv6Addr>().is_ok());
+    }
+    let (name, port) = host.split_once(':').unwrap_or((host, "0"));
+    let port_fits = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    (port_fits && name.eq_ignore_ascii_case("localhost")) || host.parse::<Ipv4Addr>().is_ok()
 }
 
 #[cfg(test)]
@@ -152,10 +166,12 @@ mod tests {
     }
 
     fn asked(peer: &str, headers: &[(&'static str, &str)]) -> Result<(), String> {
-        allow(None, peer.parse().unwrap(), &map(headers)).map_err(|(code, text)| {
-            assert_eq!(code, StatusCode::FORBIDDEN);
-            text
-        })
+        allow(None, peer.parse().unwrap(), &Uri::from_static("/api/drain"), &map(headers)).map_err(
+            |(code, text)| {
+                assert_eq!(code, StatusCode::FORBIDDEN);
+                text
+            },
+        )
     }
 
     fn looked(peer: &str, headers: &[(&'static str, &str)]) -> Result<(), String> {
@@ -196,6 +212,8 @@ mod tests {
             "",
             "localhost:",
             "[::1]x",
+            "127.0.0.1:+80",
+            "[127.0.0.1]",
         ] {
             let refused = asked("127.0.0.1:1", &[("x-redhold", "1"), ("host", host)]);
             assert!(refused.unwrap_err().contains("Host"), "{host}");
@@ -228,7 +246,8 @@ mod tests {
         let token = TokenFile::new(path.clone()).unwrap();
         let asked = |peer: &str, headers: &[(&'static str, &str)]| {
             let (peer, headers) = (peer.parse().unwrap(), map(headers));
-            let asked = allow(Some(&token), peer, &headers).map_err(|(code, _)| code.as_u16());
+            let target = Uri::from_static("/api/drain");
+            let asked = allow(Some(&token), peer, &target, &headers).map_err(|(code, _)| code.as_u16());
             assert_eq!(allow_details(Some(&token), peer, &headers).is_ok(), asked.is_ok());
             asked
         };

@@ -8,6 +8,7 @@ mod guard;
 mod history;
 mod orders;
 mod page;
+mod places;
 mod routes;
 mod server;
 mod settings;
@@ -17,6 +18,10 @@ mod token;
 
 #[cfg(test)]
 mod tests;
+
+// For fuzz/: who reads what strangers send.
+#[doc(hidden)]
+pub use guard::is_local_name;
 
 pub use details::{ClientBody, DetailsBody, HotKeyBody, HotKeysBody, SlowBody};
 pub use drain::Drain;

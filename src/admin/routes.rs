@@ -19,6 +19,7 @@ use crate::telemetry::{LevelHandle, Metrics, TrafficReader};
 use crate::topology::{Marks, Orders, Reread, Restraints};
 
 use super::orders::{Kind, place, reread, restrain};
+use super::places::Work;
 use super::status::{OrderBody, status_of};
 use super::{Drain, History, TokenFile, guard, page};
 
@@ -62,7 +63,12 @@ pub struct Doors {
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Answers one request.
-pub(super) async fn answer(doors: &Doors, peer: SocketAddr, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(
+    doors: &Doors,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+    work: &Work,
+) -> Answer {
     let path = request.uri().path().to_owned();
     let Some(allowed) = methods(&path) else {
         return text(StatusCode::NOT_FOUND, PATHS);
@@ -80,7 +86,7 @@ pub(super) async fn answer(doors: &Doors, peer: SocketAddr, request: Request<Inc
         let allowed = || guard::allow_details(doors.token.as_ref(), peer, request.headers());
         return read(doors, &path, allowed);
     }
-    if let Err((code, reason)) = guard::allow(doors.token.as_ref(), peer, request.headers()) {
+    if let Err((code, reason)) = guard::allow(doors.token.as_ref(), peer, request.uri(), request.headers()) {
         tracing::warn!(%peer, path, reason, "order refused");
         let mut refused = text(code, format!("{reason}\n"));
         if code == StatusCode::UNAUTHORIZED {
@@ -88,6 +94,7 @@ pub(super) async fn answer(doors: &Doors, peer: SocketAddr, request: Request<Inc
         }
         return refused;
     }
+    work.set(true);
     let query = request.uri().query().unwrap_or("").to_owned();
     match Limited::new(request.into_body(), BODY_MAX).collect().await {
         Ok(body) => order(doors, peer, &path, &query, &body.to_bytes()).await,

@@ -11,16 +11,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use crate::net;
 
 use super::follow::follow;
+use super::places::{Places, Work};
 use super::routes::{Doors, answer};
 use super::settings::Settings;
-
-/// Connections at a time; a further one is closed at once.
-const CONNECTIONS_MAX: usize = 64;
 
 /// Longest time for a request's headers to arrive.
 const HEADERS_WITHIN: Duration = Duration::from_secs(5);
@@ -93,14 +91,13 @@ impl Bound {
                 if let Some(tls) = doors.tls.clone() {
                     tokio::spawn(net::keep_fresh("admin.tls", tls));
                 }
-                let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+                let places = Places::new();
                 tokio::select! {
                     () = accept(listener, doors, places.clone()) => {}
                     () = stopped.notified() => {}
                 }
                 // Every place is free again once the answers under way have left, and those who linger are cut off.
-                let all = places.acquire_many(u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX));
-                let _ = tokio::time::timeout(LINGER, all).await;
+                let _ = tokio::time::timeout(LINGER, places.all_free()).await;
             });
         };
         let thread = std::thread::Builder::new().name("admin".to_owned()).spawn(run);
@@ -132,7 +129,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, doors: Doors, places: Arc<Semaphore>) {
+async fn accept(listener: TcpListener, doors: Doors, places: Places) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "the admin endpoint cannot listen"),
@@ -141,12 +138,15 @@ async fn accept(listener: TcpListener, doors: Doors, places: Arc<Semaphore>) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 // Without a place the stream is dropped, which closes it.
-                if let Ok(place) = places.clone().try_acquire_owned() {
-                    let doors = doors.clone();
-                    tokio::spawn(async move {
-                        enter(stream, peer, doors).await;
+                if let Some(promised) = places.find() {
+                    let (doors, work) = (doors.clone(), Work::default());
+                    let (ours, its) = (places.clone(), work.clone());
+                    let guest = tokio::spawn(async move {
+                        let place = ours.take(promised).await;
+                        enter(stream, peer, doors, its).await;
                         drop(place);
                     });
+                    places.note(work, guest.abort_handle());
                 }
             }
             Err(error) => {
@@ -158,19 +158,23 @@ async fn accept(listener: TcpListener, doors: Doors, places: Arc<Semaphore>) {
 }
 
 /// Agrees on keys, where TLS is spoken.
-async fn enter(stream: TcpStream, peer: SocketAddr, doors: Doors) {
-    let Some(tls) = doors.tls.clone() else { return converse(stream, peer, doors).await };
+async fn enter(stream: TcpStream, peer: SocketAddr, doors: Doors, work: Work) {
+    let Some(tls) = doors.tls.clone() else { return converse(stream, peer, doors, work).await };
     match tokio::time::timeout(HEADERS_WITHIN, net::accept(&tls, stream)).await {
-        Ok(Ok(stream)) => converse(stream, peer, doors).await,
+        Ok(Ok(stream)) => converse(stream, peer, doors, work).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS session with the admin endpoint"),
         Err(_) => tracing::debug!(%peer, "a TLS session with the admin endpoint took too long to begin"),
     }
 }
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, doors: Doors) {
+async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, peer: SocketAddr, doors: Doors, work: Work) {
     let service = service_fn(|request| {
-        let doors = &doors;
-        async move { Ok::<_, Infallible>(answer(doors, peer, request).await) }
+        let (doors, work) = (&doors, &work);
+        async move {
+            let answer = answer(doors, peer, request, work).await;
+            work.set(false);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .keep_alive(false)

@@ -167,10 +167,20 @@ pub fn is_reserved(channel: &[u8]) -> bool {
     channel.starts_with(RESERVED)
 }
 
+/// Where Sentinels greet one another: whoever is heard there is taken for one, and decides in Redhold's place.
+const SENTINELS: &[u8] = b"__sentinel__:hello";
+
+/// Whether this is the channel on which Sentinels greet one another. Anybody may listen there.
+pub fn is_sentinels(channel: &[u8]) -> bool {
+    channel == SENTINELS
+}
+
 /// A publication names one channel, a subscription any number of them.
 fn names_what_we_own<A: Args + ?Sized>(class: Class, request: &A) -> bool {
-    let channels = if class.lane == Lane::Subscribe { request.count() } else { 2 };
-    (1..channels).any(|at| is_reserved(request.arg(at)))
+    if class.lane == Lane::Subscribe {
+        return (1..request.count()).any(|at| is_reserved(request.arg(at)));
+    }
+    is_reserved(request.arg(1)) || is_sentinels(request.arg(1))
 }
 
 /// Where the id stands to which a CLIENT TRACKING redirects invalidations; behind PREFIX the word is a prefix.

@@ -15,7 +15,7 @@ mod visible;
 mod words;
 
 pub use args::Args;
-pub use classify::{Class, classify, classify_partial, is_reserved, redirected_to};
+pub use classify::{Class, classify, classify_partial, is_reserved, is_sentinels, redirected_to};
 pub use keys::{Reach, keys, reach};
 pub use lookup::{RowId, find, is_container, is_known_by_name, rows};
 pub use secrets::is_secret;

@@ -48,10 +48,19 @@ impl fmt::Display for Fault {
 pub struct Faults(pub Vec<Fault>);
 
 impl Faults {
-    /// Adds one.
+    /// Adds one. What it quotes of the file is shown on a terminal and in the log, which obey control characters.
     pub fn add(&mut self, path: impl Into<String>, place: Place, text: impl Into<String>) {
-        self.0.push(Fault { path: path.into(), place, text: text.into() });
+        self.0.push(Fault { path: harmless(path.into()), place, text: harmless(text.into()) });
     }
+}
+
+fn harmless(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
 }
 
 impl fmt::Display for Faults {
@@ -67,3 +76,16 @@ impl fmt::Display for Faults {
 }
 
 impl std::error::Error for Faults {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_quoted_of_a_file_does_not_rule_the_terminal() {
+        let mut faults = Faults::default();
+        faults.add("proxy.a\tb", Place::Line(3), "`\u{1b}[2J\u{9b}31m` is no level, n\u{e9}");
+        let shown = "proxy.a\\tb: `\\u{1b}[2J\\u{9b}31m` is no level, n\u{e9} (line 3)";
+        assert_eq!(faults.to_string(), shown);
+    }
+}

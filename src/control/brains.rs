@@ -38,9 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Who we are among brains.
 #[derive(Clone, Debug)]
-pub(super) struct Identity {
+pub struct Identity {
     /// 16 hex digits, new at each start.
-    pub(super) instance: Arc<str>,
+    pub instance: Arc<str>,
 }
 
 impl Identity {
@@ -54,7 +54,7 @@ impl Identity {
     }
 
     /// The other brains among the connections of CLIENT LIST.
-    pub(super) fn others_connected(&self, client_list: &str) -> Vec<String> {
+    pub fn others_connected(&self, client_list: &str) -> Vec<String> {
         let mut found: Vec<String> =
             client_list.lines().filter_map(|line| self.other_connection(line)).collect();
         found.sort();
@@ -70,30 +70,35 @@ impl Identity {
             return None;
         }
         if let Some(sentinel) = name.strip_prefix("sentinel-") {
-            return Some(sentinel_called(sentinel));
+            return sentinel_called(sentinel);
         }
-        let instance = name.strip_prefix(CLIENT_NAME)?.strip_prefix(':')?;
-        (instance != &*self.instance).then(|| proxy_called(instance))
+        self.proxy_called(name.strip_prefix(CLIENT_NAME)?.strip_prefix(':')?)
     }
 
     /// The other brain that published `payload` on `channel`, if it is one.
-    fn other_speaker(&self, channel: &str, payload: &str) -> Option<String> {
+    pub fn other_speaker(&self, channel: &str, payload: &str) -> Option<String> {
         if channel == SENTINEL_HELLO {
             // ip, port, run id, epoch, name of the group, …
-            return payload.split(',').nth(2).map(sentinel_called);
+            return sentinel_called(payload.split(',').nth(2)?);
         }
-        let speaks = channel == OUR_HELLO && payload.len() == 16 && payload != &*self.instance;
-        speaks.then(|| proxy_called(payload))
+        if channel == OUR_HELLO { self.proxy_called(payload) } else { None }
+    }
+
+    fn proxy_called(&self, instance: &str) -> Option<String> {
+        let is_another = instance.len() == 16 && is_hex(instance) && instance != &*self.instance;
+        is_another.then(|| format!("Redhold {instance}"))
     }
 }
 
-/// Both the connections' names and the greetings carry at least eight digits of the run id.
-fn sentinel_called(run_id: &str) -> String {
-    format!("Sentinel {}", run_id.get(..8).unwrap_or(run_id))
+/// Both the connections' names and the greetings carry at least eight digits of the run id. Whoever may publish can say anything,
+/// and what is none is not passed on to people.
+fn sentinel_called(run_id: &str) -> Option<String> {
+    let digits = run_id.get(..8).filter(|digits| is_hex(digits))?;
+    Some(format!("Sentinel {digits}"))
 }
 
-fn proxy_called(instance: &str) -> String {
-    format!("Redhold {instance}")
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Listens on one node, and greets there while `greets` is true for it, until the driver is gone.

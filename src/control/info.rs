@@ -8,7 +8,7 @@ pub(super) const SECTIONS: [&str; 6] =
 
 /// Reads what `INFO` said; `text` may be several sections one after the other. `None` when it is no INFO of a
 /// redis-server: without `run_id` or `role` nobody can be told from anybody.
-pub(super) fn facts(text: &str) -> Option<Replication> {
+pub fn facts(text: &str) -> Option<Replication> {
     let mut facts = Replication::default();
     let mut role = None;
     let mut follows = (String::new(), None);
@@ -45,7 +45,7 @@ pub(super) fn facts(text: &str) -> Option<Replication> {
                 if let Some(replica) = replica_line(name, value) {
                     facts.replicas.push(replica);
                 } else if let Some(keys) = keyspace_line(name, value) {
-                    facts.keys += keys;
+                    facts.keys = facts.keys.saturating_add(keys);
                 }
             }
         }

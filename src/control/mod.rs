@@ -25,6 +25,10 @@ mod status;
 mod testing;
 mod weights;
 
+// For fuzz/: readers of what strangers say.
+#[doc(hidden)]
+pub use {brains::Identity, info::facts};
+
 pub use crate::failover::SettingChanged;
 pub use handle::Handle;
 pub use parity::{NodeParity, Parity, ParityReport};

@@ -388,7 +388,8 @@ impl Connection {
                 && self.unread.is_empty()
                 && self.client.redo.borrow().is_empty();
         }
-        let parked = self.pinned.as_ref().is_some_and(|lane| lane.is_parked() || lane.tail.is_some());
+        let is_parked = |lane: &PinnedLane| lane.is_parked() || lane.waits() || lane.tail.is_some();
+        let parked = self.pinned.as_deref().is_some_and(is_parked);
         // Without a redo, whoever waits and is not held waits for room for replies: they come.
         let idle = !self.waits && self.client.redo.borrow().is_empty();
         // Without a reply nobody tells that what it sent has arrived.

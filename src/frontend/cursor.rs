@@ -31,7 +31,7 @@ pub(super) fn stamp(epoch: u64) -> u64 {
 ///
 /// # Errors
 /// The epoch, as far as its low eight bits tell, of a cursor that is not of `epoch`.
-pub(super) fn strip(given: &[u8], epoch: u64) -> Result<Vec<u8>, u64> {
+pub fn strip(given: &[u8], epoch: u64) -> Result<Vec<u8>, u64> {
     let Some(cursor) = parse(given).filter(|cursor| *cursor != 0 && *cursor < BEYOND) else {
         // Zero, no number, or none that a node has given: Redis judges it.
         return Ok(given.to_vec());
@@ -50,7 +50,7 @@ pub(super) fn strip(given: &[u8], epoch: u64) -> Result<Vec<u8>, u64> {
 }
 
 /// Copies the reply of a SCAN command, or its beginning, with the cursor stamped; anything of another shape is copied unchanged.
-pub(super) fn stamp_reply(frame: &[u8], epoch: u64, out: &mut BytesMut) {
+pub fn stamp_reply(frame: &[u8], epoch: u64, out: &mut BytesMut) {
     match split(frame) {
         Some((cursor, rest)) if cursor != 0 => {
             out.extend_from_slice(b"*2\r\n");
@@ -135,7 +135,7 @@ const LISTING: usize = 16 << 20;
 /// Stamps the cursors in EXEC's reply, and leaves out of it what only Redhold listens to. It may come in pieces, the first of which
 /// holds the array's header.
 #[derive(Debug)]
-pub(super) struct Stamper {
+pub struct Stamper {
     /// Where to look. Stale cursors are refused by the server, in words of its own.
     executed: Executed,
     epoch: u64,
@@ -153,18 +153,18 @@ pub(super) struct Stamper {
 }
 
 impl Stamper {
-    pub(super) fn new(executed: Executed, epoch: u64, patterns: i64) -> Self {
+    pub fn new(executed: Executed, epoch: u64, patterns: i64) -> Self {
         let (scanner, head) = (ReplyScanner::default(), BytesMut::new());
         Self { executed, epoch, patterns, index: None, scanner, head, passed: false, begun: false }
     }
 
     /// The requests that have left state, once all of the reply has passed: their elements were no errors.
-    pub(super) fn left(self) -> Vec<Bytes> {
+    pub fn left(self) -> Vec<Bytes> {
         self.executed.left.into_iter().map(|(_, request)| request).collect()
     }
 
     /// Appends `piece`, stamped, to `out`.
-    pub(super) fn feed(&mut self, mut piece: &[u8], out: &mut BytesMut) {
+    pub fn feed(&mut self, mut piece: &[u8], out: &mut BytesMut) {
         if self.index.is_none() {
             let end = piece.iter().position(|byte| *byte == b'\n').map_or(piece.len(), |at| at + 1);
             out.extend_from_slice(&piece[..end]);

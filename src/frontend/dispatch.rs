@@ -61,6 +61,11 @@ impl Connection {
         {
             return step;
         }
+        if matches!(class.lane, Lane::Owned | Lane::Own) && is_http(request) {
+            // Redis takes these for a web page's attack on its port and says nothing. A node would close the connection at each try.
+            self.client.doom("an HTTP request");
+            return Step::Wait;
+        }
         if self.pinned.is_some() {
             return self.dispatch_pinned(&dispatched);
         }
@@ -81,11 +86,6 @@ impl Connection {
             Lane::ScriptCache => self.change_scripts(&dispatched),
             Lane::Session => self.session_command(&dispatched),
             Lane::Clients => self.client_command(&dispatched),
-            Lane::Owned | Lane::Own if is_http(request) => {
-                // Redis takes these for a web page's attack on its port and says nothing.
-                self.client.doom("an HTTP request");
-                Step::Wait
-            }
             Lane::Tracking if self.awaits_target(&dispatched) => Step::Wait,
             Lane::Owned => self.owned_command(&dispatched),
             Lane::Proxy => self.proxy_command(&dispatched),

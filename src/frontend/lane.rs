@@ -250,6 +250,11 @@ impl PinnedLane {
         matches!(self.purpose, Purpose::Blocking) || self.standing.subscriptions().stand()
     }
 
+    /// What its client waits for may never come, and who has left does not get it: a server closes then.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.purpose, Purpose::Wait(_))
+    }
+
     /// With a connection that was told `told`.
     pub(super) fn known_as(self, told: Names) -> Self {
         Self { names: told, ..self }

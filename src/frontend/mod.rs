@@ -68,6 +68,14 @@ mod withhold;
 mod worker;
 mod written;
 
+// For fuzz/: readers of what strangers send.
+#[doc(hidden)]
+pub use {
+    cursor::{Stamper, stamp_reply, strip},
+    monitor_line::{is_line, is_redholds},
+    proxy_header::header_of,
+};
+
 pub use batching::Batching;
 pub use control_doors::Control;
 pub use entrance::Entrance;

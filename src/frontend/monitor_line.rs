@@ -3,13 +3,13 @@
 use crate::resp::encode;
 
 /// Whether the frame is a line of MONITOR and not a reply.
-pub(super) fn is_line(frame: &[u8]) -> bool {
+pub fn is_line(frame: &[u8]) -> bool {
     seconds_end(frame).is_some()
 }
 
 /// Whether the line tells of a request of Redhold's own. Connections do not tell: those that Redhold opens for itself
 /// have, behind a translation, other addresses at the server than here, and those of the data path carry both.
-pub(super) fn is_redholds(frame: &[u8]) -> bool {
+pub fn is_redholds(frame: &[u8]) -> bool {
     let Some(at) = seconds_end(frame) else { return false };
     // `[database address] "command" …`; a script has `lua` for an address.
     let rest = &frame[at..];

@@ -1,6 +1,6 @@
 //! What Redhold owns: commands and settings that would change the group behind its back.
 
-use crate::command::{Class, Lane, Rule};
+use crate::command::{Class, Lane, Rule, is_sentinels};
 use crate::error::Failure;
 use crate::resp::Request;
 
@@ -57,7 +57,8 @@ pub(super) fn refusal(class: &Class, request: &Request<'_>) -> Failure {
     let upper = |index: usize| String::from_utf8_lossy(request.arg(index)).to_ascii_uppercase();
     let name = upper(0);
     if class.row.spec().rule == Rule::Reserved {
-        return Failure::Reserved { command: name };
+        let forged = request.len() > 1 && is_sentinels(request.arg(1));
+        return if forged { Failure::Forged { command: name } } else { Failure::Reserved { command: name } };
     }
     if name != "CONFIG" {
         return Failure::Managed { command: name };

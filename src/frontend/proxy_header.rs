@@ -13,6 +13,9 @@ use tokio::time::timeout;
 /// Bytes of a header: version 2 may carry more about the client than its address.
 const HEADER_MAX: usize = 4 << 10;
 
+/// Bytes of one of version 1, its end included, as the protocol has it.
+const LINE_MAX: usize = 107;
+
 /// What was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Introduction {
@@ -50,8 +53,11 @@ pub(super) async fn read_header(
 type Ends = Option<(SocketAddr, SocketAddr)>;
 
 /// The header that `bytes` begin with, and how long it is; `None`: its end has not come yet.
-fn header_of(bytes: &[u8]) -> io::Result<Option<(usize, Ends)>> {
+pub fn header_of(bytes: &[u8]) -> io::Result<Option<(usize, Ends)>> {
     match ProxyHeader::parse(bytes, ParseConfig { include_tlvs: false, ..ParseConfig::default() }) {
+        Ok((_, len)) if bytes.starts_with(b"PROXY") && !is_line(&bytes[..len]) => {
+            Err(io::ErrorKind::InvalidData.into())
+        }
         Ok((header, len)) => {
             let ends = header.proxied_address().map(|ends| (ends.source, ends.destination));
             Ok(Some((len, ends)))
@@ -59,6 +65,12 @@ fn header_of(bytes: &[u8]) -> io::Result<Option<(usize, Ends)>> {
         Err(Error::BufferTooShort) if bytes.len() < HEADER_MAX => Ok(None),
         Err(_) => Err(io::ErrorKind::InvalidData.into()),
     }
+}
+
+/// Whether this may be a header of version 1. The crate takes any byte for the first blank, and a line that is too long when it
+/// comes in one piece.
+fn is_line(header: &[u8]) -> bool {
+    header.starts_with(b"PROXY ") && header.len() <= LINE_MAX
 }
 
 #[cfg(test)]
@@ -137,6 +149,15 @@ mod tests {
             let error = read(bytes).await.unwrap_err();
             let expected = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
             assert!(expected.contains(&error.kind()), "{:?}: {error}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_none_however_it_comes() {
+        let line = |filler: usize| format!("PROXY UNKNOWN {}\r\n", "a".repeat(filler));
+        assert_eq!(header_of(line(91).as_bytes()).unwrap(), Some((LINE_MAX, None)));
+        for line in [line(92), line(400), line(1).replacen(' ', "-", 1)] {
+            assert_eq!(header_of(line.as_bytes()).unwrap_err().kind(), io::ErrorKind::InvalidData);
         }
     }
 

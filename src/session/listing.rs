@@ -52,7 +52,7 @@ impl Listing {
                 }
             }
             (Self::Patterns(ours), Some(b':')) => match resp::decode(reply) {
-                Ok(Some((Value::Integer(all), _))) => encode::integer(out, (all - ours).max(0)),
+                Ok(Some((Value::Integer(all), _))) => encode::integer(out, all.saturating_sub(ours).max(0)),
                 _ => out.extend_from_slice(reply),
             },
             _ => out.extend_from_slice(reply),
@@ -96,6 +96,7 @@ mod tests {
         assert_eq!(written("pubsub|numpat", ":3\r\n"), ":2\r\n");
         // It was gone already.
         assert_eq!(written("pubsub|numpat", ":0\r\n"), ":0\r\n");
+        assert_eq!(written("pubsub|numpat", ":-9223372036854775808\r\n"), ":0\r\n", "nor below nothing");
     }
 
     #[test]

@@ -98,14 +98,21 @@ impl Names {
     }
 }
 
-/// Refuses a name that would break the format of CLIENT LIST, in Redis's words.
+/// How those call their connections who decide about a group: Sentinels, and proxies. Whoever is called so at a node is taken for one.
+const BRAINS: [&[u8]; 2] = [b"sentinel-", b"redhold:control:"];
+
+/// Refuses a name that would break the format of CLIENT LIST, in Redis's words, and one by which the client would pass for a brain.
 pub(super) fn check_name(name: &[u8]) -> Result<(), Misuse> {
-    if is_plain(name) {
-        Ok(())
-    } else {
-        Err(Misuse::new("ERR Client names cannot contain spaces, newlines or special characters."))
+    if !is_plain(name) {
+        return Err(Misuse::new("ERR Client names cannot contain spaces, newlines or special characters."));
     }
+    if BRAINS.iter().any(|brain| name.starts_with(brain)) {
+        return Err(Misuse::new(FORGED));
+    }
+    Ok(())
 }
+
+const FORGED: &str = "ERR client names that begin with sentinel- or redhold:control: are refused by Redhold, which would take the client for another brain; not executed";
 
 /// Nothing in it breaks the format of CLIENT LIST.
 fn is_plain(text: &[u8]) -> bool {
@@ -141,6 +148,9 @@ mod tests {
             "CLIENt SETNAME app CLIENt SETINFO lib-name redis-py CLIENt SETINFO lib-ver 8.0".to_owned();
         assert_eq!(told(&none, &all), (3, everything));
         assert_eq!(told(&all, &none).0, 3);
+        for brain in ["sentinel-01234567-cmd", "redhold:control:0123456789abcdef"] {
+            assert_eq!(Names::default().set_name(brain.as_bytes()), Err(Misuse::new(FORGED)));
+        }
         let mut renamed = all.clone();
         renamed.set_name(b"other").unwrap();
         assert_eq!(told(&all, &renamed), (1, "CLIENt SETNAME other".to_owned()));

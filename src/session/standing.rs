@@ -103,7 +103,12 @@ impl Standing {
         let obeyed = spec.name == "client|reply" && self.obeys_reply(wanted, proto);
         let verb = if class.lane == Lane::Subscribe { Verb::of(request.name()) } else { None };
         let names = request.args().skip(1);
+        // Who monitors already is not answered.
+        let again = class.lane == Lane::Monitor && class.arity_ok && !queueing && self.modes.watches();
         if self.modes.on_request(obeyed.then_some(wanted)) {
+            if again {
+                return Send::Silent(Vec::new());
+            }
             if self.transaction.on_request(word, bytes) == transaction::Send::Answer {
                 return Send::Not;
             }
@@ -135,6 +140,8 @@ impl Standing {
         match class.lane {
             _ if self.transaction.ends() => true,
             Lane::Subscribe => self.transaction.begins(),
+            // Whether it is answered depends on whether another one before it was accepted.
+            Lane::Monitor => self.transaction.owes(),
             // Whether CLIENT REPLY is taken, and by whom it is refused, depends on what is subscribed.
             Lane::ReplyMode if self.modes.is_loud() => self.subscriptions.are_unsettled(),
             Lane::Transaction if self.modes.is_loud() => self.subscriptions.are_unsettled(),

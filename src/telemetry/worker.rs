@@ -142,6 +142,7 @@ impl From<&Failure> for ErrorKind {
             | Failure::Redirect
             | Failure::ReadOnly
             | Failure::Reserved { .. }
+            | Failure::Forged { .. }
             | Failure::TooLarge { .. }
             | Failure::Uncounted { .. }
             | Failure::Hidden { .. } => Self::Managed,

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod admin_hostile;
 mod admin_tls;
 mod preflight;
 mod proxy;

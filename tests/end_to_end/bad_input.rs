@@ -14,6 +14,8 @@ both_ways!(
     http_is_turned_away,
     a_broken_request_costs_the_good_ones_before_it_nothing,
     a_pause_that_a_client_ordered,
+    who_leaves_while_it_waits_is_gone,
+    replies_may_be_nested_deep,
 );
 
 #[test]
@@ -114,6 +116,8 @@ fn http_is_turned_away(way: Way) {
             "GET / HTTP/1.1\r\nHost: localhost\r\n\r\nSET k injected\r\n",
             "-ERR wrong number of arguments for 'get' command\r\n",
         ),
+        ("MULTI\r\nPOST / HTTP/1.1\r\nSET k injected\r\nEXEC\r\n", "+OK\r\n"),
+        ("WATCH k\r\nHost: x\r\nSET k injected\r\n", "+OK\r\n"),
         ("*1\r\n$4\r\nPOST\r\n", ""),
         ("*2\r\n$5\r\nhost:\r\n$1\r\nx\r\n", ""),
     ] {
@@ -241,4 +245,56 @@ fn who_quits_and_sends_no_more_gets_all_that_was_asked_for() {
         assert_eq!(client.read(), Value::Bulk(vec![0; len]), "{len}");
         assert_eq!(client.read(), Value::ok());
     }
+}
+
+/// What never comes is not waited for in its place. Redis closes when it reads the end of what a client sends.
+fn who_leaves_while_it_waits_is_gone(way: Way) {
+    let target = Target::new(way, 0);
+    for request in [
+        "WAIT 1 0",
+        "BLPOP none 0",
+        "XREAD BLOCK 0 STREAMS none $",
+        "SUBSCRIBE news",
+        "MONITOR\r\nMONITOR\r\nPING",
+        "MULTI\r\nGET k",
+        "WATCH k",
+    ] {
+        let mut client = target.client();
+        client.send_raw(format!("{request}\r\n").as_bytes());
+        client.finish_sending();
+        client.read_to_close();
+    }
+    let Some(proxy) = &target.proxy else { return };
+    let mut waits = proxy.client();
+    waits.send(&["WAIT", "1", "0"]);
+    eventually(LONG, "it waits at the node", || {
+        target.primary().info("blocked_clients").is_some_and(|count| count == "1")
+    });
+    drop(waits);
+    eventually(LONG, "it is gone", || proxy.metric("redhold_clients") == Some(0.0));
+    eventually(LONG, "at the node too", || {
+        target.primary().info("blocked_clients").is_some_and(|count| count == "0")
+    });
+}
+
+/// The deepest that a server makes of a script's answer, and beyond it.
+fn replies_may_be_nested_deep(way: Way) {
+    let target = Target::new(way, 0);
+    let watched = watched(&target);
+    for depth in [100, 1_000, 7_000] {
+        let script = format!("local t = {{}} for i = 1, {depth} do t = {{t}} end return t");
+        let expected = [&b"*1\r\n".repeat(depth)[..], b"*0\r\n"].concat();
+        let mut client = target.client();
+        client.send(&["EVAL", &script, "0"]);
+        assert_eq!(client.read_raw(expected.len()), expected);
+        // A reply that is looked into on its way.
+        client.send_raw(b"MULTI\r\nSCAN 0 COUNT 1\r\n");
+        client.send(&["EVAL", &script, "0"]);
+        client.send_raw(b"EXEC\r\nPING\r\n");
+        assert_eq!(client.read_raw(23), b"+OK\r\n+QUEUED\r\n+QUEUED\r\n"[..23]);
+        let tail = [&expected[..], b"+PONG\r\n"].concat();
+        let found = client.read_until_silent(std::time::Duration::from_millis(200), 1 << 20);
+        assert!(found.ends_with(&tail), "{depth}");
+    }
+    unharmed(watched);
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::{Client, LONG, Proxy, ProxyOptions, Server, Value, encode, eventually};
+use crate::support::{Bystander, Client, LONG, Proxy, ProxyOptions, Server, Value, encode, eventually};
 
 fn closing_after(server: &Server, timeout: &str) -> Proxy {
     ProxyOptions::new(&[server.address()]).set("proxy.idle_timeout", &format!("\"{timeout}\"")).start()
@@ -76,6 +76,27 @@ fn a_request_that_does_not_come_to_its_end_is_given_up() {
     });
     assert!(given_up, "all of it was taken, over 100 s");
     assert_eq!(proxy.client().call("GET k"), Value::bulk("v"));
+}
+
+/// Bounded in number by `proxy.max_clients`, and in time by this.
+#[test]
+fn a_crowd_that_sends_a_byte_from_time_to_time_is_given_up_and_others_are_served() {
+    let server = Server::start();
+    let proxy = closing_after(&server, "2s");
+    let bystander = Bystander::start(proxy.address(), server.address());
+    let request = encode(&["SET", "k", &"v".repeat(10_000)]);
+    let mut crowd: Vec<Client> = (0..200).map(|_| proxy.client()).collect();
+    for byte in &request {
+        crowd.retain_mut(|client| client.try_send_raw(std::slice::from_ref(byte)).is_ok());
+        if crowd.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(crowd.is_empty(), "{} were waited for to the end", crowd.len());
+    bystander.finish_undisturbed();
+    assert_eq!(proxy.client().call("EXISTS k"), Value::Int(0));
+    assert_eq!(proxy.metric("redhold_errors_total{kind=\"idle_timeout\"}"), Some(200.0));
 }
 
 #[test]

@@ -9,8 +9,11 @@ mod churn;
 mod crashes;
 mod emptied;
 mod full_disk;
+mod hostile;
 mod idle;
 mod keyspace;
+#[path = "../wire/mutation.rs"]
+mod mutation;
 mod parked;
 mod proxy_crash;
 mod scripts;

@@ -1,8 +1,9 @@
-//! The architecture test: arrows between folders, purity, homes of outside crates, lengths, documents, budgets, locks, metrics. Each rule is a function
+//! The architecture test: arrows between folders, purity, homes of outside crates, lengths, documents, budgets, locks, metrics, `unsafe`. Each rule is a function
 //! from files to faults, run over the repository and over a planted violation that it must find.
 
 mod areas;
 mod arrows;
+mod dangers;
 mod form;
 mod locks;
 mod metrics;

@@ -38,6 +38,12 @@ impl File {
         let blank = blank_comments_and_literals(&self.text);
         without_test_modules(&blank)
     }
+
+    /// All lines of code, those of tests too, numbered from 1, comments and literals blanked.
+    pub(crate) fn all_code(&self) -> Vec<(usize, String)> {
+        let blank = blank_comments_and_literals(&self.text);
+        blank.lines().enumerate().map(|(at, line)| (at + 1, line.to_owned())).collect()
+    }
 }
 
 /// Every file of the repository that is not built or fetched, sorted by path. One that is no text has none.

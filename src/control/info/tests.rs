@@ -72,6 +72,12 @@ fn ipv6_replicas_and_foreign_lines() {
     let expected =
         expected.map(|(host, port, online)| (Address { host: host.into(), port }, online)).to_vec();
     assert_eq!((facts.replicas, facts.keys), (expected, 42));
+    let text = format!("{text}db1:keys={}\r\n", u64::MAX);
+    assert_eq!(
+        super::facts(&text).unwrap().keys,
+        u64::MAX,
+        "nobody has as many, and nothing else is counted"
+    );
 }
 
 #[test]

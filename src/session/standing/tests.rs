@@ -216,3 +216,15 @@ fn a_connection_on_which_nothing_was_set_serves_others() {
         assert_eq!((scene.standing.stands(), scene.standing.is_touched()), (false, touched), "{requests:?}");
     }
 }
+
+#[test]
+fn a_second_monitor_waits_for_the_first_and_is_not_answered() {
+    let mut scene = Scene::new(Proto::Resp2);
+    let monitor = classify(&["MONITOR"][..]).row.spec();
+    assert_eq!(scene.send("MONITOR"), Send::Owed);
+    assert!(scene.must_wait("MONITOR") && !scene.must_wait("PING"));
+    scene.standing.accept(monitor, &bytes("MONITOR"));
+    assert_eq!(scene.send("MONITOR"), Send::Silent(vec![]));
+    assert_eq!(scene.send("PING"), Send::Owed);
+    assert_eq!(scene.send("MONITOR too-many"), Send::Owed, "it is refused");
+}
