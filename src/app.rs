@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::admin::{self, Doors, Drain};
 use crate::config::{Config, Origin, Reload};
 use crate::frontend::{self, Frontend, Parts};
 use crate::net::{Files, Renewed};
+use crate::supervisor::{Supervisor, supervisor};
 use crate::telemetry::{self, Metrics};
 use crate::topology::{Marks, Orders, Placed, Reread, Restraints, orders};
 use crate::{command, control};
@@ -47,9 +48,11 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     let (handle, brain) =
         control::start(config.control, node_tls.clone(), marks.clone()).map_err(|error| error.to_string())?;
     let (delay, drain) = (config.frontend.drain_delay, Drain::default());
+    let ending = delay + config.frontend.drain_timeout + LAST_STEPS;
     let begins = drain.clone();
     let restraints = Restraints::new(config.frontend.workers);
-    let rereads = start_reloads(Reload::new(origin, level.clone()))?;
+    let (supervisor, untold) = supervisor();
+    let rereads = start_reloads(Reload::new(origin, level.clone()), supervisor.clone())?;
     let control = frontend::Control {
         status: handle.status.clone(),
         orders: handle.orders.clone(),
@@ -73,6 +76,7 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     };
     let frontend =
         Frontend::start(parts, sockets).map_err(|error| format!("cannot serve clients: {error}"))?;
+    untold.tell(handle.status.clone(), frontend.turns()).map_err(no_thread)?;
     let admin = admin.serve(Doors {
         token: config.admin.token,
         tls: admin_tls,
@@ -88,8 +92,10 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     })?;
     tracing::info!(listen = ?bound.listen, admin = %bound.admin, nodes, version = env!("CARGO_PKG_VERSION"), "serving");
     ready(&bound);
+    supervisor.serving();
     wait_for_the_end(&drain, &rereads)?;
     drain.begin();
+    supervisor.stopping(ending);
     tracing::info!(clients = frontend.clients(), "draining");
     frontend.announce_end(delay);
     std::thread::sleep(delay);
@@ -120,6 +126,9 @@ fn metrics_of(config: &Config) -> Metrics {
     )
 }
 
+/// What the end takes beside the two times that clients are given: their last words, and a change of primary that is under way.
+const LAST_STEPS: Duration = Duration::from_secs(10);
+
 /// Descriptors beside those of clients: listeners, nodes, lent connections, files.
 const OTHER_DESCRIPTORS: u64 = 1_024;
 
@@ -144,16 +153,20 @@ fn raise_descriptor_limit(max_clients: usize) {
 }
 
 /// A thread of its own, since names are looked up, which may take long.
-fn start_reloads(reload: Reload) -> Result<Orders<Reread>, String> {
+fn start_reloads(reload: Reload, supervisor: Supervisor) -> Result<Orders<Reread>, String> {
     let (rereads, mut placed) = orders();
     let carry_out = move || {
         while let Some(Placed { answer, .. }) = placed.blocking_recv() {
             // Whoever asked may have left.
-            answer.send(reload.again()).ok();
+            answer.send(supervisor.reloading(|| reload.again())).ok();
         }
     };
     let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(carry_out);
-    thread.map(|_| rereads).map_err(|error| format!("cannot start a thread: {error}"))
+    thread.map(|_| rereads).map_err(no_thread)
+}
+
+fn no_thread(error: std::io::Error) -> String {
+    format!("cannot start a thread: {error}")
 }
 
 fn wait_for_the_end(drain: &Drain, rereads: &Orders<Reread>) -> Result<(), String> {

@@ -4,7 +4,7 @@
 //! it means, [`session`] what this client may do next, [`routing`] where it goes, [`backend`] carries it to a
 //! node, [`frontend`] owns the clients' sockets. Beside the journey stand [`topology`] (who exists),
 //! [`failover`] (who should lead, decided without I/O), [`control`] (the hands and eyes of that decision),
-//! [`admin`] and [`telemetry`]; [`config`] fills everyone's settings and [`app`] wires the parts together.
+//! [`admin`] and [`telemetry`]; [`supervisor`] tells systemd; [`config`] fills everyone's settings and [`app`] wires the parts together.
 
 pub mod admin;
 pub mod app;
@@ -21,5 +21,6 @@ pub mod net;
 pub mod resp;
 pub mod routing;
 pub mod session;
+pub mod supervisor;
 pub mod telemetry;
 pub mod topology;

@@ -7,6 +7,7 @@ mod support;
 mod admin_tls;
 mod preflight;
 mod proxy;
+mod supervisor;
 
 use std::fs;
 use std::path::{Path, PathBuf};

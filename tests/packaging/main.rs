@@ -1,8 +1,10 @@
-//! The Dockerfile: read, judged, and its steps executed in a debootstrap chroot, since a container engine cannot be counted on.
+//! The Dockerfile: read, judged, and its steps executed in a debootstrap chroot, since a container engine cannot be counted on; and the
+//! systemd unit, judged.
 
 mod chroot;
 mod dockerfile;
 mod image;
+mod unit;
 
 use std::path::Path;
 use std::process::Command;

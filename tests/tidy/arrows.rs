@@ -3,7 +3,7 @@
 use crate::source::File;
 
 /// Folder, and the folders it may name. What is not listed may not be named.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("main", &["cli"]),
     ("lib", &[]),
     (
@@ -32,6 +32,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
         &[
             "config",
             "frontend",
+            "supervisor",
             "admin",
             "control",
             "backend",
@@ -99,6 +100,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
             "error",
         ],
     ),
+    ("supervisor", &["control", "topology"]),
     ("control", &["durability", "failover", "routing", "topology", "resp", "net", "telemetry", "error"]),
     ("backend", &["topology", "resp", "net", "telemetry", "error"]),
     ("session", &["command", "topology", "resp", "error"]),
@@ -149,7 +151,8 @@ const IMPURE: [(&str, &str); 22] = [
 ];
 
 /// Crates from outside and the folders that may name them.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
+    ("sd_notify", &["supervisor"]),
     ("rustls", &["net", "frontend"]),
     ("redis_protocol", &["resp"]),
     ("arc_swap", &["routing"]),
