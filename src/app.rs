@@ -24,26 +24,24 @@ pub struct Bound {
 
 /// Runs the proxy until SIGTERM, SIGINT or an order to drain; then lets clients go and returns. `ready` is called
 /// once, when everything listens. Sockets are bound before anything else starts, so that a bad address fails at
-/// once. `origin`: the file that says the configuration, if one does; it can be read again.
+/// once; only names of nodes are looked up before, and waited for. `origin`: the file that says the configuration, if one does; it can be read again.
 ///
 /// # Errors
 /// One sentence: which part could not be started, and why.
-pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -> Result<(), String> {
+pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -> Result<(), String> {
     let level = telemetry::init(&config.log)?;
     raise_descriptor_limit(config.frontend.max_clients);
+    config.control.find_nodes()?;
     let admin = admin::bind(&config.admin)?;
     let tls = loaded("proxy.tls", config.frontend.tls.clone())?;
     let node_tls = loaded("backend.tls", config.backend.tls.clone())?;
     let admin_tls = loaded("admin.tls", config.admin.tls.clone())?;
     let sockets = bind(&config.frontend)?;
-    let bound = Bound {
-        listen: sockets.iter().filter_map(frontend::Bound::address).collect(),
-        admin: admin.address(),
-    };
+    let listen = sockets.iter().filter_map(frontend::Bound::address).collect();
+    let bound = Bound { listen, admin: admin.address() };
     config.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let nodes = config.control.nodes.len();
-    let marks = Arc::new(Marks::new(nodes, Instant::now()));
-    let metrics = Arc::new(metrics_of(&config));
+    let (marks, metrics) = (Arc::new(Marks::new(nodes, Instant::now())), Arc::new(metrics_of(&config)));
     let (reads, credentials) = (config.control.reads.clone(), config.control.credentials.clone());
     let (handle, brain) =
         control::start(config.control, node_tls.clone(), marks.clone()).map_err(|error| error.to_string())?;
@@ -96,14 +94,18 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     wait_for_the_end(&drain, &rereads)?;
     drain.begin();
     supervisor.stopping(ending);
-    tracing::info!(clients = frontend.clients(), "draining");
-    frontend.announce_end(delay);
-    std::thread::sleep(delay);
-    frontend.drain();
+    let_clients_go(frontend, delay);
     brain.stop();
     admin.stop();
     tracing::info!("stopped");
     Ok(())
+}
+
+fn let_clients_go(frontend: Frontend, delay: Duration) {
+    tracing::info!(clients = frontend.clients(), "draining");
+    frontend.announce_end(delay);
+    std::thread::sleep(delay);
+    frontend.drain();
 }
 
 /// What is made of the files of a section, if it names some.

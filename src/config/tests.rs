@@ -254,6 +254,23 @@ fn the_same_value_in_other_words_is_still_the_default() {
 }
 
 #[test]
+fn a_name_that_stands_for_several_nodes_is_kept_as_one_until_it_is_looked_up() {
+    let config = read(
+        "[backend]\nnodes = [\"a:1\", { address = \"dns:redis:6379\", zone = \"z\", expect = 3 }, \"dns:b:2\"]\n\
+         [durability]\nmode = \"semi_sync\"\nreplicas = 3\n",
+    );
+    let control = config.unwrap().control;
+    let address = |text: &str| text.parse().unwrap();
+    let names = [
+        crate::control::NodeName::new(1, 3, address("redis:6379")),
+        crate::control::NodeName::new(2, 1, address("b:2")),
+    ];
+    assert_eq!(control.names, names);
+    assert_eq!(control.nodes.len(), 3);
+    assert_eq!((&control.nodes[1].address, control.nodes[1].zone.as_str()), (&address("redis:6379"), "z"));
+}
+
+#[test]
 fn variables_win_over_the_file() {
     let text = "[proxy]\nmax_clients = 5\n[failover]\nhold = \"1s\"\n";
     let variables = [("REDHOLD_PROXY_MAX_CLIENTS", "6"), ("REDHOLD_BACKEND_NODES", "a:1, b:2")];

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use crate::{durability, failover, routing, topology::NodeSpec};
 
+use super::NodeName;
+
 /// User and password of the proxy's own work on the nodes (monitor, failover); never used for clients.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
@@ -24,6 +26,8 @@ impl std::fmt::Debug for Credentials {
 pub struct Settings {
     /// `backend.nodes`
     pub nodes: Vec<NodeSpec>,
+    /// Those of them that are names of several nodes, until [`Settings::find_nodes`] has put the nodes in their places.
+    pub names: Vec<NodeName>,
     /// Of the proxy's own work.
     pub credentials: Credentials,
     /// `[failover]` and `[health]`

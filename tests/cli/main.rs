@@ -5,6 +5,7 @@
 mod support;
 
 mod admin_tls;
+mod names;
 mod preflight;
 mod proxy;
 mod supervisor;
