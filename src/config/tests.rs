@@ -115,7 +115,12 @@ fn the_reference_page_is_generated() {
 
 #[test]
 fn the_other_files_of_the_repository_are_accepted() {
-    for (file, listen) in [("minimal", "127.0.0.1:6380"), ("container", "0.0.0.0:6380")] {
+    for (file, listen) in [
+        ("minimal", "127.0.0.1:6380"),
+        ("container", "0.0.0.0:6380"),
+        ("compose/redhold", "0.0.0.0:6380"),
+        ("debian/redhold", "127.0.0.1:6380"),
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/{file}.toml"));
         let config = Origin::load(&path).unwrap();
         let config = config.config();
