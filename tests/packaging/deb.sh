@@ -46,8 +46,9 @@ for line in \
     grep -qxF -e "$line" <<<"$held" || fail "it does not hold: $line"$'\n'"$held"
 done
 [[ $(dpkg-deb --field "$package" Package) == redhold ]] || fail "it has another name"
-dpkg-deb --field "$package" Depends | grep -q 'libc6.*adduser.*procps' || fail "it does not say what it needs"
-dpkg-deb --info "$package" conffiles | grep -qx /etc/redhold/redhold.toml || fail "an upgrade would replace the configuration"
+needs=$(dpkg-deb --field "$package" Depends)
+[[ $needs == *adduser* && $needs == *libc6* && $needs == *procps* ]] || fail "it does not say what it needs, but: $needs"
+[[ $(dpkg-deb --info "$package" conffiles) == /etc/redhold/redhold.toml ]] || fail "an upgrade would replace the configuration"
 
 echo "-- installed in a minimal Debian"
 root=$work/deb-root
@@ -59,17 +60,17 @@ cp /etc/resolv.conf "$root/etc/resolv.conf"
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
 chmod 755 "$root/usr/sbin/policy-rc.d"
 inside() {
-    unshare --mount bash -ec 'mount -t proc proc "$0/proc"; exec chroot "$0" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"' \
-        "$root" "$@"
+    unshare --mount bash -ec 'mount -t proc proc "$0/proc"; exec chroot "$0" env -i "$@"' "$root" \
+        PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive "$@"
 }
 inside apt-get update -qq
 inside apt-get install -y -qq --no-install-recommends /redhold.deb >"$work/deb.log" 2>&1 || fail "$(cat "$work/deb.log")"
 inside redhold check --config /etc/redhold/redhold.toml || fail "its configuration has faults"
-inside getent passwd redhold | grep -q ':/var/lib/redhold:/usr/sbin/nologin$' || fail "no user redhold"
+[[ $(inside getent passwd redhold) == *:/var/lib/redhold:/usr/sbin/nologin ]] || fail "no user redhold"
 [[ -L $root/etc/systemd/system/multi-user.target.wants/redhold.service ]] || fail "it is not started with the machine"
 echo "-- purged"
 inside apt-get purge -y -qq redhold >"$work/deb.log" 2>&1 || fail "$(cat "$work/deb.log")"
-left=$(cd "$root" && find etc usr/bin usr/share/doc/redhold lib/systemd var/lib -path '*redhold*' -not -path 'var/lib/dpkg/*' -not -path 'var/lib/systemd/*' 2>/dev/null || true)
+left=$(cd "$root" && find etc usr/bin usr/share/doc lib/systemd -path '*redhold*'; ls -d "$root/var/lib/redhold" 2>/dev/null || true)
 [[ -z $left ]] || fail "left behind: $left"
 rm -rf "$root"
 echo "-- the package works"
