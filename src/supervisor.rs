@@ -89,7 +89,7 @@ impl Untold {
         if std::env::var_os("NOTIFY_SOCKET").is_none() {
             return Ok(());
         }
-        let watched = sd_notify::watchdog_enabled();
+        let watched = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
         let keep_telling = move || {
             let mut teller = Teller { watched, ..Teller::default() };
             loop {
@@ -108,7 +108,7 @@ impl Untold {
     }
 }
 
-/// A failure is told once in the log; the next message may get through.
+/// A failure holds nothing up: the next message may get through.
 fn notify(said: &[Said]) {
     let said = said.iter().flat_map(Said::words).collect::<Vec<_>>();
     if said.is_empty() {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where the unit expects the program.
 const PROGRAM: &str = "/usr/bin/redhold";
@@ -14,9 +15,9 @@ struct Unit(PathBuf);
 
 impl Unit {
     fn with(change: impl Fn(&str) -> String) -> Self {
-        let folder = std::env::temp_dir().join(format!("redhold-unit-{}-{}", std::process::id(), line!()));
-        let folder = (0..).map(|n| folder.join(n.to_string())).find(|folder| !folder.exists());
-        let folder = folder.expect("numbers do not end");
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("redhold-unit-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("the temporary folder is writable");
         let text = std::fs::read_to_string(shipped()).expect("a unit");
         assert!(text.contains(PROGRAM), "the unit starts {PROGRAM}");
