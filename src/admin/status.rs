@@ -289,7 +289,7 @@ pub(super) fn status_of(doors: &Doors, allowed: Result<(), String>) -> StatusBod
         record_unwritten: doors.status.record_unwritten(),
         other_brains: status.other_brains.clone(),
         nodes: nodes(doors, &status),
-        advice: status.parity.advice.clone(),
+        advice: status.parity.advice.iter().chain(&*status.moved).cloned().collect(),
         settings_changed: settings_changed.collect(),
         lost: lost(doors, &status),
         episodes: machine.episodes.iter().map(|episode| episode_body(episode, now, &wall, &name)).collect(),

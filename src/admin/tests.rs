@@ -73,6 +73,7 @@ pub(super) fn status() -> Status {
         other_brains: vec![],
         quarantined: Quarantined { kept_bytes: 11, given_up_bytes: 7 },
         parity: std::sync::Arc::default(),
+        moved: std::sync::Arc::from(["a name has moved".to_owned()]),
     }
 }
 

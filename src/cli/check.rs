@@ -12,13 +12,14 @@ use super::run::load;
 
 /// Checks; on success one line says so.
 pub(super) fn check(args: &CheckArgs) -> Result<(), Fault> {
-    let config = load(&args.file)?;
+    let mut config = load(&args.file)?;
     for note in &config.notes {
         eprintln!("redhold: {note}");
     }
     if !args.connect {
         return print("The configuration has no faults.\n");
     }
+    config.control.find_nodes().map_err(Fault::Failed)?;
     let tls = config.backend.tls.map(TlsClient::load).transpose().map_err(Fault::Failed)?.map(Arc::new);
     let findings = preflight(&config.control, tls.as_ref())
         .map_err(|error| Fault::Failed(format!("cannot ask the nodes: {error}")))?;

@@ -2,6 +2,7 @@
 //! value goes. Data, and nothing else.
 
 use crate::admin::TokenFile;
+use crate::control::NodeName;
 use crate::durability::Rule;
 use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum, SlowPrimary};
 use crate::routing::{DuringOutage, OwnWrites, ReadPolicy};
@@ -9,7 +10,7 @@ use crate::telemetry::Format;
 use crate::users::User;
 
 use super::durability::{DURABILITY, DURABILITY_RULES};
-use super::kind::{Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
+use super::kind::{Declared, Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
 use super::later::{ARCHIVE, CACHE, COMPRESSION, COORDINATOR, MIRROR, TRACING};
 use super::memory;
 use super::proxy::PROXY;
@@ -79,11 +80,11 @@ const BACKEND: &[Key] = &[
         "nodes",
         Kind::Nodes(Some(|c, v| match v.len() {
             0 => Err("is empty: name at least one node".to_owned()),
-            1..=256 => set(&mut c.control.nodes, v),
+            1..=256 => declare(c, v),
             many => Err(format!("names {many} nodes; 256 is the most")),
         })),
         r#"["127.0.0.1:6379"]"#,
-        "Every node of the group: \"host:port\", or { address, peer_address, zone, priority }; roles are discovered.",
+        "Every node of the group: \"host:port\", \"dns:name:port\" for every address of a name, or { address, peer_address, zone, priority, expect }; roles are discovered.",
     ),
     absent(
         "username",
@@ -484,6 +485,14 @@ const LOG: &[Key] = &[
         "Of so many requests the keys of one are counted for PROXY HOTKEYS; 0: of none.",
     ),
 ];
+
+fn declare(config: &mut Config, declared: Vec<Declared>) -> Result<(), String> {
+    let name = |(position, one): (usize, &Declared)| {
+        Some(NodeName::new(position, one.expect?, one.spec.address.clone()))
+    };
+    config.control.names = declared.iter().enumerate().filter_map(name).collect();
+    set(&mut config.control.nodes, declared.into_iter().map(|one| one.spec).collect())
+}
 
 pub(super) fn set<T>(field: &mut T, value: T) -> Result<(), String> {
     *field = value;

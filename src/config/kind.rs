@@ -43,9 +43,18 @@ pub enum Kind {
     /// `proxy.listen`
     Listens(Use<Vec<Listen>>),
     /// `backend.nodes`
-    Nodes(Use<Vec<NodeSpec>>),
+    Nodes(Use<Vec<Declared>>),
     /// Tables that no key that works takes yet.
     Tables,
+}
+
+/// An element of `backend.nodes`.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// The node; of a name that stands for several, each of them but for its address.
+    pub spec: NodeSpec,
+    /// It is such a name, `dns:name:port`, and has so many addresses at least.
+    pub expect: Option<usize>,
 }
 
 /// What holds when a key is not written.
@@ -318,7 +327,7 @@ pub(super) fn socket_address(text: &str) -> Result<std::net::SocketAddr, String>
     found.next().ok_or_else(|| format!("`{text}` resolves to no address"))
 }
 
-fn read_node(item: &Item) -> Result<NodeSpec, String> {
+fn read_node(item: &Item) -> Result<Declared, String> {
     let fields = match &item.value {
         Value::Text(text) => return node_at(text),
         Value::Table(fields) => fields,
@@ -328,19 +337,28 @@ fn read_node(item: &Item) -> Result<NodeSpec, String> {
     let (_, address) = address.ok_or("has no address: write { address = \"host:port\" }")?;
     let mut node = node_at(&read_text(&address.value)?)?;
     for (name, field) in fields {
-        match name.as_str() {
-            "address" => {}
-            "peer_address" => {
+        let number = |range| read_count(&field.value, &range).map_err(|fault| format!("{name}: {fault}"));
+        match (name.as_str(), node.expect) {
+            ("address", _) => {}
+            ("peer_address", None) => {
                 let text = read_text(&field.value)?;
-                node.peer_address = Some(text.parse().map_err(|error| format!("peer_address: {error}"))?);
+                let peer_address = text.parse().map_err(|error| format!("peer_address: {error}"))?;
+                node.spec.peer_address = Some(peer_address);
             }
-            "zone" => node.zone = read_text(&field.value)?,
-            "priority" => {
-                let priority =
-                    read_count(&field.value, &(0..=1_000_000)).map_err(|e| format!("priority: {e}"))?;
-                node.priority = u32::try_from(priority).unwrap_or(u32::MAX);
+            ("peer_address", Some(_)) => {
+                return Err("peer_address: each of several nodes would have the same".to_owned());
             }
-            other => {
+            ("zone", _) => node.spec.zone = read_text(&field.value)?,
+            ("priority", _) => {
+                node.spec.priority = u32::try_from(number(0..=1_000_000)?).unwrap_or(u32::MAX);
+            }
+            ("expect", Some(_)) => {
+                node.expect = Some(usize::try_from(number(1..=16)?).unwrap_or(usize::MAX));
+            }
+            ("expect", None) => {
+                return Err("expect: is for a name of several nodes, \"dns:name:port\"".to_owned());
+            }
+            (other, _) => {
                 return Err(format!(
                     "unknown field `{other}`: a node has address, peer_address, zone and priority"
                 ));
@@ -350,12 +368,13 @@ fn read_node(item: &Item) -> Result<NodeSpec, String> {
     Ok(node)
 }
 
-fn node_at(text: &str) -> Result<NodeSpec, String> {
-    if text.starts_with("dns:") {
-        return Err(format!(
-            "`{text}`: names that stand for several nodes are not yet supported; list host:port each"
-        ));
-    }
-    let address: Address = text.parse().map_err(|error: crate::topology::AddressError| error.to_string())?;
-    Ok(NodeSpec { address, peer_address: None, zone: String::new(), priority: 100 })
+fn node_at(text: &str) -> Result<Declared, String> {
+    let (address, expect) = match text.strip_prefix("dns:") {
+        Some(name) => (name, Some(1)),
+        None => (text, None),
+    };
+    let address: Address =
+        address.parse().map_err(|error: crate::topology::AddressError| error.to_string())?;
+    let spec = NodeSpec { address, peer_address: None, zone: String::new(), priority: 100 };
+    Ok(Declared { spec, expect })
 }

@@ -26,7 +26,7 @@ mod tests;
 
 pub use fault::{Fault, Faults, Place};
 pub use keys::SECTIONS;
-pub use kind::{Form, Key, Kind, Preset, Section, Use};
+pub use kind::{Declared, Form, Key, Kind, Preset, Section, Use};
 pub use print::{full, reference};
 pub use read::{Config, parse};
 pub use reload::{Origin, Reload};

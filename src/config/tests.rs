@@ -117,7 +117,12 @@ fn the_reference_page_is_generated() {
 
 #[test]
 fn the_other_files_of_the_repository_are_accepted() {
-    for (file, listen) in [("minimal", "127.0.0.1:6380"), ("container", "0.0.0.0:6380")] {
+    for (file, listen) in [
+        ("minimal", "127.0.0.1:6380"),
+        ("container", "0.0.0.0:6380"),
+        ("compose/redhold", "0.0.0.0:6380"),
+        ("debian/redhold", "127.0.0.1:6380"),
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/{file}.toml"));
         let config = Origin::load(&path).unwrap();
         let config = config.config();
@@ -253,6 +258,23 @@ fn sections_of_later_features_are_refused_by_name_and_their_keys_too() {
 fn the_same_value_in_other_words_is_still_the_default() {
     let text = "[proxy]\nidle_timeout = \"0ms\"\n[cache]\nmemory = \"262144KiB\"\n[tracing]\nsample = 0\n";
     assert_eq!(read(text).unwrap(), read("").unwrap());
+}
+
+#[test]
+fn a_name_that_stands_for_several_nodes_is_kept_as_one_until_it_is_looked_up() {
+    let config = read(
+        "[backend]\nnodes = [\"a:1\", { address = \"dns:redis:6379\", zone = \"z\", expect = 3 }, \"dns:b:2\"]\n\
+         [durability]\nmode = \"semi_sync\"\nreplicas = 3\n",
+    );
+    let control = config.unwrap().control;
+    let address = |text: &str| text.parse().unwrap();
+    let names = [
+        crate::control::NodeName::new(1, 3, address("redis:6379")),
+        crate::control::NodeName::new(2, 1, address("b:2")),
+    ];
+    assert_eq!(control.names, names);
+    assert_eq!(control.nodes.len(), 3);
+    assert_eq!((&control.nodes[1].address, control.nodes[1].zone.as_str()), (&address("redis:6379"), "z"));
 }
 
 #[test]

@@ -132,6 +132,14 @@ pub(super) fn check(given: &Given, config: &Config, faults: &mut Faults) {
         let loaded = || TlsClient::load(files.clone()).map(drop);
         check_section("backend.tls", BACKEND_TLS, missing, loaded, given, faults);
         let place = given.get("backend.nodes").map_or(Place::Nowhere, |item| item.place.clone());
+        let names = config.control.names.first();
+        if let Some(name) = names.filter(|_| files.server_name.is_empty()) {
+            let text = format!(
+                "dns:{} needs backend.tls.server_name: its nodes are dialled by address",
+                name.address
+            );
+            faults.add(format!("backend.nodes[{}]", name.position), place.clone(), text);
+        }
         for (index, node) in config.control.nodes.iter().enumerate().filter(|_| files.server_name.is_empty())
         {
             if let Err(fault) = net::named(&node.address.host) {

@@ -66,6 +66,8 @@ pub(super) struct Ends {
     /// By node: whether our greeting to other brains is to be published there.
     pub(super) greets: watch::Sender<Arc<[bool]>>,
     pub(super) parity: Parity,
+    /// Names of several nodes that stand for others than at the start.
+    pub(super) moved: watch::Receiver<Arc<[String]>>,
 }
 
 /// The task that brings every node what it has to have.
@@ -481,6 +483,7 @@ impl Driver {
             other_brains: self.other_brains.clone(),
             quarantined: self.quarantined,
             parity: self.ends.parity.reported.borrow().clone(),
+            moved: self.ends.moved.borrow().clone(),
         }));
         if let Some(note) = closed {
             self.tell(&note);

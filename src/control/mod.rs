@@ -13,6 +13,7 @@ mod handle;
 mod info;
 mod link;
 mod monitor;
+mod names;
 mod parity;
 mod preflight;
 mod quarantine;
@@ -31,6 +32,7 @@ pub use {brains::Identity, info::facts};
 
 pub use crate::failover::SettingChanged;
 pub use handle::Handle;
+pub use names::NodeName;
 pub use parity::{NodeParity, Parity, ParityReport};
 pub use preflight::{Finding, Severity, preflight};
 pub use record::StartError;

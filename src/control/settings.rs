@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use crate::users::User;
 use crate::{durability, failover, routing, topology::NodeSpec};
 
+use super::NodeName;
+
 /// User and password of the proxy's own work on the nodes (monitor, failover); never used for clients.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
@@ -25,6 +27,8 @@ impl std::fmt::Debug for Credentials {
 pub struct Settings {
     /// `backend.nodes`
     pub nodes: Vec<NodeSpec>,
+    /// Those of them that are names of several nodes, until [`Settings::find_nodes`] has put the nodes in their places.
+    pub names: Vec<NodeName>,
     /// Of the proxy's own work.
     pub credentials: Credentials,
     /// `[failover]` and `[health]`

@@ -18,6 +18,7 @@ use super::dice::Dice;
 use super::driver::{self, Driver, Ends, unseen};
 use super::link::Dial;
 use super::monitor::{Beat, Pace, watch_node};
+use super::names::keep_looking;
 use super::parity::{self, parity};
 use super::quarantine::Quarantine;
 use super::signals::signals;
@@ -86,6 +87,7 @@ pub fn start(
         other_brains: Vec::new(),
         quarantined: Quarantined::default(),
         parity: unknown.clone(),
+        moved: Arc::default(),
     };
     let (status, snapshots) = watch::channel(Arc::new(first_status));
     let status_reader = StatusReader { snapshots, unwritten };
@@ -171,7 +173,7 @@ impl Parts {
             settings.quarantine_files,
             settings.quarantine_size,
         );
-        let Settings { nodes: specs, credentials, failover, .. } = self.settings;
+        let Settings { nodes: specs, names, credentials, failover, .. } = self.settings;
         let identity = Identity::new(&mut Dice::new());
         let name: Arc<str> = identity.client_name().into();
         let dial = |(position, spec): (u16, &NodeSpec)| Dial {
@@ -193,6 +195,10 @@ impl Parts {
             tokio::spawn(listen(dial.clone(), identity.clone(), greeted.clone(), sink.clone()));
         }
         drop(sink);
+        let (names_moved, moved) = watch::channel(Arc::default());
+        if !names.is_empty() {
+            tokio::spawn(keep_looking(names, names_moved));
+        }
         let (parity_ends, parity) = self.parity;
         tokio::spawn(parity::run(dials.clone(), parity_ends));
         let ends = Ends {
@@ -205,6 +211,7 @@ impl Parts {
             pace,
             greets,
             parity,
+            moved,
         };
         Driver::new(self.machine, &specs, dials, self.marks, self.coordinator, quarantine, ends).run().await;
     }

@@ -31,6 +31,8 @@ pub struct Status {
     pub quarantined: Quarantined,
     /// Who has what every node has to have.
     pub parity: Arc<ParityReport>,
+    /// Names of several nodes that stand for others than at the start, one sentence each.
+    pub moved: Arc<[String]>,
 }
 
 /// Bytes of commands that only old primaries had, pings and the like not counted, since the start.

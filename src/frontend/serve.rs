@@ -118,6 +118,12 @@ impl Frontend {
         traffic::reader(self.shared.clone(), self.sample_one_in)
     }
 
+    /// Tells from any thread how often each worker has come round to what was due, twenty times a second as a rule.
+    pub fn turns(&self) -> impl Fn() -> Vec<u64> + Send + 'static {
+        let shared = self.shared.clone();
+        move || shared.turns()
+    }
+
     /// Everybody is served for `delay` yet; clients that asked to be told are, so that they leave by themselves. Less than a
     /// second is no time to move in.
     pub fn announce_end(&self, delay: Duration) {

@@ -53,6 +53,8 @@ pub(super) struct Shared {
     pub(super) slow_log: Mutex<SlowLog>,
     /// What each worker has sampled.
     hot_keys: Mutex<Vec<Arc<Mutex<HotKeys>>>>,
+    /// How often each worker came round.
+    turns: Mutex<Vec<Arc<AtomicU64>>>,
     hasher: RandomState,
     born: Instant,
     /// How far the end has come: see [`Ending`].
@@ -75,6 +77,7 @@ impl Shared {
             meters: Vec::new(),
             slow_log: Mutex::new(slow_log),
             hot_keys: Mutex::default(),
+            turns: Mutex::default(),
             hasher: RandomState::new(),
             born: Instant::now(),
             ending: AtomicU8::new(Ending::NotYet as u8),
@@ -108,6 +111,18 @@ impl Shared {
         let counts = Arc::new(Mutex::new(HotKeys::new(self.hasher.clone(), self.born)));
         lock(&self.hot_keys).push(counts.clone());
         counts
+    }
+
+    /// A count for one more worker, which it raises when it comes round.
+    pub(super) fn new_turns(&self) -> Arc<AtomicU64> {
+        let turns = Arc::default();
+        lock(&self.turns).push(Arc::clone(&turns));
+        turns
+    }
+
+    /// How often each worker that has begun came round.
+    pub(super) fn turns(&self) -> Vec<u64> {
+        lock(&self.turns).iter().map(|turns| turns.load(Ordering::Relaxed)).collect()
     }
 
     /// The `count` keys that were asked for most, of all workers.

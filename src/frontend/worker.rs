@@ -12,7 +12,7 @@ use std::cell::{Cell, Ref, RefCell};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -91,6 +91,8 @@ pub(super) struct Worker {
     spill: Spill,
     /// What it has sampled.
     hot_keys: Arc<Mutex<HotKeys>>,
+    /// How often it came round to what is due, for whoever wonders whether it hangs.
+    turns: Arc<AtomicU64>,
     /// Position of the node after the one that took the last read that was spread.
     pub(super) read_turn: Cell<usize>,
     /// Finds the end of the request at hand; kept for its allocation.
@@ -161,7 +163,7 @@ impl Worker {
         };
         let table = routes.load();
         let nodes = table.nodes.len();
-        let hot_keys = shared.new_hot_keys();
+        let (hot_keys, turns) = (shared.new_hot_keys(), shared.new_turns());
         Rc::new(Self {
             withholds: settings.durability.is_on(),
             spares: !settings.durability.rules.is_empty(),
@@ -179,6 +181,7 @@ impl Worker {
             memory: Memory::default(),
             spill: Spill::default(),
             hot_keys,
+            turns,
             read_turn: Cell::new(0),
             scanner: Cell::default(),
             multibulk: RefCell::default(),
@@ -472,6 +475,7 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
             alive = routes.changed() => if !alive { return },
             () = until(expiry) => worker.wake_held(),
             _ = beat.tick() => {
+                worker.turns.fetch_add(1, Ordering::Relaxed);
                 worker.mark_long();
                 worker.tell_resubscribed();
             }

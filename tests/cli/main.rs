@@ -6,8 +6,10 @@ mod support;
 
 mod admin_hostile;
 mod admin_tls;
+mod names;
 mod preflight;
 mod proxy;
+mod supervisor;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,8 +1,10 @@
-//! The Dockerfile: read, judged, and its steps executed in a debootstrap chroot, since a container engine cannot be counted on.
+//! The Dockerfile: read, judged, and its steps executed in a debootstrap chroot, since a container engine cannot be counted on; and the
+//! systemd unit, judged.
 
 mod chroot;
 mod dockerfile;
 mod image;
+mod unit;
 
 use std::path::Path;
 use std::process::Command;
@@ -28,4 +30,10 @@ fn every_step_works_in_a_chroot() {
     command.args(&last.stage.healthcheck).arg("--").args(&last.stage.entrypoint).args(&last.stage.cmd);
     let status = command.status().expect("unshare runs");
     assert!(status.success(), "runtime.sh: {status}; its output is above");
+
+    // With the program that the first stage has built, in the Debian that the last one began as.
+    let mut command = Command::new(repository.join("tests/packaging/deb.sh"));
+    let status = command.arg(work.join("target")).arg(work.join("base")).arg(&work).status();
+    let status = status.expect("bash runs");
+    assert!(status.success(), "deb.sh: {status}; its output is above");
 }

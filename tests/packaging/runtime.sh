@@ -31,7 +31,7 @@ ip link set lo up
 : >"$root/etc/hosts"
 echo "127.0.0.1 localhost" >>"$root/etc/hosts"
 for i in 0 1 2; do
-    echo "127.0.1.$((i + 1)) redis-$i" >>"$root/etc/hosts"
+    echo "127.0.1.$((i + 1)) redis-$i redis" >>"$root/etc/hosts"
     mkdir "$scratch/$i"
     follow=()
     [[ $i -gt 0 ]] && follow=(--replicaof 127.0.1.1 6379)
@@ -88,4 +88,16 @@ code=0
 wait "$proxy" || code=$?
 [[ $code -eq 0 ]] || fail "it ended with $code after SIGTERM"
 healthy && fail "the health check succeeds after the end"
+
+echo "-- finds the nodes by a name that stands for all of them"
+"${inside[@]}" REDHOLD_BACKEND_NODES=dns:redis:6379 "$@" >"$scratch/log" 2>&1 &
+proxy=$!
+within 60 healthy || fail "not healthy after 60 s"
+listed() {
+    [[ $("${inside[@]}" "${health[@]}" | grep -oE '^127\.0\.1\.[0-9]+:6379' | sort -u | paste -sd' ') == \
+        '127.0.1.1:6379 127.0.1.2:6379 127.0.1.3:6379' ]]
+}
+within 60 listed || fail "the nodes are not those of the name: $("${inside[@]}" "${health[@]}")"
+kill -TERM "$proxy"
+wait "$proxy" || fail "it ended with $? after SIGTERM"
 echo "-- the image works"

@@ -31,6 +31,7 @@ pub struct ProxyOptions {
     /// Which program it is, if not the one that is tested everywhere else.
     program: Option<PathBuf>,
     home: Home,
+    variables: Vec<(String, String)>,
 }
 
 impl ProxyOptions {
@@ -39,11 +40,19 @@ impl ProxyOptions {
     pub fn new(nodes: &[SocketAddr]) -> Self {
         let list: Vec<String> = nodes.iter().map(|node| format!("\"{node}\"")).collect();
         let (sections, home) = (BTreeMap::new(), Home::default());
-        Self { sections, tables: String::new(), full_disk: false, rested: false, program: None, home }
-            .set("backend.nodes", &format!("[{}]", list.join(", ")))
-            .set("proxy.workers", "2")
-            .set("health.timeout", "\"10s\"")
-            .set("log.format", "\"text\"")
+        Self {
+            sections,
+            tables: String::new(),
+            full_disk: false,
+            rested: false,
+            program: None,
+            home,
+            variables: Vec::new(),
+        }
+        .set("backend.nodes", &format!("[{}]", list.join(", ")))
+        .set("proxy.workers", "2")
+        .set("health.timeout", "\"10s\"")
+        .set("log.format", "\"text\"")
     }
 
     /// A key of the configuration as `section.key`, and its value as TOML writes it.
@@ -98,6 +107,13 @@ impl ProxyOptions {
         self
     }
 
+    /// With a variable in its environment.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Starts it and waits until it is ready.
     #[track_caller]
     pub fn start(self) -> Proxy {
@@ -127,6 +143,7 @@ pub struct Proxy {
     child: Child,
     home: Home,
     program: PathBuf,
+    variables: Vec<(String, String)>,
     folder: PathBuf,
     listen: SocketAddr,
     /// Where it speaks no TLS, if it does where it listens.
@@ -169,9 +186,9 @@ impl Proxy {
         fs::write(&file, text).expect("the temporary folder is writable");
         let log =
             File::options().create(true).append(true).open(folder.join("log")).expect("the log can be made");
-        let (home, program) = (options.home, program(options.program));
-        let child = run(&home, &program, &file, log, options.full_disk);
-        Self { child, home, program, folder, listen, plain, tunnel, admin, ended: None }
+        let (home, program, variables) = (options.home, program(options.program), options.variables);
+        let child = run(&home, &program, &variables, &file, log, options.full_disk);
+        Self { child, home, program, variables, folder, listen, plain, tunnel, admin, ended: None }
     }
 
     /// Starts it once more after its end, on the same ports and with what it wrote down.
@@ -181,7 +198,7 @@ impl Proxy {
         // Somebody else may try one of its ports for a moment.
         eventually(LONG, "it has its ports again", || {
             let log = File::options().append(true).open(self.folder.join("log")).expect("the log is there");
-            self.child = run(&self.home, &self.program, &self.config_file(), log, false);
+            self.child = run(&self.home, &self.program, &self.variables, &self.config_file(), log, false);
             self.ended = None;
             self.listens()
         });
@@ -455,7 +472,14 @@ fn program(other: Option<PathBuf>) -> PathBuf {
     other.or_else(named).unwrap_or_else(|| env!("CARGO_BIN_EXE_redhold").into())
 }
 
-fn run(home: &Home, program: &Path, config: &Path, log: File, full_disk: bool) -> Child {
+fn run(
+    home: &Home,
+    program: &Path,
+    variables: &[(String, String)],
+    config: &Path,
+    log: File,
+    full_disk: bool,
+) -> Child {
     let mut command = if full_disk {
         // A limit of nothing for every file; the signal that comes with it would end the process.
         let mut shell = home.command("sh".as_ref());
@@ -467,6 +491,7 @@ fn run(home: &Home, program: &Path, config: &Path, log: File, full_disk: bool) -
     command.args(["run", "--config"]).arg(config).stdin(Stdio::null());
     // It would say that it knows no such keys.
     command.env_remove("REDHOLD_SERVER").env_remove("REDHOLD_TLS");
+    command.envs(variables.iter().map(|(name, value)| (name, value)));
     command.stdout(log.try_clone().expect("descriptors are left")).stderr(log);
     command.spawn().expect("setpriv (util-linux) and the proxy can be started")
 }

@@ -3,7 +3,7 @@
 use crate::source::File;
 
 /// Folder, and the folders it may name. What is not listed may not be named.
-const ARROWS: [(&str, &[&str]); 19] = [
+const ARROWS: [(&str, &[&str]); 20] = [
     ("main", &["cli"]),
     ("lib", &[]),
     (
@@ -33,6 +33,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
         &[
             "config",
             "frontend",
+            "supervisor",
             "admin",
             "control",
             "backend",
@@ -103,6 +104,7 @@ const ARROWS: [(&str, &[&str]); 19] = [
             "error",
         ],
     ),
+    ("supervisor", &["control", "topology"]),
     (
         "control",
         &["durability", "failover", "routing", "topology", "users", "resp", "net", "telemetry", "error"],
@@ -157,7 +159,8 @@ const IMPURE: [(&str, &str); 22] = [
 ];
 
 /// Crates from outside and the folders that may name them.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 16] = [
+    ("sd_notify", &["supervisor"]),
     ("rustls", &["net", "frontend"]),
     ("redis_protocol", &["resp"]),
     ("arc_swap", &["routing"]),

@@ -22,6 +22,7 @@ package_of() {
         phpredis) echo php-redis ;;
         predis) echo php-predis ;;
         promtool) echo prometheus ;;
+        systemd-analyze) echo systemd ;;
         *) echo "$1" ;;
     esac
 }

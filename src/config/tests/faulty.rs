@@ -28,8 +28,24 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
     ),
     ("[backend]\nnodes = []", "backend.nodes: is empty: name at least one node (line 2)"),
     (
-        "[backend]\nnodes = [\"dns:redis:6379\"]",
-        "backend.nodes[0]: `dns:redis:6379`: names that stand for several nodes are not yet supported; list host:port each (line 2)",
+        "[backend]\nnodes = [\"dns:redis\"]",
+        "backend.nodes[0]: `redis` is not host:port or [v6]:port (line 2)",
+    ),
+    (
+        "[backend]\nnodes = [{ address = \"dns:redis:6379\", peer_address = \"a:1\" }]",
+        "backend.nodes[0]: peer_address: each of several nodes would have the same (line 2)",
+    ),
+    (
+        "[backend]\nnodes = [{ address = \"dns:redis:6379\", expect = 17 }]",
+        "backend.nodes[0]: expect: `17` is not between 1 and 16 (line 2)",
+    ),
+    (
+        "[backend]\nnodes = [{ address = \"redis:6379\", expect = 3 }]",
+        "backend.nodes[0]: expect: is for a name of several nodes, \"dns:name:port\" (line 2)",
+    ),
+    (
+        "[backend]\nnodes = [\"dns:redis:6379\", \"redis:6379\"]",
+        "backend.nodes[1]: `redis:6379` is listed twice (line 2)",
     ),
     (
         "[backend]\nnodes = [{ adress = \"a:1\" }]",
