@@ -46,10 +46,8 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     let (handle, brain) =
         control::start(config.control, node_tls.clone(), marks.clone()).map_err(|error| error.to_string())?;
     let (delay, drain) = (config.frontend.drain_delay, Drain::default());
-    let ending = delay + config.frontend.drain_timeout + LAST_STEPS;
-    let begins = drain.clone();
-    let restraints = Restraints::new(config.frontend.workers);
-    let (supervisor, untold) = supervisor();
+    let (ending, begins) = (delay + config.frontend.drain_timeout + LAST_STEPS, drain.clone());
+    let (restraints, (supervisor, untold)) = (Restraints::new(config.frontend.workers), supervisor());
     let rereads = start_reloads(Reload::new(origin, level.clone()), supervisor.clone())?;
     let control = frontend::Control {
         status: handle.status.clone(),

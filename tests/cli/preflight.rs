@@ -42,7 +42,7 @@ fn what_only_somebody_should_know_is_no_failure() {
 #[test]
 fn a_sentinel_is_heard_on_its_channel() {
     let server = Server::start();
-    let hello = "PUBLISH __sentinel__:hello 10.0.0.9,26379,0a1b,0,mymaster,10.0.0.1,6379,0";
+    let hello = "PUBLISH __sentinel__:hello 10.0.0.9,26379,0a1b2c3d4e5f60718293a4b5c6d7e8f901234567,0,mymaster,10.0.0.1,6379,0";
     let mut client = server.client();
     let asking = std::thread::scope(|scope| {
         let asked = scope.spawn(|| check(&[&server], ""));
