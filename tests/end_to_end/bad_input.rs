@@ -121,6 +121,10 @@ fn http_is_turned_away(way: Way) {
         ("*1\r\n$4\r\nPOST\r\n", ""),
         ("*2\r\n$5\r\nhost:\r\n$1\r\nx\r\n", ""),
     ] {
+        if way == Way::Direct && chosen().release < 70 && answer == "+OK\r\n" {
+            // There it is queued, and what stands behind it is executed.
+            continue;
+        }
         let mut client = target.client();
         client.send_raw(bytes.as_bytes());
         // Redis may close before it has sent what the first line deserves.
@@ -281,7 +285,9 @@ fn who_leaves_while_it_waits_is_gone(way: Way) {
 fn replies_may_be_nested_deep(way: Way) {
     let target = Target::new(way, 0);
     let watched = watched(&target);
-    for depth in [100, 1_000, 7_000] {
+    // 6.2.5 writes beyond its stack with more (CVE-2021-32626).
+    let depths = if chosen().release < 70 { &[100][..] } else { &[100, 1_000, 7_000] };
+    for depth in depths.iter().copied() {
         let script = format!("local t = {{}} for i = 1, {depth} do t = {{t}} end return t");
         let expected = [&b"*1\r\n".repeat(depth)[..], b"*0\r\n"].concat();
         let mut client = target.client();
