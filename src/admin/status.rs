@@ -291,7 +291,7 @@ pub(super) fn status_of(doors: &Doors, allowed: Result<(), String>) -> StatusBod
         nodes: nodes(doors, &status),
         advice: status.parity.advice.iter().chain(&*status.moved).cloned().collect(),
         settings_changed: settings_changed.collect(),
-        lost: lost(doors, &status),
+        lost: lost(doors, &status, allowed.is_ok()),
         episodes: machine.episodes.iter().map(|episode| episode_body(episode, now, &wall, &name)).collect(),
         history: doors.history.body(now),
         may_order: allowed.is_ok(),
@@ -301,11 +301,12 @@ pub(super) fn status_of(doors: &Doors, allowed: Result<(), String>) -> StatusBod
     }
 }
 
-fn lost(doors: &Doors, status: &control::Status) -> Vec<LostBody> {
+/// Whose keys these are, only who may order is told.
+fn lost(doors: &Doors, status: &control::Status, allowed: bool) -> Vec<LostBody> {
     let of = |node: &NodeFacts| {
         let lost = doors.marks.of(node.id).lost();
         let requests = lost.kept.into_iter().map(|one| LostRequestBody {
-            request: one.told.to_string(),
+            request: if allowed { one.told.to_string() } else { one.told.command.clone() },
             waited_ms: millis(one.suspicion.waited),
             sent_twice: one.suspicion.twice,
         });

@@ -556,4 +556,6 @@ fn what_a_node_owed_when_it_was_lost_is_shown() {
     assert_eq!((lost.len(), lost[0].node.as_str(), lost[0].count), (1, "b:2", 1));
     let request = LostRequestBody { request: "EVAL <k>".to_owned(), waited_ms: 3, sent_twice: true };
     assert_eq!(lost[0].requests, [request]);
+    let (code, text) = split(&fixture.raw(b"GET /api/status HTTP/1.1\r\nHost: evil.example\r\n\r\n"));
+    assert!(code == 200 && text.contains("EVAL") && !text.contains("<k>"), "keys are the clients': {text}");
 }

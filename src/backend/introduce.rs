@@ -36,14 +36,14 @@ pub(super) async fn introduce(
     let user = String::from_utf8_lossy(login.user.as_deref().unwrap_or_default()).into_owned();
     match refused {
         None => {
-            tracing::info!(user, node = %target.address, "given to a node that did not know it");
+            tracing::info!(user, node = %target.address, "given to a node that did not know it with this password");
             Ok(())
         }
         Some(words) => {
             let words = String::from_utf8_lossy(&words).trim_start_matches('-').trim_end().to_owned();
             tracing::warn!(user, node = %target.address, words, "the node does not know this user and will not be given it");
             let text = format!(
-                "-ERR node {} does not know user '{user}' and refuses to be given it ({words}); not executed\r\n",
+                "-ERR node {} does not know user '{user}' and refuses to be given it, the proxy's log says why; not executed\r\n",
                 target.address
             );
             Err(DialError::Refused(Bytes::from(text)))

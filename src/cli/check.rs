@@ -19,7 +19,7 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Fault> {
     if !args.connect {
         return print("The configuration has no faults.\n");
     }
-    config.control.find_nodes().map_err(Fault::Failed)?;
+    config.control.look_for_nodes().map_err(Fault::Failed)?;
     let tls = config.backend.tls.map(TlsClient::load).transpose().map_err(Fault::Failed)?.map(Arc::new);
     let findings = preflight(&config.control, tls.as_ref())
         .map_err(|error| Fault::Failed(format!("cannot ask the nodes: {error}")))?;

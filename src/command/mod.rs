@@ -20,4 +20,4 @@ pub use keys::{Reach, keys, reach};
 pub use lookup::{RowId, find, is_container, is_known_by_name, rows};
 pub use secrets::is_secret;
 pub use spec::{Compare, Effect, Keys, Lane, Releases, Retry, Rule, Servers, Spec};
-pub use visible::names_its_keys;
+pub use visible::{names_its_first_alone, names_its_keys};

@@ -10,6 +10,17 @@ use super::spec::Keys;
 const UNSEEN: [&str; 8] =
     ["eval", "eval_ro", "evalsha", "evalsha_ro", "fcall", "fcall_ro", "debug", "migrate"];
 
+/// What says channels or a cursor where others have keys.
+const NO_KEYS: [&str; 4] = ["spublish", "ssubscribe", "sunsubscribe", "clusterscan"];
+
+/// Whether a request of `row` touches the key that is its first argument, and no other whatever else it says.
+#[must_use]
+pub fn names_its_first_alone(row: RowId) -> bool {
+    let spec = row.spec();
+    let is_first = matches!(spec.keys, Keys::Range(1, 1, _));
+    is_first && spec.name != "sort_ro" && !UNSEEN.contains(&spec.name) && !NO_KEYS.contains(&spec.name)
+}
+
 /// True when the keys at the positions in `out`, which is emptied first, are all that a request of `row` touches. What concerns whole
 /// databases, as KEYS and FLUSHALL do, has no keys: Redis does not ask for a user's patterns there either.
 pub fn names_its_keys<A: Args + ?Sized>(row: RowId, request: &A, out: &mut Vec<u16>) -> bool {
@@ -22,10 +33,11 @@ pub fn names_its_keys<A: Args + ?Sized>(row: RowId, request: &A, out: &mut Vec<u
     }
     let sorts = matches!(spec.name, "sort" | "sort_ro");
     let looks_up = |at: usize| [&b"by"[..], b"get"].iter().any(|it| request.arg(at).eq_ignore_ascii_case(it));
-    if sorts && (2..request.count()).any(looks_up) {
+    let stores = |at: &usize| request.arg(*at).eq_ignore_ascii_case(b"store");
+    if sorts && ((2..request.count()).any(looks_up) || (2..request.count()).filter(stores).count() > 1) {
         return false;
     }
-    if spec.keys == Keys::None {
+    if spec.keys == Keys::None || NO_KEYS.contains(&spec.name) {
         return true;
     }
     keys(row, request, out);
@@ -70,6 +82,8 @@ mod tests {
             ("FLUSHALL", ""),
             ("CONFIG GET maxmemory", ""),
             ("SCRIPT LOAD return", ""),
+            ("SPUBLISH channel m", ""),
+            ("SUNSUBSCRIBE", ""),
         ];
         for (request, keys) in cases {
             assert_eq!(named(request).map(|keys| keys.join(" ")).as_deref(), Some(keys), "{request}");
@@ -87,6 +101,7 @@ mod tests {
             "SORT l BY w_*",
             "SORT l LIMIT 0 10 get w_*",
             "SORT_RO l BY w_*",
+            "SORT l STORE limit STORE other",
             "MIGRATE h 1 a 0 1",
             "DEBUG OBJECT a",
             "FT.SEARCH idx q",
@@ -98,6 +113,19 @@ mod tests {
         ];
         for request in unseen {
             assert_eq!(named(request), None, "{request}");
+        }
+    }
+
+    #[test]
+    fn one_key_in_the_first_place_is_told_from_what_may_touch_more() {
+        let first = |name: &str| crate::command::find(name.as_bytes()).is_some_and(names_its_first_alone);
+        for name in ["get", "set", "append", "restore", "zadd", "hset"] {
+            assert!(first(name), "{name}");
+        }
+        for name in
+            ["sort_ro", "sort", "mset", "eval", "debug", "migrate", "publish", "spublish", "ping", "nosuch"]
+        {
+            assert!(!first(name), "{name}");
         }
     }
 }

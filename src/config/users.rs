@@ -52,7 +52,7 @@ pub(super) const USERS: &[Key] = &[
     ),
     key(
         "channels",
-        Kind::Texts(Some(|c, v| set(&mut last(c).channels, all(v, pattern)?))),
+        Kind::Texts(Some(|c, v| set(&mut last(c).channels, all(v, channel)?))),
         "[]",
         "Patterns of the channels that it may use; empty: all channels.",
     ),
@@ -144,8 +144,17 @@ fn pattern(pattern: String) -> Result<String, String> {
     let pattern = word(pattern)?;
     let flags = pattern.strip_prefix('%').map(|rest| rest.split_once('~').unwrap_or(("", "")));
     let fits = |flags: &str| !flags.is_empty() && flags.chars().all(|flag| "RWrw".contains(flag));
-    if pattern.is_empty() || flags.is_some_and(|(flags, rest)| !fits(flags) || rest.is_empty()) {
+    let signed = pattern.starts_with(['~', '&']);
+    if pattern.is_empty() || signed || flags.is_some_and(|(flags, rest)| !fits(flags) || rest.is_empty()) {
         return Err(format!("`{pattern}` is no pattern like \"app:*\" or \"%R~shared:*\""));
+    }
+    Ok(pattern)
+}
+
+fn channel(pattern: String) -> Result<String, String> {
+    let pattern = word(pattern)?;
+    if pattern.is_empty() || pattern.starts_with(['~', '&', '%']) {
+        return Err(format!("`{pattern}` is no pattern like \"app:*\""));
     }
     Ok(pattern)
 }
@@ -204,6 +213,12 @@ pub(super) fn check(given: &Given, config: &Config, faults: &mut Faults) {
                 add("backend_password_file", "needs backend_user".to_owned());
             }
             continue;
+        }
+        if user.backend_user == own {
+            add(
+                "backend_user",
+                format!("`{own}` is the proxy's own user, whose rights no client is to have"),
+            );
         }
         for (name, is_given) in
             [("commands", !user.commands.is_empty()), ("channels", !user.channels.is_empty())]

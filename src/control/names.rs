@@ -95,6 +95,14 @@ impl Settings {
         })
     }
 
+    /// The same by one look, for who wants to know what is there now.
+    ///
+    /// # Errors
+    /// As [`Self::find_nodes`].
+    pub fn look_for_nodes(&mut self) -> Result<(), String> {
+        self.find_nodes_with(look_up, || false)
+    }
+
     fn find_nodes_with(
         &mut self,
         mut resolve: impl FnMut(&Address) -> io::Result<BTreeSet<IpAddr>>,
@@ -118,6 +126,18 @@ impl Settings {
             }
         }
         self.nodes = expanded(&self.nodes, &self.names);
+        self.suffice()
+    }
+
+    /// What could not be checked before it was known how many nodes the names stand for.
+    fn suffice(&self) -> Result<(), String> {
+        let (replicas, nodes) = (self.durability.replicas, self.nodes.len());
+        if self.durability.strictest().needs_replicas() && replicas as usize >= nodes {
+            return Err(format!(
+                "durability.replicas: {replicas} replicas can not acknowledge where backend.nodes stand for {nodes}, one \
+                 of which is the primary"
+            ));
+        }
         Ok(())
     }
 }
@@ -172,6 +192,7 @@ pub(super) async fn keep_looking(names: Vec<NodeName>, moved: watch::Sender<Arc<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::durability::Level;
 
     fn node(address: &str) -> NodeSpec {
         let address = address.parse().unwrap();
@@ -232,6 +253,23 @@ mod tests {
         assert_eq!(
             fault(|| Ok((0..17).map(|n| IpAddr::from([10, 0, 0, n])).collect())),
             "backend.nodes[1]: dns:redis:6379 stands for 17 addresses, 16 is the most"
+        );
+    }
+
+    #[test]
+    fn too_few_nodes_for_what_writes_are_to_wait_for_are_a_fault() {
+        let outcome = |replicas| {
+            let mut settings = settings();
+            settings.names[0].expect = 1;
+            settings.durability.mode = Level::SemiSync;
+            settings.durability.replicas = replicas;
+            settings.find_nodes_with(|_| Ok(addresses(&["10.0.0.2", "10.0.0.3"])), || false)
+        };
+        assert_eq!(outcome(2), Ok(()), "a:1 and two others");
+        assert_eq!(
+            outcome(3),
+            Err("durability.replicas: 3 replicas can not acknowledge where backend.nodes stand for 3, one of which is the primary"
+                .to_owned())
         );
     }
 

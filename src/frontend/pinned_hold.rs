@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::backend::Busy;
 use crate::error::Failure;
@@ -85,6 +85,11 @@ impl Connection {
         if !lane.standing.is_answered() {
             if lane.standing.transaction().stands() {
                 self.client.doom("a part of its transaction was not sent, and it wants no replies");
+            } else if !lane.standing.modes().is_off() {
+                // The server has yet to leave one reply out.
+                let mut skipped = BytesMut::new();
+                encode::own_command(&mut skipped, &[b"PING"]);
+                lane.write(&skipped);
             }
             return Step::Taken;
         }

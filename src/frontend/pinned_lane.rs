@@ -204,6 +204,11 @@ impl Connection {
         if !lane.purpose.is_standing() || lane.unwritten() > SEND_PAUSE || lane.sent.len() >= OWED_MAX {
             return Step::Wait;
         }
+        let proving = |sent: &Sent| matches!(sent.row.spec().name, "auth" | "hello");
+        if self.worker.users.any() && lane.sent.back().is_some_and(proving) {
+            // Who it is then decides what may follow.
+            return Step::Wait;
+        }
         let name = dispatched.request.name();
         let ends = name.eq_ignore_ascii_case(b"reset") || name.eq_ignore_ascii_case(b"quit");
         if ends && dispatched.class.arity_ok {

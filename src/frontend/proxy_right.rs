@@ -78,6 +78,9 @@ pub(super) async fn may_order(asker: &Asker, subcommand: &str) -> Result<String,
              {elsewhere}"
         ));
     }
+    if named && asker.own.is_some() {
+        return Ok(name);
+    }
     if !named && !asker.named.is_empty() {
         return Err(format!(
             "NOPERM PROXY {subcommand} is for the users in admin.users, and `{name}` is none of them: AUTH as one, \

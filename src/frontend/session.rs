@@ -18,7 +18,7 @@ use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
 use super::registry::Said;
-use super::users::{NOAUTH_HELLO, WRONGPASS, proof};
+use super::users::{AUTH_WORDS, BACKEND_REFUSES, NOAUTH_HELLO, WRONGPASS, proof};
 
 /// See the module's text.
 pub(super) struct Session {
@@ -135,8 +135,7 @@ impl Connection {
             3 => self.prove(Some(request.arg(1)), request.arg(2)),
             // Refused for its form, whoever is meant.
             _ if self.worker.users.any() => {
-                return self
-                    .answer(|out| encode::error(out, "ERR wrong number of arguments for 'auth' command"));
+                return self.answer(|out| encode::error(out, AUTH_WORDS));
             }
             _ => return self.ask(dispatched, Pending::new(identity, Effect::Become)),
         };
@@ -253,6 +252,12 @@ impl Connection {
             return self.admission_replied(admission, reply);
         }
         let refused = reply.first() == Some(&b'-');
+        if refused && self.worker.users.any() && reply.starts_with(b"-WRONGPASS ") {
+            // The password was right.
+            let user = self.user_after(&asked).map(|user| self.worker.users.name(user).to_owned());
+            tracing::warn!(?user, "a node refuses who this user is to be there: see backend_password_file");
+            return encode::error(&mut self.client.out.borrow_mut(), BACKEND_REFUSES);
+        }
         if refused {
             let scanner = RequestScanner::of_kept(&asked);
             let words = scanner
@@ -305,6 +310,9 @@ impl Connection {
     /// connection to come.
     pub(super) fn proved_on_lane(&mut self, request: &[u8]) {
         self.session.user = self.user_after(request);
+        if self.worker.users.any() && self.session.user.is_none() {
+            return;
+        }
         let Some(scanner) = RequestScanner::of_kept(request) else { return };
         let request = scanner.request(request);
         let mut identity = self.session.identity.clone();

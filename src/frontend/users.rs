@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use zeroize::Zeroizing;
 
 use crate::backend::{Introduction, Login};
-use crate::command::{Class, Keys, names_its_keys};
+use crate::command::{Class, Keys, names_its_first_alone, names_its_keys};
 use crate::error::Failure;
 use crate::resp::{Request, RequestScanner, encode};
 use crate::session::{Hello, Proof};
@@ -16,7 +16,7 @@ use crate::users::{self, KeyRules, User};
 use super::Control;
 use super::client_command::Asked;
 use super::connection::{Connection, Step};
-use super::dispatch::Dispatched;
+use super::dispatch::{Dispatched, is_http};
 
 const NOAUTH: &str = "NOAUTH Authentication required.";
 const NOAUTH_EXEC: &str = "EXECABORT Transaction discarded because of: NOAUTH Authentication required.";
@@ -26,6 +26,10 @@ pub(super) const NO_KEY: Failure = Failure::Unauthorised { words: "NOPERM No per
 const UNSEEN_KEY: Failure = Failure::Unauthorised {
     words: "NOPERM No permissions to access a key: Redhold can not tell which ones this command touches",
 };
+pub(super) const BACKEND_REFUSES: &str = "ERR the node refuses the user or the password that Redhold's configuration has for this one there; not executed";
+const UNHEARD: &str =
+    "AUTH and HELLO are refused by Redhold behind CLIENT REPLY OFF and SKIP where it has users of its own";
+pub(super) const AUTH_WORDS: &str = "ERR wrong number of arguments for 'auth' command";
 const QUEUED: &str = "AUTH and HELLO are refused by Redhold from MULTI to EXEC where it has users of its own";
 
 /// What anybody may send.
@@ -106,6 +110,11 @@ impl Connection {
     /// What becomes of a request that is judged here; `None`: it may go.
     #[cold]
     pub(super) fn judge(&mut self, dispatched: &Dispatched<'_>) -> Option<Step> {
+        if is_http(&dispatched.request) {
+            // As everywhere: what stands behind it would be read as requests.
+            self.client.doom("an HTTP request");
+            return Some(Step::Wait);
+        }
         let failure = self.objection(dispatched)?;
         Some(self.object(dispatched, &failure))
     }
@@ -121,7 +130,9 @@ impl Connection {
         let Dispatched { class, request, since, .. } = dispatched;
         let name = class.row.spec().name;
         if FOR_ALL.contains(&name) {
-            return None;
+            // Ill-formed it would be the node's to refuse, on a connection of nobody.
+            let words = misformed(name).filter(|_| self.session.user.is_none() && !class.arity_ok);
+            return words.map(|words| Failure::Unauthorised { words });
         }
         let Some(user) = self.session.user else {
             let words = if name == "exec" { NOAUTH_EXEC } else { NOAUTH };
@@ -154,30 +165,63 @@ impl Connection {
 
     /// What becomes of a large request, of which `request` is here.
     pub(super) fn judge_large(&mut self, class: &Class, request: &Request<'_>) -> Large {
-        let Some(user) = self.session.user else { return Large::Goes };
+        let Some(user) = self.session.user else {
+            // The node may have taken its user away while this waited.
+            let stranger = self.worker.users.any();
+            return if stranger {
+                Large::Refused(Failure::Unauthorised { words: NOAUTH })
+            } else {
+                Large::Goes
+            };
+        };
         if let Some(rules) = &self.worker.users.keys[user] {
-            match class.row.spec().keys {
-                // Its one key stands before what is large.
-                Keys::Range(1, 1, _) if request.len() > 1 && rules.fit(request.arg(1)) => {}
-                Keys::Range(1, 1, _) if request.len() > 1 => return Large::Refused(NO_KEY),
-                Keys::Range(1, 1, _) => return Large::Waits,
-                Keys::None if names_its_keys(class.row, request, &mut Vec::new()) => {}
-                _ => return Large::Refused(UNSEEN_KEY),
+            // Its one key stands before what is large.
+            if names_its_first_alone(class.row) {
+                if request.len() < 2 {
+                    return Large::Waits;
+                }
+                if !rules.fit(request.arg(1)) {
+                    return Large::Refused(NO_KEY);
+                }
+            } else if class.row.spec().keys != Keys::None
+                || !names_its_keys(class.row, request, &mut Vec::new())
+            {
+                return Large::Refused(UNSEEN_KEY);
             }
         }
         self.over_rate(user).map_or(Large::Goes, Large::Refused)
     }
 
-    /// AUTH or HELLO on a connection of the client's own; `None`: it may go.
+    /// AUTH or HELLO on a connection of the client's own; `None`: it may go. What is not understood here must not reach the node: it
+    /// may carry out what stands before the fault.
     pub(super) fn judge_proof(&mut self, dispatched: &Dispatched<'_>) -> Option<Step> {
-        let (name, secret) = said(&dispatched.request)?;
-        let queueing = self.pinned.as_ref().is_some_and(|lane| lane.standing.transaction().is_queueing());
-        let failure = match queueing {
-            true => Failure::Uncounted { refused: QUEUED },
-            false if self.prove(Some(&name), &secret).is_none() => Failure::Unauthorised { words: WRONGPASS },
-            false => return None,
+        let request = &dispatched.request;
+        let standing = &self.pinned.as_ref()?.standing;
+        let failure = if standing.transaction().is_queueing() {
+            Failure::Uncounted { refused: QUEUED }
+        } else if !standing.modes().is_loud() {
+            // Nobody would know who the client is then.
+            Failure::Uncounted { refused: UNHEARD }
+        } else if request.name().eq_ignore_ascii_case(b"hello") {
+            match Hello::parse(request.args()) {
+                Err(misuse) => return Some(self.answer(|out| misuse.write(out))),
+                Ok(Hello { login: None, .. }) if self.session.user.is_some() => return None,
+                Ok(Hello { login: None, .. }) => Failure::Unauthorised { words: NOAUTH_HELLO },
+                Ok(Hello { login: Some(proof), .. }) => self.wrong(&proof.user, &proof.secret)?,
+            }
+        } else {
+            match said(request) {
+                None => Failure::Unauthorised { words: AUTH_WORDS },
+                Some((name, secret)) => self.wrong(&name, &secret)?,
+            }
         };
         Some(self.object(dispatched, &failure))
+    }
+
+    /// The refusal of a proof that proves nothing.
+    fn wrong(&self, name: &[u8], secret: &[u8]) -> Option<Failure> {
+        let proved = self.prove(Some(name), secret).is_some();
+        (!proved).then_some(Failure::Unauthorised { words: WRONGPASS })
     }
 
     /// What goes to the node in place of AUTH or HELLO: who the client is there.
@@ -202,6 +246,16 @@ impl Connection {
 pub(super) fn proof(login: &Login) -> Proof {
     let user = Bytes::from(login.user.clone().unwrap_or_default());
     Proof { user, secret: login.secret.clone() }
+}
+
+/// The words for one of [`FOR_ALL`] that has too few arguments, or too many.
+fn misformed(name: &str) -> Option<&'static str> {
+    match name {
+        "auth" => Some(AUTH_WORDS),
+        "hello" => Some("ERR wrong number of arguments for 'hello' command"),
+        "reset" => Some("ERR wrong number of arguments for 'reset' command"),
+        _ => None,
+    }
 }
 
 /// What becomes of a large request that has begun.

@@ -98,21 +98,26 @@ impl Names {
     }
 }
 
-/// How those call their connections who decide about a group: Sentinels, and proxies. Whoever is called so at a node is taken for one.
-const BRAINS: [&[u8]; 2] = [b"sentinel-", b"redhold:control:"];
+/// How those call their connections who decide about a group, Sentinels and proxies: this, and at least so many hex digits. Whoever is
+/// called so at a node is taken for one.
+const BRAINS: [(&[u8], usize); 2] = [(b"sentinel-", 8), (b"redhold:control:", 16)];
 
 /// Refuses a name that would break the format of CLIENT LIST, in Redis's words, and one by which the client would pass for a brain.
 pub(super) fn check_name(name: &[u8]) -> Result<(), Misuse> {
     if !is_plain(name) {
         return Err(Misuse::new("ERR Client names cannot contain spaces, newlines or special characters."));
     }
-    if BRAINS.iter().any(|brain| name.starts_with(brain)) {
+    let passes_for = |(begin, digits): &(&[u8], usize)| {
+        let id = name.strip_prefix(*begin).and_then(|rest| rest.get(..*digits));
+        id.is_some_and(|id| id.iter().all(u8::is_ascii_hexdigit))
+    };
+    if BRAINS.iter().any(passes_for) {
         return Err(Misuse::new(FORGED));
     }
     Ok(())
 }
 
-const FORGED: &str = "ERR client names that begin with sentinel- or redhold:control: are refused by Redhold, which would take the client for another brain; not executed";
+const FORGED: &str = "ERR client names like sentinel-01234567 or redhold:control:0123456789abcdef are refused by Redhold, which would take the client for another brain; not executed";
 
 /// Nothing in it breaks the format of CLIENT LIST.
 fn is_plain(text: &[u8]) -> bool {
@@ -150,6 +155,9 @@ mod tests {
         assert_eq!(told(&all, &none).0, 3);
         for brain in ["sentinel-01234567-cmd", "redhold:control:0123456789abcdef"] {
             assert_eq!(Names::default().set_name(brain.as_bytes()), Err(Misuse::new(FORGED)));
+        }
+        for ordinary in ["sentinel-worker", "sentinel-0123456", "redhold:control:", "sentinel-0123456z"] {
+            assert_eq!(Names::default().set_name(ordinary.as_bytes()), Ok(()), "{ordinary}");
         }
         let mut renamed = all.clone();
         renamed.set_name(b"other").unwrap();

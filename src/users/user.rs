@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use super::{KeyRules, Rate};
 
 /// Most users; the nodes keep a list of them, and so does each worker.
-pub const USERS_MAX: usize = 256;
+pub const USERS_MAX: usize = 100;
 
 /// SHA-256 of a password, which is never printed: Redis takes it in place of the password as well.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -36,9 +36,11 @@ impl Digest {
         Some(Self(bytes))
     }
 
-    /// 64 hex digits, lower case, as ACL rules have them.
-    fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    /// As an ACL rule; a secret.
+    #[must_use]
+    pub fn rule(&self) -> String {
+        let digits: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("#{digits}")
     }
 }
 
@@ -100,12 +102,12 @@ impl User {
         let mut words = vec!["ACL".to_owned(), "SETUSER".to_owned(), self.name.clone()];
         // `reset` leaves all channels where the server's default says so.
         words.extend(["reset", "resetchannels", "on"].map(str::to_owned));
-        words.push(format!("#{}", password.hex()));
+        words.push(password.rule());
         let or_all = |patterns: &[String], sign: char, words: &mut Vec<String>| match patterns {
             [] => words.push(format!("{sign}*")),
-            some => words.extend(some.iter().map(|it| match it.strip_prefix('%') {
-                Some(_) => it.clone(),
-                None => format!("{sign}{it}"),
+            some => words.extend(some.iter().map(|it| match it.starts_with('%') && sign == '~' {
+                true => it.clone(),
+                false => format!("{sign}{it}"),
             })),
         };
         or_all(&self.keys, '~', &mut words);
@@ -162,7 +164,7 @@ mod tests {
     fn a_digest_is_read_as_it_is_written_and_never_printed() {
         let digest = Digest::parse(SECRET).unwrap();
         assert_eq!(digest, Digest::of(b"secret"));
-        assert_eq!(digest.hex(), SECRET);
+        assert_eq!(digest.rule(), format!("#{SECRET}"));
         assert_eq!(Digest::parse(&SECRET.to_ascii_uppercase()), Some(digest.clone()));
         for faulty in ["", &SECRET[1..], &format!("{SECRET}0"), &SECRET.replace('2', "g")] {
             assert_eq!(Digest::parse(faulty), None, "{faulty}");

@@ -75,6 +75,17 @@ fn nobody_else_comes_in() {
     }
     refused(&mut client, "AUTH", "ERR wrong number of arguments");
     refused(&mut client, "GET k", "NOAUTH ");
+    refused(&mut client, "RESET x", "ERR wrong number of arguments");
+    for bytes in [&b"POST / HTTP/1.1\r\nAUTH app secret\r\n"[..], b"*1\r\n$5\r\nhost:\r\n"] {
+        let mut page = proxy.client();
+        page.send_raw(bytes);
+        assert_eq!(page.read_to_close(), b"", "as from a server");
+    }
+    let stats = group.nodes()[0].client().call("INFO commandstats").text().expect("a text");
+    assert!(
+        !stats.contains("cmdstat_auth") && !stats.contains("cmdstat_reset"),
+        "no node was asked: {stats}"
+    );
     assert_eq!(client.call("AUTH app secret"), Value::ok());
     assert_eq!(client.call("ACL WHOAMI"), Value::bulk("app"));
     assert_eq!(client.call("SET k v"), Value::ok());
@@ -87,7 +98,7 @@ fn nobody_else_comes_in() {
     assert_eq!(client.call("CLIENT GETNAME"), Value::bulk("me"));
     assert_eq!(client.call("GET k"), Value::bulk("v"));
     let counted = proxy.metric("redhold_errors_total{kind=\"unauthorised\"}");
-    assert_eq!(counted, Some(21.0));
+    assert_eq!(counted, Some(23.0));
     // What a stranger may send is bounded as a server bounds it, and the client is told.
     let mut stranger = proxy.client();
     stranger.send_raw(b"*11\r\n");
@@ -160,6 +171,9 @@ fn a_node_that_forgot_a_user_is_given_it_before_anybody_notices() {
     for round in 0..5 {
         // Closes its connections as well.
         assert_eq!(node.call("ACL DELUSER app"), Value::Int(1));
+        eventually(LONG, "its connections are closed", || {
+            node.call("CLIENT LIST").text().is_some_and(|list| !list.contains(" user=app "))
+        });
         for (at, client) in clients.iter_mut().enumerate() {
             let key = format!("app:{at}");
             assert_eq!(client.cmd(&["SET", &key, &round.to_string()]), Value::ok());
@@ -220,8 +234,10 @@ fn a_node_that_will_not_be_given_users_is_named() {
         .set("backend.password", "\"own\"");
     let proxy = start(options.user(&user("app", "")));
     let mut client = proxy.client();
-    let begin =
-        format!("ERR node {} does not know user 'app' and refuses to be given it (NOPERM", node.address());
+    let begin = format!(
+        "ERR node {} does not know user 'app' and refuses to be given it, the proxy's log says why",
+        node.address()
+    );
     refused(&mut client, "AUTH app secret", &begin);
     refused(&mut client, "GET k", "NOAUTH ");
     eventually(LONG, "the status says so", || {
@@ -249,7 +265,8 @@ fn mapped() -> (Group, Proxy) {
         inside.display()
     );
     let other = "name = \"same\"\npassword_env = \"HOME\"\nbackend_user = \"there\"";
-    let proxy = start(ProxyOptions::new(&group.addresses()).user(&keys).user(other));
+    let options = ProxyOptions::new(&group.addresses()).user(&keys).user(other).user(&user("given", ""));
+    let proxy = start(options);
     (group, proxy)
 }
 
@@ -262,7 +279,7 @@ fn where_nodes_have_their_users_the_keys_are_judged_here() {
     refused(&mut client, "AUTH there pw", "WRONGPASS ");
     // The node's password is not this one.
     let home = std::env::var("HOME").expect("a home");
-    refused(&mut client, &format!("AUTH same {home}"), "WRONGPASS ");
+    refused(&mut client, &format!("AUTH same {home}"), "ERR the node refuses the user or the password");
     assert_eq!(client.call("AUTH mapped mine"), Value::ok());
     assert_eq!(client.call("ACL WHOAMI"), Value::bulk("there"));
     assert_eq!(
@@ -314,6 +331,9 @@ fn where_nodes_have_their_users_the_keys_are_judged_here() {
     assert_eq!(client.cmd(&["SET", "app:large", &large]), Value::ok());
     assert_eq!(client.cmd(&["SET", "other", &large]), denied);
     assert_eq!(client.cmd(&["MSET", "app:1", &large]), Value::Error(unseen.into()));
+    // What may look up other keys is refused before all of it is here.
+    let sort = ["SORT_RO", "app:l", "BY", &large, "GET", "other"];
+    assert_eq!(client.cmd(&sort), Value::Error(unseen.into()));
     assert_eq!(client.call("STRLEN app:large"), Value::Int(3 << 20));
     assert_eq!(client.call("PING"), Value::Simple("PONG".into()));
     assert_eq!(group.nodes()[0].call("GET other"), Value::bulk("hidden"));
@@ -381,4 +401,54 @@ fn orders_are_for_users_who_may_give_them() {
     let reply = logged_in(&proxy, "AUTH boss secret").call("PROXY SWITCHOVER");
     assert!(reply.text().is_some(), "{reply:?}");
     assert_ne!(leads(), before);
+}
+
+#[test]
+fn what_is_not_understood_of_a_proof_reaches_no_node() {
+    let (group, proxy) = mapped();
+    assert_eq!(group.nodes()[0].call("SET other hidden"), Value::ok());
+    let mut client = proxy.client();
+    let hello = client.call("HELLO 3 AUTH mapped mine");
+    assert!(hello.error().is_none(), "{hello:?}");
+    assert_eq!(client.call("CLIENT TRACKING ON"), Value::ok());
+    // Servers before 7.2 have authenticated before they come to the fault.
+    for request in ["HELLO 3 AUTH default x BOGUS", "HELLO 3 AUTH there pw BOGUS", "HELLO 9 AUTH there pw"] {
+        assert!(client.call(request).error().is_some(), "{request}");
+    }
+    assert_eq!(client.call("ACL WHOAMI"), Value::bulk("there"));
+    refused(&mut client, "AUTH a b c", "ERR wrong number of arguments");
+    refused(&mut client, "GET other", "NOPERM ");
+}
+
+#[test]
+fn what_follows_a_proof_is_judged_as_who_proved_itself() {
+    let (group, proxy) = mapped();
+    assert_eq!(group.nodes()[0].call("SET other hidden"), Value::ok());
+    let mut client = logged_in(&proxy, "AUTH given secret");
+    assert_eq!(client.call("CLIENT TRACKING ON"), Value::ok());
+    let replies = client.pipeline(&["GET app:k", "AUTH mapped mine", "GET other", "GET app:k"]);
+    let denied = Value::Error("NOPERM No permissions to access a key".into());
+    assert_eq!(replies, [Value::Nil, Value::ok(), denied, Value::Nil]);
+    let mut client = logged_in(&proxy, "AUTH given secret");
+    client.send(&["CLIENT", "REPLY", "SKIP"]);
+    client.send(&["AUTH", "mapped", "mine"]);
+    assert_eq!(client.call("ACL WHOAMI"), Value::bulk("given"), "what nobody hears of is not done");
+}
+
+#[test]
+fn a_client_that_has_logged_out_gets_nowhere_by_others() {
+    let (group, proxy) = mapped();
+    let mut stranger = logged_in(&proxy, "AUTH given secret");
+    let Value::Int(id) = stranger.call("CLIENT ID") else { panic!("an id") };
+    stranger.call("RESET");
+    let mut friend = logged_in(&proxy, "AUTH given secret");
+    let redirected = friend.call(&format!("CLIENT TRACKING ON REDIRECT {id}"));
+    refused(&mut stranger, "HELLO 3", "NOAUTH ");
+    refused(&mut stranger, "GET k", "NOAUTH ");
+    friend.call("CLIENT TRACKING OFF");
+    refused(&mut stranger, "SET k v", "NOAUTH ");
+    stranger.send_raw(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$2000000\r\n");
+    let told = stranger.read_to_close();
+    assert_eq!(told, b"-ERR Protocol error: unauthenticated bulk length\r\n", "{redirected:?}");
+    assert_eq!(group.nodes()[0].call("EXISTS k"), Value::Int(0));
 }

@@ -20,7 +20,7 @@ import yaml
 REPO = pathlib.Path(__file__).resolve().parents[2]
 # What the end takes beside drain_delay and drain_timeout (src/app.rs), and for how long a name is waited for (src/control/names.rs).
 LAST_STEPS, NAMES_PATIENCE = 10, 60
-PROBES = {"livenessProbe": "/livez", "startupProbe": "/livez", "readinessProbe": "/readyz"}
+PROBES = {"livenessProbe": "/livez", "startupProbe": "/livez", "readinessProbe": "/livez"}
 
 
 def seconds(text):
@@ -189,6 +189,8 @@ def group_faults(named, config):
     container = group["template"]["spec"]["containers"][0]
     if container["command"][-2:] != ["--replica-announce-ip", f"$(POD_NAME).{group['serviceName']}"]:
         faults.append("a node does not call itself as it is listed")
+    if "role" not in container["readinessProbe"]["exec"]["command"][-1]:
+        faults.append("a node that lacks data counts as ready")
     said = container["lifecycle"]["preStop"]["exec"]["command"][-1]
     if f"redis-cli -h redhold -p {ports(config)[0]} PROXY SWITCHOVER" not in said:
         faults.append("a primary that ends does not hand over through the proxy")
@@ -261,6 +263,7 @@ def plant(compose, config, prometheus, things, image_user):
         ("StatefulSet", "redis", (*inside, "volumeMounts", 0, "name"), "files"),
         ("StatefulSet", "redis", (*inside, "env", 1, "valueFrom", "secretKeyRef", "key"), "pass"),
         ("StatefulSet", "redis", (*inside, "command", -1), "$(POD_NAME)"),
+        ("StatefulSet", "redis", (*inside, "readinessProbe", "exec", "command"), ["redis-cli", "ping"]),
         ("StatefulSet", "redis", (*inside, "lifecycle", "preStop", "exec", "command", -1), "timeout 30 redis-cli PROXY SWITCHOVER"),
         ("PodDisruptionBudget", "redis", ("spec", "maxUnavailable"), 2),
         ("PodDisruptionBudget", "redis", ("spec", "maxUnavailable"), 0),
@@ -313,6 +316,9 @@ def main():
     config = tomllib.loads(read("config/compose/redhold.toml"))
     paths = sorted((REPO / "config/kubernetes").glob("*.yaml"))
     things = [thing for path in paths for thing in yaml.safe_load_all(path.read_text())]
+    # Made by hand, as the page about deploying says.
+    for name, key in re.findall(r"kubectl create secret generic (\S+) --from-literal=(\w+)=", read("docs/deployment.md")):
+        things.append({"kind": "Secret", "metadata": {"name": name}, "stringData": {key: ""}})
     image_user = int(re.search(r"^USER (\d+):", read("Dockerfile"), re.M).group(1))
     inside = next(t for t in things if t["kind"] == "ConfigMap" and "redhold.toml" in t["data"])["data"]["redhold.toml"]
     shown = re.search(r"^# (nodes = \[\{ address = \"dns:.*)$", inside, re.M).group(1)

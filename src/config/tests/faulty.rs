@@ -264,6 +264,18 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "users[0].keys: `%` needs nodes that are given the user: leave backend_user out (line 5)",
     ),
     (
+        "[[users]]\nname = \"a\"\npassword_env = \"PATH\"\nkeys = [\"~a\"]",
+        "users[0].keys: `~a` is no pattern like \"app:*\" or \"%R~shared:*\" (line 4)",
+    ),
+    (
+        "[[users]]\nname = \"a\"\npassword_env = \"PATH\"\nchannels = [\"%R~*\"]",
+        "users[0].channels: `%R~*` is no pattern like \"app:*\" (line 4)",
+    ),
+    (
+        "[backend]\nusername = \"me\"\n[[users]]\nname = \"a\"\npassword_env = \"PATH\"\nbackend_user = \"me\"",
+        "users[0].backend_user: `me` is the proxy's own user, whose rights no client is to have (line 6)",
+    ),
+    (
         "[[users]]\nname = \"a\"\npassword_env = \"PATH\"\nbackend_password_file = \"/etc/hostname\"",
         "users[0].backend_password_file: needs backend_user (line 4)",
     ),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::control::Settings;
 use crate::routing::ReadPolicy;
 use crate::topology::{Address, NodeId, Replication, Role};
+use crate::users::Digest;
 
 use super::super::parity::{Difference, compare, evicts_unseen};
 use super::{Finding, Report, Rights, Severity};
@@ -310,7 +311,25 @@ impl<'a> Findings<'a> {
             let cure = "allow it, or make the users on the nodes and name them as backend_user";
             self.add(Severity::Error, Some(node), text, cure);
         }
+        let follows_as = report.has.settings.get("masteruser").filter(|name| !name.is_empty());
+        if let Some(user) = users.iter().find(|user| user.is_given() && Some(&user.name) == follows_as) {
+            let text = format!(
+                "{name} follows others as `{}`, which [[users]] would give another password",
+                user.name
+            );
+            self.add(Severity::Error, Some(node), text, "give the user of [[users]] another name");
+        }
         let Some(there) = &report.has.users else { return };
+        for user in users.iter().filter(|user| user.is_given()) {
+            let rule = user.password.as_ref().map(Digest::rule).unwrap_or_default();
+            if there.get(&user.name).is_some_and(|rules| !rules.contains(&rule)) {
+                let text = format!(
+                    "{name} has a user `{}` with another password, which [[users]] replaces",
+                    user.name
+                );
+                self.add(Severity::Warning, Some(node), text, "see that nobody else is this user");
+            }
+        }
         for user in users.iter().filter(|user| !user.is_given() && !there.contains_key(&user.backend_user)) {
             let text =
                 format!("{name} has no user `{}`, which users `{}` is to be", user.backend_user, user.name);

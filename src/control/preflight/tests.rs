@@ -146,6 +146,9 @@ fn whether_a_node_can_have_the_users_of_the_proxys_own_is_told() {
     let primary = redis(&[
         &["user", "ops", "on", ">words", "+@all", "-acl|setuser", "~*", "&*"],
         &["user", "there", "on", ">words", "+@all", "~*"],
+        &["user", "app", "on", ">old", "+@all", "~*"],
+        &["user", "same", "on", ">pw", "+@all", "~*"],
+        &["masteruser", "replicator"],
     ]);
     let user = |name: &str, backend_user: &str| User {
         name: name.to_owned(),
@@ -154,7 +157,9 @@ fn whether_a_node_can_have_the_users_of_the_proxys_own_is_told() {
         ..User::default()
     };
     let mut settings = settings(&[&primary]);
-    settings.users = vec![user("app", ""), user("known", "there"), user("lost", "nowhere")];
+    settings.users = [("app", ""), ("known", "there"), ("lost", "nowhere"), ("same", ""), ("replicator", "")]
+        .map(|(name, backend_user)| user(name, backend_user))
+        .to_vec();
     settings.credentials = Credentials { username: "ops".to_owned(), password: "words".to_owned() };
     let findings = check(&settings);
     let given = find(&findings, &["can not be given user `app` of [[users]]", "ACL SETUSER"]);
@@ -162,6 +167,10 @@ fn whether_a_node_can_have_the_users_of_the_proxys_own_is_told() {
     let lost = find(&findings, &["has no user `nowhere`, which users `lost` is to be"]);
     assert_eq!(lost.severity, Severity::Error);
     assert!(!format!("{findings:?}").contains("`there`"), "{findings:#?}");
+    let replaced = find(&findings, &["has a user `app` with another password"]);
+    assert_eq!(replaced.severity, Severity::Warning);
+    assert!(!format!("{findings:?}").contains("`same`"), "{findings:#?}");
+    assert_eq!(find(&findings, &["follows others as `replicator`"]).severity, Severity::Error);
     settings.credentials = Credentials::default();
     let findings = check(&settings);
     assert!(!format!("{findings:?}").contains("can not be given"), "{findings:#?}");
