@@ -412,7 +412,7 @@ fn what_is_not_understood_of_a_proof_reaches_no_node() {
     assert!(hello.error().is_none(), "{hello:?}");
     assert_eq!(client.call("CLIENT TRACKING ON"), Value::ok());
     // Servers before 7.2 have authenticated before they come to the fault.
-    for request in ["HELLO 3 AUTH default x BOGUS", "HELLO 3 AUTH there pw BOGUS", "HELLO 9 AUTH there pw"] {
+    for request in ["HELLO 9 AUTH there pw", "HELLO 3 AUTH there pw BOGUS", "HELLO 3 AUTH default x BOGUS"] {
         assert!(client.call(request).error().is_some(), "{request}");
     }
     assert_eq!(client.call("ACL WHOAMI"), Value::bulk("there"));
