@@ -18,13 +18,13 @@ use super::client_command::{Asked, Local};
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
 use super::registry::Said;
-use super::users::{AUTH_WORDS, BACKEND_REFUSES, NOAUTH_HELLO, WRONGPASS, proof};
+use super::users::{AUTH_WORDS, BACKEND_REFUSES, NOAUTH_HELLO, Place, WRONGPASS, proof};
 
 /// See the module's text.
 pub(super) struct Session {
     pub(super) identity: Identity,
     /// Which of the proxy's own users it is, by place; `None`: none, or there are none.
-    pub(super) user: Option<usize>,
+    pub(super) user: Option<Place>,
     /// Name and library. User, dialect and database are those of `identity`.
     pub(super) said: Names,
     /// Epoch under which its last write was sent; 0: it wrote nothing.

@@ -32,6 +32,9 @@ const UNHEARD: &str =
 pub(super) const AUTH_WORDS: &str = "ERR wrong number of arguments for 'auth' command";
 const QUEUED: &str = "AUTH and HELLO are refused by Redhold from MULTI to EXEC where it has users of its own";
 
+/// Where a user stands in the list; each client remembers one, and [`users::USERS_MAX`] fit.
+pub(super) type Place = u8;
+
 /// What anybody may send.
 const FOR_ALL: [&str; 4] = ["auth", "hello", "quit", "reset"];
 
@@ -68,14 +71,15 @@ impl Users {
     }
 
     /// Whether not all that this one sends is for the nodes to judge; `None`: it has not said who it is.
-    pub(super) fn judges(&self, user: Option<usize>) -> bool {
-        let is_judged = |at: usize| self.keys[at].is_some() || self.list[at].rate.is_some();
+    pub(super) fn judges(&self, user: Option<Place>) -> bool {
+        let is_judged =
+            |at: Place| self.keys[usize::from(at)].is_some() || self.list[usize::from(at)].rate.is_some();
         self.any() && user.is_none_or(is_judged)
     }
 
     /// The name of one.
-    pub(super) fn name(&self, user: usize) -> &str {
-        &self.list[user].name
+    pub(super) fn name(&self, user: Place) -> &str {
+        &self.list[usize::from(user)].name
     }
 
     /// Who a client is that says so, at the nodes; `None`: it is not.
@@ -99,12 +103,13 @@ impl Connection {
     }
 
     /// The user that the client is once the nodes accept this request of the session.
-    pub(super) fn user_after(&self, request: &[u8]) -> Option<usize> {
+    pub(super) fn user_after(&self, request: &[u8]) -> Option<Place> {
         let present = self.session.user;
         let Some(scanner) = RequestScanner::of_kept(request) else { return present };
         let request = scanner.request(request);
         let Some((name, _)) = said(&request) else { return present };
-        users::named(&self.worker.users.list, &name).map(|(place, _)| place)
+        let (place, _) = users::named(&self.worker.users.list, &name)?;
+        Place::try_from(place).ok()
     }
 
     /// What becomes of a request that is judged here; `None`: it may go.
@@ -142,7 +147,7 @@ impl Connection {
             return None;
         }
         let worker = &self.worker;
-        if let Some(rules) = &worker.users.keys[user] {
+        if let Some(rules) = &worker.users.keys[usize::from(user)] {
             let mut keys = worker.keys.borrow_mut();
             if !names_its_keys(class.row, request, &mut keys) {
                 return Some(UNSEEN_KEY);
@@ -155,9 +160,9 @@ impl Connection {
     }
 
     /// What is said to a request that comes too early. Each counts once, however often it had to wait.
-    fn over_rate(&mut self, user: usize) -> Option<Failure> {
+    fn over_rate(&mut self, user: Place) -> Option<Failure> {
         let worker = &self.worker;
-        let meter = worker.shared.meters[user].as_ref().filter(|_| !self.metered)?;
+        let meter = worker.shared.meters[usize::from(user)].as_ref().filter(|_| !self.metered)?;
         self.metered = meter.take(worker.now());
         let (user, rate) = (worker.users.name(user).to_owned(), meter.rate().to_string());
         (!self.metered).then_some(Failure::RateLimited { user, rate })
@@ -174,7 +179,7 @@ impl Connection {
                 Large::Goes
             };
         };
-        if let Some(rules) = &self.worker.users.keys[user] {
+        if let Some(rules) = &self.worker.users.keys[usize::from(user)] {
             // Its one key stands before what is large.
             if names_its_first_alone(class.row) {
                 if request.len() < 2 {
