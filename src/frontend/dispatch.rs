@@ -46,6 +46,11 @@ impl Connection {
         self.client.live.looks_at(class.row);
         let demand = if self.worker.withholds { self.demand_of(&class, request) } else { Demand::NONE };
         let dispatched = Dispatched { request: *request, class, demand, resent, since };
+        if matches!(class.lane, Lane::Owned | Lane::Own) && is_http(request) {
+            // Redis takes these for a web page's attack on its port and says nothing. A node would close the connection at each try.
+            self.client.doom("an HTTP request");
+            return Step::Wait;
+        }
         if self.judged
             && let Some(step) = self.judge(&dispatched)
         {
@@ -60,11 +65,6 @@ impl Connection {
             && let Some(step) = self.hold_undurable(&dispatched)
         {
             return step;
-        }
-        if matches!(class.lane, Lane::Owned | Lane::Own) && is_http(request) {
-            // Redis takes these for a web page's attack on its port and says nothing. A node would close the connection at each try.
-            self.client.doom("an HTTP request");
-            return Step::Wait;
         }
         if self.pinned.is_some() {
             return self.dispatch_pinned(&dispatched);

@@ -11,12 +11,12 @@ use crate::command::{Class, Keys, names_its_first_alone, names_its_keys};
 use crate::error::Failure;
 use crate::resp::{Request, RequestScanner, encode};
 use crate::session::{Hello, Proof};
-use crate::users::{self, KeyRules, User};
+use crate::users::{self, Patterns, User};
 
 use super::Control;
 use super::client_command::Asked;
 use super::connection::{Connection, Step};
-use super::dispatch::{Dispatched, is_http};
+use super::dispatch::Dispatched;
 
 const NOAUTH: &str = "NOAUTH Authentication required.";
 const NOAUTH_EXEC: &str = "EXECABORT Transaction discarded because of: NOAUTH Authentication required.";
@@ -45,7 +45,7 @@ const ENDS: [&str; 2] = ["exec", "discard"];
 pub(super) struct Users {
     list: Vec<User>,
     introductions: Vec<Option<Rc<Introduction>>>,
-    keys: Vec<Option<KeyRules>>,
+    keys: Vec<Option<Patterns>>,
 }
 
 impl Users {
@@ -84,8 +84,7 @@ impl Users {
 
     /// Who a client is that says so, at the nodes; `None`: it is not.
     fn prove(&self, name: &[u8], secret: &[u8]) -> Option<Rc<Login>> {
-        let user = users::prove(&self.list, name, secret)?;
-        let (place, _) = users::named(&self.list, name)?;
+        let (place, user) = users::prove(&self.list, name, secret)?;
         let (name, secret) = user.at_nodes(secret);
         let introduction = self.introductions[place].clone();
         Some(Rc::new(Login { user: Some(name.into_bytes()), secret, introduction }))
@@ -115,11 +114,6 @@ impl Connection {
     /// What becomes of a request that is judged here; `None`: it may go.
     #[cold]
     pub(super) fn judge(&mut self, dispatched: &Dispatched<'_>) -> Option<Step> {
-        if is_http(&dispatched.request) {
-            // As everywhere: what stands behind it would be read as requests.
-            self.client.doom("an HTTP request");
-            return Some(Step::Wait);
-        }
         let failure = self.objection(dispatched)?;
         Some(self.object(dispatched, &failure))
     }

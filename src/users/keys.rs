@@ -4,9 +4,6 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Patterns(Vec<Vec<u8>>);
 
-/// Keys that a user may touch.
-pub type KeyRules = Patterns;
-
 impl Patterns {
     /// Of these.
     #[must_use]

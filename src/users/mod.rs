@@ -8,6 +8,6 @@ mod keys;
 mod rate;
 mod user;
 
-pub use keys::{KeyRules, Patterns};
+pub use keys::Patterns;
 pub use rate::{Meter, Rate};
 pub use user::{Digest, USERS_MAX, User, named, prove};

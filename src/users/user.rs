@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{KeyRules, Rate};
+use super::{Patterns, Rate};
 
 /// Most users; the nodes keep a list of them, and so does each worker.
 pub const USERS_MAX: usize = 100;
@@ -121,8 +121,8 @@ impl User {
 
     /// What is judged here of the keys that it touches: nothing where the nodes do.
     #[must_use]
-    pub fn key_rules(&self) -> Option<KeyRules> {
-        (!self.is_given() && !self.keys.is_empty()).then(|| KeyRules::new(&self.keys))
+    pub fn key_rules(&self) -> Option<Patterns> {
+        (!self.is_given() && !self.keys.is_empty()).then(|| Patterns::new(&self.keys))
     }
 }
 
@@ -132,16 +132,16 @@ pub fn named<'a>(users: &'a [User], name: &[u8]) -> Option<(usize, &'a User)> {
     users.iter().enumerate().find(|(_, user)| user.name.as_bytes() == name)
 }
 
-/// The user of this name if `secret` is its password, found out in a time that tells neither how much of the password is
+/// The user of this name and its place if `secret` is its password, found out in a time that tells neither how much of the password is
 /// right nor, since one is compared in any case, whether there is such a user.
 #[must_use]
-pub fn prove<'a>(users: &'a [User], name: &[u8], secret: &[u8]) -> Option<&'a User> {
+pub fn prove<'a>(users: &'a [User], name: &[u8], secret: &[u8]) -> Option<(usize, &'a User)> {
     let nobody = Digest::default();
     let given = Digest::of(secret);
-    let user = named(users, name).map(|(_, user)| user);
-    let password = user.and_then(|user| user.password.as_ref());
+    let found = named(users, name);
+    let password = found.and_then(|(_, user)| user.password.as_ref());
     let is_right: bool = password.unwrap_or(&nobody).0.ct_eq(&*given.0).into();
-    user.filter(|_| is_right && password.is_some())
+    found.filter(|_| is_right && password.is_some())
 }
 
 #[cfg(test)]
@@ -176,7 +176,7 @@ mod tests {
     fn only_the_right_password_of_the_right_user_proves_anything() {
         let unfinished = User { password: None, name: "new".to_owned(), ..User::default() };
         let users = [User { name: "other".to_owned(), ..app() }, app(), unfinished];
-        assert_eq!(prove(&users, b"app", b"secret"), Some(&users[1]));
+        assert_eq!(prove(&users, b"app", b"secret"), Some((1, &users[1])));
         for (name, secret) in [("app", "Secret"), ("app", ""), ("nobody", "secret"), ("", ""), ("new", "")] {
             assert_eq!(prove(&users, name.as_bytes(), secret.as_bytes()), None, "{name} {secret}");
         }
