@@ -178,6 +178,11 @@ fn no_client_makes_a_series_or_breaks_a_line_of_the_metrics() {
         proxy.metric(&series).is_some_and(|count| count >= least)
     };
     eventually(LONG, "all is counted", || counted("get", 1.0) && counted("hello", 1.0));
+    // It comes with the first comparison, of itself.
+    let compared = |text: &str| text.contains("\nredhold_node_parity{");
+    eventually(LONG, "the node is compared", || {
+        proxy.http("GET", "/metrics").is_some_and(|(_, text)| compared(&text))
+    });
     let before = series(&proxy);
     for round in 0..200 {
         let word = format!("{SPOILT}{round}");
