@@ -199,6 +199,8 @@ fn a_node_that_starts_again_has_the_users_and_what_somebody_changed_is_put_back(
     group.node(1).kill9();
     group.node(1).restart();
     eventually(LONG, "it has it again", || given(&group.nodes()[1]));
+    // Who is told whom to follow loses its connections with that; they are opened below.
+    group.wait_in_sync(0);
     let mut root = logged_in(&proxy, "AUTH all secret");
     for node in group.nodes() {
         assert_eq!(node.call("ACL SETUSER app allkeys"), Value::ok());
