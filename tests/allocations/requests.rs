@@ -12,7 +12,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// Requests whose allocations are counted.
-const REQUESTS: usize = 8_000;
+const REQUESTS: usize = 4_000;
 /// Rounds before that, in which buffers find their size, by requests.
 const WARM: usize = 2_000;
 /// A worker's own clock and a queue that grows allocate now and then: one in so many requests is no allocation for each.

@@ -19,14 +19,10 @@ mod world;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::{V7_0, Version, installed};
+use support::{V7_0, Version, installed, number};
 
 /// Scripts that are played side by side. Most of their time they wait for a replica that tries again once a second.
 const SIDE_BY_SIDE: usize = 16;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
-}
 
 #[test]
 fn simulated_nodes_do_what_servers_do() {

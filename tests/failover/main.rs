@@ -6,4 +6,6 @@ mod quorum;
 mod scenarios;
 mod script;
 mod simulation;
+#[path = "../support/size.rs"]
+mod size;
 mod world;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use redhold::failover::{Durability, Settings};
 
 use crate::model::{Boot, Following, Link, Release};
+use crate::size::number;
 use crate::world::{Bug, Fault, Pace, World};
 
 const SECOND: u64 = 1_000_000;
@@ -335,10 +336,6 @@ fn may_lose_nothing(world: &World, plan: Plan) -> bool {
     }
 }
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
-}
-
 #[test]
 fn groups_survive_their_faults() {
     if let Some(seed) = number("SEED") {
@@ -347,7 +344,7 @@ fn groups_survive_their_faults() {
         assert!(wrong.is_empty(), "seed {seed}: {wrong:?}");
         return;
     }
-    let seeds = number("SEEDS").unwrap_or(10_000);
+    let seeds = number("SEEDS").unwrap_or(2_000);
     let (even, odd) = std::thread::scope(|scope| {
         let even = scope.spawn(move || tally((0..seeds).step_by(2)));
         let odd = scope.spawn(move || tally((1..seeds).step_by(2)));

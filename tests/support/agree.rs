@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use redhold::command::Compare;
 
 use super::client::{Client, encode};
+use super::size::number;
 use super::stream::{Sample, Stream};
 use super::value::Value;
 use super::versions::Version;
@@ -31,7 +32,6 @@ pub struct Findings {
 /// The seed of a stream and how many requests it is to have: `SEED` and `STREAM`, or one that changes from run to run and
 /// `count`.
 pub fn seed(count: usize) -> (u64, usize) {
-    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seed = number("SEED").unwrap_or_else(|| u64::from(std::process::id()));
     (seed, number("STREAM").map_or(count, |count| count as usize))
 }
