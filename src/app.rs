@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::admin::{self, Doors, Drain, History};
 use crate::config::{Config, Origin, Reload};
-use crate::frontend::{self, Frontend, Parts};
-use crate::net::{Files, Renewed};
+use crate::frontend::{self, Frontend, Limits, LimitsInForce, Parts};
+use crate::net::{Files, Inherited, Renewed};
 use crate::supervisor::{Supervisor, supervisor};
 use crate::telemetry::{self, Metrics};
 use crate::topology::{Marks, Orders, Placed, Reread, Restraints, orders};
@@ -29,26 +29,26 @@ pub struct Bound {
 /// # Errors
 /// One sentence: which part could not be started, and why.
 pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -> Result<(), String> {
+    // Without a file others were started before, in threads of ours.
+    let inherited = if origin.is_some() { Inherited::take()? } else { Inherited::default() };
     let level = telemetry::init(&config.log)?;
-    raise_descriptor_limit(config.frontend.max_clients);
+    raise_descriptor_limit(config.frontend.limits.max_clients);
     config.control.find_nodes()?;
-    let admin = admin::bind(&config.admin)?;
+    let (admin, sockets, bound) = bind(&config, inherited)?;
     let tls = loaded("proxy.tls", config.frontend.tls.clone())?;
     let node_tls = loaded("backend.tls", config.backend.tls.clone())?;
     let admin_tls = loaded("admin.tls", config.admin.tls.clone())?;
-    let sockets = bind(&config.frontend)?;
-    let listen = sockets.iter().filter_map(frontend::Bound::address).collect();
-    let bound = Bound { listen, admin: admin.address() };
     config.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let nodes = config.control.nodes.len();
     let (marks, metrics) = (Arc::new(Marks::new(nodes, Instant::now())), Arc::new(metrics_of(&config)));
     let (reads, credentials) = (config.control.reads.clone(), config.control.credentials.clone());
     let (handle, brain) =
         control::start(config.control, node_tls.clone(), marks.clone()).map_err(|error| error.to_string())?;
-    let (delay, drain) = (config.frontend.drain_delay, Drain::default());
-    let (ending, begins) = (delay + config.frontend.drain_timeout + LAST_STEPS, drain.clone());
-    let (restraints, (supervisor, untold)) = (Restraints::new(config.frontend.workers), supervisor());
-    let rereads = start_reloads(Reload::new(origin, level.clone()), supervisor.clone())?;
+    let limits: LimitsInForce = Arc::new(Arc::new(config.frontend.limits.clone()).into());
+    let (drain, (supervisor, untold)) = (Drain::default(), supervisor());
+    let (begins, restraints) = (drain.clone(), Restraints::new(config.frontend.workers));
+    let reload = Reload::new(origin, level.clone(), limits.clone());
+    let rereads = start_reloads(reload, limits.clone(), supervisor.clone())?;
     let control = frontend::Control {
         status: handle.status.clone(),
         orders: handle.orders.clone(),
@@ -66,6 +66,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         routes: handle.routes.clone(),
         marks: marks.clone(),
         metrics: metrics.clone(),
+        limits: limits.clone(),
         control,
         tls,
         node_tls,
@@ -93,19 +94,20 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     supervisor.serving();
     wait_for_the_end(&drain, &rereads)?;
     drain.begin();
-    supervisor.stopping(ending);
-    let_clients_go(frontend, delay);
+    let_clients_go(frontend, &limits.load_full(), &supervisor);
     brain.stop();
     admin.stop();
     tracing::info!("stopped");
     Ok(())
 }
 
-fn let_clients_go(frontend: Frontend, delay: Duration) {
+fn let_clients_go(frontend: Frontend, limits: &Limits, supervisor: &Supervisor) {
+    let delay = limits.drain_delay;
+    supervisor.stopping(delay + limits.drain_timeout + LAST_STEPS);
     tracing::info!(clients = frontend.clients(), "draining");
     frontend.announce_end(delay);
     std::thread::sleep(delay);
-    frontend.drain();
+    frontend.drain(limits.drain_timeout);
 }
 
 /// What is made of the files of a section, if it names some.
@@ -114,10 +116,22 @@ fn loaded<F: Files>(section: &str, files: Option<F>) -> Result<Option<Arc<Renewe
     Ok(loaded.map_err(|error| format!("{section}: {error}"))?.map(Arc::new))
 }
 
-fn bind(settings: &frontend::Settings) -> Result<Vec<frontend::Bound>, String> {
-    let bind = |listen| frontend::bind(listen, settings.tls.is_some());
-    let bound: std::io::Result<_> = settings.listen.iter().map(bind).collect();
-    bound.map_err(|error| format!("proxy.listen: {error}"))
+/// Everything that operators and clients connect to, and where that is.
+fn bind(
+    config: &Config,
+    mut inherited: Inherited,
+) -> Result<(admin::Bound, Vec<frontend::Bound>, Bound), String> {
+    let admin = admin::bind(&config.admin, &mut inherited);
+    let settings = &config.frontend;
+    let bind = |listen| frontend::bind(listen, settings.tls.is_some(), &mut inherited);
+    let sockets: std::io::Result<Vec<_>> = settings.listen.iter().map(bind).collect();
+    let sockets = sockets.map_err(|error| format!("proxy.listen: {error}"));
+    // Said before anything else: such a socket may be why an address is in use.
+    inherited.none_left()?;
+    let (admin, sockets) = (admin?, sockets?);
+    let listen = sockets.iter().filter_map(frontend::Bound::address).collect();
+    let bound = Bound { listen, admin: admin.address() };
+    Ok((admin, sockets, bound))
 }
 
 fn metrics_of(config: &Config) -> Metrics {
@@ -155,12 +169,18 @@ fn raise_descriptor_limit(max_clients: usize) {
 }
 
 /// A thread of its own, since names are looked up, which may take long.
-fn start_reloads(reload: Reload, supervisor: Supervisor) -> Result<Orders<Reread>, String> {
+fn start_reloads(
+    mut reload: Reload,
+    limits: LimitsInForce,
+    supervisor: Supervisor,
+) -> Result<Orders<Reread>, String> {
     let (rereads, mut placed) = orders();
     let carry_out = move || {
         while let Some(Placed { answer, .. }) = placed.blocking_recv() {
+            let said = supervisor.reloading(|| reload.again());
+            raise_descriptor_limit(limits.load().max_clients);
             // Whoever asked may have left.
-            answer.send(supervisor.reloading(|| reload.again())).ok();
+            answer.send(said).ok();
         }
     };
     let thread = std::thread::Builder::new().name("reload".to_owned()).spawn(carry_out);

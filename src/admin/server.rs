@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::net;
+use crate::net::{self, Inherited};
 
 use super::follow::follow;
 use super::places::{Places, Work};
@@ -57,9 +57,10 @@ pub struct Server {
 ///
 /// # Errors
 /// A sentence that names the address and the system's reason.
-pub fn bind(settings: &Settings) -> Result<Bound, String> {
+pub fn bind(settings: &Settings, inherited: &mut Inherited) -> Result<Bound, String> {
     let wanted = settings.listen;
-    let bound = TcpListener::bind(wanted).and_then(|listener| {
+    let listener = inherited.tcp(wanted).map_or_else(|| TcpListener::bind(wanted), Ok);
+    let bound = listener.and_then(|listener| {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         Ok(Bound { listener, address })

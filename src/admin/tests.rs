@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::*;
 use crate::control::{NodeFacts, Quarantined, SettingChanged, Status};
 use crate::failover::{self, Level, Note};
+use crate::net::Inherited;
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
 use crate::telemetry::{
     BusyClient, HotKey, HotKeys, LevelHandle, Metrics, SlowRequest, Traffic, TrafficReader,
@@ -178,8 +179,11 @@ impl Fixture {
             rereads: orders().0,
             drain: drain.clone(),
         };
-        let bound =
-            bind(&Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() }).unwrap();
+        let bound = bind(
+            &Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() },
+            &mut Inherited::default(),
+        )
+        .unwrap();
         Self { server: bound.serve(doors).unwrap(), snapshots, routes, marks, orders: queue, drain }
     }
 
@@ -527,14 +531,24 @@ fn the_end_frees_the_address() {
     let address = fixture.server.address();
     fixture.server.stop();
     assert!(TcpStream::connect(address).is_err());
-    assert_eq!(bind(&Settings { listen: address, ..Settings::default() }).unwrap().address(), address);
+    assert_eq!(
+        bind(&Settings { listen: address, ..Settings::default() }, &mut Inherited::default())
+            .unwrap()
+            .address(),
+        address
+    );
 }
 
 #[test]
 fn an_address_in_use_is_named() {
-    let bound =
-        bind(&Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() }).unwrap();
-    let refused = bind(&Settings { listen: bound.address(), ..Settings::default() }).unwrap_err();
+    let bound = bind(
+        &Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() },
+        &mut Inherited::default(),
+    )
+    .unwrap();
+    let refused =
+        bind(&Settings { listen: bound.address(), ..Settings::default() }, &mut Inherited::default())
+            .unwrap_err();
     assert!(
         refused.starts_with(&format!("admin.listen: cannot listen on {}: ", bound.address())),
         "{refused}"

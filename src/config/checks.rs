@@ -32,7 +32,7 @@ pub(super) fn across_keys(given: &Given, config: &Config, faults: &mut Faults) {
         let text = format!("{busy} is shorter than health.timeout {timeout}");
         faults.add("health.busy_timeout", place("health.busy_timeout"), text);
     }
-    let entrance = &config.frontend.entrance;
+    let entrance = &config.frontend.limits.entrance;
     if entrance.proxy_protocol && entrance.trusted.is_empty() {
         let text = "needs proxy.trusted: the networks of the load balancers that send PROXY headers";
         faults.add("proxy.proxy_protocol", place("proxy.proxy_protocol"), text);

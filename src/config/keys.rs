@@ -411,13 +411,16 @@ const LIMITS: &[Key] = &[
     ),
     key(
         "memory",
-        Kind::Text(Some(|c, v| set(&mut c.frontend.memory, memory::limit(&v)?))),
+        Kind::Text(Some(|c, v| set(&mut c.frontend.limits.memory, memory::limit(&v)?))),
         r#""50%""#,
         "Requests and replies of all clients together, a size or a share of the memory of the cgroup or machine; beyond it the client with most is closed. 0%: no bound.",
     ),
     key(
         "clients_per_address",
-        Kind::Count(0..=1_000_000, Some(|c, v| set(&mut c.frontend.entrance.per_address, to_usize(v)))),
+        Kind::Count(
+            0..=1_000_000,
+            Some(|c, v| set(&mut c.frontend.limits.entrance.per_address, to_usize(v))),
+        ),
         "0",
         "Clients from one address, or one IPv6 network of 64 bits; a further one gets an error and is closed. 0: any number.",
     ),
@@ -425,7 +428,9 @@ const LIMITS: &[Key] = &[
         "connections_per_second",
         Kind::Count(
             0..=1_000_000,
-            Some(|c, v| set(&mut c.frontend.entrance.per_second, u32::try_from(v).unwrap_or(u32::MAX))),
+            Some(|c, v| {
+                set(&mut c.frontend.limits.entrance.per_second, u32::try_from(v).unwrap_or(u32::MAX))
+            }),
         ),
         "0",
         "New clients a second, and as many at once after a quiet one; further ones wait in the kernel's queue. 0: any number.",

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::keys::SECTIONS;
 use super::kind::{Form, Key, Kind, Preset, Section};
 use super::read::variable_of;
+use super::reload::is_live;
 use super::units::{show_duration, show_size};
 
 /// Valid TOML with every key, its default and one line of prose: what `redhold config` prints.
@@ -54,6 +55,12 @@ pub fn reference() -> String {
             && let Some(key) = section.keys.first()
         {
             let _ = writeln!(text, "\nVariables: `{}` and so on.", variable_of(section, key));
+        }
+        let is_live = |key: &&Key| is_live(&format!("{}.{}", section.name, key.name));
+        let live: Vec<String> =
+            section.keys.iter().filter(is_live).map(|key| format!("`{}`", key.name)).collect();
+        if !live.is_empty() {
+            let _ = writeln!(text, "\nA [reload](operations.md#reloading) takes {}.", live.join(", "));
         }
     }
     text

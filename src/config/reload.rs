@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::frontend::LimitsInForce;
 use crate::telemetry::LevelHandle;
 
 use super::fault::Faults;
@@ -10,8 +12,28 @@ use super::keys::SECTIONS;
 use super::kind::Form;
 use super::read::{Config, Reading, load, preset_of, same};
 
-/// Keys that are taken while the process runs.
-const LIVE: &[&str] = &["log.level"];
+/// The level of the log, which an order changes as well.
+const LEVEL: &str = "log.level";
+
+/// Keys that are taken while the process runs, beside [`LEVEL`].
+const LIVE: &[&str] = &[
+    "proxy.max_clients",
+    "proxy.idle_timeout",
+    "proxy.drain_delay",
+    "proxy.drain_timeout",
+    "proxy.proxy_protocol",
+    "proxy.trusted",
+    "proxy.allow",
+    "proxy.deny",
+    "limits.memory",
+    "limits.clients_per_address",
+    "limits.connections_per_second",
+];
+
+/// Whether a reload takes this key.
+pub(super) fn is_live(path: &str) -> bool {
+    path == LEVEL || LIVE.contains(&path)
+}
 
 /// Faults of one reading that are told; a file that is no configuration may have thousands.
 const TOLD_MAX: usize = 10;
@@ -86,13 +108,16 @@ impl Origin {
 pub struct Reload {
     origin: Option<Origin>,
     level: LevelHandle,
+    limits: LimitsInForce,
+    /// The last one that was sound.
+    taken: Option<Origin>,
 }
 
 impl Reload {
     /// `origin`: what the process runs with; `None`: no file says it.
     #[must_use]
-    pub fn new(origin: Option<Origin>, level: LevelHandle) -> Self {
-        Self { origin, level }
+    pub fn new(origin: Option<Origin>, level: LevelHandle, limits: LimitsInForce) -> Self {
+        Self { origin, level, limits, taken: None }
     }
 
     /// What it came to, in one line: what is now so, and which keys differ from what the process runs with and wait for a restart. A
@@ -100,7 +125,7 @@ impl Reload {
     ///
     /// # Errors
     /// The first faults of the file, in one line; nothing has changed then.
-    pub fn again(&self) -> Result<String, String> {
+    pub fn again(&mut self) -> Result<String, String> {
         let Some(origin) = &self.origin else {
             return Err("no file holds this configuration; nothing has changed".to_owned());
         };
@@ -113,11 +138,25 @@ impl Reload {
             self.level.set(level)?;
             said.push(format!("log.level is now {level}"));
         }
+        let mut taken = self.taken.as_ref().unwrap_or(origin).reading.differing(&next);
+        taken.retain(|path| LIVE.contains(&path.as_str()));
+        let limits = Arc::new(next.config.frontend.limits.clone());
+        if taken.is_empty() && limits != self.limits.load_full() {
+            // A share, of a cgroup that has changed.
+            taken.push("limits.memory".to_owned());
+        }
+        if !taken.is_empty() {
+            let taken = taken.join(", ");
+            tracing::warn!("the configuration file changes {taken}");
+            said.push(format!("now as the file says: {taken}"));
+        }
+        self.limits.store(limits);
         let mut waiting = origin.reading.differing(&next);
-        waiting.retain(|path| !LIVE.contains(&path.as_str()));
+        waiting.retain(|path| !is_live(path));
         if !waiting.is_empty() {
             said.push(format!("only a restart changes {}", waiting.join(", ")));
         }
+        self.taken = Some(Origin { path: origin.path.clone(), reading: next });
         Ok(if said.is_empty() { "nothing has changed".to_owned() } else { said.join("; ") })
     }
 }

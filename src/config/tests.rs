@@ -33,7 +33,11 @@ fn the_table_and_every_folders_own_defaults_agree() {
     let workers = std::thread::available_parallelism().unwrap().get();
     assert_eq!(
         config.frontend,
-        frontend::Settings { workers, memory: memory::limit("50%").unwrap(), ..Default::default() }
+        frontend::Settings {
+            workers,
+            limits: frontend::Limits { memory: memory::limit("50%").unwrap(), ..Default::default() },
+            ..Default::default()
+        }
     );
     assert_eq!(config.backend, backend::Settings::default());
     assert_eq!(config.control.failover, failover::Settings::default());
@@ -282,7 +286,7 @@ fn variables_win_over_the_file() {
     let text = "[proxy]\nmax_clients = 5\n[failover]\nhold = \"1s\"\n";
     let variables = [("REDHOLD_PROXY_MAX_CLIENTS", "6"), ("REDHOLD_BACKEND_NODES", "a:1, b:2")];
     let config = parse(text, variables.map(|(k, v)| (k.to_owned(), v.to_owned()))).unwrap();
-    assert_eq!(config.frontend.max_clients, 6);
+    assert_eq!(config.frontend.limits.max_clients, 6);
     assert_eq!(config.frontend.hold, Duration::from_secs(1));
     assert_eq!(config.control.nodes[1].address.to_string(), "b:2");
 }

@@ -72,10 +72,10 @@ pub(super) async fn take_clients(
 ) {
     while let Some(admitted) = clients.recv().await {
         let place = place_of(&admitted.socket);
-        let Admitted { id, socket, seat } = admitted;
-        let newcomer = Newcomer { id, place, seat };
+        let Admitted { id, socket, seat, for_another } = admitted;
+        let newcomer = Newcomer { id, place, seat, for_another };
         match socket {
-            Accepted::Tcp(stream, peer) if worker.settings.entrance.speaks_for_others(peer.ip()) => {
+            Accepted::Tcp(stream, peer) if newcomer.for_another => {
                 tokio::task::spawn_local(greet(worker.clone(), newcomer, stream, peer, None));
             }
             Accepted::Tls(stream, peer) => {
@@ -103,12 +103,14 @@ struct Newcomer {
     id: u64,
     place: Place,
     seat: Seat,
+    /// It says in a PROXY header for whom it comes.
+    for_another: bool,
 }
 
 impl Newcomer {
     /// `sent`: what was read from it already.
     fn serve(self, worker: &Rc<Worker>, (reader, writer): (Reader, Writer), sent: BytesMut) {
-        let Self { id, place, seat } = self;
+        let Self { id, place, seat, .. } = self;
         let mut connection = Connection::new(id, worker.clone(), reader, writer);
         if !sent.is_empty() {
             connection.sent_before(sent);
@@ -133,7 +135,7 @@ impl Newcomer {
             Refusal::NoHeader
         })?;
         let client = ends.map_or(peer, |(theirs, _)| theirs);
-        self.seat.of(client.ip(), &worker.settings.entrance)?;
+        self.seat.of(client.ip(), &worker.shared.limits.load().entrance)?;
         if let Some((theirs, ours)) = ends {
             self.place.ends = Ends::Tcp(theirs, Some(ours));
         }
@@ -151,7 +153,7 @@ async fn greet(
 ) {
     let Ok(mut stream) = TcpStream::from_std(stream) else { return };
     let mut sent = BytesMut::new();
-    if worker.settings.entrance.speaks_for_others(peer.ip()) {
+    if newcomer.for_another {
         match newcomer.introduce(&worker, &mut stream, peer).await {
             Ok(rest) => sent = rest,
             Err(refusal) => {

@@ -26,6 +26,8 @@ pub(super) struct Admitted {
     pub(super) id: u64,
     pub(super) socket: Accepted,
     pub(super) seat: Seat,
+    /// It says in a PROXY header for whom it comes.
+    pub(super) for_another: bool,
 }
 
 /// A client's seat, free again when this is dropped.
@@ -34,7 +36,7 @@ pub(super) struct Seat {
     shared: Arc<Shared>,
     /// Clients of its worker.
     of_worker: Arc<AtomicUsize>,
-    /// Where it counts, if anybody counts.
+    /// Where it counts.
     address: Option<IpAddr>,
 }
 
@@ -53,12 +55,12 @@ impl Seat {
         if !entrance.allows(address) {
             return Err(Refusal::Denied);
         }
-        if entrance.per_address > 0 {
-            if !self.shared.addresses.enter(address, entrance.per_address) {
-                return Err(Refusal::FullForAddress);
-            }
-            self.address = Some(address);
+        // Those who come while any number may count as well: the number may be limited while they are here.
+        let most = if entrance.per_address > 0 { entrance.per_address } else { usize::MAX };
+        if !self.shared.addresses.enter(address, most) {
+            return Err(Refusal::FullForAddress);
         }
+        self.address = Some(address);
         Ok(())
     }
 }
@@ -92,29 +94,25 @@ pub(super) fn door() -> (WorkerDoor, mpsc::Receiver<Admitted>) {
 pub(super) struct Doorway {
     pub(super) doors: Vec<WorkerDoor>,
     pub(super) shared: Arc<Shared>,
-    pub(super) entrance: Arc<Entrance>,
-    pub(super) max_clients: usize,
     pub(super) metrics: Arc<WorkerMetrics>,
     rate: RefCell<Rate>,
     refused: Refused,
 }
 
 impl Doorway {
-    pub(super) fn new(
-        doors: Vec<WorkerDoor>,
-        shared: Arc<Shared>,
-        entrance: Arc<Entrance>,
-        max_clients: usize,
-        metrics: Arc<WorkerMetrics>,
-    ) -> Self {
-        let rate = RefCell::new(Rate::new(entrance.per_second, Instant::now()));
-        Self { doors, shared, entrance, max_clients, metrics, rate, refused: Refused::default() }
+    pub(super) fn new(doors: Vec<WorkerDoor>, shared: Arc<Shared>, metrics: Arc<WorkerMetrics>) -> Self {
+        let rate = RefCell::new(Rate::new(Instant::now()));
+        Self { doors, shared, metrics, rate, refused: Refused::default() }
     }
 
     /// Returns when the next client may be accepted. Who comes earlier waits in the kernel's queue.
     pub(super) async fn rest(&self) {
         loop {
-            let wait = self.rate.borrow().wait(Instant::now());
+            let wait = {
+                let mut rate = self.rate.borrow_mut();
+                rate.set(self.shared.limits.load().entrance.per_second);
+                rate.wait(Instant::now())
+            };
             if wait.is_zero() {
                 return;
             }
@@ -132,21 +130,22 @@ impl Doorway {
     }
 
     fn try_take(&self, socket: Accepted) -> Result<(), (Accepted, Refusal)> {
-        if self.shared.clients.load(Ordering::Relaxed) >= self.max_clients {
+        let limits = self.shared.limits.load();
+        if self.shared.clients.load(Ordering::Relaxed) >= limits.max_clients {
             return Err((socket, Refusal::Full));
         }
         let Some(door) = self.doors.iter().min_by_key(|door| door.clients.load(Ordering::Relaxed)) else {
             return Err((socket, Refusal::Busy));
         };
         let mut seat = Seat::take(&self.shared, &door.clients);
-        let own = socket.address().filter(|address| !self.entrance.speaks_for_others(*address));
-        if let Some(address) = own
-            && let Err(refusal) = seat.of(address, &self.entrance)
+        let for_another = socket.address().is_some_and(|address| limits.entrance.speaks_for_others(address));
+        if let Some(address) = socket.address().filter(|_| !for_another)
+            && let Err(refusal) = seat.of(address, &limits.entrance)
         {
             return Err((socket, refusal));
         }
         self.rate.borrow_mut().came(Instant::now());
-        let admitted = Admitted { id: self.shared.next_client(), socket, seat };
+        let admitted = Admitted { id: self.shared.next_client(), socket, seat, for_another };
         door.sender.try_send(admitted).map_err(|refused| (refused.into_inner().socket, Refusal::Busy))
     }
 }

@@ -141,8 +141,14 @@ pub(super) struct Rate {
 const BURST: Duration = Duration::from_secs(1);
 
 impl Rate {
-    pub(super) fn new(per_second: u32, now: Instant) -> Self {
-        Self { apart: (per_second > 0).then(|| BURST / per_second), due: now }
+    /// Of any number.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { apart: None, due: now }
+    }
+
+    /// From now on so many in a second; 0: any number.
+    pub(super) fn set(&mut self, per_second: u32) {
+        self.apart = (per_second > 0).then(|| BURST / per_second);
     }
 
     /// How long the next one has to wait.
@@ -216,7 +222,8 @@ mod tests {
     #[test]
     fn a_burst_of_one_second_and_then_evenly() {
         let start = Instant::now();
-        let mut rate = Rate::new(10, start);
+        let mut rate = Rate::new(start);
+        rate.set(10);
         for _ in 0..10 {
             assert_eq!(rate.wait(start), Duration::ZERO);
             rate.came(start);
@@ -241,8 +248,21 @@ mod tests {
     #[test]
     fn without_a_rate_nobody_waits() {
         let now = Instant::now();
-        let mut rate = Rate::new(0, now);
+        let mut rate = Rate::new(now);
         (0..100).for_each(|_| rate.came(now));
+        assert_eq!(rate.wait(now), Duration::ZERO);
+    }
+
+    #[test]
+    fn another_rate_is_kept_from_then_on() {
+        let now = Instant::now();
+        let mut rate = Rate::new(now);
+        rate.set(1);
+        rate.came(now);
+        assert_eq!(rate.wait(now), Duration::from_secs(1));
+        rate.set(1_000);
+        assert_eq!(rate.wait(now), Duration::from_millis(1));
+        rate.set(0);
         assert_eq!(rate.wait(now), Duration::ZERO);
     }
 }

@@ -41,6 +41,17 @@ impl Inactive {
         Self { timeout, seen: BTreeMap::new() }
     }
 
+    /// From now on so long; whether anybody may be closed already. Where there was no limit nobody was looked at: who is here counts as
+    /// having had something until now.
+    fn obey(&mut self, timeout: Duration, here: impl Iterator<Item = u64>, now: Instant) -> bool {
+        let begins = self.timeout.is_zero() && !timeout.is_zero();
+        self.timeout = timeout;
+        if begins {
+            self.seen = here.map(|id| (id, (None, now))).collect();
+        }
+        !begins && !timeout.is_zero()
+    }
+
     /// Whether the client has done nothing for too long.
     fn is_over(&mut self, id: u64, at: At, now: Instant) -> bool {
         let seen = self.seen.get(&id);
@@ -86,16 +97,15 @@ impl Client {
 
 /// Closes them for as long as the thread lives.
 pub(super) async fn keep_closing(worker: Rc<Worker>) {
-    let timeout = worker.settings.idle_timeout;
-    if timeout.is_zero() {
-        return;
-    }
-    let mut inactive = Inactive::new(timeout);
-    let mut beat = tokio::time::interval((timeout / 10).clamp(BEAT_MIN, BEAT_MAX));
+    let limit = || worker.shared.limits.load().idle_timeout;
+    let mut inactive = Inactive::new(limit());
     loop {
-        beat.tick().await;
-        let now = Instant::now();
-        let clients = worker.clients.borrow();
+        let beat = if inactive.timeout.is_zero() { BEAT_MAX } else { inactive.timeout / 10 };
+        tokio::time::sleep(beat.clamp(BEAT_MIN, BEAT_MAX)).await;
+        let (now, clients) = (Instant::now(), worker.clients.borrow());
+        if !inactive.obey(limit(), clients.keys().copied(), now) {
+            continue;
+        }
         inactive.seen.retain(|id, _| clients.contains_key(id));
         for (id, client) in clients.iter().filter(|(_, client)| client.doomed.get().is_none()) {
             if !inactive.is_over(*id, client.at(now), now) {
@@ -121,6 +131,24 @@ mod tests {
         assert!(!inactive.is_over(1, At::Waiting, now + 10 * TIMEOUT));
         assert!(!inactive.is_over(2, At::Nothing(TIMEOUT - Duration::from_millis(1)), now));
         assert!(inactive.is_over(2, At::Nothing(TIMEOUT), now));
+    }
+
+    #[test]
+    fn a_limit_that_is_new_is_counted_from_then_on() {
+        let (mut inactive, start) = (Inactive::new(Duration::ZERO), Instant::now());
+        assert!(!inactive.obey(Duration::ZERO, [1].into_iter(), start));
+        assert!(!inactive.obey(TIMEOUT, [1].into_iter(), start), "nobody was looked at");
+        assert!(inactive.obey(TIMEOUT, [1, 2].into_iter(), start));
+        let rested = At::Nothing(10 * TIMEOUT);
+        assert!(
+            !inactive.is_over(1, rested, start + TIMEOUT / 2),
+            "it asked long ago, and may have been answered just now"
+        );
+        assert!(inactive.is_over(1, rested, start + TIMEOUT));
+        assert!(inactive.obey(TIMEOUT / 2, [1].into_iter(), start + TIMEOUT));
+        assert!(inactive.is_over(1, rested, start + TIMEOUT / 2), "a shorter one holds at once");
+        assert!(!inactive.obey(Duration::ZERO, [1].into_iter(), start + TIMEOUT));
+        assert!(!inactive.obey(TIMEOUT, [1].into_iter(), start + TIMEOUT), "off and on again");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
@@ -74,6 +74,8 @@ pub(super) struct PinnedLane {
     pub(super) resubscribes: bool,
     /// Epoch and generation of the node under which an open connection ended, if the node may live.
     pub(super) ended_in: Option<(u64, u64)>,
+    /// Whether the node, which lives, closes each connection that the lane gets.
+    pub(super) closings: Closings,
     /// There is no connection although there is a primary.
     pub(super) unopened: Option<Unopened>,
     /// No attempt is made before this moment, except in another epoch.
@@ -136,6 +138,36 @@ pub(super) struct Unopened {
     pub(super) said: String,
 }
 
+/// Open connections of one lane that ended one after the other, under a node that lives.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Closings {
+    /// Epoch and generation of the node, and when the first of them ended.
+    first: Option<((u64, u64), Instant)>,
+    count: u32,
+}
+
+impl Closings {
+    /// Within so long …
+    const WITHIN: Duration = Duration::from_secs(60);
+    /// … so many may be: a person or a failover closes one, a node that can not bear what stands there each.
+    const MAX: u32 = 8;
+
+    /// One more.
+    pub(super) fn note(&mut self, lives: (u64, u64), now: Instant) {
+        let goes_on = |&(before, at): &((u64, u64), Instant)| {
+            before == lives && now.saturating_duration_since(at) <= Self::WITHIN
+        };
+        if !self.first.as_ref().is_some_and(goes_on) {
+            *self = Self { first: Some((lives, now)), count: 0 };
+        }
+        self.count += 1;
+    }
+
+    pub(super) fn are_too_many(self) -> bool {
+        self.count > Self::MAX
+    }
+}
+
 /// Keeps the node's mark of writes in flight true whatever way they end. Written at once, since the change of primary
 /// that waits for them ends the epoch that they belong to.
 struct Writes {
@@ -188,6 +220,7 @@ impl PinnedLane {
             stood: false,
             resubscribes: false,
             ended_in: None,
+            closings: Closings::default(),
             unopened: None,
             retry_at: None,
             leaves_at: None,
@@ -420,7 +453,7 @@ impl PinnedLane {
 
 #[cfg(test)]
 mod tests {
-    use super::Vital;
+    use super::*;
 
     #[test]
     fn what_must_not_fail_stands_behind_the_names_and_before_what_is_asked_later() {
@@ -433,5 +466,18 @@ mod tests {
         assert_eq!(passed(0, 2), [true, true, false, false, false, false]);
         assert_eq!(passed(2, 1), [false, false, true, false, false, false]);
         assert_eq!(passed(1, 3), [false, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn only_closings_by_one_node_within_a_minute_are_too_many() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let after = |lives: &[(u64, u64)], apart: Duration| {
+            let mut closings = Closings::default();
+            (0..).zip(lives).for_each(|(number, lives)| closings.note(*lives, start + apart * number));
+            closings.are_too_many()
+        };
+        assert!(after(&[(1, 1); 9], second) && !after(&[(1, 1); 8], second));
+        assert!(!after(&[(1, 1); 30], 10 * second), "people kill connections as well");
+        assert!(!after(&[(1, 1), (1, 2), (2, 2)].repeat(10), second), "the node died in between");
     }
 }

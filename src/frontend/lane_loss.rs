@@ -55,6 +55,7 @@ impl Connection {
             self.client.doom("a reply was cut off in its middle");
             return;
         }
+        let was_open = matches!(lane.line, Line::Open(_));
         let (unwritten, all_written) = (lane.unwritten_requests(), lane.unwritten() == 0);
         let taken = lane.take_sent();
         let written = taken.len() - unwritten;
@@ -75,7 +76,10 @@ impl Connection {
                 if matches!(loss, Loss::Gone) {
                     taken.iter().take(written).for_each(|sent| self.worker.count_unanswered(sent.row));
                 }
-                redos.extend(taken.iter().map(|sent| parked_again(sent, waited, refused, &self.worker.room)));
+                // A node that lives and closed it may do so each time.
+                let at_once = lane.target.epoch != self.worker.epoch();
+                let again = |sent| parked_again(sent, waited, refused, at_once, &self.worker.room);
+                redos.extend(taken.iter().map(again));
             }
             Purpose::One { .. } | Purpose::Overseer => {
                 // The proxy's own question is asked again when it matters.
@@ -98,6 +102,14 @@ impl Connection {
         }
         if let Some(request) = anew.silence {
             self.client.redo.borrow_mut().lost(Redo::again(request, false, lane.since));
+        }
+        if matches!(loss, Loss::Gone) && lane.closings.are_too_many() {
+            let why = "its connection is closed again and again, with what stands there";
+            return self.closed_by_its_node(&lane, why);
+        }
+        // Before it was open nothing was kept that it would have invalidated, or an earlier loss said so.
+        if was_open && lane.standing.modes().tracks() {
+            invalidate_all(proto, &mut self.client.out.borrow_mut());
         }
         self.stand_again(lane, &loss, anew.silence.is_some());
     }
@@ -124,6 +136,13 @@ impl Connection {
     pub(super) fn can_not_hold(&self, lane: &PinnedLane, why: &'static str) {
         tracing::warn!(client = self.client.id, node = %lane.target.address, "client closed: {why}");
         self.worker.metrics.error(ErrorKind::NodeRefused);
+        self.client.doom(why);
+    }
+
+    /// What the client held is not set up once more on its node, which lives.
+    pub(super) fn closed_by_its_node(&self, lane: &PinnedLane, why: &'static str) {
+        tracing::warn!(client = self.client.id, node = %lane.target.address, "client closed by its node: {why}");
+        self.worker.metrics.error(ErrorKind::NodeClosed);
         self.client.doom(why);
     }
 
@@ -182,9 +201,6 @@ impl Connection {
     /// What the client held on the connection is asked for on the next one. `mode`: what stands there is still to be said.
     fn stand_again(&mut self, mut lane: Box<PinnedLane>, loss: &Loss, mode: bool) {
         lane.purpose = Purpose::Standing;
-        if lane.standing.modes().tracks() {
-            invalidate_all(self.session.identity.proto, &mut self.client.out.borrow_mut());
-        }
         if !(lane.standing.stands() || mode) {
             return;
         }
@@ -236,13 +252,15 @@ impl Connection {
 }
 
 /// While parked nothing is executed: the request waits for the rest of its time elsewhere.
-fn parked_again(sent: &Sent, waited: Duration, refused: bool, room: &Rc<Room>) -> Redo {
+fn parked_again(sent: &Sent, waited: Duration, refused: bool, at_once: bool, room: &Rc<Room>) -> Redo {
     let left = parked::remaining(&sent.request, sent.row, waited);
     let now = Instant::now();
     if refused {
         Redo::refused(&left, b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n", sent.resent, now, now, room)
-    } else {
+    } else if at_once {
         Redo::again(&left, false, now)
+    } else {
+        Redo::again(&left, false, now).not_before(now + REFUSED_PAUSE)
     }
 }
 

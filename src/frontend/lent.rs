@@ -155,7 +155,7 @@ mod tests {
                 Arc::new(Marks::new(1, now)),
                 OwnWrites::Off,
                 SlowLog::new(Duration::ZERO, 0),
-                0,
+                Arc::default(),
             ));
             Self { shared, clients: (0..count).map(client).collect(), now }
         }

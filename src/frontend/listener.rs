@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::net::SocketOptions;
+use crate::net::{Inherited, SocketOptions};
 
 use super::Listen;
 use super::doorway::Doorway;
@@ -81,23 +81,22 @@ impl Bound {
     }
 }
 
-/// Binds `listen`, so that a bad address fails before anything else starts. `tls`: there is a certificate.
+/// Binds `listen`, unless a socket that listens there was inherited, so that a bad address fails before anything else starts. `tls`:
+/// there is a certificate.
 ///
 /// # Errors
 /// The system's own, with the address in front.
-pub fn bind(listen: &Listen, tls: bool) -> io::Result<Bound> {
+pub fn bind(listen: &Listen, tls: bool, inherited: &mut Inherited) -> io::Result<Bound> {
     match listen {
         Listen::Tcp(address) | Listen::Plain(address) => {
-            let socket =
-                socket2::Socket::new(socket2::Domain::for_address(*address), socket2::Type::STREAM, None)?;
-            socket.set_reuse_address(true)?;
-            socket.bind(&(*address).into()).map_err(|error| named(&address.to_string(), &error))?;
-            socket.listen(BACKLOG)?;
-            socket.set_nonblocking(true)?;
+            let listener = inherited.tcp(*address).map_or_else(|| bind_tcp(*address), Ok)?;
             let speaks_tls = tls && matches!(listen, Listen::Tcp(_));
-            Ok(if speaks_tls { Bound::Tls(socket.into()) } else { Bound::Tcp(socket.into()) })
+            Ok(if speaks_tls { Bound::Tls(listener) } else { Bound::Tcp(listener) })
         }
         Listen::Unix(path) => {
+            if let Some(listener) = inherited.unix(path) {
+                return Ok(Bound::Unix(listener));
+            }
             // A socket file that nobody listens on is what a crash left behind.
             let stale = std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
                 && std::os::unix::net::UnixStream::connect(path).is_err();
@@ -110,6 +109,15 @@ pub fn bind(listen: &Listen, tls: bool) -> io::Result<Bound> {
             Ok(Bound::Unix(listener))
         }
     }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into()).map_err(|error| named(&address.to_string(), &error))?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
 }
 
 fn named(place: &str, error: &io::Error) -> io::Error {
@@ -147,9 +155,11 @@ pub(super) async fn accept(
                 Listener::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0.into_std()?)),
             }
         };
+        // Whoever waits when the end comes is left to a next process that may have the socket.
         let accepted: io::Result<Accepted> = tokio::select! {
+            biased;
+            _ = ends.wait_for(|ending| *ending >= Ending::Shut) => return Ok(()),
             accepted = next => accepted,
-            _ = ends.wait_for(|ending| *ending > Ending::Announced) => return Ok(()),
         };
         match accepted {
             Ok(client) => doorway.take(client),
@@ -190,18 +200,20 @@ mod tests {
 
     #[tokio::test]
     async fn a_clients_socket_does_not_stay_half_open() {
-        let bound = bind(&Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), false).unwrap();
+        let bound =
+            bind(&Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))), false, &mut Inherited::default())
+                .unwrap();
         let address = bound.address().unwrap();
         let (door, mut clients) = door();
         let shared = Arc::new(Shared::new(
             Arc::new(Marks::new(0, Instant::now())),
             OwnWrites::Off,
             SlowLog::new(Duration::ZERO, 0),
-            0,
+            Arc::default(),
         ));
         let (_ending, ends) = watch::channel(Ending::NotYet);
         let metrics = Metrics::new(vec![], vec![], 0).acceptor();
-        let doorway = Doorway::new(vec![door], shared, Arc::default(), 1, metrics);
+        let doorway = Doorway::new(vec![door], shared, metrics);
         let local = tokio::task::LocalSet::new();
         let _entered = local.enter();
         tokio::task::spawn_local(accept(bound, Rc::new(doorway), ends));

@@ -27,26 +27,20 @@ pub(super) struct Memory {
 }
 
 /// The memory of all clients.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct TotalMemory {
     bytes: AtomicI64,
-    most: i64,
     shedding: Mutex<()>,
 }
 
 impl TotalMemory {
-    /// Of at most so many bytes.
-    pub(super) fn new(most: u64) -> Self {
-        Self { bytes: AtomicI64::new(0), most: signed(most), shedding: Mutex::default() }
+    /// It has changed; true when it is more than `most` now.
+    fn changed(&self, by: i64, most: i64) -> bool {
+        self.bytes.fetch_add(by, Ordering::Relaxed) + by > most
     }
 
-    /// It has changed; true when it is too much now.
-    fn changed(&self, by: i64) -> bool {
-        self.bytes.fetch_add(by, Ordering::Relaxed) + by > self.most
-    }
-
-    /// Closes the largest clients until the others are within the limit; how many were closed.
-    fn shed(&self, registry: &Registry) -> usize {
+    /// Closes the largest clients until the others take no more than `most`; how many were closed.
+    fn shed(&self, registry: &Registry, most: i64) -> usize {
         // Somebody else is at it.
         let Ok(_shedding) = self.shedding.try_lock() else { return 0 };
         let mut rows = registry.rows(Instant::now());
@@ -54,7 +48,7 @@ impl TotalMemory {
         let mut total: i64 = rows.iter().map(|row| bytes(row.qbuf, row.omem)).sum();
         rows.sort_by_key(|row| bytes(row.qbuf, row.omem));
         let mut closed = 0;
-        while total > self.most
+        while total > most
             && let Some(row) = rows.pop()
         {
             tracing::warn!(
@@ -112,8 +106,9 @@ impl Worker {
             return;
         }
         told.set(now);
-        if self.shared.memory.changed(untold) {
-            for _ in 0..self.shared.memory.shed(&self.shared.registry) {
+        let most = signed(self.shared.limits.load().memory);
+        if self.shared.memory.changed(untold, most) {
+            for _ in 0..self.shared.memory.shed(&self.shared.registry, most) {
                 self.metrics.error(ErrorKind::Memory);
             }
         }

@@ -81,4 +81,4 @@ pub use control_doors::Control;
 pub use entrance::Entrance;
 pub use listener::{Bound, bind};
 pub use serve::{Frontend, Parts};
-pub use settings::{Listen, Settings};
+pub use settings::{Limits, LimitsInForce, Listen, Settings};

@@ -207,13 +207,7 @@ impl Connection {
             return true;
         }
         // Redis closes a subscriber that is too slow. Messages are lost then, which only a closed connection tells.
-        tracing::warn!(
-            client = self.client.id,
-            node = %lane.target.address,
-            "subscriber closed: its connection was closed by its node, which lives (too slow a reader?)"
-        );
-        self.worker.metrics.error(ErrorKind::NodeClosed);
-        self.client.doom("its node closed its subscription");
+        self.closed_by_its_node(lane, "a subscription ended with its connection (too slow a reader?)");
         false
     }
 

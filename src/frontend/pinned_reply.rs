@@ -72,7 +72,9 @@ impl Connection {
         self.note_lane_writes(&mut lane);
         match relayed {
             Err(Ended::Lost) => {
-                lane.ended_in = Some((lane.target.epoch, self.worker.generation(lane.target.node)));
+                let lives = (lane.target.epoch, self.worker.generation(lane.target.node));
+                lane.ended_in = Some(lives);
+                lane.closings.note(lives, self.worker.now());
                 self.lane_lost(lane, Loss::Gone);
             }
             Err(Ended::Refused) => self.lane_lost(lane, Loss::Refused),

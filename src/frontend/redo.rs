@@ -75,6 +75,14 @@ impl Redo {
         }
     }
 
+    /// Lets it wait until then.
+    pub(super) fn not_before(mut self, moment: Instant) -> Self {
+        if let Self::Send { after, .. } = &mut self {
+            *after = Some(moment);
+        }
+        self
+    }
+
     /// Lets it go alone.
     pub(super) fn alone(mut self) -> Self {
         if let Self::Send { probe, .. } = &mut self {

@@ -28,10 +28,13 @@ use super::shared::{Ending, Shared};
 use super::slow_log::SlowLog;
 use super::traffic;
 use super::worker::{Worker, follow_table, keep_waking};
-use super::{Control, Settings};
+use super::{Control, LimitsInForce, Settings};
 
 /// For what is said to clients when the time to drain is over.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The acceptor ends at once, unless a certificate that it reads lies on a disk that does not answer.
+const SHUTTING: Duration = Duration::from_secs(1);
 
 /// What the frontend is made of.
 pub struct Parts {
@@ -47,6 +50,8 @@ pub struct Parts {
     pub marks: Arc<Marks>,
     /// What the data path counts.
     pub metrics: Arc<Metrics>,
+    /// Those that clients meet now; a reload puts others there.
+    pub limits: LimitsInForce,
     /// What PROXY reads and orders by.
     pub control: Control,
     /// The certificate of `settings.tls`.
@@ -57,10 +62,10 @@ pub struct Parts {
 
 /// The running threads.
 pub struct Frontend {
-    threads: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+    acceptor: JoinHandle<()>,
     shared: Arc<Shared>,
     ending: watch::Sender<Ending>,
-    drain_timeout: Duration,
     sample_one_in: u32,
 }
 
@@ -73,37 +78,24 @@ impl Frontend {
         let threshold = Duration::from_micros(parts.backend.slow_micros);
         let slow_log = SlowLog::new(threshold, parts.settings.slow_log_len);
         let rates = parts.settings.users.iter().map(|user| user.rate);
-        let shared =
-            Shared::new(parts.marks.clone(), parts.reads.own_writes, slow_log, parts.settings.memory);
+        let shared = Shared::new(parts.marks.clone(), parts.reads.own_writes, slow_log, parts.limits.clone());
         let shared = Arc::new(shared.metering(rates));
         let (ending, ends) = watch::channel(Ending::NotYet);
-        let (mut threads, mut doors) = (Vec::new(), Vec::new());
-        let drain_timeout = parts.settings.drain_timeout;
+        let (mut workers, mut doors) = (Vec::new(), Vec::new());
         let sample_one_in = parts.backend.sample_one_in;
-        let entrance = Arc::new(parts.settings.entrance.clone());
         let parts = Arc::new(parts);
         for index in 0..parts.settings.workers {
             let (door, clients) = door();
             doors.push(door);
             let (parts, shared, ends) = (parts.clone(), shared.clone(), ends.clone());
             let work = move || run_worker(index, &parts, shared, clients, ends);
-            threads.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
+            workers.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
         }
         let certificates = (parts.tls.clone(), parts.node_tls.clone());
-        let (max_clients, metrics) = (parts.settings.max_clients, parts.metrics.acceptor());
-        let acceptor = {
-            let shared = shared.clone();
-            move || {
-                run_acceptor(
-                    bound,
-                    Doorway::new(doors, shared, entrance, max_clients, metrics),
-                    certificates,
-                    &ends,
-                );
-            }
-        };
-        threads.push(std::thread::Builder::new().name("acceptor".to_owned()).spawn(acceptor)?);
-        Ok(Self { threads, shared, ending, drain_timeout, sample_one_in })
+        let doorway = Doorway::new(doors, shared.clone(), parts.metrics.acceptor());
+        let acceptor = move || run_acceptor(bound, doorway, certificates, &ends);
+        let acceptor = std::thread::Builder::new().name("acceptor".to_owned()).spawn(acceptor)?;
+        Ok(Self { workers, acceptor, shared, ending, sample_one_in })
     }
 
     /// Clients connected now.
@@ -133,27 +125,35 @@ impl Frontend {
         self.enter(Ending::Announced, Duration::ZERO);
     }
 
-    /// Stops accepting and lets each client go when nothing is owed to it, at the latest after `drain_timeout`.
-    pub fn drain(self) {
+    /// Stops accepting and lets each client go when nothing is owed to it, at the latest after `patience`.
+    pub fn drain(self, patience: Duration) {
+        // Who connects to a socket that outlives the process is the next one's, and not to be let in only to be sent away.
+        self.enter(Ending::Shut, Duration::ZERO);
+        wait_while(SHUTTING, || !self.acceptor.is_finished());
         // Whoever holds something stays until then.
-        self.shared.notices.moving(Instant::now() + self.drain_timeout);
-        self.enter(Ending::Draining, self.drain_timeout);
+        self.shared.notices.moving(Instant::now() + patience);
+        self.enter(Ending::Draining, patience);
         let left = self.clients();
         if left > 0 {
             tracing::warn!(clients = left, "clients were still held by something at drain_timeout");
             self.enter(Ending::Over, LAST_WORDS);
         }
-        drop(self.threads);
+        drop(self.workers);
     }
 
     /// Tells everybody, and waits until all clients are gone, for `patience` at most.
     fn enter(&self, ending: Ending, patience: Duration) {
         self.shared.ending.store(ending as u8, Ordering::Relaxed);
         let _ = self.ending.send(ending);
-        let deadline = Instant::now() + patience;
-        while self.clients() > 0 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait_while(patience, || self.clients() > 0);
+    }
+}
+
+/// … and for so long at most.
+fn wait_while(patience: Duration, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + patience;
+    while holds() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
 
 use crate::durability;
 use crate::net::ServerFiles;
@@ -21,6 +24,39 @@ pub enum Listen {
     Unix(PathBuf),
 }
 
+/// What a reload changes while clients are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `proxy.max_clients`
+    pub max_clients: usize,
+    /// Who else may not come in.
+    pub entrance: Entrance,
+    /// `proxy.idle_timeout`; zero: never.
+    pub idle_timeout: Duration,
+    /// `proxy.drain_delay`
+    pub drain_delay: Duration,
+    /// `proxy.drain_timeout`
+    pub drain_timeout: Duration,
+    /// `limits.memory`, resolved: bytes.
+    pub memory: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_clients: 10_000,
+            entrance: Entrance::default(),
+            idle_timeout: Duration::ZERO,
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(10),
+            memory: u64::MAX,
+        }
+    }
+}
+
+/// Those in force; who goes by them looks each time.
+pub type LimitsInForce = Arc<ArcSwap<Limits>>;
+
 /// What clients meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -32,16 +68,8 @@ pub struct Settings {
     pub workers: usize,
     /// `proxy.batching`
     pub batching: Batching,
-    /// `proxy.max_clients`
-    pub max_clients: usize,
-    /// Who else may not come in.
-    pub entrance: Entrance,
-    /// `proxy.idle_timeout`; zero: never.
-    pub idle_timeout: Duration,
-    /// `proxy.drain_delay`
-    pub drain_delay: Duration,
-    /// `proxy.drain_timeout`
-    pub drain_timeout: Duration,
+    /// Those that it begins with.
+    pub limits: Limits,
     /// `proxy.hide_topology`
     pub hide_topology: bool,
     /// `proxy.owned_commands = "pass"`
@@ -52,8 +80,6 @@ pub struct Settings {
     pub announce: String,
     /// `limits.request_size`, bytes.
     pub request_size: u64,
-    /// `limits.memory`, resolved: bytes.
-    pub memory: u64,
     /// `limits.client_output`, bytes.
     pub client_output: u64,
     /// `limits.in_flight_per_client`, bytes.
@@ -81,17 +107,12 @@ impl Default for Settings {
             tls: None,
             workers: 1,
             batching: Batching::Adaptive,
-            max_clients: 10_000,
-            entrance: Entrance::default(),
-            idle_timeout: Duration::ZERO,
-            drain_delay: Duration::ZERO,
-            drain_timeout: Duration::from_secs(10),
+            limits: Limits::default(),
             hide_topology: false,
             pass_owned_commands: false,
             maint_notifications: true,
             announce: String::new(),
             request_size: 1 << 30,
-            memory: u64::MAX,
             client_output: 1 << 30,
             in_flight_per_client: 256 << 10,
             hold: Duration::from_secs(5),

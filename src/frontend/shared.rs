@@ -15,6 +15,7 @@ use super::lent::Lent;
 use super::memory::TotalMemory;
 use super::notices::Notices;
 use super::registry::Registry;
+use super::settings::LimitsInForce;
 use super::slow_log::SlowLog;
 use super::written::Written;
 
@@ -25,20 +26,23 @@ pub(super) enum Ending {
     NotYet = 0,
     /// They still are, and who asked to be told knows that the end comes.
     Announced = 1,
+    /// Nobody comes in any more.
+    Shut = 2,
     /// Clients go as soon as nothing is owed to them and they hold nothing.
-    Draining = 2,
+    Draining = 3,
     /// The time is up: parked requests end as if theirs were, everybody goes.
-    Over = 3,
+    Over = 4,
 }
 
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Shared {
+    pub(super) limits: LimitsInForce,
     pub(super) marks: Arc<Marks>,
     pub(super) registry: Registry,
     /// Clients connected.
     pub(super) clients: AtomicUsize,
-    /// … and how many of them each address has, where that is limited.
+    /// … and how many of them each address has.
     pub(super) addresses: Addresses,
     /// What they take.
     pub(super) memory: TotalMemory,
@@ -63,14 +67,20 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Clients may take so many bytes of `memory`.
-    pub(super) fn new(marks: Arc<Marks>, own_writes: OwnWrites, slow_log: SlowLog, memory: u64) -> Self {
+    /// What all begin with.
+    pub(super) fn new(
+        marks: Arc<Marks>,
+        own_writes: OwnWrites,
+        slow_log: SlowLog,
+        limits: LimitsInForce,
+    ) -> Self {
         Self {
+            limits,
             marks,
             registry: Registry::default(),
             clients: AtomicUsize::new(0),
             addresses: Addresses::default(),
-            memory: TotalMemory::new(memory),
+            memory: TotalMemory::default(),
             lent: Lent::default(),
             written: Written::new(own_writes),
             notices: Notices::default(),
@@ -96,7 +106,8 @@ impl Shared {
         match self.ending.load(Ordering::Relaxed) {
             0 => Ending::NotYet,
             1 => Ending::Announced,
-            2 => Ending::Draining,
+            2 => Ending::Shut,
+            3 => Ending::Draining,
             _ => Ending::Over,
         }
     }

@@ -9,6 +9,7 @@ mod admin_tls;
 mod names;
 mod preflight;
 mod proxy;
+mod sockets;
 mod supervisor;
 
 use std::fs;

@@ -61,6 +61,7 @@ mod read_tokens;
 mod reads;
 mod redirect;
 mod refusals;
+mod reload;
 mod scan_epochs;
 mod shared_connection;
 mod slow_log;

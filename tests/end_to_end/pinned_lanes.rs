@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     Client, Group, LONG, Proxy, ProxyOptions, Server, ServerOptions, Value, eventually, eventually_some,
-    spend_spare,
+    row_field, spend_spare,
 };
 
 /// A proxy that changes the primary by order only.
@@ -196,6 +196,32 @@ fn a_subscriber_that_its_node_closed_is_closed_too() {
     let log = proxy.log();
     assert!(log.contains("closed by its node"), "{log}");
     assert_eq!(proxy.status()["epoch"], 1);
+}
+
+/// What is queued would be sent to it again without end.
+#[test]
+fn a_transaction_whose_connection_is_always_closed_ends_with_its_client() {
+    let server = Server::start();
+    let proxy = Proxy::start(&[server.address()]);
+    let (mut client, mut other, mut direct) = (proxy.client(), proxy.client(), server.client());
+    assert_eq!(client.call("MULTI"), Value::ok());
+    assert_eq!(client.call("SET k v"), Value::Simple("QUEUED".to_owned()));
+    let mut kill = || {
+        let rows = direct.call("CLIENT LIST").text().expect("rows");
+        let in_multi =
+            rows.lines().filter(|row| row_field(row, "flags").is_some_and(|flags| flags.contains('x')));
+        let ids: Vec<_> = in_multi.filter_map(|row| row_field(row, "id")).collect();
+        ids.iter().filter(|id| direct.call(&format!("CLIENT KILL ID {id}")) == Value::Int(1)).count()
+    };
+    let mut killed = 0;
+    eventually(LONG, "the client is given up", || {
+        killed += kill();
+        proxy.metric("redhold_errors_total{kind=\"node_closed\"}") == Some(1.0)
+    });
+    assert_eq!(killed, 9, "connections of one transaction");
+    assert_eq!(client.read_to_close(), b"");
+    assert!(proxy.log().contains("closed again and again"), "{}", proxy.log());
+    assert_eq!(other.call("EXISTS k"), Value::Int(0));
 }
 
 #[test]

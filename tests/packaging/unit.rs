@@ -27,6 +27,16 @@ impl Unit {
         Self(file)
     }
 
+    /// The socket unit beside it.
+    fn socket(change: impl Fn(&str) -> String) -> Self {
+        let mut unit = Self::with(str::to_owned);
+        let text =
+            std::fs::read_to_string(shipped().with_file_name("optional/redhold.socket")).expect("a unit");
+        unit.0 = unit.0.with_extension("socket");
+        std::fs::write(&unit.0, change(&text)).expect("the temporary folder is writable");
+        unit
+    }
+
     fn analyze(&self, words: &[&str]) -> Output {
         let call = Command::new("systemd-analyze").args(words).arg(&self.0).output();
         call.expect("systemd-analyze (Debian: systemd) can be started")
@@ -53,6 +63,22 @@ fn systemd_understands_every_line() {
     assert!(verdict.status.success() && said(&verdict).is_empty(), "{}", said(&verdict));
     let broken = Unit::with(|unit| unit.replace("WatchdogSec=30", "WatchdogSec=soon"));
     assert!(said(&broken.analyze(&["verify", "--man=no"])).contains("soon"), "a fault is found");
+    let socket = Unit::socket(str::to_owned).analyze(&["verify", "--man=no"]);
+    assert!(socket.status.success() && said(&socket).is_empty(), "{}", said(&socket));
+    let broken = Unit::socket(|unit| unit.replace("127.0.0.1:6380", "nowhere:x"));
+    assert!(said(&broken.analyze(&["verify", "--man=no"])).contains("nowhere"), "a fault is found");
+}
+
+/// At every address at which systemd listens Redhold would, with the configuration that comes along.
+#[test]
+fn the_socket_is_where_the_package_listens() {
+    let units = shipped().with_file_name("optional/redhold.socket");
+    let unit = std::fs::read_to_string(units).expect("a unit");
+    let listens: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix("ListenStream=")).collect();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/debian/redhold.toml");
+    let config: toml::Table = std::fs::read_to_string(file).expect("it is there").parse().expect("TOML");
+    let addresses = config["proxy"]["listen"].as_array().expect("a list");
+    assert!(addresses.iter().map(|address| address.as_str().expect("an address")).eq(listens));
 }
 
 #[test]

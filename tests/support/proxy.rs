@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
 use rustix::process::Signal;
 
@@ -32,6 +34,8 @@ pub struct ProxyOptions {
     program: Option<PathBuf>,
     home: Home,
     variables: Vec<(String, String)>,
+    /// Where it listens, open before it starts and after its end.
+    socket: Option<Arc<TcpListener>>,
 }
 
 impl ProxyOptions {
@@ -48,6 +52,7 @@ impl ProxyOptions {
             program: None,
             home,
             variables: Vec::new(),
+            socket: None,
         }
         .set("backend.nodes", &format!("[{}]", list.join(", ")))
         .set("proxy.workers", "2")
@@ -114,6 +119,13 @@ impl ProxyOptions {
         self
     }
 
+    /// It is given this socket for its clients, as systemd does.
+    #[must_use]
+    pub fn socket(mut self, socket: TcpListener) -> Self {
+        self.socket = Some(Arc::new(socket));
+        self
+    }
+
     /// Starts it and waits until it is ready.
     #[track_caller]
     pub fn start(self) -> Proxy {
@@ -144,6 +156,7 @@ pub struct Proxy {
     home: Home,
     program: PathBuf,
     variables: Vec<(String, String)>,
+    socket: Option<Arc<TcpListener>>,
     folder: PathBuf,
     listen: SocketAddr,
     /// Where it speaks no TLS, if it does where it listens.
@@ -164,6 +177,8 @@ impl Proxy {
     fn spawn(options: &ProxyOptions, folder: PathBuf) -> Self {
         let [listen, plain, admin] =
             [free_port(), free_port(), free_port()].map(|port| SocketAddr::from((options.home.ip, port)));
+        let given = options.socket.as_ref().map(|socket| socket.local_addr().expect("it is bound"));
+        let listen = given.unwrap_or(listen);
         let plain = options.sections.contains_key("proxy.tls").then_some(plain);
         let (options, tunnel) = if through_tls() && plain.is_none() && options.home.ip.is_loopback() {
             in_tls(options, listen, &folder)
@@ -187,8 +202,9 @@ impl Proxy {
         let log =
             File::options().create(true).append(true).open(folder.join("log")).expect("the log can be made");
         let (home, program, variables) = (options.home, program(options.program), options.variables);
-        let child = run(&home, &program, &variables, &file, log, options.full_disk);
-        Self { child, home, program, variables, folder, listen, plain, tunnel, admin, ended: None }
+        let socket = options.socket;
+        let child = run(&home, &program, &variables, socket.as_deref(), &file, log, options.full_disk);
+        Self { child, home, program, variables, socket, folder, listen, plain, tunnel, admin, ended: None }
     }
 
     /// Starts it once more after its end, on the same ports and with what it wrote down.
@@ -198,7 +214,8 @@ impl Proxy {
         // Somebody else may try one of its ports for a moment.
         eventually(LONG, "it has its ports again", || {
             let log = File::options().append(true).open(self.folder.join("log")).expect("the log is there");
-            self.child = run(&self.home, &self.program, &self.variables, &self.config_file(), log, false);
+            let (socket, file) = (self.socket.as_deref(), self.config_file());
+            self.child = run(&self.home, &self.program, &self.variables, socket, &file, log, false);
             self.ended = None;
             self.listens()
         });
@@ -476,11 +493,19 @@ fn run(
     home: &Home,
     program: &Path,
     variables: &[(String, String)],
+    socket: Option<&TcpListener>,
     config: &Path,
     log: File,
     full_disk: bool,
 ) -> Child {
-    let mut command = if full_disk {
+    let stdin =
+        socket.map(|socket| Stdio::from(OwnedFd::from(socket.try_clone().expect("descriptors are left"))));
+    let mut command = if socket.is_some() {
+        let mut shell = home.command("sh".as_ref());
+        let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" \"$@\"";
+        shell.args(["-c", script]).arg(program);
+        shell
+    } else if full_disk {
         // A limit of nothing for every file; the signal that comes with it would end the process.
         let mut shell = home.command("sh".as_ref());
         shell.args(["-c", "trap '' XFSZ; ulimit -S -f 0; exec \"$0\" \"$@\""]).arg(program);
@@ -488,7 +513,7 @@ fn run(
     } else {
         home.command(program.as_ref())
     };
-    command.args(["run", "--config"]).arg(config).stdin(Stdio::null());
+    command.args(["run", "--config"]).arg(config).stdin(stdin.unwrap_or_else(Stdio::null));
     // It would say that it knows no such keys.
     command.env_remove("REDHOLD_SERVER").env_remove("REDHOLD_TLS");
     command.envs(variables.iter().map(|(name, value)| (name, value)));

@@ -159,11 +159,12 @@ const IMPURE: [(&str, &str); 22] = [
 ];
 
 /// Crates from outside and the folders that may name them.
-const HOMES: [(&str, &[&str]); 16] = [
+const HOMES: [(&str, &[&str]); 17] = [
     ("sd_notify", &["supervisor"]),
+    ("listenfd", &["net"]),
     ("rustls", &["net", "frontend"]),
     ("redis_protocol", &["resp"]),
-    ("arc_swap", &["routing"]),
+    ("arc_swap", &["routing", "frontend"]),
     ("prometheus", &["telemetry"]),
     ("tracing_subscriber", &["telemetry"]),
     ("toml", &["config"]),

@@ -115,6 +115,24 @@ fn durable() -> durability::Settings {
     }
 }
 
+fn every_limit() -> frontend::Limits {
+    frontend::Limits {
+        max_clients: 7,
+        entrance: frontend::Entrance {
+            allow: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
+            deny: vec!["10.66.0.0/16".parse().unwrap()],
+            trusted: vec!["10.0.0.2/32".parse().unwrap()],
+            proxy_protocol: true,
+            per_address: 11,
+            per_second: 12,
+        },
+        idle_timeout: Duration::from_secs(8),
+        drain_delay: Duration::from_secs(1),
+        drain_timeout: Duration::from_secs(120),
+        memory: 6 << 20,
+    }
+}
+
 fn every_frontend_setting() -> frontend::Settings {
     let tcp = |text: &str| Listen::Tcp(text.parse().unwrap());
     frontend::Settings {
@@ -128,24 +146,12 @@ fn every_frontend_setting() -> frontend::Settings {
         tls: None,
         workers: 3,
         batching: frontend::Batching::Fixed(Duration::from_micros(200)),
-        max_clients: 7,
-        entrance: frontend::Entrance {
-            allow: vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()],
-            deny: vec!["10.66.0.0/16".parse().unwrap()],
-            trusted: vec!["10.0.0.2/32".parse().unwrap()],
-            proxy_protocol: true,
-            per_address: 11,
-            per_second: 12,
-        },
-        idle_timeout: Duration::from_secs(8),
-        drain_delay: Duration::from_secs(1),
-        drain_timeout: Duration::from_secs(120),
+        limits: every_limit(),
         hide_topology: true,
         pass_owned_commands: true,
         maint_notifications: false,
         announce: "redis.example:6380".to_owned(),
         request_size: 2 << 20,
-        memory: 6 << 20,
         client_output: 3 << 20,
         in_flight_per_client: 4 << 10,
         hold: Duration::from_secs(6),

@@ -1,10 +1,21 @@
 //! What a second reading of a file is told to have changed.
 
+use std::sync::Arc;
+
 use super::Secret;
+use crate::config::keys::SECTIONS;
+use crate::config::read::parse;
+use crate::config::reload::is_live;
 use crate::config::{Origin, Reload};
+use crate::frontend::{Entrance, Limits, LimitsInForce};
 use crate::telemetry::LevelHandle;
 
 const NODES: &str = "[backend]\nnodes = [{ address = \"a:1\" }, \"b:2\"]\n";
+
+/// As the process has them that was started so.
+fn in_force(origin: &Origin) -> LimitsInForce {
+    Arc::new(Arc::new(origin.config().frontend.limits.clone()).into())
+}
 
 /// What is said when a file that held `first` at the start holds `second`, and the level of the log after that.
 fn reloaded(name: &str, first: &str, second: &str) -> (Result<String, String>, &'static str) {
@@ -12,7 +23,8 @@ fn reloaded(name: &str, first: &str, second: &str) -> (Result<String, String>, &
     let level = LevelHandle::unused();
     let origin = Origin::load(&file.0).unwrap();
     assert!(!format!("{origin:?}").contains("sesame"), "{name}: a secret is never printed");
-    let reload = Reload::new(Some(origin), level.clone());
+    let limits = in_force(&origin);
+    let mut reload = Reload::new(Some(origin), level.clone(), limits);
     std::fs::write(&file.0, second).unwrap();
     let said = reload.again();
     assert_eq!(reload.again().is_ok(), said.is_ok(), "{name}: once more");
@@ -30,10 +42,16 @@ fn only_what_differs_is_named() {
     let in_other_words = "[failover]\nhold = \"5000ms\"\n# other words\n[proxy]\ndrain_timeout = \"2s\"\nmax_clients = 10000\n";
     assert_eq!(said("words", same, in_other_words), "nothing has changed");
     let other = "[failover]\nhold = \"6s\"\n";
-    assert_eq!(said("other", same, other), "only a restart changes proxy.drain_timeout, failover.hold");
+    assert_eq!(
+        said("other", same, other),
+        "now as the file says: proxy.drain_timeout; only a restart changes failover.hold"
+    );
     assert_eq!(said("moved", NODES, &format!("\n\n{NODES}")), "nothing has changed");
     assert_eq!(said("nodes", NODES, &NODES.replace("a:1", "a:2")), "only a restart changes backend.nodes");
-    assert_eq!(said("back", other, same), "only a restart changes proxy.drain_timeout, failover.hold");
+    assert_eq!(
+        said("back", other, same),
+        "now as the file says: proxy.drain_timeout; only a restart changes failover.hold"
+    );
 }
 
 #[test]
@@ -47,15 +65,80 @@ fn secrets_and_rules_are_compared_and_not_told() {
     let place = Secret::new("holds", &text);
     let origin = Origin::load(&place.0).unwrap();
     std::fs::write(&file.0, "hunter2").unwrap();
-    let told = Reload::new(Some(origin), LevelHandle::unused()).again();
+    let limits = in_force(&origin);
+    let told = Reload::new(Some(origin), LevelHandle::unused(), limits).again();
     assert_eq!(told.as_deref(), Ok("only a restart changes backend.password_file"));
+}
+
+/// The keys that a reload takes, each with another value than its default.
+const LIVE: &str = r#"
+proxy.max_clients = 7
+proxy.idle_timeout = "8s"
+proxy.drain_delay = "1s"
+proxy.drain_timeout = "2m"
+proxy.proxy_protocol = true
+proxy.trusted = ["10.0.0.2"]
+proxy.allow = ["10.0.0.0/8"]
+proxy.deny = ["10.66.0.0/16"]
+limits.memory = "6MiB"
+limits.clients_per_address = 11
+limits.connections_per_second = 12
+"#;
+
+#[test]
+fn what_is_taken_is_all_that_a_key_means_and_no_other_key_means_it() {
+    let of = |text: &str| parse(text, []).unwrap();
+    let first = of("");
+    for line in LIVE.lines().filter(|line| !line.is_empty()) {
+        // The two need each other.
+        let text = if line.contains("proxy_protocol") {
+            format!("proxy.trusted = [\"::1\"]\n{line}")
+        } else {
+            line.to_owned()
+        };
+        let mut config = of(&text);
+        assert!(is_live(line.split_once(" =").unwrap().0), "{line}");
+        assert_ne!(config.frontend.limits, first.frontend.limits, "{line}");
+        config.frontend.limits = first.frontend.limits.clone();
+        assert_eq!(config, first, "{line} means something else as well");
+    }
+    let live =
+        SECTIONS.iter().flat_map(|section| section.keys.iter().map(move |key| (section.name, key.name)));
+    let live = live.filter(|(section, key)| is_live(&format!("{section}.{key}"))).count();
+    assert_eq!(live, LIVE.trim().lines().count() + 1, "and log.level");
+    // Whoever adds a limit adds it here, and its key above.
+    let Limits { max_clients, entrance, idle_timeout, drain_delay, drain_timeout, memory } =
+        of(LIVE).frontend.limits;
+    let Entrance { allow, deny, trusted, proxy_protocol, per_address, per_second } = entrance;
+    assert_eq!((max_clients, memory, per_address, per_second), (7, 6 << 20, 11, 12));
+    assert_eq!([idle_timeout, drain_delay, drain_timeout].map(|time| time.as_secs()), [8, 1, 120]);
+    assert_eq!([allow.len(), deny.len(), trusted.len(), usize::from(proxy_protocol)], [1; 4]);
+}
+
+#[test]
+fn limits_are_those_of_the_last_sound_file() {
+    let file = Secret::new("limits", "proxy.max_clients = 7");
+    let limits = LimitsInForce::default();
+    let mut reload = Reload::new(Some(Origin::load(&file.0).unwrap()), LevelHandle::unused(), limits.clone());
+    let mut again = |text: &str| {
+        std::fs::write(&file.0, text).unwrap();
+        (reload.again(), limits.load().max_clients)
+    };
+    assert_eq!(again("proxy.max_clients = 8"), (Ok("now as the file says: proxy.max_clients".to_owned()), 8));
+    assert_eq!(again("proxy.max_clients = 8"), (Ok("nothing has changed".to_owned()), 8));
+    let (said, most) = again("proxy.max_clients = 9\nproxy.workers = -1");
+    assert!(said.is_err() && most == 8, "{said:?}");
+    // A share is of what there is now, and that may be something else than before.
+    limits.store(Arc::new(Limits { memory: 1, ..Limits::clone(&limits.load()) }));
+    assert_eq!(again("proxy.max_clients = 8"), (Ok("now as the file says: limits.memory".to_owned()), 8));
+    assert_eq!(again("proxy.max_clients = 7"), (Ok("now as the file says: proxy.max_clients".to_owned()), 7));
 }
 
 #[test]
 fn the_level_of_the_log_is_taken_at_once() {
     let debug = "[log]\nlevel = \"debug\"\n[proxy]\ndrain_timeout = \"3s\"";
     let (said, level) = reloaded("level", "", debug);
-    assert_eq!(said.unwrap(), "log.level is now debug; only a restart changes proxy.drain_timeout");
+    assert_eq!(said.unwrap(), "log.level is now debug; now as the file says: proxy.drain_timeout");
     assert_eq!(level, "debug");
 }
 
@@ -81,6 +164,6 @@ fn a_file_that_is_no_configuration_is_not_told_whole_nor_in_lines_of_its_own() {
 
 #[test]
 fn a_configuration_of_no_file_stays_as_it_is() {
-    let said = Reload::new(None, LevelHandle::unused()).again().unwrap_err();
+    let said = Reload::new(None, LevelHandle::unused(), LimitsInForce::default()).again().unwrap_err();
     assert_eq!(said, "no file holds this configuration; nothing has changed");
 }

@@ -1,0 +1,112 @@
+//! Listening sockets that whoever started the process hands over with it: systemd's socket activation, `sd_listen_fds(3)`. They
+//! outlive the process, so that who connects while it is replaced waits in the kernel's queue instead of being refused.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use listenfd::ListenFd;
+use socket2::SockRef;
+
+/// Those that nobody has taken yet.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    tcp: Vec<(SocketAddr, TcpListener)>,
+    unix: Vec<(String, UnixListener)>,
+}
+
+impl Inherited {
+    /// All of them, by `LISTEN_FDS` and `LISTEN_PID`, which are removed: to be called while the process has one thread. A socket that
+    /// listens at no address of the file system is kept by what it is.
+    ///
+    /// # Errors
+    /// One is no listening socket of TCP or of the file system.
+    pub fn take() -> Result<Self, String> {
+        // The crate would take them for ours without it as well.
+        let meant = std::env::var_os("LISTEN_PID").is_some_and(|pid| !pid.is_empty());
+        let mut handed = if meant { ListenFd::from_env() } else { ListenFd::empty() };
+        let mut all = Self::default();
+        for place in 0..handed.len() {
+            if let Ok(Some(listener)) = handed.take_tcp_listener(place) {
+                let address = listener.local_addr().map_err(|error| unusable(place, &error.to_string()))?;
+                usable(place, SockRef::from(&listener))?;
+                all.tcp.push((address, listener));
+                continue;
+            }
+            let taken = handed.take_unix_listener(place);
+            let Some(listener) = taken.map_err(|error| unusable(place, &error.to_string()))? else {
+                continue;
+            };
+            usable(place, SockRef::from(&listener))?;
+            let address = listener.local_addr().map_err(|error| unusable(place, &error.to_string()))?;
+            let path = address.as_pathname().map(|path| path.display().to_string());
+            all.unix.push((path.unwrap_or_else(|| "no path".to_owned()), listener));
+        }
+        Ok(all)
+    }
+
+    /// The one that listens there.
+    pub fn tcp(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let place = self.tcp.iter().position(|(at, _)| *at == address)?;
+        Some(self.tcp.swap_remove(place).1)
+    }
+
+    /// The one that listens there.
+    pub fn unix(&mut self, path: &Path) -> Option<UnixListener> {
+        let path = path.display().to_string();
+        let place = self.unix.iter().position(|(at, _)| *at == path)?;
+        Some(self.unix.swap_remove(place).1)
+    }
+
+    /// Whoever connects to one that nobody took would wait for ever.
+    ///
+    /// # Errors
+    /// Which ones are left.
+    pub fn none_left(&self) -> Result<(), String> {
+        let tcp = self.tcp.iter().map(|(address, _)| address.to_string());
+        let left: Vec<String> = tcp.chain(self.unix.iter().map(|(path, _)| format!("unix:{path}"))).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "whoever started this process hands over sockets (LISTEN_FDS) that listen where neither proxy.listen nor admin.listen does: {}",
+            left.join(", ")
+        ))
+    }
+}
+
+fn usable(place: usize, socket: SockRef<'_>) -> Result<(), String> {
+    match socket.is_listener() {
+        Ok(true) => socket.set_nonblocking(true).map_err(|error| unusable(place, &error.to_string())),
+        Ok(false) => Err(unusable(place, "it does not listen")),
+        Err(error) => Err(unusable(place, &error.to_string())),
+    }
+}
+
+fn unusable(place: usize, why: &str) -> String {
+    format!("socket {} of LISTEN_FDS can not be used: {why}", place + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_taken_once_and_what_is_left_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let path = std::env::temp_dir().join(format!("redhold-inherited-{}", std::process::id()));
+        let socket = UnixListener::bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut all =
+            Inherited { tcp: vec![(address, listener)], unix: vec![(path.display().to_string(), socket)] };
+        let left = all.none_left().unwrap_err();
+        assert!(left.ends_with(&format!("does: {address}, unix:{}", path.display())), "{left}");
+        assert!(
+            all.tcp("127.0.0.1:1".parse().unwrap()).is_none() && all.unix(Path::new("/elsewhere")).is_none()
+        );
+        assert!(all.tcp(address).is_some() && all.tcp(address).is_none());
+        assert!(all.unix(&path).is_some() && all.unix(&path).is_none());
+        assert_eq!(all.none_left(), Ok(()));
+    }
+}
