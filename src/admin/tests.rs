@@ -21,6 +21,12 @@ use crate::topology::{
 
 /// Far longer than any answer takes here.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A port of the system's choice.
+const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+fn bind_to(listen: SocketAddr) -> Result<Bound, String> {
+    bind(&Settings { listen, ..Settings::default() }, &mut Inherited::default())
+}
 
 pub(super) fn note(after_ms: u64, phase: &'static str) -> Note {
     let text = format!("note of {phase}");
@@ -179,11 +185,7 @@ impl Fixture {
             rereads: orders().0,
             drain: drain.clone(),
         };
-        let bound = bind(
-            &Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() },
-            &mut Inherited::default(),
-        )
-        .unwrap();
+        let bound = bind_to(ANYWHERE).unwrap();
         Self { server: bound.serve(doors).unwrap(), snapshots, routes, marks, orders: queue, drain }
     }
 
@@ -531,24 +533,13 @@ fn the_end_frees_the_address() {
     let address = fixture.server.address();
     fixture.server.stop();
     assert!(TcpStream::connect(address).is_err());
-    assert_eq!(
-        bind(&Settings { listen: address, ..Settings::default() }, &mut Inherited::default())
-            .unwrap()
-            .address(),
-        address
-    );
+    assert_eq!(bind_to(address).unwrap().address(), address);
 }
 
 #[test]
 fn an_address_in_use_is_named() {
-    let bound = bind(
-        &Settings { listen: SocketAddr::from(([127, 0, 0, 1], 0)), ..Settings::default() },
-        &mut Inherited::default(),
-    )
-    .unwrap();
-    let refused =
-        bind(&Settings { listen: bound.address(), ..Settings::default() }, &mut Inherited::default())
-            .unwrap_err();
+    let bound = bind_to(ANYWHERE).unwrap();
+    let refused = bind_to(bound.address()).unwrap_err();
     assert!(
         refused.starts_with(&format!("admin.listen: cannot listen on {}: ", bound.address())),
         "{refused}"

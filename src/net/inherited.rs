@@ -1,9 +1,10 @@
 //! Listening sockets that whoever started the process hands over with it: systemd's socket activation, `sd_listen_fds(3)`. They
 //! outlive the process, so that who connects while it is replaced waits in the kernel's queue instead of being refused.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
 use socket2::SockRef;
@@ -12,37 +13,37 @@ use socket2::SockRef;
 #[derive(Debug, Default)]
 pub struct Inherited {
     tcp: Vec<(SocketAddr, TcpListener)>,
-    unix: Vec<(String, UnixListener)>,
+    unix: Vec<(PathBuf, UnixListener)>,
 }
 
 impl Inherited {
-    /// All of them, by `LISTEN_FDS` and `LISTEN_PID`, which are removed: to be called while the process has one thread. A socket that
-    /// listens at no address of the file system is kept by what it is.
+    /// All of them, by `LISTEN_FDS` and `LISTEN_PID`, which are removed: to be called while the process has one thread.
     ///
     /// # Errors
-    /// One is no listening socket of TCP or of the file system.
+    /// One is no listening socket, of TCP or unix.
     pub fn take() -> Result<Self, String> {
         // The crate would take them for ours without it as well.
         let meant = std::env::var_os("LISTEN_PID").is_some_and(|pid| !pid.is_empty());
         let mut handed = if meant { ListenFd::from_env() } else { ListenFd::empty() };
         let mut all = Self::default();
         for place in 0..handed.len() {
-            if let Ok(Some(listener)) = handed.take_tcp_listener(place) {
-                let address = listener.local_addr().map_err(|error| unusable(place, &error.to_string()))?;
-                usable(place, SockRef::from(&listener))?;
-                all.tcp.push((address, listener));
-                continue;
-            }
-            let taken = handed.take_unix_listener(place);
-            let Some(listener) = taken.map_err(|error| unusable(place, &error.to_string()))? else {
-                continue;
-            };
-            usable(place, SockRef::from(&listener))?;
-            let address = listener.local_addr().map_err(|error| unusable(place, &error.to_string()))?;
-            let path = address.as_pathname().map(|path| path.display().to_string());
-            all.unix.push((path.unwrap_or_else(|| "no path".to_owned()), listener));
+            all.take_one(&mut handed, place)
+                .map_err(|why| format!("socket {} of LISTEN_FDS can not be used: {why}", place + 1))?;
         }
         Ok(all)
+    }
+
+    fn take_one(&mut self, handed: &mut ListenFd, place: usize) -> io::Result<()> {
+        if let Ok(Some(listener)) = handed.take_tcp_listener(place) {
+            prepare(SockRef::from(&listener))?;
+            self.tcp.push((listener.local_addr()?, listener));
+        } else if let Some(listener) = handed.take_unix_listener(place)? {
+            prepare(SockRef::from(&listener))?;
+            let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
+            // One without a path is nobody's, and named as such.
+            self.unix.push((path.unwrap_or_default(), listener));
+        }
+        Ok(())
     }
 
     /// The one that listens there.
@@ -53,8 +54,7 @@ impl Inherited {
 
     /// The one that listens there.
     pub fn unix(&mut self, path: &Path) -> Option<UnixListener> {
-        let path = path.display().to_string();
-        let place = self.unix.iter().position(|(at, _)| *at == path)?;
+        let place = self.unix.iter().position(|(at, _)| at == path)?;
         Some(self.unix.swap_remove(place).1)
     }
 
@@ -64,7 +64,8 @@ impl Inherited {
     /// Which ones are left.
     pub fn none_left(&self) -> Result<(), String> {
         let tcp = self.tcp.iter().map(|(address, _)| address.to_string());
-        let left: Vec<String> = tcp.chain(self.unix.iter().map(|(path, _)| format!("unix:{path}"))).collect();
+        let left: Vec<String> =
+            tcp.chain(self.unix.iter().map(|(path, _)| format!("unix:{}", path.display()))).collect();
         if left.is_empty() {
             return Ok(());
         }
@@ -75,16 +76,11 @@ impl Inherited {
     }
 }
 
-fn usable(place: usize, socket: SockRef<'_>) -> Result<(), String> {
-    match socket.is_listener() {
-        Ok(true) => socket.set_nonblocking(true).map_err(|error| unusable(place, &error.to_string())),
-        Ok(false) => Err(unusable(place, "it does not listen")),
-        Err(error) => Err(unusable(place, &error.to_string())),
+fn prepare(socket: SockRef<'_>) -> io::Result<()> {
+    if !socket.is_listener()? {
+        return Err(io::Error::other("it does not listen"));
     }
-}
-
-fn unusable(place: usize, why: &str) -> String {
-    format!("socket {} of LISTEN_FDS can not be used: {why}", place + 1)
+    socket.set_nonblocking(true)
 }
 
 #[cfg(test)]
@@ -98,8 +94,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("redhold-inherited-{}", std::process::id()));
         let socket = UnixListener::bind(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let mut all =
-            Inherited { tcp: vec![(address, listener)], unix: vec![(path.display().to_string(), socket)] };
+        let mut all = Inherited { tcp: vec![(address, listener)], unix: vec![(path.clone(), socket)] };
         let left = all.none_left().unwrap_err();
         assert!(left.ends_with(&format!("does: {address}, unix:{}", path.display())), "{left}");
         assert!(

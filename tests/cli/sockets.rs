@@ -1,10 +1,14 @@
 //! Listening sockets that a supervisor holds, as systemd does for a service with a socket unit.
 
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Command, Output, Stdio};
 
-use super::support::{Client, Proxy, ProxyOptions, Server, Value, free_port, scratch_folder};
+use super::support::{
+    Client, LONG, Proxy, ProxyOptions, Server, Value, dying_with_us, free_port, scratch_folder,
+};
 
 fn socket() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").expect("loopback has ports")
@@ -54,6 +58,45 @@ fn a_proxy_that_is_killed_leaves_nobody_refused() {
     let mut waits = asks(&proxy);
     proxy.start_again();
     assert_eq!(waits.read(), Value::bulk("waited"));
+}
+
+#[track_caller]
+fn ask(stream: &mut (impl Read + Write), request: &str, reply: &str) {
+    stream.write_all(request.as_bytes()).expect("somebody accepts");
+    let mut bytes = vec![0; reply.len()];
+    stream.read_exact(&mut bytes).expect("somebody answers");
+    assert_eq!(String::from_utf8_lossy(&bytes), reply);
+}
+
+/// Those for clients on this machine, and the operators'.
+#[test]
+fn a_unix_socket_and_the_admin_endpoint_may_be_handed_over_as_well() {
+    let (server, folder) = (Server::start(), scratch_folder("handed"));
+    let (path, file) = (folder.join("redis.sock"), folder.join("redhold.toml"));
+    let (unix, admin) = (UnixListener::bind(&path).expect("the temporary folder is writable"), socket());
+    let at = admin.local_addr().expect("it is bound");
+    let text = format!(
+        "proxy.listen = [\"unix:{}\"]\nadmin.listen = \"{at}\"\nbackend.nodes = [\"{}\"]\nfailover.state_dir = \"{}\"\n",
+        path.display(),
+        server.address(),
+        folder.join("state").display()
+    );
+    std::fs::write(&file, text).expect("the temporary folder is writable");
+    let script =
+        "exec 3<&0 4>&1 </dev/null >/dev/null; LISTEN_PID=$$ LISTEN_FDS=2 exec \"$0\" run --config \"$1\"";
+    let mut command = dying_with_us("sh".as_ref());
+    command.args(["-c", script, env!("CARGO_BIN_EXE_redhold")]).arg(&file).stderr(Stdio::null());
+    let (stdin, stdout) = (unix.try_clone().expect("one more"), admin.try_clone().expect("one more"));
+    command.stdin(Stdio::from(OwnedFd::from(stdin))).stdout(Stdio::from(OwnedFd::from(stdout)));
+    let mut proxy = command.spawn().expect("a shell");
+    // Both wait in the kernel's queue until the proxy is there.
+    let mut client = UnixStream::connect(&path).expect("it listens");
+    client.set_read_timeout(Some(LONG)).expect("a time");
+    ask(&mut client, "ECHO served\r\n", "$6\r\nserved\r\n");
+    let mut operator = TcpStream::connect(at).expect("it listens");
+    operator.set_read_timeout(Some(LONG)).expect("a time");
+    ask(&mut operator, "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 200 OK\r\n");
+    proxy.kill().and_then(|()| proxy.wait()).expect("it ran");
 }
 
 /// What a proxy says that is given this descriptor as the first of `LISTEN_FDS`, and listens at this port of loopback.

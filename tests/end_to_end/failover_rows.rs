@@ -90,6 +90,27 @@ fn tracking_is_enabled_again_and_all_that_was_kept_is_called_stale() {
     assert_eq!(client.call("GET k"), Value::bulk("v"));
 }
 
+/// While its connection is opened anew the epoch ends: that makes nothing stale a second time.
+#[test]
+fn what_was_called_stale_is_not_called_so_again_before_there_is_a_connection() {
+    let group = Group::plain(1);
+    let relay = Relay::to(group.nodes()[0].address());
+    let replica = group.nodes()[1].address();
+    let proxy = Proxy::start(&[relay.address(), replica]);
+    proxy.wait_well();
+    let mut client = Client::connect_resp3(proxy.address());
+    assert_eq!(client.call("CLIENT TRACKING ON"), Value::ok());
+    let before = relay.connections();
+    relay.stall();
+    relay.cut();
+    assert_eq!(client.read(), invalidation(Value::Nil));
+    eventually(LONG, "the control thread and the client have asked for another one", || {
+        relay.connections() >= before + 2
+    });
+    proxy.force_failover(replica);
+    assert_eq!(client.call("ECHO served"), Value::bulk("served"));
+}
+
 #[test]
 fn a_client_that_wants_no_replies_gets_none_afterwards_either() {
     let mut scene = Scene::start();

@@ -198,6 +198,29 @@ fn a_subscriber_that_its_node_closed_is_closed_too() {
     assert_eq!(proxy.status()["epoch"], 1);
 }
 
+/// A node that lives and closes it each time is not asked at full speed.
+#[test]
+fn who_is_parked_waits_a_little_before_it_is_sent_to_a_living_node_again() {
+    const KILLS: u32 = 20;
+    let server = Server::start();
+    let proxy = Proxy::start(&[server.address()]);
+    let (mut client, mut direct) = (proxy.client(), server.client());
+    client.send(&["BLPOP", "q", "0"]);
+    let mut kill = || {
+        let rows = direct.call("CLIENT LIST").text().expect("rows");
+        let parked = rows.lines().find(|row| row_field(row, "cmd").as_deref() == Some("blpop"));
+        let id = parked.and_then(|row| row_field(row, "id"));
+        id.is_some_and(|id| direct.call(&format!("CLIENT KILL ID {id}")) == Value::Int(1))
+    };
+    eventually(LONG, "the first is closed", &mut kill);
+    let start = Instant::now();
+    (0..KILLS).for_each(|_| eventually(LONG, "the next one is closed", &mut kill));
+    let took = start.elapsed();
+    assert!(took >= KILLS * Duration::from_millis(10), "{KILLS} connections in {took:?}");
+    server.call("RPUSH q job");
+    assert_eq!(client.read().items()[1], Value::bulk("job"));
+}
+
 /// What is queued would be sent to it again without end.
 #[test]
 fn a_transaction_whose_connection_is_always_closed_ends_with_its_client() {
