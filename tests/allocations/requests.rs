@@ -92,7 +92,9 @@ fn words(text: &str) -> Vec<u8> {
 }
 
 fn judge(options: ProxyOptions, cases: &[Case]) {
-    let mut counted = Counted::start(options.set("proxy.workers", "1").looking_once_a_minute());
+    // A request that waited for a busy machine would be remembered as slow, which is not the steady state that is counted.
+    let options = options.set("proxy.workers", "1").set("log.slowlog_len", "0").looking_once_a_minute();
+    let mut counted = Counted::start(options);
     let wrong: Vec<String> = cases.iter().filter_map(|case| case.judge(&mut counted)).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
