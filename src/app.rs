@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::admin::{self, Doors, Drain, History};
 use crate::config::{Config, Origin, Reload};
 use crate::frontend::{self, Frontend, Limits, LimitsInForce, Parts};
-use crate::net::{Files, Inherited, Renewed};
+use crate::net::{Certificates, Files, Inherited, Renewed};
 use crate::supervisor::{Supervisor, supervisor};
 use crate::telemetry::{self, Metrics};
 use crate::topology::{Marks, Orders, Placed, Reread, Restraints, orders};
@@ -35,9 +35,8 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     raise_descriptor_limit(config.frontend.limits.max_clients);
     config.control.find_nodes()?;
     let (admin, sockets, bound) = bind(&config, inherited)?;
-    let tls = loaded("proxy.tls", config.frontend.tls.clone())?;
-    let node_tls = loaded("backend.tls", config.backend.tls.clone())?;
-    let admin_tls = loaded("admin.tls", config.admin.tls.clone())?;
+    let certificates = certificates_of(&config)?;
+    let Certificates { proxy: tls, backend: node_tls, admin: admin_tls } = certificates.clone();
     config.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let nodes = config.control.nodes.len();
     let (marks, metrics) = (Arc::new(Marks::new(nodes, Instant::now())), Arc::new(metrics_of(&config)));
@@ -77,6 +76,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     let admin = admin.serve(Doors {
         token: config.admin.token,
         tls: admin_tls,
+        certificates,
         orders: handle.orders,
         status: handle.status,
         routes: handle.routes,
@@ -110,10 +110,20 @@ fn let_clients_go(frontend: Frontend, limits: &Limits, supervisor: &Supervisor) 
     frontend.drain(limits.drain_timeout);
 }
 
+fn certificates_of(config: &Config) -> Result<Certificates, String> {
+    Ok(Certificates {
+        proxy: loaded("proxy.tls", config.frontend.tls.clone())?,
+        backend: loaded("backend.tls", config.backend.tls.clone())?,
+        admin: loaded("admin.tls", config.admin.tls.clone())?,
+    })
+}
+
 /// What is made of the files of a section, if it names some.
 fn loaded<F: Files>(section: &str, files: Option<F>) -> Result<Option<Arc<Renewed<F>>>, String> {
     let loaded = files.map(Renewed::load).transpose();
-    Ok(loaded.map_err(|error| format!("{section}: {error}"))?.map(Arc::new))
+    let loaded = loaded.map_err(|error| format!("{section}: {error}"))?;
+    loaded.iter().for_each(|loaded| loaded.warn_of_expiry(section));
+    Ok(loaded.map(Arc::new))
 }
 
 /// Everything that operators and clients connect to, and where that is.

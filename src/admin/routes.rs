@@ -13,7 +13,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::control::StatusReader;
-use crate::net::TlsServer;
+use crate::net::{Certificates, TlsServer};
 use crate::routing::Routes;
 use crate::telemetry::{LevelHandle, Metrics, TrafficReader};
 use crate::topology::{Marks, Orders, Reread, Restraints};
@@ -36,6 +36,8 @@ pub struct Doors {
     pub token: Option<TokenFile>,
     /// The endpoint's certificate; `None`: it speaks no TLS.
     pub tls: Option<Arc<TlsServer>>,
+    /// The certificates that are shown on each side.
+    pub certificates: Certificates,
     /// Places orders.
     pub orders: Orders,
     /// Reads what is known of the group.
@@ -141,6 +143,7 @@ fn read(doors: &Doors, path: &str, details: impl FnOnce() -> Result<(), String>)
 fn metrics(doors: &Doors) -> Result<String, String> {
     let restraint = doors.restraints.now();
     doors.metrics.set_restraint(restraint.paused, restraint.read_only);
+    doors.metrics.set_expiries(doors.certificates.expiries());
     doors.metrics.render()
 }
 

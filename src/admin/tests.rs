@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::*;
 use crate::control::{NodeFacts, Quarantined, SettingChanged, Status};
 use crate::failover::{self, Level, Note};
-use crate::net::Inherited;
+use crate::net::{Certificates, Inherited};
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
 use crate::telemetry::{
     BusyClient, HotKey, HotKeys, LevelHandle, Metrics, SlowRequest, Traffic, TrafficReader,
@@ -183,6 +183,7 @@ impl Fixture {
             restraints: Restraints::new(0),
             // Nobody reads a configuration again here.
             rereads: orders().0,
+            certificates: Certificates::default(),
             drain: drain.clone(),
         };
         let bound = bind_to(ANYWHERE).unwrap();

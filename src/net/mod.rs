@@ -3,6 +3,7 @@
 //! Knows nothing of RESP, nodes or clients.
 
 mod dial;
+mod expiry;
 mod inherited;
 mod renewed;
 mod session;
@@ -13,6 +14,7 @@ mod tls;
 pub use dial::connect;
 #[cfg(test)]
 pub(crate) use dial::moving;
+pub use expiry::{Certificates, expiry_warning};
 pub use inherited::Inherited;
 pub use renewed::{Content, Files, Freshness, Renewed, keep_fresh};
 pub use session::{accept, over_tls};

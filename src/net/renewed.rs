@@ -4,9 +4,11 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use zeroize::Zeroizing;
+
+use super::expiry::{expiry_warning, first_expiry};
 
 /// Files are looked at again after so long.
 const FRESH_EVERY: Duration = Duration::from_secs(1);
@@ -30,6 +32,9 @@ pub trait Files {
     /// # Errors
     /// Which file can not be used, and why.
     fn make(&self, contents: &[Content]) -> Result<Self::Made, String>;
+
+    /// Of what the files hold, the certificates that are shown.
+    fn shown<'a>(&self, contents: &'a [Content]) -> Option<&'a [u8]>;
 }
 
 /// What was made when the files were last read well.
@@ -41,8 +46,18 @@ pub struct Renewed<F: Files> {
 struct Present<M> {
     made: M,
     contents: Vec<Content>,
+    /// When the first certificate that is shown expires, Unix time in seconds.
+    expiry: Option<u64>,
     /// Why the files can not be used now.
     fault: Option<String>,
+}
+
+impl<M> Present<M> {
+    fn new(files: &impl Files<Made = M>, contents: Vec<Content>) -> Result<Self, String> {
+        let made = files.make(&contents)?;
+        let expiry = files.shown(&contents).and_then(first_expiry);
+        Ok(Self { made, contents, expiry, fault: None })
+    }
 }
 
 /// What looking at the files again brought.
@@ -63,8 +78,21 @@ impl<F: Files> Renewed<F> {
     /// Which file can not be used, and why.
     pub fn load(files: F) -> Result<Self, String> {
         let contents = read(&files)?;
-        let made = files.make(&contents)?;
-        Ok(Self { files, present: Mutex::new(Present { made, contents, fault: None }) })
+        let present = Present::new(&files, contents)?;
+        Ok(Self { files, present: Mutex::new(present) })
+    }
+
+    /// When the first certificate that is shown expires, Unix time in seconds; `None`: none is shown, or none says when.
+    pub fn expiry(&self) -> Option<u64> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner).expiry
+    }
+
+    /// Says in the log that a certificate of this section has expired, or will soon.
+    pub fn warn_of_expiry(&self, section: &str) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        if let Some(warning) = self.expiry().and_then(|expiry| expiry_warning(expiry, now)) {
+            tracing::warn!("{section}: {warning}");
+        }
     }
 
     /// What was made last.
@@ -83,11 +111,11 @@ impl<F: Files> Renewed<F> {
             return Freshness::AsBefore;
         }
         // Who dials meanwhile does not wait for it.
-        let made = read.and_then(|contents| Ok((self.files.make(&contents)?, contents)));
+        let made = read.and_then(|contents| Present::new(&self.files, contents));
         let mut present = present();
         match made {
-            Ok((made, contents)) => {
-                *present = Present { made, contents, fault: None };
+            Ok(made) => {
+                *present = made;
                 Freshness::Renewed
             }
             Err(fault) if present.fault.as_ref() == Some(&fault) => Freshness::AsBefore,
@@ -109,7 +137,10 @@ where
         let looked_at = renewed.clone();
         // Where the files are may be slow.
         match tokio::task::spawn_blocking(move || looked_at.refresh()).await {
-            Ok(Freshness::Renewed) => tracing::info!("{section}: changed files are used from now on"),
+            Ok(Freshness::Renewed) => {
+                tracing::info!("{section}: changed files are used from now on");
+                renewed.warn_of_expiry(section);
+            }
             Ok(Freshness::Faulty(fault)) => {
                 tracing::error!("{section}: {fault}; what the files held before is kept");
             }

@@ -113,6 +113,10 @@ impl Files for ServerFiles {
         }
         Ok(Arc::new(config))
     }
+
+    fn shown<'a>(&self, contents: &'a [Content]) -> Option<&'a [u8]> {
+        contents.first().map(|chain| chain.as_slice())
+    }
 }
 
 impl Files for ClientFiles {
@@ -140,6 +144,11 @@ impl Files for ClientFiles {
             name => Some(named(name).map_err(|error| error.to_string())?),
         };
         Ok(Dialect { config: Arc::new(config), name })
+    }
+
+    fn shown<'a>(&self, contents: &'a [Content]) -> Option<&'a [u8]> {
+        // Behind the authorities; without a certificate there is nothing else.
+        contents.get(1).map(|chain| chain.as_slice())
     }
 }
 

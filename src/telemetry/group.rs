@@ -61,6 +61,8 @@ pub(super) struct Group {
     pub(super) degraded: bool,
     /// Requests wait, writes are refused.
     pub(super) restraint: (bool, bool),
+    /// By section, when the first certificate that is shown expires.
+    pub(super) expiries: [(&'static str, Option<u64>); 3],
     pub(super) nodes: Vec<NodeView>,
     pub(super) pings: Vec<Histogram>,
     /// By ordered and changed.

@@ -92,6 +92,11 @@ impl Metrics {
         self.group().restraint = (paused, read_only);
     }
 
+    /// Sets when the first certificate that is shown for each of these sections expires, Unix time in seconds; `None`: none is.
+    pub fn set_expiries(&self, expiries: [(&'static str, Option<u64>); 3]) {
+        self.group().expiries = expiries;
+    }
+
     /// Counts an answered PING of the node with this position.
     pub fn ping(&self, node: u16, took: Duration) {
         if let Some(ping) = self.group().pings.get(usize::from(node)) {
@@ -123,6 +128,8 @@ impl Metrics {
         let flag = |is: bool| if is { 1.0 } else { 0.0 };
         families.push(family(&names::BUILD_INFO, [(vec![env!("CARGO_PKG_VERSION")], Value::Number(1.0))]));
         families.push(family(&names::EPOCH, [(vec![], number(group.epoch))]));
+        let expiries = group.expiries.iter().filter_map(|(name, at)| Some((vec![*name], number((*at)?))));
+        families.push(family(&names::EXPIRY, expiries));
         families.push(family(&names::PAUSED, [(vec![], Value::Number(flag(group.restraint.0)))]));
         families.push(family(&names::READ_ONLY, [(vec![], Value::Number(flag(group.restraint.1)))]));
         families.push(family(&names::DEGRADED, [(vec![], Value::Number(flag(group.degraded)))]));

@@ -79,6 +79,9 @@ metrics! {
     ERRORS = "redhold_errors_total", COUNTER, "replies",
         [("kind", "hold_expired, out_of_reach, ambiguous, not_durable, no_replicas, no_barrier, uncommitted, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, clients_per_address, denied, proxy_header, tls_handshake, client_output, memory, idle_timeout, node_refused, node_closed")],
         "Error replies of the proxy's own and clients closed by it, by kind.";
+    EXPIRY = "redhold_certificate_expiry_timestamp_seconds", GAUGE, "Unix time",
+        [("section", "proxy.tls, backend.tls, admin.tls")],
+        "When the first certificate of the chain expires that the proxy shows to clients, nodes or operators now; absent where it shows none.";
     PAUSED = "redhold_paused", GAUGE, "0 or 1", [],
         "1 while requests wait by order (PROXY PAUSE).";
     READ_ONLY = "redhold_read_only", GAUGE, "0 or 1", [],

@@ -199,6 +199,7 @@ fn all_moved() -> String {
         in_parity: Some(true),
     };
     metrics.set_group(1, false, &[replica, replica]);
+    metrics.set_expiries([("proxy.tls", Some(1)), ("backend.tls", None), ("admin.tls", None)]);
     metrics.episode(&Episode { ordered: false, changed: true, total: Duration::ZERO, phases: vec![] });
     metrics.render().unwrap()
 }

@@ -1,6 +1,7 @@
 //! TLS towards clients: who is let in, certificates that change, and that nothing else does.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use rustls::SupportedProtocolVersion;
@@ -217,4 +218,59 @@ fn who_reads_nothing_for_the_idle_timeout_is_closed() {
         proxy.metric("redhold_errors_total{kind=\"idle_timeout\"}") == Some(1.0)
             && proxy.metric("redhold_clients") == Some(0.0)
     });
+}
+
+/// What the endpoint there answers under `/metrics`.
+fn metrics(address: SocketAddr) -> String {
+    let (mut stream, mut text) = (TcpStream::connect(address).expect("the tunnel listens"), String::new());
+    let asked = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    // It may not listen yet.
+    asked.and_then(|()| stream.read_to_string(&mut text)).ok();
+    text
+}
+
+/// Of the certificates in use, also when they are replaced; and who has little time left is told in the log.
+#[test]
+fn when_certificates_expire_is_told() {
+    let (folder, server) = (CertificateFolder::new(), Server::start());
+    let write = |name: &str, year| folder.write(name, &folder.authority.issue_until(&["127.0.0.1"], year));
+    let write_all = |years: [(&str, i32); 3]| years.into_iter().for_each(|(name, year)| write(name, year));
+    write_all([("tls", 2040), ("nodes", 2060), ("admin", 2045)]);
+    let at = |name: &str| format!("{:?}", folder.at(name));
+    let proxy = folder
+        .shown_by(ProxyOptions::new(&[server.address()]))
+        .set("backend.tls.ca", &at("ca.crt"))
+        .set("backend.tls.cert", &at("nodes.crt"))
+        .set("backend.tls.key", &at("nodes.key"))
+        .set("admin.tls.cert", &at("admin.crt"))
+        .set("admin.tls.key", &at("admin.key"))
+        .start_unready();
+    let way = Tunnel::open(proxy.admin_address(), trusting(&folder.authority, None, &[&TLS13]));
+    let told = |section: &str, second: u64| {
+        let series =
+            format!("redhold_certificate_expiry_timestamp_seconds{{section=\"{section}\"}} {second}\n");
+        metrics(way.address()).contains(&series)
+    };
+    let all = || {
+        told("proxy.tls", 2_208_988_800)
+            && told("backend.tls", 2_840_140_800)
+            && told("admin.tls", 2_366_841_600)
+    };
+    eventually(LONG, "each is told", all);
+    assert!(!proxy.log().contains("its certificate expire"), "{}", proxy.log());
+    write_all([("tls", 2001), ("nodes", 2041), ("admin", 2046)]);
+    eventually(LONG, "the new ones are told", || {
+        told("proxy.tls", 978_307_200)
+            && told("backend.tls", 2_240_611_200)
+            && told("admin.tls", 2_398_377_600)
+    });
+    let warned = || proxy.log().contains("proxy.tls: its certificate expired ");
+    eventually(LONG, "the log warns", warned);
+    let started = folder.shown_by(ProxyOptions::new(&[server.address()])).start_unready();
+    eventually(LONG, "the log warns at the start", || {
+        started.log().contains("proxy.tls: its certificate expired ")
+    });
+    assert!(
+        started.metric("redhold_certificate_expiry_timestamp_seconds{section=\"backend.tls\"}").is_none()
+    );
 }

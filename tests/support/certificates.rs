@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 use super::proxy::ProxyOptions;
 use super::server::scratch_folder;
@@ -37,8 +37,14 @@ impl Authority {
 
     /// A certificate for these names and addresses.
     pub fn issue(&self, names: &[&str]) -> Certificate {
+        self.issue_until(names, 4096)
+    }
+
+    /// One that expires when this year begins, in UTC.
+    pub fn issue_until(&self, names: &[&str], year: i32) -> Certificate {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names.clone()).expect("names");
+        params.not_after = date_time_ymd(year, 1, 1);
         params.distinguished_name.push(DnType::CommonName, names.first().map_or("", String::as_str));
         let key = KeyPair::generate().expect("a key");
         let cert = params.signed_by(&key, &self.issuer).expect("a signature").pem();

@@ -159,9 +159,10 @@ const IMPURE: [(&str, &str); 22] = [
 ];
 
 /// Crates from outside and the folders that may name them.
-const HOMES: [(&str, &[&str]); 17] = [
+const HOMES: [(&str, &[&str]); 18] = [
     ("sd_notify", &["supervisor"]),
     ("listenfd", &["net"]),
+    ("der", &["net"]),
     ("rustls", &["net", "frontend"]),
     ("redis_protocol", &["resp"]),
     ("arc_swap", &["routing", "frontend"]),
