@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::admin::{self, Doors, Drain, History};
+use crate::admin::{self, Doors, Drain, History, Refusals};
 use crate::config::{Config, Origin, Reload};
 use crate::frontend::{self, Frontend, Limits, LimitsInForce, Parts};
 use crate::net::{Certificates, Files, Inherited, Renewed};
 use crate::supervisor::{Supervisor, supervisor};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, LevelHandle, Metrics};
 use crate::topology::{Marks, Orders, Placed, Reread, Restraints, orders};
 use crate::{command, control};
 
@@ -46,8 +46,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     let limits: LimitsInForce = Arc::new(Arc::new(config.frontend.limits.clone()).into());
     let (drain, (supervisor, untold)) = (Drain::default(), supervisor());
     let (begins, restraints) = (drain.clone(), Restraints::new(config.frontend.workers));
-    let reload = Reload::new(origin, level.clone(), limits.clone());
-    let rereads = start_reloads(reload, limits.clone(), supervisor.clone())?;
+    let rereads = start_reloads(origin, level.clone(), limits.clone(), supervisor.clone())?;
     let control = frontend::Control {
         status: handle.status.clone(),
         orders: handle.orders.clone(),
@@ -85,6 +84,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         level,
         traffic: frontend.traffic(),
         history: History::default(),
+        refusals: Refusals::default(),
         restraints,
         rereads: rereads.clone(),
         drain: drain.clone(),
@@ -180,11 +180,13 @@ fn raise_descriptor_limit(max_clients: usize) {
 
 /// A thread of its own, since names are looked up, which may take long.
 fn start_reloads(
-    mut reload: Reload,
+    origin: Option<Origin>,
+    level: LevelHandle,
     limits: LimitsInForce,
     supervisor: Supervisor,
 ) -> Result<Orders<Reread>, String> {
     let (rereads, mut placed) = orders();
+    let mut reload = Reload::new(origin, level, limits.clone());
     let carry_out = move || {
         while let Some(Placed { answer, .. }) = placed.blocking_recv() {
             let said = supervisor.reloading(|| reload.again());

@@ -12,8 +12,16 @@ use hyper::{StatusCode, Uri};
 
 use super::TokenFile;
 
-/// Why an order is not taken: the code of the answer, and one sentence for who ordered.
-pub(super) type Refusal = (StatusCode, String);
+/// Why somebody is not let through.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Of the answer.
+    pub(super) code: StatusCode,
+    /// One sentence for who asked.
+    pub(super) reason: &'static str,
+    /// What is wrong with the file of the token, for the log alone.
+    pub(super) fault: Option<String>,
+}
 
 /// Lets an order through, or says why not.
 ///
@@ -26,33 +34,39 @@ pub(super) fn allow(
     headers: &HeaderMap,
 ) -> Result<(), Refusal> {
     let allowed = match token {
-        // A name there would count instead of the one in `Host`, and only proxies are asked so.
-        _ if target.authority().is_some() => Err(Fault::Target),
+        _ if names_a_host(target) => Err(Fault::Target),
         None => allow_here(peer, headers).and_then(|()| allow_marked(headers)),
         Some(token) => allow_bearer(token, headers),
     };
-    allowed.map_err(|fault| (fault.code(), fault.of_order().to_owned()))
+    allowed.map_err(|fault| fault.refusal(Fault::of_order))
 }
 
 /// Lets somebody see what clients ask for, or says why not. A page elsewhere can send such a request, and not read the
 /// answer, so that it needs no header.
 ///
 /// # Errors
-/// One sentence for who asked.
+/// The refusal.
 pub(super) fn allow_details(
     token: Option<&TokenFile>,
     peer: SocketAddr,
+    target: &Uri,
     headers: &HeaderMap,
-) -> Result<(), String> {
+) -> Result<(), Refusal> {
     let allowed = match token {
+        _ if names_a_host(target) => Err(Fault::Target),
         None => allow_here(peer, headers),
         Some(token) => allow_bearer(token, headers),
     };
-    allowed.map_err(|fault| fault.of_details().to_owned())
+    allowed.map_err(|fault| fault.refusal(Fault::of_details))
+}
+
+/// A name there counts instead of the one in `Host` (RFC 9112, 3.2.2), and only proxies are asked so.
+fn names_a_host(target: &Uri) -> bool {
+    target.authority().is_some()
 }
 
 /// What is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Fault {
     /// A path alone.
     Target,
@@ -66,21 +80,27 @@ enum Fault {
     Token,
     /// The right one.
     OtherToken,
-    /// The file can not be read now.
-    Unknown,
+    /// The file can not be read now: why.
+    Unknown(String),
 }
 
 impl Fault {
-    fn code(self) -> StatusCode {
+    fn refusal(self, reason: impl FnOnce(&Self) -> &'static str) -> Refusal {
+        let (code, reason) = (self.code(), reason(&self));
+        let fault = if let Self::Unknown(fault) = self { Some(fault) } else { None };
+        Refusal { code, reason, fault }
+    }
+
+    fn code(&self) -> StatusCode {
         match self {
             Self::Target => StatusCode::BAD_REQUEST,
             Self::Elsewhere | Self::Header | Self::Host => StatusCode::FORBIDDEN,
             Self::Token | Self::OtherToken => StatusCode::UNAUTHORIZED,
-            Self::Unknown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unknown(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    fn of_order(self) -> &'static str {
+    fn of_order(&self) -> &'static str {
         match self {
             Self::Elsewhere => "without admin.token_file orders are taken from the proxy's own machine only",
             Self::Target => "an order names its path alone, as in POST /api/drain",
@@ -88,18 +108,19 @@ impl Fault {
             Self::Host => "an order needs a Host that is an address or localhost",
             Self::Token => "an order needs the token of admin.token_file: Authorization: Bearer ..., once",
             Self::OtherToken => "this is not the token of admin.token_file",
-            Self::Unknown => "the token can not be known now; the proxy's log says why",
+            Self::Unknown(_) => "the token can not be known now; the proxy's log says why",
         }
     }
 
-    fn of_details(self) -> &'static str {
+    fn of_details(&self) -> &'static str {
         match self {
             Self::Elsewhere => "without admin.token_file they are shown on the proxy's own machine only",
             Self::Host => {
                 "they are shown under an address or as localhost only, unless there is an admin.token_file"
             }
             Self::Token => "they are shown to who has the token of admin.token_file",
-            Self::Target | Self::Header | Self::OtherToken | Self::Unknown => self.of_order(),
+            Self::Target => "they are shown to who names their path alone, as in GET /api/status",
+            Self::Header | Self::OtherToken | Self::Unknown(_) => self.of_order(),
         }
     }
 }
@@ -116,10 +137,7 @@ fn allow_bearer(token: &TokenFile, headers: &HeaderMap) -> Result<(), Fault> {
     match token.holds(bearer.trim_ascii()) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Fault::OtherToken),
-        Err(fault) => {
-            tracing::error!(fault, "admin.token_file");
-            Err(Fault::Unknown)
-        }
+        Err(fault) => Err(Fault::Unknown(fault)),
     }
 }
 
@@ -166,16 +184,28 @@ mod tests {
     }
 
     fn asked(peer: &str, headers: &[(&'static str, &str)]) -> Result<(), String> {
-        allow(None, peer.parse().unwrap(), &Uri::from_static("/api/drain"), &map(headers)).map_err(
-            |(code, text)| {
-                assert_eq!(code, StatusCode::FORBIDDEN);
-                text
-            },
-        )
+        let target = Uri::from_static("/api/drain");
+        allow(None, peer.parse().unwrap(), &target, &map(headers)).map_err(|refusal| {
+            assert_eq!((refusal.code, refusal.fault), (StatusCode::FORBIDDEN, None));
+            refusal.reason.to_owned()
+        })
     }
 
     fn looked(peer: &str, headers: &[(&'static str, &str)]) -> Result<(), String> {
-        allow_details(None, peer.parse().unwrap(), &map(headers))
+        let target = Uri::from_static("/api/status");
+        allow_details(None, peer.parse().unwrap(), &target, &map(headers))
+            .map_err(|refusal| refusal.reason.to_owned())
+    }
+
+    #[test]
+    fn who_names_a_host_in_the_target_may_not() {
+        let headers = map(&[("x-redhold", "1"), ("host", "localhost")]);
+        let target = Uri::from_static("http://evil.example/api/status");
+        let peer = "127.0.0.1:1".parse().unwrap();
+        let refused = allow(None, peer, &target, &headers).unwrap_err();
+        assert!(refused.reason.contains("path alone"), "{refused:?}");
+        let refused = allow_details(None, peer, &target, &headers).unwrap_err();
+        assert!(refused.reason.contains("path alone"), "{refused:?}");
     }
 
     #[test]
@@ -247,9 +277,11 @@ mod tests {
         let asked = |peer: &str, headers: &[(&'static str, &str)]| {
             let (peer, headers) = (peer.parse().unwrap(), map(headers));
             let target = Uri::from_static("/api/drain");
-            let asked = allow(Some(&token), peer, &target, &headers).map_err(|(code, _)| code.as_u16());
-            assert_eq!(allow_details(Some(&token), peer, &headers).is_ok(), asked.is_ok());
-            asked
+            let asked = allow(Some(&token), peer, &target, &headers);
+            let looked = allow_details(Some(&token), peer, &target, &headers);
+            let fault = |of: &Result<(), Refusal>| of.as_ref().err().map(|refusal| refusal.fault.clone());
+            assert_eq!(fault(&looked), fault(&asked));
+            asked.map_err(|refusal| (refusal.code.as_u16(), refusal.fault.is_some()))
         };
         let bearer = format!("Bearer {TOKEN}");
         assert_eq!(asked("10.0.0.1:1", &[("authorization", &bearer)]), Ok(()));
@@ -263,16 +295,16 @@ mod tests {
             "Bearer 0123456789abcdeF",
             "Bearer \u{e9}",
         ] {
-            assert_eq!(asked("127.0.0.1:1", &[("authorization", other)]), Err(401), "{other}");
+            assert_eq!(asked("127.0.0.1:1", &[("authorization", other)]), Err((401, false)), "{other}");
         }
         let page = [("x-redhold", "1"), ("host", "localhost")];
-        assert_eq!(asked("127.0.0.1:1", &page), Err(401), "nor from this machine");
+        assert_eq!(asked("127.0.0.1:1", &page), Err((401, false)), "nor from this machine");
         let twice = [("authorization", bearer.as_str()), ("authorization", bearer.as_str())];
-        assert_eq!(asked("127.0.0.1:1", &twice), Err(401));
+        assert_eq!(asked("127.0.0.1:1", &twice), Err((401, false)));
         std::fs::remove_file(path).unwrap();
         assert_eq!(
             asked("127.0.0.1:1", &[("authorization", &bearer)]),
-            Err(503),
+            Err((503, true)),
             "it can not be known any more"
         );
     }

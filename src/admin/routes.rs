@@ -21,7 +21,7 @@ use crate::topology::{Marks, Orders, Reread, Restraints};
 use super::orders::{Kind, place, reread, restrain};
 use super::places::Work;
 use super::status::{OrderBody, status_of};
-use super::{Drain, History, TokenFile, guard, page};
+use super::{Drain, History, Refusals, TokenFile, guard, page};
 
 /// Largest body of a request, bytes.
 const BODY_MAX: usize = 4096;
@@ -58,6 +58,8 @@ pub struct Doors {
     pub restraints: Restraints,
     /// Orders that the configuration is read again.
     pub rereads: Orders<Reread>,
+    /// Tells the log who was turned away.
+    pub refusals: Refusals,
     /// Begins the drain.
     pub drain: Drain,
 }
@@ -85,13 +87,19 @@ pub(super) async fn answer(
         return refused;
     }
     if method == Method::GET {
-        let allowed = || guard::allow_details(doors.token.as_ref(), peer, request.headers());
+        let allowed = || {
+            let allowed = guard::allow_details(doors.token.as_ref(), peer, request.uri(), request.headers());
+            allowed.map_err(|refusal| {
+                doors.refusals.note_fault(&refusal);
+                refusal.reason.to_owned()
+            })
+        };
         return read(doors, &path, allowed);
     }
-    if let Err((code, reason)) = guard::allow(doors.token.as_ref(), peer, request.uri(), request.headers()) {
-        tracing::warn!(%peer, path, reason, "order refused");
-        let mut refused = text(code, format!("{reason}\n"));
-        if code == StatusCode::UNAUTHORIZED {
+    if let Err(refusal) = guard::allow(doors.token.as_ref(), peer, request.uri(), request.headers()) {
+        doors.refusals.note_order(&refusal, peer, &path);
+        let mut refused = text(refusal.code, format!("{}\n", refusal.reason));
+        if refusal.code == StatusCode::UNAUTHORIZED {
             refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         return refused;

@@ -184,6 +184,7 @@ impl Fixture {
             // Nobody reads a configuration again here.
             rereads: orders().0,
             certificates: Certificates::default(),
+            refusals: Refusals::default(),
             drain: drain.clone(),
         };
         let bound = bind_to(ANYWHERE).unwrap();

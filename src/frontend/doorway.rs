@@ -1,14 +1,14 @@
 //! The acceptor's way to the workers: who may come in gets a seat, who may not is told why.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use crate::telemetry::WorkerMetrics;
+use crate::telemetry::{Brake, WorkerMetrics};
 
 use super::entrance::{Entrance, Rate, Refusal};
 use super::listener::Accepted;
@@ -16,9 +16,6 @@ use super::shared::Shared;
 
 /// Clients on their way from the acceptor to one worker.
 const HANDOVER_MAX: usize = 1024;
-
-/// At most one line of the log tells in this time of those who were sent away.
-const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// A client that may come in, and its id, given in the order of acceptance: ids of one listener only grow, as Redis's do.
 #[derive(Debug)]
@@ -96,13 +93,14 @@ pub(super) struct Doorway {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Arc<WorkerMetrics>,
     rate: RefCell<Rate>,
-    refused: Refused,
+    /// For the log, of those who were sent away.
+    refused: RefCell<Brake>,
 }
 
 impl Doorway {
     pub(super) fn new(doors: Vec<WorkerDoor>, shared: Arc<Shared>, metrics: Arc<WorkerMetrics>) -> Self {
         let rate = RefCell::new(Rate::new(Instant::now()));
-        Self { doors, shared, metrics, rate, refused: Refused::default() }
+        Self { doors, shared, metrics, rate, refused: RefCell::default() }
     }
 
     /// Returns when the next client may be accepted. Who comes earlier waits in the kernel's queue.
@@ -124,7 +122,7 @@ impl Doorway {
     pub(super) fn take(&self, socket: Accepted) {
         if let Err((socket, refusal)) = self.try_take(socket) {
             self.metrics.error(refusal.into());
-            self.refused.note(refusal, &socket);
+            self.note_refused(refusal, &socket);
             socket.refuse(refusal);
         }
     }
@@ -148,25 +146,12 @@ impl Doorway {
         let admitted = Admitted { id: self.shared.next_client(), socket, seat, for_another };
         door.sender.try_send(admitted).map_err(|refused| (refused.into_inner().socket, Refusal::Busy))
     }
-}
 
-/// Those who were sent away, for the log.
-#[derive(Debug, Default)]
-struct Refused {
-    untold: Cell<u64>,
-    told: Cell<Option<Instant>>,
-}
-
-impl Refused {
-    fn note(&self, refusal: Refusal, socket: &Accepted) {
-        self.untold.set(self.untold.get() + 1);
-        if self.told.get().is_some_and(|at| at.elapsed() < TOLD_EVERY) {
-            return;
-        }
-        self.told.set(Some(Instant::now()));
+    fn note_refused(&self, refusal: Refusal, socket: &Accepted) {
+        let Some(clients) = self.refused.borrow_mut().note(Instant::now()) else { return };
         let address = socket.address().map_or_else(|| "unix".to_owned(), |address| address.to_string());
         tracing::warn!(
-            clients = self.untold.take(),
+            clients,
             last = address,
             "clients were sent away, the last one because of {}",
             refusal.key()

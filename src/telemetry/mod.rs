@@ -4,6 +4,7 @@
 //! the blocks ([`Metrics::render`]). Label values come from the declared nodes and the command table, so a client
 //! can never create a new series.
 
+mod brake;
 mod buckets;
 mod group;
 mod log;
@@ -16,6 +17,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use brake::Brake;
 pub use buckets::Durations;
 pub use group::{Episode, NodeRole, NodeView};
 pub use log::{LevelHandle, init};

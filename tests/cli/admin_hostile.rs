@@ -11,6 +11,8 @@ use super::support::{LONG, Proxy, ProxyOptions, Server, eventually};
 /// The order that an attacker wants to have taken. What becomes of it shows in the status.
 const ORDER: &str = "POST /api/readonly/on HTTP/1.1\r\nHost: localhost\r\nX-Redhold: 1\r\n\r\n";
 
+const STATUS: &str = "GET /api/status HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
 /// All that is answered to these bytes until the end of the connection.
 #[track_caller]
 fn answers(proxy: &Proxy, bytes: &str) -> String {
@@ -185,6 +187,31 @@ fn with_a_token_nothing_else_is_enough() {
     }
     refused(&proxy, &ORDER.replace("/on ", "/on?token=0123456789abcdef "), &[401]);
     assert_eq!(code(&answers(&proxy, &with("Authorization: Bearer 0123456789abcdef\r\n"))), 200);
+}
+
+/// Whoever may order nothing may still ask as often as he likes.
+#[test]
+fn who_is_refused_does_not_fill_the_log() {
+    let (token, server) = (File::new("0123456789abcdef\n"), Server::start());
+    let options = ProxyOptions::new(&[server.address()]);
+    let proxy = options.set("admin.token_file", &format!("{:?}", token.path())).start();
+    let lines = |text: &str| proxy.log().lines().filter(|line| line.contains(text)).count();
+    let start = Instant::now();
+    let marked = |request: &str| {
+        request.replace("localhost\r\n", "localhost\r\nAuthorization: Bearer 0123456789abcdeF\r\n")
+    };
+    let (order, status) = (marked(ORDER), marked(STATUS));
+    (0..100).for_each(|_| refused(&proxy, &order, &[401]));
+    assert_eq!(lines("cannot read"), 0);
+    std::fs::remove_file(token.path()).expect("it is there");
+    (0..100).for_each(|_| refused(&proxy, &order, &[503]));
+    (0..100).for_each(|_| assert_eq!(code(&answers(&proxy, &status)), 200));
+    // One line of each kind in ten seconds, whatever this machine needs for it.
+    let most = 1 + usize::try_from(start.elapsed().as_secs()).expect("it ends") / 10;
+    for text in ["order refused", "cannot read"] {
+        let lines = lines(text);
+        assert!((1..=most).contains(&lines), "{lines} lines of {text}:\n{}", proxy.log());
+    }
 }
 
 /// More than there are places.
