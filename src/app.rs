@@ -36,7 +36,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     config.control.find_nodes()?;
     let (admin, sockets, bound) = bind(&config, inherited)?;
     let certificates = certificates_of(&config)?;
-    let Certificates { proxy: tls, backend: node_tls, admin: admin_tls } = certificates.clone();
+    let (tls, node_tls) = (certificates.proxy.clone(), certificates.backend.clone());
     config.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let nodes = config.control.nodes.len();
     let (marks, metrics) = (Arc::new(Marks::new(nodes, Instant::now())), Arc::new(metrics_of(&config)));
@@ -74,7 +74,6 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     untold.tell(handle.status.clone(), frontend.turns()).map_err(no_thread)?;
     let admin = admin.serve(Doors {
         token: config.admin.token,
-        tls: admin_tls,
         certificates,
         orders: handle.orders,
         status: handle.status,

@@ -13,7 +13,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 
 use crate::control::StatusReader;
-use crate::net::{Certificates, TlsServer};
+use crate::net::Certificates;
 use crate::routing::Routes;
 use crate::telemetry::{LevelHandle, Metrics, TrafficReader};
 use crate::topology::{Marks, Orders, Reread, Restraints};
@@ -34,9 +34,7 @@ const JSON: &str = "application/json";
 pub struct Doors {
     /// The token that orders have to carry.
     pub token: Option<TokenFile>,
-    /// The endpoint's certificate; `None`: it speaks no TLS.
-    pub tls: Option<Arc<TlsServer>>,
-    /// The certificates that are shown on each side.
+    /// The certificates that are shown on each side; without one of its own the endpoint speaks no TLS.
     pub certificates: Certificates,
     /// Places orders.
     pub orders: Orders,

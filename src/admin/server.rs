@@ -89,7 +89,7 @@ impl Bound {
             runtime.block_on(async move {
                 tokio::spawn(follow(doors.status.clone(), doors.metrics.clone()));
                 tokio::spawn(doors.history.clone().keep(doors.metrics.clone()));
-                if let Some(tls) = doors.tls.clone() {
+                if let Some(tls) = doors.certificates.admin.clone() {
                     tokio::spawn(net::keep_fresh("admin.tls", tls));
                 }
                 let places = Places::new();
@@ -160,7 +160,9 @@ async fn accept(listener: TcpListener, doors: Doors, places: Places) {
 
 /// Agrees on keys, where TLS is spoken.
 async fn enter(stream: TcpStream, peer: SocketAddr, doors: Doors, work: Work) {
-    let Some(tls) = doors.tls.clone() else { return converse(stream, peer, doors, work).await };
+    let Some(tls) = doors.certificates.admin.clone() else {
+        return converse(stream, peer, doors, work).await;
+    };
     match tokio::time::timeout(HEADERS_WITHIN, net::accept(&tls, stream)).await {
         Ok(Ok(stream)) => converse(stream, peer, doors, work).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "no TLS session with the admin endpoint"),

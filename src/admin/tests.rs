@@ -167,7 +167,6 @@ impl Fixture {
         let marks = Arc::new(Marks::new(2, Instant::now()));
         let doors = Doors {
             token,
-            tls: None,
             orders: handle,
             status: reader.into(),
             routes: routes_reader,
