@@ -58,7 +58,8 @@ fn the_node_sees_a_clients_name_on_its_own_connection() {
 fn a_connection_that_serves_another_client_has_no_name_of_the_first() {
     let group = Group::plain(0);
     let node = &group.nodes()[0];
-    let proxy = ProxyOptions::new(&group.addresses()).set("proxy.workers", "1").start();
+    let options = ProxyOptions::new(&group.addresses()).set("proxy.workers", "1");
+    let proxy = options.set("backend.pinned_max", "100").start();
     let (mut named, mut nameless) = (proxy.client(), proxy.client());
     assert_eq!(named.call("CLIENT SETNAME first"), Value::ok());
     let ids = |name: &str| -> Vec<Option<String>> {

@@ -153,6 +153,7 @@ fn a_node_without_room_is_asked_at_a_bounded_pace_and_says_so_at_the_holds_end()
     let proxy = ProxyOptions::new(&[server.address()])
         .set("failover.hold", "\"1s\"")
         .set("proxy.workers", "1")
+        .set("backend.pinned_max", "100")
         .start();
     let mut direct = server.client();
     let mut clients: Vec<Client> = (0..8).map(|_| proxy.client()).collect();
@@ -313,7 +314,8 @@ fn requests_of_clients_that_left_unseen_are_not_executed() {
 #[test]
 fn a_parked_request_keeps_its_time_while_no_connection_is_to_be_had() {
     let server = Server::start();
-    let proxy = ProxyOptions::new(&[server.address()]).set("proxy.workers", "1").start();
+    let options = ProxyOptions::new(&[server.address()]).set("proxy.workers", "1");
+    let proxy = options.set("backend.pinned_max", "100").start();
     let (mut direct, mut client) = (server.client(), proxy.client());
     assert_eq!(client.call("SET k v"), Value::ok());
     let mut monitor = server.client();

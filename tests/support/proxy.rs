@@ -533,7 +533,8 @@ fn unchunk(mut body: &str) -> String {
 }
 
 /// Takes the spare connection that the proxy's one worker keeps open for clients in database 0, and lets it open no other one. The
-/// client that has it must live as long as that is to hold.
+/// client that has it must live as long as that is to hold. The node has room for one client meanwhile, and a proxy that looks at
+/// it then takes its own bound from that, unless `backend.pinned_max` is set.
 pub fn spend_spare(proxy: &Proxy, node: &Server) -> Client {
     let (mut direct, mut holder) = (node.client(), proxy.client());
     holder.call("EXISTS none");
