@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::admin::{self, Doors, Drain, History, Refusals};
+use crate::admin::{self, Doors, Drain, History, Refusals, Tokens};
 use crate::config::{Config, Origin, Reload};
 use crate::frontend::{self, Frontend, Limits, LimitsInForce, Parts};
 use crate::net::{Certificates, Files, Inherited, Renewed};
@@ -73,7 +73,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         Frontend::start(parts, sockets).map_err(|error| format!("cannot serve clients: {error}"))?;
     untold.tell(handle.status.clone(), frontend.turns()).map_err(no_thread)?;
     let admin = admin.serve(Doors {
-        token: config.admin.token,
+        tokens: Tokens::new(config.admin.token, config.admin.roles),
         certificates,
         orders: handle.orders,
         status: handle.status,

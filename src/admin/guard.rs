@@ -1,5 +1,5 @@
-//! Who may give orders over HTTP, and see what clients ask for: who knows the token, or, where there is none, this machine
-//! alone, and no web page on it.
+//! Who may give orders over HTTP, and see what clients ask for: who knows a token whose role may, or, where there is none, this
+//! machine alone, and no web page on it.
 //!
 //! A page in a browser on this machine can send a POST to loopback, but not with a header of its own without asking
 //! first (which is never granted), and it can not read an answer; and a name that was rebound to loopback still stands in `Host`.
@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap};
 use hyper::{StatusCode, Uri};
 
-use super::TokenFile;
+use super::roles::{Asks, TokenRole, Tokens};
 
 /// Why somebody is not let through.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,45 +19,49 @@ pub(super) struct Refusal {
     pub(super) code: StatusCode,
     /// One sentence for who asked.
     pub(super) reason: &'static str,
-    /// What is wrong with the file of the token, for the log alone.
+    /// `WWW-Authenticate` of the answer (RFC 6750, 3).
+    pub(super) challenge: Option<&'static str>,
+    /// Whose token has too few rights, for the log alone.
+    pub(super) by: Option<String>,
+    /// What is wrong with the file of a token, for the log alone.
     pub(super) fault: Option<String>,
 }
 
-/// Lets an order through, or says why not.
-///
-/// # Errors
-/// The refusal.
-pub(super) fn allow(
-    token: Option<&TokenFile>,
-    peer: SocketAddr,
-    target: &Uri,
-    headers: &HeaderMap,
-) -> Result<(), Refusal> {
-    let allowed = match token {
-        _ if names_a_host(target) => Err(Fault::Target),
-        None => allow_here(peer, headers).and_then(|()| allow_marked(headers)),
-        Some(token) => allow_bearer(token, headers),
-    };
-    allowed.map_err(|fault| fault.refusal(Fault::of_order))
+/// Who is let through.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Holder<'a> {
+    /// Whose token it is; `None`: none was needed.
+    pub(super) by: Option<&'a str>,
+    /// What it lets do.
+    pub(super) role: TokenRole,
 }
 
-/// Lets somebody see what clients ask for, or says why not. A page elsewhere can send such a request, and not read the
-/// answer, so that it needs no header.
+/// Lets somebody do what a route asks the right to, or says why not. To see what clients ask for takes no header: a page
+/// elsewhere can send such a request, and not read the answer.
 ///
 /// # Errors
 /// The refusal.
-pub(super) fn allow_details(
-    token: Option<&TokenFile>,
+pub(super) fn allow<'a>(
+    tokens: &'a Tokens,
+    asks: Asks,
     peer: SocketAddr,
     target: &Uri,
     headers: &HeaderMap,
-) -> Result<(), Refusal> {
-    let allowed = match token {
-        _ if names_a_host(target) => Err(Fault::Target),
-        None => allow_here(peer, headers),
-        Some(token) => allow_bearer(token, headers),
+) -> Result<Holder<'a>, Refusal> {
+    let found = if names_a_host(target) {
+        Err(Fault::Target)
+    } else if tokens.is_empty() {
+        allow_here(peer, headers)
+            .and_then(|()| if asks == Asks::Order { allow_marked(headers) } else { Ok(()) })
+            .map(|()| Holder { by: None, role: TokenRole::Admin })
+    } else {
+        allow_bearer(tokens, headers)
     };
-    allowed.map_err(|fault| fault.refusal(Fault::of_details))
+    let allowed = found.and_then(|holder| match holder.role.may(asks) {
+        true => Ok(holder),
+        false => Err(Fault::Role(holder.by.unwrap_or_default().to_owned())),
+    });
+    allowed.map_err(|fault| fault.refusal(asks))
 }
 
 /// A name there counts instead of the one in `Host` (RFC 9112, 3.2.2), and only proxies are asked so.
@@ -80,63 +84,85 @@ enum Fault {
     Token,
     /// The right one.
     OtherToken,
-    /// The file can not be read now: why.
+    /// A role with more rights: whose token it is.
+    Role(String),
+    /// A file can not be read now: why.
     Unknown(String),
 }
 
 impl Fault {
-    fn refusal(self, reason: impl FnOnce(&Self) -> &'static str) -> Refusal {
-        let (code, reason) = (self.code(), reason(&self));
-        let fault = if let Self::Unknown(fault) = self { Some(fault) } else { None };
-        Refusal { code, reason, fault }
+    fn refusal(self, asks: Asks) -> Refusal {
+        let reason = if asks == Asks::Order { self.of_order() } else { self.of_details() };
+        let (code, challenge) = (self.code(), self.challenge());
+        let (by, fault) = match self {
+            Self::Role(by) => (Some(by), None),
+            Self::Unknown(fault) => (None, Some(fault)),
+            _ => (None, None),
+        };
+        Refusal { code, reason, challenge, by, fault }
     }
 
     fn code(&self) -> StatusCode {
         match self {
             Self::Target => StatusCode::BAD_REQUEST,
-            Self::Elsewhere | Self::Header | Self::Host => StatusCode::FORBIDDEN,
+            Self::Elsewhere | Self::Header | Self::Host | Self::Role(_) => StatusCode::FORBIDDEN,
             Self::Token | Self::OtherToken => StatusCode::UNAUTHORIZED,
             Self::Unknown(_) => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
+    fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::Token | Self::OtherToken => Some("Bearer"),
+            Self::Role(_) => Some("Bearer error=\"insufficient_scope\""),
+            Self::Target | Self::Elsewhere | Self::Header | Self::Host | Self::Unknown(_) => None,
+        }
+    }
+
     fn of_order(&self) -> &'static str {
         match self {
-            Self::Elsewhere => "without admin.token_file orders are taken from the proxy's own machine only",
+            Self::Elsewhere => {
+                "without admin.token_file or admin.roles orders are taken from the proxy's own machine only"
+            }
             Self::Target => "an order names its path alone, as in POST /api/drain",
             Self::Header => "an order needs the header X-Redhold: 1",
             Self::Host => "an order needs a Host that is an address or localhost",
-            Self::Token => "an order needs the token of admin.token_file: Authorization: Bearer ..., once",
-            Self::OtherToken => "this is not the token of admin.token_file",
+            Self::Token => {
+                "an order needs the token of admin.token_file, or one of admin.roles: Authorization: Bearer ..., once"
+            }
+            Self::OtherToken => "this is not the token of admin.token_file, and none of admin.roles",
+            Self::Role(_) => "the role of this token may look only; an order needs operator or admin",
             Self::Unknown(_) => "the token can not be known now; the proxy's log says why",
         }
     }
 
     fn of_details(&self) -> &'static str {
         match self {
-            Self::Elsewhere => "without admin.token_file they are shown on the proxy's own machine only",
-            Self::Host => {
-                "they are shown under an address or as localhost only, unless there is an admin.token_file"
+            Self::Elsewhere => {
+                "without admin.token_file or admin.roles they are shown on the proxy's own machine only"
             }
-            Self::Token => "they are shown to who has the token of admin.token_file",
+            Self::Host => {
+                "they are shown under an address or as localhost only, unless there is an admin.token_file or admin.roles"
+            }
+            Self::Token => "they are shown to who has the token of admin.token_file, or one of admin.roles",
             Self::Target => "they are shown to who names their path alone, as in GET /api/status",
-            Self::Header | Self::OtherToken | Self::Unknown(_) => self.of_order(),
+            Self::Header | Self::OtherToken | Self::Role(_) | Self::Unknown(_) => self.of_order(),
         }
     }
 }
 
 const SCHEME: &[u8] = b"Bearer ";
 
-fn allow_bearer(token: &TokenFile, headers: &HeaderMap) -> Result<(), Fault> {
+fn allow_bearer<'a>(tokens: &'a Tokens, headers: &HeaderMap) -> Result<Holder<'a>, Fault> {
     let mut given = headers.get_all(AUTHORIZATION).iter();
     let first = given.next().filter(|_| given.next().is_none()).map(|given| given.as_bytes());
     let parts = first.and_then(|first| first.split_at_checked(SCHEME.len()));
     let Some((_, bearer)) = parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case(SCHEME)) else {
         return Err(Fault::Token);
     };
-    match token.holds(bearer.trim_ascii()) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Fault::OtherToken),
+    match tokens.holder(bearer.trim_ascii()) {
+        Ok(Some(grant)) => Ok(Holder { by: Some(&grant.name), role: grant.role }),
+        Ok(None) => Err(Fault::OtherToken),
         Err(fault) => Err(Fault::Unknown(fault)),
     }
 }
@@ -174,6 +200,7 @@ pub fn is_local_name(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::TokenFile;
 
     fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
         let mut map = HeaderMap::new();
@@ -185,16 +212,21 @@ mod tests {
 
     fn asked(peer: &str, headers: &[(&'static str, &str)]) -> Result<(), String> {
         let target = Uri::from_static("/api/drain");
-        allow(None, peer.parse().unwrap(), &target, &map(headers)).map_err(|refusal| {
-            assert_eq!((refusal.code, refusal.fault), (StatusCode::FORBIDDEN, None));
-            refusal.reason.to_owned()
-        })
+        let (tokens, peer) = (Tokens::default(), peer.parse().unwrap());
+        let asked = allow(&tokens, Asks::Order, peer, &target, &map(headers));
+        asked.map(|holder| assert_eq!(holder, Holder { by: None, role: TokenRole::Admin })).map_err(
+            |refusal| {
+                assert_eq!((refusal.code, refusal.fault), (StatusCode::FORBIDDEN, None));
+                refusal.reason.to_owned()
+            },
+        )
     }
 
     fn looked(peer: &str, headers: &[(&'static str, &str)]) -> Result<(), String> {
         let target = Uri::from_static("/api/status");
-        allow_details(None, peer.parse().unwrap(), &target, &map(headers))
-            .map_err(|refusal| refusal.reason.to_owned())
+        let (tokens, peer) = (Tokens::default(), peer.parse().unwrap());
+        let looked = allow(&tokens, Asks::Details, peer, &target, &map(headers));
+        looked.map(drop).map_err(|refusal| refusal.reason.to_owned())
     }
 
     #[test]
@@ -202,10 +234,11 @@ mod tests {
         let headers = map(&[("x-redhold", "1"), ("host", "localhost")]);
         let target = Uri::from_static("http://evil.example/api/status");
         let peer = "127.0.0.1:1".parse().unwrap();
-        let refused = allow(None, peer, &target, &headers).unwrap_err();
-        assert!(refused.reason.contains("path alone"), "{refused:?}");
-        let refused = allow_details(None, peer, &target, &headers).unwrap_err();
-        assert!(refused.reason.contains("path alone"), "{refused:?}");
+        for asks in [Asks::Order, Asks::Details] {
+            let tokens = Tokens::default();
+            let refused = allow(&tokens, asks, peer, &target, &headers).unwrap_err();
+            assert!(refused.reason.contains("path alone"), "{refused:?}");
+        }
     }
 
     #[test]
@@ -273,15 +306,16 @@ mod tests {
         const TOKEN: &str = "0123456789abcdef";
         let path = std::env::temp_dir().join(format!("redhold-guard-{}", std::process::id()));
         std::fs::write(&path, TOKEN).unwrap();
-        let token = TokenFile::new(path.clone()).unwrap();
+        let tokens = Tokens::new(Some(TokenFile::new(path.clone()).unwrap()), Vec::new());
         let asked = |peer: &str, headers: &[(&'static str, &str)]| {
             let (peer, headers) = (peer.parse().unwrap(), map(headers));
             let target = Uri::from_static("/api/drain");
-            let asked = allow(Some(&token), peer, &target, &headers);
-            let looked = allow_details(Some(&token), peer, &target, &headers);
-            let fault = |of: &Result<(), Refusal>| of.as_ref().err().map(|refusal| refusal.fault.clone());
+            let [asked, looked] =
+                [Asks::Order, Asks::Details].map(|asks| allow(&tokens, asks, peer, &target, &headers));
+            let fault =
+                |of: &Result<Holder<'_>, Refusal>| of.as_ref().err().map(|refusal| refusal.fault.clone());
             assert_eq!(fault(&looked), fault(&asked));
-            asked.map_err(|refusal| (refusal.code.as_u16(), refusal.fault.is_some()))
+            asked.map(drop).map_err(|refusal| (refusal.code.as_u16(), refusal.fault.is_some()))
         };
         let bearer = format!("Bearer {TOKEN}");
         assert_eq!(asked("10.0.0.1:1", &[("authorization", &bearer)]), Ok(()));

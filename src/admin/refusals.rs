@@ -22,16 +22,17 @@ impl Refusals {
     /// An order to `path` was refused.
     pub(super) fn note_order(&self, refusal: &Refusal, peer: SocketAddr, path: &str) {
         if let Some(orders) = self.due(|brakes| &mut brakes.orders) {
-            tracing::warn!(orders, last = %peer, path, reason = refusal.reason, "order refused");
+            let by = refusal.by.as_deref();
+            tracing::warn!(orders, last = %peer, by, path, reason = refusal.reason, "order refused");
         }
         self.note_fault(refusal);
     }
 
-    /// Somebody was turned away; it may be that the token could not be read.
+    /// Somebody was turned away; it may be that a token could not be read.
     pub(super) fn note_fault(&self, refusal: &Refusal) {
         let Some(fault) = &refusal.fault else { return };
         if let Some(requests) = self.due(|brakes| &mut brakes.faults) {
-            tracing::error!(requests, fault, "admin.token_file");
+            tracing::error!(requests, fault, "a token cannot be known");
         }
     }
 

@@ -20,8 +20,9 @@ use crate::topology::{Marks, Orders, Reread, Restraints};
 
 use super::orders::{Kind, place, reread, restrain};
 use super::places::Work;
+use super::roles::{Asks, TokenRole, Tokens};
 use super::status::{OrderBody, status_of};
-use super::{Drain, History, Refusals, TokenFile, guard, page};
+use super::{Drain, History, Refusals, guard, page};
 
 /// Largest body of a request, bytes.
 const BODY_MAX: usize = 4096;
@@ -32,8 +33,8 @@ const JSON: &str = "application/json";
 /// What the endpoint reads, and through which it orders.
 #[derive(Clone, Debug)]
 pub struct Doors {
-    /// The token that orders have to carry.
-    pub token: Option<TokenFile>,
+    /// The tokens that orders have to carry one of.
+    pub tokens: Tokens,
     /// The certificates that are shown on each side; without one of its own the endpoint speaks no TLS.
     pub certificates: Certificates,
     /// Places orders.
@@ -72,40 +73,35 @@ pub(super) async fn answer(
     work: &Work,
 ) -> Answer {
     let path = request.uri().path().to_owned();
-    let Some(allowed) = methods(&path) else {
-        return text(StatusCode::NOT_FOUND, PATHS);
+    let Some((_, methods)) = ROUTES.iter().find(|(of, _)| *of == path) else {
+        return text(StatusCode::NOT_FOUND, paths());
     };
     let method = if *request.method() == Method::HEAD { Method::GET } else { request.method().clone() };
-    if !allowed.contains(&method) {
-        let names: Vec<_> = allowed.iter().map(Method::as_str).collect();
-        let mut refused =
-            text(StatusCode::METHOD_NOT_ALLOWED, format!("{path} takes {}\n", names.join(", ")));
-        let names = HeaderValue::from_str(&names.join(", "));
-        names.into_iter().for_each(|names| drop(refused.headers_mut().insert(ALLOW, names)));
-        return refused;
-    }
-    if method == Method::GET {
-        let allowed = || {
-            let allowed = guard::allow_details(doors.token.as_ref(), peer, request.uri(), request.headers());
-            allowed.map_err(|refusal| {
+    let Some((_, asks)) = methods.iter().find(|(of, _)| *of == method) else {
+        return not_so(&path, methods);
+    };
+    let allowed = || guard::allow(&doors.tokens, *asks, peer, request.uri(), request.headers());
+    let by = match asks {
+        Asks::Look => return read(doors, &path, Err(String::new())),
+        Asks::Details => {
+            let allowed = allowed().map(|holder| holder.role).map_err(|refusal| {
                 doors.refusals.note_fault(&refusal);
                 refusal.reason.to_owned()
-            })
-        };
-        return read(doors, &path, allowed);
-    }
-    if let Err(refusal) = guard::allow(doors.token.as_ref(), peer, request.uri(), request.headers()) {
-        doors.refusals.note_order(&refusal, peer, &path);
-        let mut refused = text(refusal.code, format!("{}\n", refusal.reason));
-        if refusal.code == StatusCode::UNAUTHORIZED {
-            refused.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            });
+            return read(doors, &path, allowed);
         }
-        return refused;
-    }
+        Asks::Order => match allowed() {
+            Ok(holder) => holder.by,
+            Err(refusal) => {
+                doors.refusals.note_order(&refusal, peer, &path);
+                return refused(&refusal);
+            }
+        },
+    };
     work.set(true);
     let query = request.uri().query().unwrap_or("").to_owned();
     match Limited::new(request.into_body(), BODY_MAX).collect().await {
-        Ok(body) => order(doors, peer, &path, &query, &body.to_bytes()).await,
+        Ok(body) => order(doors, By { peer, by }, &path, &query, &body.to_bytes()).await,
         Err(_) => text(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body is cut off or longer than {BODY_MAX} bytes\n"),
@@ -113,22 +109,52 @@ pub(super) async fn answer(
     }
 }
 
-const PATHS: &str = "No such path. There are: / /metrics /livez /readyz /api/status /api/log-level, and by POST \
-                     /api/switchover /api/failover /api/adopt /api/pause /api/resume /api/readonly/on \
-                     /api/readonly/off /api/drain /api/reload\n";
+/// Every path with its methods, and what each asks of who comes. HEAD goes wherever GET does.
+static ROUTES: &[(&str, &[(Method, Asks)])] = &[
+    ("/", &[(Method::GET, Asks::Look)]),
+    ("/metrics", &[(Method::GET, Asks::Look)]),
+    ("/livez", &[(Method::GET, Asks::Look)]),
+    ("/readyz", &[(Method::GET, Asks::Look)]),
+    ("/api/status", &[(Method::GET, Asks::Details)]),
+    ("/api/log-level", &[(Method::GET, Asks::Look), (Method::PUT, Asks::Order)]),
+    ("/api/switchover", &[(Method::POST, Asks::Order)]),
+    ("/api/failover", &[(Method::POST, Asks::Order)]),
+    ("/api/adopt", &[(Method::POST, Asks::Order)]),
+    ("/api/pause", &[(Method::POST, Asks::Order)]),
+    ("/api/resume", &[(Method::POST, Asks::Order)]),
+    ("/api/readonly/on", &[(Method::POST, Asks::Order)]),
+    ("/api/readonly/off", &[(Method::POST, Asks::Order)]),
+    ("/api/drain", &[(Method::POST, Asks::Order)]),
+    ("/api/reload", &[(Method::POST, Asks::Order)]),
+];
 
-/// The methods of a path; HEAD goes wherever GET does.
-fn methods(path: &str) -> Option<&'static [Method]> {
-    Some(match path {
-        "/" | "/metrics" | "/livez" | "/readyz" | "/api/status" => &[Method::GET],
-        "/api/log-level" => &[Method::GET, Method::PUT],
-        "/api/switchover" | "/api/failover" | "/api/adopt" | "/api/drain" | "/api/reload" | "/api/pause"
-        | "/api/resume" | "/api/readonly/on" | "/api/readonly/off" => &[Method::POST],
-        _ => return None,
-    })
+/// What there is, for who has lost his way.
+fn paths() -> String {
+    let (read, ordered): (Vec<_>, Vec<_>) =
+        ROUTES.iter().partition(|(_, methods)| methods.iter().any(|(method, _)| *method == Method::GET));
+    let [read, ordered] =
+        [read, ordered].map(|routes| routes.iter().map(|(path, _)| *path).collect::<Vec<_>>().join(" "));
+    format!("No such path. There are: {read}, and by POST {ordered}\n")
 }
 
-fn read(doors: &Doors, path: &str, details: impl FnOnce() -> Result<(), String>) -> Answer {
+fn not_so(path: &str, methods: &[(Method, Asks)]) -> Answer {
+    let names = methods.iter().map(|(method, _)| method.as_str()).collect::<Vec<_>>().join(", ");
+    let mut answer = text(StatusCode::METHOD_NOT_ALLOWED, format!("{path} takes {names}\n"));
+    let names = HeaderValue::from_str(&names);
+    names.into_iter().for_each(|names| drop(answer.headers_mut().insert(ALLOW, names)));
+    answer
+}
+
+fn refused(refusal: &guard::Refusal) -> Answer {
+    let mut answer = text(refusal.code, format!("{}\n", refusal.reason));
+    if let Some(challenge) = refusal.challenge {
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    answer
+}
+
+/// `details`: the role of who asks for a path that shows some, or why he may not see them.
+fn read(doors: &Doors, path: &str, details: Result<TokenRole, String>) -> Answer {
     match path {
         "/metrics" => match metrics(doors) {
             Ok(metrics) => respond(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics),
@@ -136,7 +162,7 @@ fn read(doors: &Doors, path: &str, details: impl FnOnce() -> Result<(), String>)
         },
         "/livez" => text(StatusCode::OK, "alive\n"),
         "/readyz" => ready(doors),
-        "/api/status" => json(StatusCode::OK, &status_of(doors, details())),
+        "/api/status" => json(StatusCode::OK, &status_of(doors, details)),
         "/api/log-level" => text(StatusCode::OK, format!("{}\n", doors.level.get())),
         _ => {
             let mut page = respond(StatusCode::OK, "text/html; charset=utf-8", page::PAGE);
@@ -177,27 +203,35 @@ fn ready(doors: &Doors) -> Answer {
     }
 }
 
-async fn order(doors: &Doors, peer: SocketAddr, path: &str, query: &str, body: &[u8]) -> Answer {
-    tracing::info!(%peer, path, query, "order received");
+/// Who gives an order.
+#[derive(Clone, Copy, Debug)]
+struct By<'a> {
+    peer: SocketAddr,
+    /// Whose token it is; `None`: none was needed.
+    by: Option<&'a str>,
+}
+
+async fn order(doors: &Doors, who: By<'_>, path: &str, query: &str, body: &[u8]) -> Answer {
+    tracing::info!(peer = %who.peer, by = who.by, path, query, "order received");
     let kind = match path {
         "/api/switchover" => Kind::Switchover,
         "/api/failover" => Kind::Failover,
         "/api/adopt" => Kind::Adopt,
         "/api/pause" | "/api/resume" | "/api/readonly/on" | "/api/readonly/off" => {
-            return told(peer, path, restrain(&doors.restraints, path).await);
+            return told(who, path, restrain(&doors.restraints, path).await);
         }
-        "/api/reload" => return told(peer, path, reread(doors).await),
+        "/api/reload" => return told(who, path, reread(doors).await),
         "/api/drain" => {
             let answer = if doors.drain.begin() { "draining\n" } else { "draining already\n" };
             return text(StatusCode::ACCEPTED, answer);
         }
         _ => return set_level(doors, body),
     };
-    told(peer, path, place(doors, kind, query, body).await)
+    told(who, path, place(doors, kind, query, body).await)
 }
 
-fn told(peer: SocketAddr, path: &str, (code, answer): (StatusCode, OrderBody)) -> Answer {
-    tracing::info!(%peer, path, ok = answer.ok, answer = answer.answer, "order answered");
+fn told(who: By<'_>, path: &str, (code, answer): (StatusCode, OrderBody)) -> Answer {
+    tracing::info!(peer = %who.peer, by = who.by, path, ok = answer.ok, answer = answer.answer, "order answered");
     json(code, &answer)
 }
 

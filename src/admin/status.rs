@@ -10,6 +10,7 @@ use crate::topology::{Address, NodeId, Role};
 
 use super::details::DetailsBody;
 use super::history::HistoryBody;
+use super::roles::{Asks, TokenRole};
 use super::routes::Doors;
 use super::time::{micros, millis, rfc3339};
 
@@ -70,7 +71,7 @@ pub struct StatusBody {
     /// Whether an order of whoever asked would be taken, with `X-Redhold: 1` where there is no token.
     #[serde(default)]
     pub may_order: bool,
-    /// Orders and details need the token of `admin.token_file`.
+    /// Orders and details need a token, that of `admin.token_file` or one of `admin.roles`.
     #[serde(default)]
     pub token_needed: bool,
     /// What clients ask for; `None`: whoever asked may not see it.
@@ -254,7 +255,7 @@ pub struct OrderBody {
 }
 
 /// The present state behind the doors, for who may see everything, or for whom the guard refused that.
-pub(super) fn status_of(doors: &Doors, allowed: Result<(), String>) -> StatusBody {
+pub(super) fn status_of(doors: &Doors, allowed: Result<TokenRole, String>) -> StatusBody {
     let status = doors.status.load();
     let machine = &status.machine;
     let now = Instant::now();
@@ -294,14 +295,14 @@ pub(super) fn status_of(doors: &Doors, allowed: Result<(), String>) -> StatusBod
         lost: lost(doors, &status, allowed.is_ok()),
         episodes: machine.episodes.iter().map(|episode| episode_body(episode, now, &wall, &name)).collect(),
         history: doors.history.body(now),
-        may_order: allowed.is_ok(),
-        token_needed: doors.token.is_some(),
+        may_order: allowed.as_ref().is_ok_and(|role| role.may(Asks::Order)),
+        token_needed: !doors.tokens.is_empty(),
         details: allowed.is_ok().then(|| doors.traffic.look().into()),
         details_refused: allowed.err(),
     }
 }
 
-/// Whose keys these are, only who may order is told.
+/// Whose keys these are, only who may see the details is told.
 fn lost(doors: &Doors, status: &control::Status, allowed: bool) -> Vec<LostBody> {
     let of = |node: &NodeFacts| {
         let lost = doors.marks.of(node.id).lost();

@@ -156,17 +156,17 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        Self::with_token(None)
+        Self::with_tokens(Tokens::default())
     }
 
-    fn with_token(token: Option<TokenFile>) -> Self {
+    fn with_tokens(tokens: Tokens) -> Self {
         let (snapshots, reader) = watch::channel(Arc::new(status()));
         let (routes, routes_reader) = publisher(table(Gate::Open));
         let (handle, queue) = orders();
         let drain = Drain::default();
         let marks = Arc::new(Marks::new(2, Instant::now()));
         let doors = Doors {
-            token,
+            tokens,
             orders: handle,
             status: reader.into(),
             routes: routes_reader,
@@ -360,7 +360,7 @@ fn what_clients_ask_for_is_told_to_whom_the_guard_lets_see_it() {
 
     let path = std::env::temp_dir().join(format!("redhold-details-{}", std::process::id()));
     std::fs::write(&path, "0123456789abcdef").unwrap();
-    let fixture = Fixture::with_token(Some(TokenFile::new(path.clone()).unwrap()));
+    let fixture = Fixture::with_tokens(Tokens::new(Some(TokenFile::new(path.clone()).unwrap()), Vec::new()));
     for head in ["X-Redhold: 1", "Authorization: Bearer 0123456789abcdeg", "Authorization: 0123456789abcdef"]
     {
         let (body, text) = read(&fixture, &format!("Host: localhost\r\n{head}"));

@@ -13,8 +13,9 @@ const LEAST: usize = 16;
 /// More are no token.
 const MOST: usize = 4096;
 
-/// `admin.token_file`. The file is read for each order, so that another token in it is enough to change it, and none is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// `admin.token_file`, or one of `admin.roles`. The file is read for each token that is sent, so that another one in it is enough to
+/// change it, and none is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenFile(PathBuf);
 
 impl TokenFile {
@@ -65,6 +66,12 @@ impl TokenFile {
     /// As [`TokenFile::new`]: the file has changed to what is no token.
     pub fn holds(&self, given: &[u8]) -> Result<bool, String> {
         Ok(self.read()?.as_bytes().ct_eq(given).into())
+    }
+
+    /// Whether the same token is in both files now.
+    #[must_use]
+    pub fn agrees(&self, other: &Self) -> bool {
+        self.read().is_ok_and(|token| other.holds(token.as_bytes()) == Ok(true))
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) struct AdminUrl {
     /// Its private key, PEM.
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(super) key: Option<PathBuf>,
-    /// A file with the token that orders need where admin.token_file says so.
+    /// A file with a token, that of admin.token_file or one of admin.roles: for orders, and for what clients ask for in `status --json`.
     #[arg(long, value_name = "FILE", env = "REDHOLD_ADMIN_TOKEN_FILE")]
     pub(super) token_file: Option<PathBuf>,
 }

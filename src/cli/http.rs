@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
@@ -30,15 +31,21 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// Asks an endpoint (`http://host:port`, `https://host:port`, `host:port`) for a path. The token goes with orders alone.
+/// Asks an endpoint (`http://host:port`, `https://host:port`, `host:port`) for a path, with the token in the file
+/// `token`.
 ///
 /// # Errors
 /// A sentence that names the URL, or the file that can not be used.
-pub(super) fn ask(admin: &AdminUrl, method: &str, path: &str, body: &str) -> Result<Answer, String> {
+pub(super) fn ask(
+    admin: &AdminUrl,
+    token: Option<&Path>,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Result<Answer, String> {
     let url = &admin.admin;
     let endpoint = Endpoint::of(url)?;
-    let token = admin.token_file.as_ref().filter(|_| method != "GET");
-    let bearer = match token.map(|file| TokenFile::read_at(file)) {
+    let bearer = match token.map(TokenFile::read_at) {
         Some(Ok(token)) => Zeroizing::new(format!("Authorization: Bearer {}\r\n", *token)),
         Some(Err(fault)) => return Err(format!("--token-file: {fault}")),
         None => Zeroizing::default(),

@@ -22,7 +22,7 @@ pub(super) fn adopt(args: &AdoptArgs) -> Result<(), Fault> {
 }
 
 fn order(admin: &AdminUrl, path: &str) -> Result<(), Fault> {
-    let answer = ask(admin, "POST", path, "").map_err(Fault::Failed)?;
+    let answer = ask(admin, admin.token_file.as_deref(), "POST", path, "").map_err(Fault::Failed)?;
     let Ok(order) = serde_json::from_str::<OrderBody>(&answer.body) else {
         return Err(Fault::Failed(format!("refused with {}: {}", answer.code, answer.body.trim_end())));
     };

@@ -32,7 +32,9 @@ pub(super) fn status(args: &StatusArgs) -> Result<(), Fault> {
 
 fn look(args: &StatusArgs) -> Result<String, String> {
     let url = &args.admin.admin;
-    let answer = ask(&args.admin, "GET", "/api/status", "")?;
+    // What needs a token is not shown to people here, and a token goes no way that it need not.
+    let token = args.admin.token_file.as_deref().filter(|_| args.json);
+    let answer = ask(&args.admin, token, "GET", "/api/status", "")?;
     if answer.code != 200 {
         return Err(format!("{url} answered {}: {}", answer.code, answer.body.trim_end()));
     }

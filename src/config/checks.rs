@@ -8,6 +8,7 @@ use super::durability;
 use super::fault::{Faults, Place};
 use super::keys::SECTIONS;
 use super::read::{Config, Given};
+use super::roles;
 use super::tls;
 use super::units::show_duration;
 use super::users;
@@ -40,6 +41,7 @@ pub(super) fn across_keys(given: &Given, config: &Config, faults: &mut Faults) {
     durability::check(given, config, faults);
     tls::check(given, config, faults);
     users::check(given, config, faults);
+    roles::check(given, config, faults);
     addresses(config, &place, faults);
 }
 

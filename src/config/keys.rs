@@ -1,7 +1,7 @@
 //! Every section and the keys of those that work: what each holds, its default, what it means, and where its
 //! value goes. Data, and nothing else.
 
-use crate::admin::TokenFile;
+use crate::admin::{Grant, TokenFile};
 use crate::control::NodeName;
 use crate::durability::Rule;
 use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum, SlowPrimary};
@@ -15,6 +15,7 @@ use super::later::{ARCHIVE, CACHE, COMPRESSION, COORDINATOR, MIRROR, TRACING};
 use super::memory;
 use super::proxy::PROXY;
 use super::read::Config;
+use super::roles::ADMIN_ROLES;
 use super::tls::{ADMIN_TLS, BACKEND_TLS, PROXY_TLS};
 use super::users::USERS;
 
@@ -57,6 +58,12 @@ pub static SECTIONS: &[Section] = &[
     table("coordinator", "Agreement between several proxies.", COORDINATOR),
     table("admin", "Metrics, status and orders over HTTP.", ADMIN),
     table("admin.tls", "TLS of the admin endpoint.", ADMIN_TLS),
+    rows(
+        "admin.roles",
+        "Tokens of their own for people and programs, with fewer rights than admin.token_file's; 16 at most. With one of them orders need a token.",
+        ADMIN_ROLES,
+        Some(|c| c.admin.roles.push(Grant::default())),
+    ),
     rows(
         "users",
         "Users of the proxy's own, and nobody else may come in; none: clients authenticate as the nodes' own users.",
@@ -368,7 +375,7 @@ const ADMIN: &[Key] = &[
             set(&mut c.admin.listen, address)
         })),
         r#""127.0.0.1:9380""#,
-        "Address of the admin endpoint. Anybody may look at the group; orders, and looks at what clients ask for, need admin.token_file's token, or without one come from the proxy's own machine.",
+        "Address of the admin endpoint. Anybody may look at the group; orders, and looks at what clients ask for, need the token of admin.token_file or one of admin.roles, or without any come from the proxy's own machine.",
     ),
     key(
         "users",
@@ -380,13 +387,7 @@ const ADMIN: &[Key] = &[
         "token_file",
         Kind::Text(Some(|c, v| set(&mut c.admin.token, Some(TokenFile::new(v.into())?)))),
         r#""/run/secrets/admin""#,
-        "File with the token that orders over HTTP must carry, 16 characters or more; read anew for each.",
-    ),
-    absent(
-        "roles",
-        Kind::Tables,
-        r#"[{ name = "ops", token_file = "/run/secrets/ops", role = "operator" }]"#,
-        "Tokens with fewer rights: viewer, operator, restorer or admin.",
+        "File with the token that orders over HTTP must carry, 16 characters or more; read anew for each. It may do everything; admin.roles are tokens that may less.",
     ),
 ];
 

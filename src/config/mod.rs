@@ -15,6 +15,7 @@ mod print;
 mod proxy;
 mod read;
 mod reload;
+mod roles;
 mod rows;
 mod tls;
 mod units;

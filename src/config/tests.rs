@@ -4,12 +4,14 @@ mod every_key;
 mod faulty;
 mod moved;
 mod reload;
+mod roles;
 mod tls;
 
 use std::path::Path;
 use std::time::Duration;
 
 use self::faulty::FAULTS;
+use self::reload::said;
 use super::*;
 use crate::failover::Mode;
 use crate::frontend::Listen;
@@ -109,6 +111,7 @@ fn every_example_is_toml_that_its_key_takes_or_calls_not_yet() {
         "durability.replicas: 1 replicas can not acknowledge",
         "admin.token_file: cannot read `/run/secrets/admin`: ",
         "admin.tls: cannot read /etc/redhold/tls/tls.crt: ",
+        "admin.roles[0].token_file: cannot read `/run/secrets/ops`: ",
     ];
     assert_eq!(odd.len(), starts.len(), "{odd:#?}");
     odd.iter().zip(starts).for_each(|(text, start)| assert!(text.starts_with(start), "{odd:#?}"));

@@ -5,6 +5,7 @@
 mod support;
 
 mod admin_hostile;
+mod admin_roles;
 mod admin_tls;
 mod names;
 mod preflight;

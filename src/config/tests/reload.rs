@@ -31,7 +31,7 @@ fn reloaded(name: &str, first: &str, second: &str) -> (Result<String, String>, &
     (said, level.get())
 }
 
-fn said(name: &str, first: &str, second: &str) -> String {
+pub(super) fn said(name: &str, first: &str, second: &str) -> String {
     reloaded(name, first, second).0.unwrap()
 }
 
