@@ -1,17 +1,23 @@
 //! Wires the parts together; the only file that knows everybody.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::admin::{self, Doors, Drain, History, Refusals, Tokens};
 use crate::config::{Config, Origin, Reload};
-use crate::frontend::{self, Frontend, Limits, LimitsInForce, Parts};
+use crate::frontend::{self, Frontend, LimitsInForce, Parts};
 use crate::net::{Certificates, Files, Inherited, Renewed};
 use crate::supervisor::{Supervisor, supervisor};
 use crate::telemetry::{self, LevelHandle, Metrics};
 use crate::topology::{Marks, Orders, Placed, Reread, Restraints, orders};
+use crate::upgrade::Predecessor;
 use crate::{command, control};
+
+use life::{Life, Signals};
+
+mod life;
 
 /// The addresses in use, with the system's choice for every port 0.
 #[derive(Clone, Debug)]
@@ -22,20 +28,25 @@ pub struct Bound {
     pub admin: SocketAddr,
 }
 
-/// Runs the proxy until SIGTERM, SIGINT or an order to drain; then lets clients go and returns. `ready` is called
+/// Runs the proxy until SIGTERM, SIGINT or an order to drain, or until SIGUSR2 has let another process take over; then lets clients
+/// go and returns. `ready` is called
 /// once, when everything listens. Sockets are bound before anything else starts, so that a bad address fails at
 /// once; only names of nodes are looked up before, and waited for. `origin`: the file that says the configuration, if one does; it can be read again.
 ///
 /// # Errors
 /// One sentence: which part could not be started, and why.
 pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -> Result<(), String> {
-    // Without a file others were started before, in threads of ours.
-    let inherited = if origin.is_some() { Inherited::take()? } else { Inherited::default() };
+    let (predecessor, inherited) = before_us(origin.is_some())?;
+    config.control.instance = predecessor.as_ref().map(|before| before.instance().into());
     let level = telemetry::init(&config.log)?;
     raise_descriptor_limit(config.frontend.limits.max_clients);
     config.control.find_nodes()?;
-    let (admin, sockets, bound) = bind(&config, inherited)?;
+    let (admin, listeners, bound) = bind(&config, inherited)?;
+    // What has no file could not be started again.
+    let sockets = origin.as_ref().map(|_| once_more(&admin, &listeners)).transpose()?;
     let certificates = certificates_of(&config)?;
+    // From here on little can fail, and the process before goes on if it does.
+    predecessor.as_ref().map_or(Ok(()), Predecessor::wait_for_turn)?;
     let (tls, node_tls) = (certificates.proxy.clone(), certificates.backend.clone());
     config.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let nodes = config.control.nodes.len();
@@ -70,7 +81,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         node_tls,
     };
     let frontend =
-        Frontend::start(parts, sockets).map_err(|error| format!("cannot serve clients: {error}"))?;
+        Frontend::start(parts, listeners).map_err(|error| format!("cannot serve clients: {error}"))?;
     untold.tell(handle.status.clone(), frontend.turns()).map_err(no_thread)?;
     let admin = admin.serve(Doors {
         tokens: Tokens::new(config.admin.token, config.admin.roles),
@@ -89,24 +100,24 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         drain: drain.clone(),
     })?;
     tracing::info!(listen = ?bound.listen, admin = %bound.admin, nodes, version = env!("CARGO_PKG_VERSION"), "serving");
+    let signals = Signals::caught()?;
     ready(&bound);
     supervisor.serving();
-    wait_for_the_end(&drain, &rereads)?;
-    drain.begin();
-    let_clients_go(frontend, &limits.load_full(), &supervisor);
-    brain.stop();
-    admin.stop();
-    tracing::info!("stopped");
+    predecessor.into_iter().for_each(Predecessor::succeed);
+    Life { frontend, brain, admin, limits, supervisor, drain, rereads, sockets }.until_the_end(signals);
     Ok(())
 }
 
-fn let_clients_go(frontend: Frontend, limits: &Limits, supervisor: &Supervisor) {
-    let delay = limits.drain_delay;
-    supervisor.stopping(delay + limits.drain_timeout + LAST_STEPS);
-    tracing::info!(clients = frontend.clients(), "draining");
-    frontend.announce_end(delay);
-    std::thread::sleep(delay);
-    frontend.drain(limits.drain_timeout);
+/// The process that this one succeeds, if there is one, and the sockets that this one was given.
+fn before_us(from_file: bool) -> Result<(Option<Predecessor>, Inherited), String> {
+    // Without a file others were started before, in threads of ours.
+    if !from_file {
+        return Ok((None, Inherited::default()));
+    }
+    match Predecessor::find()? {
+        Some((predecessor, inherited)) => Ok((Some(predecessor), inherited)),
+        None => Ok((None, Inherited::take()?)),
+    }
 }
 
 fn certificates_of(config: &Config) -> Result<Certificates, String> {
@@ -143,6 +154,13 @@ fn bind(
     Ok((admin, sockets, bound))
 }
 
+/// Those of a next process.
+fn once_more(admin: &admin::Bound, listeners: &[frontend::Bound]) -> Result<Vec<OwnedFd>, String> {
+    let all = listeners.iter().map(AsFd::as_fd).chain([admin.as_fd()]);
+    let kept: std::io::Result<_> = all.map(|socket| socket.try_clone_to_owned()).collect();
+    kept.map_err(|error| format!("cannot keep the sockets: {error}"))
+}
+
 fn metrics_of(config: &Config) -> Metrics {
     Metrics::new(
         command::rows().iter().map(|row| row.name.to_owned()).collect(),
@@ -150,9 +168,6 @@ fn metrics_of(config: &Config) -> Metrics {
         config.frontend.workers,
     )
 }
-
-/// What the end takes beside the two times that clients are given: their last words, and a change of primary that is under way.
-const LAST_STEPS: Duration = Duration::from_secs(10);
 
 /// Descriptors beside those of clients: listeners, nodes, lent connections, files.
 const OTHER_DESCRIPTORS: u64 = 1_024;
@@ -200,33 +215,4 @@ fn start_reloads(
 
 fn no_thread(error: std::io::Error) -> String {
     format!("cannot start a thread: {error}")
-}
-
-fn wait_for_the_end(drain: &Drain, rereads: &Orders<Reread>) -> Result<(), String> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| format!("cannot wait for signals: {error}"))?;
-    runtime.block_on(async {
-        let caught = |kind| signal(kind).map_err(|error| format!("cannot wait for signals: {error}"));
-        let (mut terminate, mut interrupt) =
-            (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
-        // Caught, since the system's answer to it is to end the process.
-        let mut hangup = caught(SignalKind::hangup())?;
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => return Ok(()),
-                _ = interrupt.recv() => return Ok(()),
-                () = drain.wait() => return Ok(()),
-                _ = hangup.recv() => {
-                    let rereads = rereads.clone();
-                    tokio::spawn(async move {
-                        match rereads.place(Reread).await {
-                            Ok(text) => tracing::info!("SIGHUP: {text}"),
-                            Err(text) => tracing::error!("SIGHUP: {text}"),
-                        }
-                    });
-                }
-            }
-        }
-    })
 }

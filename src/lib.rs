@@ -26,4 +26,5 @@ pub mod session;
 pub mod supervisor;
 pub mod telemetry;
 pub mod topology;
+mod upgrade;
 pub mod users;

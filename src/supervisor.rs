@@ -30,6 +30,8 @@ enum News {
     Reloaded,
     /// The process ends, within this time.
     Stopping(Duration),
+    /// This process has taken over, and tells the rest.
+    Succeeded(u32),
 }
 
 /// Tells the supervisor. Cheap to clone, usable from any thread, never waits.
@@ -68,6 +70,11 @@ impl Supervisor {
     /// The process ends, within this time; nobody has to end it before.
     pub fn stopping(&self, within: Duration) {
         self.say(News::Stopping(within));
+    }
+
+    /// The process `pid` has taken over: it is the one to be watched, and nothing more is told of this one.
+    pub fn succeeded(&self, pid: u32) {
+        self.say(News::Succeeded(pid));
     }
 
     fn say(&self, news: News) {
@@ -143,6 +150,7 @@ enum Said {
     Stopping(Duration),
     Status(String),
     Alive,
+    Succeeded(u32),
 }
 
 impl Said {
@@ -159,6 +167,7 @@ impl Said {
             }
             Self::Status(line) => vec![NotifyState::Status(line)],
             Self::Alive => vec![NotifyState::Watchdog],
+            Self::Succeeded(pid) => vec![NotifyState::MainPid(*pid)],
         }
     }
 }
@@ -169,6 +178,7 @@ struct Teller {
     /// After so long without a sign of life the supervisor ends the process; `None`: never.
     watched: Option<Duration>,
     stopping: bool,
+    succeeded: bool,
     line: String,
     turns: Turns,
 }
@@ -180,7 +190,14 @@ impl Teller {
 
     fn next(&mut self, news: Option<News>, line: String, turns: Turns) -> Vec<Said> {
         let mut said = Vec::new();
+        if self.succeeded {
+            return said;
+        }
         match news {
+            Some(News::Succeeded(pid)) => {
+                self.succeeded = true;
+                return vec![Said::Succeeded(pid)];
+            }
             // A process that ends is neither ready nor does it become so again.
             Some(News::Serving | News::Reloaded) if !self.stopping => said.push(Said::Ready),
             Some(News::Reloading) if !self.stopping => said.push(Said::Reloading),
@@ -269,9 +286,19 @@ mod tests {
     }
 
     #[test]
+    fn of_a_process_that_was_succeeded_nothing_is_told() {
+        let (early, later) = (Instant::now(), Instant::now() + BEAT);
+        let mut teller = watched();
+        let mut next = |news, at| teller.next(news, "primary a:1, epoch 1".to_owned(), turns(at, &[1]));
+        assert_eq!(next(Some(News::Succeeded(7)), early), [Said::Succeeded(7)]);
+        assert_eq!(next(Some(News::Stopping(BEAT)), later), []);
+    }
+
+    #[test]
     fn words_are_those_of_the_protocol() {
         let told = |said: Said| said.words().iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(told(Said::Ready), ["READY=1"]);
+        assert_eq!(told(Said::Succeeded(7)), ["MAINPID=7"]);
         assert_eq!(
             told(Said::Stopping(Duration::from_millis(1500))),
             ["STOPPING=1", "EXTEND_TIMEOUT_USEC=1500000"]

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -66,6 +67,12 @@ pub fn bind(settings: &Settings, inherited: &mut Inherited) -> Result<Bound, Str
         Ok(Bound { listener, address })
     });
     bound.map_err(|error| format!("admin.listen: cannot listen on {wanted}: {error}"))
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
 }
 
 impl Bound {

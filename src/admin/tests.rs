@@ -65,6 +65,7 @@ pub(super) fn status() -> Status {
         at,
         at_wall: SystemTime::UNIX_EPOCH + Duration::from_secs(951_782_400),
         machine: failover::Status {
+            yielded: false,
             phase: "steady",
             epoch: 41,
             primary: Some(NodeId(0)),

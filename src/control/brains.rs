@@ -44,6 +44,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// The one called `instance`, or a new one.
+    pub(super) fn of(instance: Option<Arc<str>>) -> Self {
+        instance.map_or_else(|| Self::new(&mut super::dice::Dice::new()), |instance| Self { instance })
+    }
+
     pub(super) fn new(dice: &mut super::dice::Dice) -> Self {
         Self { instance: format!("{:016x}", dice.next()).into() }
     }

@@ -19,14 +19,11 @@ pub(super) type Agreement = oneshot::Receiver<io::Result<()>>;
 pub(super) trait Coordinator: Debug + Send {
     /// Begins to agree on `record`, after those proposed before. Returns at once; never blocks the caller.
     fn propose(&self, record: Box<Record>) -> Agreement;
-
-    /// Tells at any time why the last one was not kept.
-    fn unwritten(&self) -> Unwritten;
 }
 
-/// Agrees with itself and remembers nothing: for groups that end with the process.
+/// Agrees with itself and remembers nothing: for groups that end with the process, and for a process that decides nothing any more.
 #[derive(Debug)]
-struct Forgetful;
+pub(super) struct Forgetful;
 
 impl Coordinator for Forgetful {
     fn propose(&self, _: Box<Record>) -> Agreement {
@@ -34,19 +31,18 @@ impl Coordinator for Forgetful {
         let _ = done.send(Ok(()));
         ended
     }
-
-    fn unwritten(&self) -> Unwritten {
-        Unwritten::default()
-    }
 }
 
-/// The coordinator `local`: one process, and one file in `state_dir`; without that directory nothing is kept. Also what the last life left.
-pub(super) fn local(dir: Option<&Path>) -> Result<(Box<dyn Coordinator>, Option<Record>), StartError> {
+/// The coordinator `local`: one process, and one file in `state_dir`; without that directory nothing is kept. Also what the last life left. `unwritten` tells at any time why the last one was not kept.
+pub(super) fn local(
+    dir: Option<&Path>,
+    unwritten: Unwritten,
+) -> Result<(Box<dyn Coordinator>, Option<Record>), StartError> {
     let Some(dir) = dir else {
         return Ok((Box::new(Forgetful), None));
     };
     let store = Store::open(dir)?;
     let record = store.load()?;
-    let writer = Writer::start(store).map_err(StartError::Thread)?;
+    let writer = Writer::start(store, unwritten).map_err(StartError::Thread)?;
     Ok((Box::new(writer), record))
 }

@@ -26,6 +26,7 @@ use super::monitor::{Heard, Look, Pace};
 use super::parity::Warm;
 use super::quarantine::Quarantine;
 use super::weights::Weights;
+use super::yielding::{Brain, Will, Yielding};
 use super::{NodeFacts, ParityReport, Quarantined, Status};
 
 /// Longest wait of the loop; what comes later than this says how long the thread was stalled.
@@ -38,7 +39,7 @@ const STALL: Duration = Duration::from_millis(500);
 const STATUS_BEAT: Duration = Duration::from_millis(50);
 
 /// An episode under way when the proxy stops is brought to its end for at most this long.
-const STOP_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Other brains that are told apart by name; whoever may publish can call himself as he likes.
 const BRAINS_MAX: usize = 16;
@@ -59,7 +60,8 @@ pub(super) struct Ends {
     pub(super) heard: mpsc::Receiver<Heard>,
     pub(super) signals: mpsc::Receiver<(NodeId, Signal)>,
     pub(super) orders: mpsc::Receiver<Placed>,
-    pub(super) stop: oneshot::Receiver<()>,
+    /// Closed: the thread is to end.
+    pub(super) wills: mpsc::Receiver<Will>,
     pub(super) publisher: Publisher,
     pub(super) status: watch::Sender<Arc<Status>>,
     pub(super) pace: watch::Sender<Pace>,
@@ -82,12 +84,12 @@ pub(super) struct Parity {
 
 /// The state of the loop.
 pub(super) struct Driver {
-    machine: Machine,
+    pub(super) machine: Machine,
     dials: Vec<Dial>,
     marks: Arc<Marks>,
     ends: Ends,
     /// `None` where nothing is kept.
-    coordinator: Box<dyn Coordinator>,
+    pub(super) coordinator: Box<dyn Coordinator>,
     quarantine: Quarantine,
     quarantined: Quarantined,
     nodes: Vec<NodeFacts>,
@@ -96,10 +98,10 @@ pub(super) struct Driver {
     verdict: Option<Verdict>,
     /// How many times writes were held, and whether the last time was part of a planned switch.
     holds: (u64, bool),
-    steps: JoinSet<StepEnd>,
+    pub(super) steps: JoinSet<StepEnd>,
     /// Orders that wait for the nodes to be compared.
     preparing: JoinSet<Placed>,
-    answers: BTreeMap<OrderId, oneshot::Sender<Answer>>,
+    pub(super) answers: BTreeMap<OrderId, oneshot::Sender<Answer>>,
     /// Orders that are over and whose ends are told once the snapshot for people shows them.
     answered: Vec<(oneshot::Sender<Answer>, Answer)>,
     last_order: u64,
@@ -108,11 +110,14 @@ pub(super) struct Driver {
     black_box: BlackBox,
     other_brains: Vec<String>,
     status_at: Instant,
-    status_due: bool,
+    pub(super) status_due: bool,
+    /// Who waits to be told that nothing is decided here any more.
+    pub(super) yielding: Option<Yielding>,
+    pub(super) brain: Brain,
 }
 
 /// An action that ended.
-struct StepEnd {
+pub(super) struct StepEnd {
     id: ActionId,
     node: Option<NodeId>,
     outcome: Outcome,
@@ -127,16 +132,16 @@ enum Woken {
     Ordered(Placed),
     Prepared(Placed),
     Time,
+    Wanted(Will),
     Stop,
 }
 
 impl Driver {
     pub(super) fn new(
-        machine: Machine,
-        specs: &[NodeSpec],
+        (coordinator, machine): (Box<dyn Coordinator>, Machine),
+        brain: Brain,
         dials: Vec<Dial>,
         marks: Arc<Marks>,
-        coordinator: Box<dyn Coordinator>,
         quarantine: Quarantine,
         ends: Ends,
     ) -> Self {
@@ -148,8 +153,8 @@ impl Driver {
             coordinator,
             quarantine,
             quarantined: Quarantined::default(),
-            nodes: unseen(specs),
-            absent: vec![true; specs.len()],
+            nodes: unseen(&brain.specs),
+            absent: vec![true; brain.specs.len()],
             verdict: None,
             holds: (0, false),
             steps: JoinSet::new(),
@@ -158,11 +163,13 @@ impl Driver {
             answered: Vec::new(),
             last_order: 0,
             caught_up: CaughtUp::default(),
-            weights: Weights::new(specs.len()),
+            weights: Weights::new(brain.specs.len()),
             black_box: BlackBox::new(Instant::now()),
             other_brains: Vec::new(),
             status_at: Instant::now(),
             status_due: true,
+            yielding: None,
+            brain,
         }
     }
 
@@ -190,8 +197,10 @@ impl Driver {
                 Woken::Ordered(placed) => self.prepare(placed),
                 Woken::Prepared(placed) => self.order(placed),
                 Woken::Time => self.feed(Event::Tick { late: false }),
+                Woken::Wanted(will) => self.heed(will),
                 Woken::Stop => stop_by = Some(Instant::now() + STOP_PATIENCE),
             }
+            self.try_to_yield();
             self.show();
         }
         info!("the control thread ends");
@@ -199,7 +208,7 @@ impl Driver {
 
     async fn wait(&mut self, wake: Instant, stopping: bool) -> Woken {
         tokio::select! {
-            _ = &mut self.ends.stop, if !stopping => Woken::Stop,
+            will = self.ends.wills.recv(), if !stopping => will.map_or(Woken::Stop, Woken::Wanted),
             Some(Ok(end)) = self.steps.join_next() => Woken::Ended(end),
             Some(Ok(placed)) = self.preparing.join_next() => Woken::Prepared(placed),
             Some(heard) = self.ends.heard.recv() => Woken::Heard(heard),
@@ -210,7 +219,7 @@ impl Driver {
     }
 
     /// Lets the machine decide, and does what it wants, before anything else happens.
-    fn feed(&mut self, event: Event) {
+    pub(super) fn feed(&mut self, event: Event) {
         self.machine.handle(event, Instant::now());
         while let Some(action) = self.machine.next_action() {
             self.carry_out(action);
@@ -521,7 +530,7 @@ pub(super) fn unseen(specs: &[NodeSpec]) -> Vec<NodeFacts> {
 
 /// States in which the machine waits for facts and outcomes: every millisecond counts, and stopping would leave
 /// the group half changed.
-fn is_acting(phase: Phase) -> bool {
+pub(super) fn is_acting(phase: Phase) -> bool {
     match phase {
         Phase::Steady | Phase::Blocked | Phase::Observe | Phase::Discover => false,
         Phase::Suspect

@@ -25,6 +25,7 @@ mod status;
 #[cfg(test)]
 mod testing;
 mod weights;
+mod yielding;
 
 // For fuzz/: readers of what strangers say.
 #[doc(hidden)]

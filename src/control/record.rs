@@ -160,23 +160,20 @@ impl Unwritten {
 pub(super) struct Writer {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    unwritten: Unwritten,
 }
 
 impl Writer {
-    /// Starts the thread `redhold-record`, which ends with the writer.
-    pub(super) fn start(store: Store) -> io::Result<Self> {
+    /// Starts the thread `redhold-record`, which ends with the writer; `unwritten` is told how each record fared.
+    pub(super) fn start(store: Store, unwritten: Unwritten) -> io::Result<Self> {
         let (jobs, mut waiting) = mpsc::channel::<Job>(WAITING_MAX);
-        let unwritten = Unwritten::default();
-        let told = unwritten.clone();
         let thread = std::thread::Builder::new().name("redhold-record".to_owned()).spawn(move || {
             while let Some((record, done)) = waiting.blocking_recv() {
                 let written = store.save(&record);
-                told.note(record.epoch, &written);
+                unwritten.note(record.epoch, &written);
                 let _ = done.send(written);
             }
         })?;
-        Ok(Self { jobs: Some(jobs), thread: Some(thread), unwritten })
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 }
 
@@ -188,10 +185,6 @@ impl Coordinator for Writer {
             let _ = done.send(Err(io::Error::other("earlier records are still being written")));
         }
         ended
-    }
-
-    fn unwritten(&self) -> Unwritten {
-        self.unwritten.clone()
     }
 }
 
@@ -311,7 +304,7 @@ mod tests {
         let dir = scratch.0.join("made/on/demand");
         let store = Store::open(&dir).unwrap();
         assert_eq!(store.load().unwrap(), None);
-        let writer = Writer::start(store).unwrap();
+        let writer = Writer::start(store, Unwritten::default()).unwrap();
         for epoch in 1..=42 {
             writer.propose(Box::new(Record { epoch, ..record() })).await.unwrap().unwrap();
         }

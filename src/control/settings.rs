@@ -1,6 +1,7 @@
 //! What the control thread needs to know: nodes, credentials, beats, state directory.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::users::User;
 use crate::{durability, failover, routing, topology::NodeSpec};
@@ -47,4 +48,6 @@ pub struct Settings {
     pub durability: durability::Settings,
     /// `[[users]]`
     pub users: Vec<User>,
+    /// How the process that this one replaces is called among brains, so that neither takes the other for another one.
+    pub instance: Option<Arc<str>>,
 }

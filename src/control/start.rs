@@ -14,14 +14,15 @@ use crate::users::User;
 
 use super::brains::{Identity, listen};
 use super::coordinator::{Coordinator, local};
-use super::dice::Dice;
 use super::driver::{self, Driver, Ends, unseen};
 use super::link::Dial;
 use super::monitor::{Beat, Pace, watch_node};
 use super::names::keep_looking;
 use super::parity::{self, parity};
 use super::quarantine::Quarantine;
+use super::record::Unwritten;
 use super::signals::signals;
+use super::yielding::{Brain, Will};
 use super::{Handle, ParityReport, Quarantined, Settings, StartError, Status, StatusReader};
 
 /// Looks that wait for the driver; each node has one or two at a time.
@@ -36,18 +37,50 @@ const WARMS_MAX: usize = 4;
 /// The running control thread. Dropping it stops the thread without waiting for it.
 #[derive(Debug)]
 pub struct Running {
-    stop: Option<oneshot::Sender<()>>,
+    wills: mpsc::Sender<Will>,
+    instance: Arc<str>,
     thread: JoinHandle<()>,
 }
 
 impl Running {
     /// Stops the thread and waits for its end. A change of primary that is under way is brought to its end first,
     /// for five seconds at most. Blocks.
-    pub fn stop(mut self) {
-        drop(self.stop.take());
+    pub fn stop(self) {
+        drop(self.wills);
         if self.thread.join().is_err() {
             tracing::error!("the control thread had panicked");
         }
+    }
+
+    /// Has nothing decided or recorded here from now on, so that another process may: `failover.state_dir` is free, and the roles
+    /// that the nodes have are followed. A change of primary that is under way is brought to its end first. Blocks, for five
+    /// seconds at most.
+    ///
+    /// # Errors
+    /// One sentence: why not; nothing changed then.
+    pub fn yield_to_another(&self) -> Result<(), String> {
+        self.want(Will::Yield)
+    }
+
+    /// Takes back what was yielded, from what is recorded on. Blocks.
+    ///
+    /// # Errors
+    /// One sentence: why `state_dir` can not be used; the roles that the nodes have are followed then.
+    pub fn regain(&self) -> Result<(), String> {
+        self.want(Will::Regain)
+    }
+
+    /// How this process is called among brains.
+    #[must_use]
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    fn want(&self, will: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Will) -> Result<(), String> {
+        let (done, ended) = oneshot::channel();
+        let sent = self.wills.blocking_send(will(done));
+        let ended = sent.ok().and_then(|()| ended.blocking_recv().ok());
+        ended.unwrap_or_else(|| Err("the control thread has ended".to_owned()))
     }
 
     /// Whether the thread still runs; it ends only when stopped, so `false` before that means that it panicked.
@@ -67,9 +100,15 @@ pub fn start(
     tls: Option<Arc<TlsClient>>,
     marks: Arc<Marks>,
 ) -> Result<(Handle, Running), StartError> {
-    let (coordinator, record) = local(settings.state_dir.as_deref())?;
-    let unwritten = coordinator.unwritten();
+    let unwritten = Unwritten::default();
+    let (coordinator, record) = local(settings.state_dir.as_deref(), unwritten.clone())?;
     let now = Instant::now();
+    let brain = Brain {
+        specs: settings.nodes.clone(),
+        settings: settings.failover.clone(),
+        state_dir: settings.state_dir.clone(),
+        unwritten: unwritten.clone(),
+    };
     let machine = Machine::new(&settings.nodes, settings.failover.clone(), record, now);
     let (publisher, routes) = publisher(first_table(&settings.nodes, now));
     let (orders, placed) = orders();
@@ -103,18 +142,21 @@ pub fn start(
         script_cache: settings.script_cache,
         introductions: settings.users.iter().filter_map(User::acl_setuser).collect(),
     };
-    let (stop, stopped) = oneshot::channel();
+    let identity = Identity::of(settings.instance.clone());
+    let instance = identity.instance.clone();
+    let (wills, wanted) = mpsc::channel(1);
     let parts = Parts {
         settings,
         tls,
         marks,
-        machine,
-        coordinator,
+        identity,
+        decider: (coordinator, machine),
+        brain,
         publisher,
         placed,
         raised,
         status,
-        stopped,
+        wanted,
         parity: (parity_ends, driver::Parity { reported, compare, warm }),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -124,7 +166,7 @@ pub fn start(
         .spawn(move || runtime.block_on(parts.run()))
         .map_err(StartError::Thread)?;
     let handle = Handle { orders, status: status_reader, routes, signals, parity };
-    Ok((handle, Running { stop: Some(stop), thread }))
+    Ok((handle, Running { wills, thread, instance }))
 }
 
 /// Nobody leads yet: writes wait from now on.
@@ -155,13 +197,14 @@ struct Parts {
     settings: Settings,
     tls: Option<Arc<TlsClient>>,
     marks: Arc<Marks>,
-    machine: Machine,
-    coordinator: Box<dyn Coordinator>,
+    identity: Identity,
+    decider: (Box<dyn Coordinator>, Machine),
+    brain: Brain,
     publisher: Publisher,
     placed: mpsc::Receiver<crate::topology::Placed>,
     raised: mpsc::Receiver<(NodeId, crate::failover::Signal)>,
     status: watch::Sender<Arc<Status>>,
-    stopped: oneshot::Receiver<()>,
+    wanted: mpsc::Receiver<Will>,
     parity: (parity::Ends, driver::Parity),
 }
 
@@ -174,7 +217,7 @@ impl Parts {
             settings.quarantine_size,
         );
         let Settings { nodes: specs, names, credentials, failover, .. } = self.settings;
-        let identity = Identity::new(&mut Dice::new());
+        let identity = self.identity;
         let name: Arc<str> = identity.client_name().into();
         let dial = |(position, spec): (u16, &NodeSpec)| Dial {
             node: NodeId(position),
@@ -205,7 +248,7 @@ impl Parts {
             heard,
             signals: self.raised,
             orders: self.placed,
-            stop: self.stopped,
+            wills: self.wanted,
             publisher: self.publisher,
             status: self.status,
             pace,
@@ -213,6 +256,6 @@ impl Parts {
             parity,
             moved,
         };
-        Driver::new(self.machine, &specs, dials, self.marks, self.coordinator, quarantine, ends).run().await;
+        Driver::new(self.decider, self.brain, dials, self.marks, quarantine, ends).run().await;
     }
 }

@@ -391,7 +391,7 @@ impl Machine {
 
     /// Whether this machine may only look on.
     pub(super) fn must_observe(&self) -> bool {
-        self.other_brain.is_some() || self.settings.mode == Mode::Off
+        self.other_brain.is_some() || self.yielded || self.settings.mode == Mode::Off
     }
 
     pub(super) fn go_observe(&mut self) -> State {
@@ -444,10 +444,15 @@ impl Machine {
         true
     }
 
-    /// The other brain was not heard for [`BRAIN_QUIET`], in which it could have been: this one decides again.
+    /// The other brain was not heard for [`BRAIN_QUIET`], in which it could have been, or gave back what was yielded to it: this one
+    /// decides again.
     fn is_alone(&mut self) -> bool {
+        if !self.must_observe() {
+            self.tell(Level::Info, "deciding again".to_owned());
+            return true;
+        }
         let quiet = match &self.other_brain {
-            Some((_, heard)) if self.settings.mode != Mode::Off => *heard + BRAIN_QUIET,
+            Some((_, heard)) if !self.yielded && self.settings.mode != Mode::Off => *heard + BRAIN_QUIET,
             Some(_) | None => return false,
         };
         if quiet > self.now {

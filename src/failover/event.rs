@@ -52,6 +52,9 @@ pub enum Event {
     Compared(Vec<Option<String>>),
     /// Another brain was heard on a node (a Sentinel, another proxy); the text names it.
     OtherBrain(String),
+    /// Another process takes over, or has not come to it after all: while it has, this one follows the roles seen as it does beside
+    /// another brain.
+    Yielded(bool),
     /// Time passed: `next_deadline` is due, or the driver's own tick was late and discards outstanding timeouts.
     Tick {
         /// True when the driver itself was stalled for longer than 500 ms.

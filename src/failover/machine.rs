@@ -116,6 +116,8 @@ pub struct Machine {
     pub(super) timeline: Timeline,
     /// Who else decides here, and when that was last heard, or could last not have been.
     pub(super) other_brain: Option<(String, Instant)>,
+    /// Another process has taken over from this one.
+    pub(super) yielded: bool,
     /// No planned switch by itself before this.
     pub(super) planned_after: Instant,
     pub(super) trace: Trace,
@@ -190,6 +192,7 @@ impl Machine {
             budget,
             timeline: Timeline::default(),
             other_brain: None,
+            yielded: false,
             planned_after: now,
             trace: Trace::default(),
             undeclared,
@@ -220,6 +223,7 @@ impl Machine {
                 self.nodes.iter_mut().zip(lacking).for_each(|(node, lacks)| node.lacks = lacks);
             }
             Event::OtherBrain(who) => self.hear(who),
+            Event::Yielded(yielded) => self.yielded = yielded,
             Event::Tick { late } => {
                 if late {
                     self.forgive();

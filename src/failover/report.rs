@@ -25,6 +25,7 @@ impl Machine {
             degraded: self.degraded,
             tokens: self.budget.tokens(),
             other_brain: self.other_brain.as_ref().map(|(who, _)| who.clone()),
+            yielded: self.yielded,
             nodes: self.nodes.iter().map(|node| self.report(node, now, readable[node.id.index()])).collect(),
             episodes: self.timeline.list(now, (self.group.epoch, self.group.primary)),
         }

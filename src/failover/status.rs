@@ -23,6 +23,8 @@ pub struct Status {
     pub tokens: u32,
     /// The other brain that was heard; with one the machine only observes.
     pub other_brain: Option<String>,
+    /// Another process has taken over from this one, which only observes.
+    pub yielded: bool,
     /// Every declared node, by [`NodeId`].
     pub nodes: Vec<NodeStatus>,
     /// The last episodes, oldest first; the last one may still go on.

@@ -78,6 +78,9 @@ impl Machine {
         if let Some((who, _)) = &self.other_brain {
             return Some(format!("another brain decides here ({who}): nothing is ordered beside it"));
         }
+        if self.yielded {
+            return Some("another process has taken over from this one: order it there".to_owned());
+        }
         (self.settings.mode == Mode::Off).then(|| "failover.mode is off".to_owned())
     }
 

@@ -125,11 +125,16 @@ impl Frontend {
         self.enter(Ending::Announced, Duration::ZERO);
     }
 
-    /// Stops accepting and lets each client go when nothing is owed to it, at the latest after `patience`.
-    pub fn drain(self, patience: Duration) {
-        // Who connects to a socket that outlives the process is the next one's, and not to be let in only to be sent away.
+    /// Accepts nobody any more: who connects to a socket that outlives the process is the next one's, and not to be let in only to
+    /// be sent away.
+    pub fn shut(&self) {
         self.enter(Ending::Shut, Duration::ZERO);
         wait_while(SHUTTING, || !self.acceptor.is_finished());
+    }
+
+    /// Stops accepting and lets each client go when nothing is owed to it, at the latest after `patience`.
+    pub fn drain(self, patience: Duration) {
+        self.shut();
         // Whoever holds something stays until then.
         self.shared.notices.moving(Instant::now() + patience);
         self.enter(Ending::Draining, patience);

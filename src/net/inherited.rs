@@ -1,17 +1,21 @@
-//! Listening sockets that whoever started the process hands over with it: systemd's socket activation, `sd_listen_fds(3)`. They
-//! outlive the process, so that who connects while it is replaced waits in the kernel's queue instead of being refused.
+//! Listening sockets that whoever started the process hands over with it: systemd's socket activation, `sd_listen_fds(3)`, or the
+//! process that this one succeeds. They outlive it, so that who connects while it is replaced waits in the kernel's queue instead of
+//! being refused.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket};
 
 /// Those that nobody has taken yet.
 #[derive(Debug, Default)]
 pub struct Inherited {
+    /// From a process of this program, which may have listened where this one does not.
+    succeeds: bool,
     tcp: Vec<(SocketAddr, TcpListener)>,
     unix: Vec<(PathBuf, UnixListener)>,
 }
@@ -33,16 +37,43 @@ impl Inherited {
         Ok(all)
     }
 
+    /// These, of the process that this one succeeds.
+    ///
+    /// # Errors
+    /// One is no listening socket, of TCP or unix.
+    pub fn of(sockets: Vec<OwnedFd>) -> io::Result<Self> {
+        let mut all = Self { succeeds: true, ..Self::default() };
+        for socket in sockets {
+            let socket = Socket::from(socket);
+            if socket.domain()? == Domain::UNIX {
+                all.add_unix(OwnedFd::from(socket).into())?;
+            } else {
+                all.add_tcp(OwnedFd::from(socket).into())?;
+            }
+        }
+        Ok(all)
+    }
+
     fn take_one(&mut self, handed: &mut ListenFd, place: usize) -> io::Result<()> {
         if let Ok(Some(listener)) = handed.take_tcp_listener(place) {
-            prepare(SockRef::from(&listener))?;
-            self.tcp.push((listener.local_addr()?, listener));
+            self.add_tcp(listener)?;
         } else if let Some(listener) = handed.take_unix_listener(place)? {
-            prepare(SockRef::from(&listener))?;
-            let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
-            // One without a path is nobody's, and named as such.
-            self.unix.push((path.unwrap_or_default(), listener));
+            self.add_unix(listener)?;
         }
+        Ok(())
+    }
+
+    fn add_tcp(&mut self, listener: TcpListener) -> io::Result<()> {
+        prepare(SockRef::from(&listener))?;
+        self.tcp.push((listener.local_addr()?, listener));
+        Ok(())
+    }
+
+    fn add_unix(&mut self, listener: UnixListener) -> io::Result<()> {
+        prepare(SockRef::from(&listener))?;
+        let path = listener.local_addr()?.as_pathname().map(Path::to_owned);
+        // One without a path is nobody's, and named as such.
+        self.unix.push((path.unwrap_or_default(), listener));
         Ok(())
     }
 
@@ -58,7 +89,8 @@ impl Inherited {
         Some(self.unix.swap_remove(place).1)
     }
 
-    /// Whoever connects to one that nobody took would wait for ever.
+    /// Whoever connects to one that nobody took would wait for ever. One of the process before is closed instead, which its
+    /// configuration asks for.
     ///
     /// # Errors
     /// Which ones are left.
@@ -67,6 +99,10 @@ impl Inherited {
         let left: Vec<String> =
             tcp.chain(self.unix.iter().map(|(path, _)| format!("unix:{}", path.display()))).collect();
         if left.is_empty() {
+            return Ok(());
+        }
+        if self.succeeds {
+            tracing::warn!(?left, "the process before listened there, and this one does not");
             return Ok(());
         }
         Err(format!(
@@ -94,7 +130,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("redhold-inherited-{}", std::process::id()));
         let socket = UnixListener::bind(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let mut all = Inherited { tcp: vec![(address, listener)], unix: vec![(path.clone(), socket)] };
+        let mut all =
+            Inherited { succeeds: false, tcp: vec![(address, listener)], unix: vec![(path.clone(), socket)] };
         let left = all.none_left().unwrap_err();
         assert!(left.ends_with(&format!("does: {address}, unix:{}", path.display())), "{left}");
         assert!(

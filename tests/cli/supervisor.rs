@@ -6,7 +6,9 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use super::support::{Group, LONG, ProxyOptions, free_port, scratch_folder};
+use rustix::process::Signal;
+
+use super::support::{Group, LONG, ProxyOptions, Successor, free_port, scratch_folder, signal};
 
 /// A socket such as systemd gives its services.
 struct Ear {
@@ -90,6 +92,22 @@ fn a_supervisor_hears_of_the_whole_life() {
     assert!(stopping.contains("EXTEND_TIMEOUT_USEC=17000000"), "{stopping}");
     assert_eq!(proxy.wait_exit().code(), Some(0));
     assert_eq!(ear.heard.iter().filter(|message| message.contains("READY=1")).count(), 2, "{:?}", ear.heard);
+}
+
+#[test]
+fn whoever_takes_over_is_the_one_to_be_watched() {
+    let (group, mut ear) = (Group::plain(1), Ear::new());
+    let mut proxy = ear.of(&group.addresses()).start();
+    let successor = Successor::of(proxy.pid(), &proxy);
+    ear.hear(&format!("MAINPID={}", successor.pid));
+    proxy.wait_exit();
+    ear.heard.clear();
+    ear.read = 0;
+    // As the only one that is left, though the variable named the process before.
+    ear.hear("WATCHDOG=1");
+    ear.hear("WATCHDOG=1");
+    signal(successor.pid, Signal::TERM);
+    ear.hear("STOPPING=1");
 }
 
 #[test]

@@ -74,5 +74,6 @@ mod target;
 mod tls;
 mod tls_nodes;
 mod transactions;
+mod upgrade;
 mod users;
 mod wait;

@@ -279,6 +279,8 @@ impl Player {
                 Event::Compared(self.lacking.clone())
             }
             ["brain", who] => Event::OtherBrain((*who).to_owned()),
+            ["yielded"] => Event::Yielded(true),
+            ["regained"] => Event::Yielded(false),
             ["tick"] => Event::Tick { late: false },
             ["late"] => Event::Tick { late: true },
             other => panic!("no such line: {other:?}"),

@@ -3,7 +3,7 @@
 use crate::source::File;
 
 /// Folder, and the folders it may name. What is not listed may not be named.
-const ARROWS: [(&str, &[&str]); 20] = [
+const ARROWS: [(&str, &[&str]); 21] = [
     ("main", &["cli"]),
     ("lib", &[]),
     (
@@ -34,6 +34,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
             "config",
             "frontend",
             "supervisor",
+            "upgrade",
             "admin",
             "control",
             "backend",
@@ -105,6 +106,7 @@ const ARROWS: [(&str, &[&str]); 20] = [
         ],
     ),
     ("supervisor", &["control", "topology"]),
+    ("upgrade", &["net"]),
     (
         "control",
         &["durability", "failover", "routing", "topology", "users", "resp", "net", "telemetry", "error"],

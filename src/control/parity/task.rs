@@ -215,7 +215,9 @@ impl Task {
             (up, node.facts.as_ref().map(|facts| facts.run_id.as_str()))
         });
         self.keeper.look(status.machine.primary, seen, Instant::now());
-        for node in status.nodes.iter().filter(|node| node.error.is_none()) {
+        // The process that has taken over may have been given other users.
+        let ours = !status.machine.yielded;
+        for node in status.nodes.iter().filter(|node| ours && node.error.is_none()) {
             let Some(facts) = &node.facts else { continue };
             for change in self.introductions.due(node.id, &facts.run_id) {
                 self.send(node.id, Load::Change(change), None);
@@ -235,14 +237,14 @@ impl Task {
     fn begin(&mut self) {
         let wanted_by = std::mem::take(&mut self.wanted_by);
         let Some(round) = self.keeper.begin(Instant::now()) else { return };
+        let status = self.ends.status.load();
         // Who has changed there what is the proxy's own has changed it for so long.
-        for node in &round.asked {
+        for node in round.asked.iter().filter(|_| !status.machine.yielded) {
             for change in self.introductions.all() {
                 self.send(*node, Load::Change(change), None);
             }
         }
         self.bring_scripts();
-        let status = self.ends.status.load();
         let mut under_way = JoinSet::new();
         for id in &round.asked {
             let (Some(dial), Some(node)) = (self.dials.get(id.index()), status.nodes.get(id.index())) else {

@@ -1,0 +1,146 @@
+//! The process from its start to its end: signals, orders to drain, another process that takes over.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::admin::{self, Drain};
+use crate::control;
+use crate::frontend::{Frontend, LimitsInForce};
+use crate::supervisor::Supervisor;
+use crate::topology::{Orders, Reread};
+use crate::upgrade::Successor;
+
+/// What the end takes beside the two times that clients are given: their last words, and a change of primary that is under way.
+const LAST_STEPS: Duration = Duration::from_secs(10);
+
+/// What runs.
+pub(super) struct Life {
+    pub(super) frontend: Frontend,
+    pub(super) brain: control::Running,
+    pub(super) admin: admin::Server,
+    pub(super) limits: LimitsInForce,
+    pub(super) supervisor: Supervisor,
+    pub(super) drain: Drain,
+    pub(super) rereads: Orders<Reread>,
+    /// All that listen; `None` where the process has no file that another one could read.
+    pub(super) sockets: Option<Vec<OwnedFd>>,
+}
+
+/// What a signal or an order asks for.
+enum Wish {
+    End,
+    Succession,
+}
+
+/// What comes from now on waits until it is asked for.
+pub(super) struct Signals {
+    runtime: Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+    /// Caught, since the system's answer to it is to end the process.
+    hangup: Signal,
+    succession: Signal,
+}
+
+impl Life {
+    /// Runs until somebody ends it, or another process has taken over; then lets clients go.
+    pub(super) fn until_the_end(self, mut signals: Signals) {
+        while let Wish::Succession = signals.next(&self.drain, &self.rereads) {
+            match self.hand_over() {
+                Ok(successor) => return self.leave(successor),
+                Err(why) => tracing::error!("SIGUSR2: no other process takes over: {why}"),
+            }
+        }
+        self.end();
+    }
+
+    /// Has the program started again, and another process take over, whose id is returned. An error: this one goes on.
+    fn hand_over(&self) -> Result<u32, String> {
+        let sockets = self.sockets.as_ref().ok_or("it was started without a configuration file")?;
+        let successor = Successor::start(sockets, self.brain.instance())?;
+        let pid = successor.pid();
+        self.brain.yield_to_another()?;
+        if let Err(why) = successor.take_over() {
+            self.brain
+                .regain()
+                .unwrap_or_else(|error| tracing::error!("nothing is decided any more: {error}"));
+            return Err(why);
+        }
+        Ok(pid)
+    }
+
+    /// Who comes finds the successor, so that nobody has to be kept away first.
+    fn leave(self, successor: u32) {
+        self.frontend.shut();
+        drop(self.sockets);
+        self.admin.stop();
+        self.supervisor.succeeded(successor);
+        tracing::info!(pid = successor, "another process has taken over");
+        let_go(self.frontend, &self.limits);
+        self.brain.stop();
+        tracing::info!("stopped");
+    }
+
+    fn end(self) {
+        self.drain.begin();
+        let (delay, patience) = {
+            let limits = self.limits.load();
+            (limits.drain_delay, limits.drain_timeout)
+        };
+        self.supervisor.stopping(delay + patience + LAST_STEPS);
+        self.frontend.announce_end(delay);
+        std::thread::sleep(delay);
+        let_go(self.frontend, &self.limits);
+        self.brain.stop();
+        self.admin.stop();
+        tracing::info!("stopped");
+    }
+}
+
+fn let_go(frontend: Frontend, limits: &LimitsInForce) {
+    tracing::info!(clients = frontend.clients(), "draining");
+    frontend.drain(limits.load().drain_timeout);
+}
+
+impl Signals {
+    /// # Errors
+    /// The system has no descriptor left.
+    pub(super) fn caught() -> Result<Self, String> {
+        Self::catch().map_err(|error| format!("cannot wait for signals: {error}"))
+    }
+
+    fn catch() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let _entered = runtime.enter();
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let (hangup, succession) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined2())?);
+        drop(_entered);
+        Ok(Self { runtime, terminate, interrupt, hangup, succession })
+    }
+
+    fn next(&mut self, drain: &Drain, rereads: &Orders<Reread>) -> Wish {
+        let Self { runtime, terminate, interrupt, hangup, succession } = self;
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return Wish::End,
+                    _ = interrupt.recv() => return Wish::End,
+                    () = drain.wait() => return Wish::End,
+                    _ = succession.recv() => return Wish::Succession,
+                    _ = hangup.recv() => {
+                        let rereads = rereads.clone();
+                        tokio::spawn(async move {
+                            match rereads.place(Reread).await {
+                                Ok(text) => tracing::info!("SIGHUP: {text}"),
+                                Err(text) => tracing::error!("SIGHUP: {text}"),
+                            }
+                        });
+                    }
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,264 @@
+//! Another process of this program takes over from this one: it is started, given the listening sockets, which are closed at no
+//! time, and serves once this one decides nothing any more.
+//!
+//! They talk over a pair of sockets that keeps packets apart; the successor finds its end of it as its standard input. In this
+//! order: [`Successor::start`] sends the sockets, the successor does everything that may fail and says [`PREPARED`], is told
+//! [`YOURS`], and says [`SERVING`]. Whoever ends before that closes its end, and the other goes on as if nothing had been.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use socket2::SockRef;
+
+use crate::net::Inherited;
+
+/// Holds the process id of the predecessor, which has to be the parent: others may have inherited it.
+const VARIABLE: &str = "_REDHOLD_SUCCEEDS";
+
+/// First packet of the protocol; behind it stands how the predecessor is called among brains.
+const HELLO: &str = "redhold-upgrade 1 ";
+
+/// Everything that may fail has been done, but for taking `failover.state_dir`.
+const PREPARED: &str = "prepared";
+
+/// Nothing is decided by the predecessor any more.
+const YOURS: &str = "yours";
+
+/// Clients are served.
+const SERVING: &str = "serving";
+
+/// Longest packet.
+const PACKET_MAX: usize = 256;
+
+/// Sockets that are handed over at most; the system takes 253 in a packet.
+const SOCKETS_MAX: usize = 128;
+
+/// Names are looked up and files read meanwhile; nobody waits for it.
+const PREPARING: Duration = Duration::from_secs(60);
+
+/// Nobody decides meanwhile.
+const TAKING_OVER: Duration = Duration::from_secs(10);
+
+/// The process that is to take over, as its predecessor sees it. Dropped before it serves it is killed.
+#[derive(Debug)]
+pub(crate) struct Successor {
+    child: Child,
+    line: OwnedFd,
+    serves: bool,
+}
+
+impl Successor {
+    /// Starts the program that lies now where this one was started from, with the same arguments, and waits until it is prepared.
+    /// Blocks. `instance`: how this process is called among brains.
+    ///
+    /// # Errors
+    /// One sentence: why not; the process that was started has ended then.
+    pub(crate) fn start(sockets: &[OwnedFd], instance: &str) -> Result<Self, String> {
+        if sockets.len() > SOCKETS_MAX {
+            return Err(format!("more than {SOCKETS_MAX} sockets can not be handed over"));
+        }
+        let failed = |error: io::Error| format!("it cannot be started: {error}");
+        let (line, theirs) = pair().map_err(failed)?;
+        let program = program().map_err(failed)?;
+        let mut command = Command::new(&program);
+        command
+            .args(std::env::args_os().skip(1))
+            .env(VARIABLE, std::process::id().to_string())
+            // Named this process; without it the signs of life are asked of whoever is the service's main one.
+            .env_remove("WATCHDOG_PID")
+            .stdin(Stdio::from(theirs));
+        let child =
+            command.spawn().map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
+        // The other end lives in `command` as well, and has to end with the process.
+        drop(command);
+        let mut successor = Self { child, line, serves: false };
+        let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+        let sent = send(&successor.line, &format!("{HELLO}{instance}"), &sockets);
+        sent.map_err(|error| successor.fate(&error))?;
+        successor.await_word(PREPARED, PREPARING)?;
+        Ok(successor)
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Tells it that nothing is decided here any more, and waits until it serves. Blocks.
+    ///
+    /// # Errors
+    /// As [`Successor::start`].
+    pub(crate) fn take_over(mut self) -> Result<(), String> {
+        send(&self.line, YOURS, &[]).map_err(|error| self.fate(&error))?;
+        self.await_word(SERVING, TAKING_OVER)?;
+        self.serves = true;
+        Ok(())
+    }
+
+    fn await_word(&mut self, word: &str, patience: Duration) -> Result<(), String> {
+        match receive(&self.line, Some(patience)) {
+            Ok((said, _)) if said == word => Ok(()),
+            Ok((said, _)) => Err(format!("process {} said '{said}' instead of '{word}'", self.pid())),
+            Err(error) => Err(self.fate(&error)),
+        }
+    }
+
+    fn fate(&mut self, error: &io::Error) -> String {
+        let pid = self.pid();
+        match error.kind() {
+            io::ErrorKind::WouldBlock => format!("process {pid} did not come to it in time"),
+            // Its words stand in the log, which it shares.
+            _ => {
+                let _ = self.child.kill();
+                let status =
+                    self.child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+                format!("process {pid} ended before it served ({status})")
+            }
+        }
+    }
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        if !self.serves {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// The process that this one takes over from.
+#[derive(Debug)]
+pub(crate) struct Predecessor {
+    line: OwnedFd,
+    instance: String,
+}
+
+impl Predecessor {
+    /// Whoever started this process to be succeeded by it, and the sockets; `None`: it was started by somebody else. Blocks.
+    ///
+    /// # Errors
+    /// One sentence: it speaks of a version that this one does not understand, or a socket can not be used.
+    pub(crate) fn find() -> Result<Option<(Self, Inherited)>, String> {
+        let parent = rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
+        if parent.is_none() || std::env::var(VARIABLE).ok() != parent {
+            return Ok(None);
+        }
+        let failed = |error: io::Error| format!("the process that is to be succeeded: {error}");
+        let line = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+        let (hello, sockets) = receive(&line, Some(PREPARING)).map_err(failed)?;
+        let Some(instance) = hello.strip_prefix(HELLO) else {
+            return Err(format!(
+                "the process that is to be succeeded says '{hello}', which is not understood"
+            ));
+        };
+        let instance = instance.to_owned();
+        let inherited = Inherited::of(sockets).map_err(failed)?;
+        Ok(Some((Self { line, instance }, inherited)))
+    }
+
+    /// How it is called among brains.
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Says that everything is prepared, and waits until nothing is decided there any more. Blocks.
+    ///
+    /// # Errors
+    /// It has ended, or goes on by itself.
+    pub(crate) fn wait_for_turn(&self) -> Result<(), String> {
+        let turn = send(&self.line, PREPARED, &[]).and_then(|()| receive(&self.line, None));
+        match turn {
+            Ok((said, _)) if said == YOURS => Ok(()),
+            Ok((said, _)) => Err(format!("the process that is to be succeeded said '{said}'")),
+            Err(_) => Err("the process that was to be succeeded goes on or has ended".to_owned()),
+        }
+    }
+
+    /// Says that clients are served.
+    pub(crate) fn succeed(self) {
+        // If it has ended nobody waits for it.
+        let _ = send(&self.line, SERVING, &[]);
+    }
+}
+
+/// Where this program lies, also when another lies there now.
+fn program() -> io::Result<std::path::PathBuf> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let path = std::env::current_exe()?.into_os_string();
+    let path = path.as_bytes().strip_suffix(b" (deleted)").unwrap_or(path.as_bytes());
+    Ok(std::ffi::OsString::from_vec(path.to_vec()).into())
+}
+
+fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+fn send(line: &OwnedFd, word: &str, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
+    let mut handed = SendAncillaryBuffer::new(&mut space);
+    if !sockets.is_empty() && !handed.push(SendAncillaryMessage::ScmRights(sockets)) {
+        return Err(io::Error::other("too many sockets"));
+    }
+    sendmsg(line, &[IoSlice::new(word.as_bytes())], &mut handed, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// The next packet. `patience`: how long it is waited for at most, for ever without.
+fn receive(line: &OwnedFd, patience: Option<Duration>) -> io::Result<(String, Vec<OwnedFd>)> {
+    SockRef::from(line).set_read_timeout(patience)?;
+    let mut text = [0; PACKET_MAX];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
+    let mut handed = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        match recvmsg(line, &mut [IoSliceMut::new(&mut text)], &mut handed, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            other => break other?,
+        }
+    };
+    if received.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let sockets = handed.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(sockets) => Some(sockets),
+        _ => None,
+    });
+    let sockets = sockets.flatten().collect();
+    let text = String::from_utf8_lossy(&text[..received.bytes]).into_owned();
+    Ok((text, sockets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_come_apart_and_sockets_listen_where_they_did() {
+        let (ours, theirs) = pair().unwrap();
+        let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let path = std::env::temp_dir().join(format!("redhold-upgrade-{}", std::process::id()));
+        let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        send(&ours, "one", &[tcp.as_fd(), unix.as_fd()]).unwrap();
+        send(&ours, "two", &[]).unwrap();
+        let (said, sockets) = receive(&theirs, None).unwrap();
+        assert_eq!((said.as_str(), sockets.len()), ("one", 2));
+        let mut inherited = Inherited::of(sockets).unwrap();
+        let address = tcp.local_addr().unwrap();
+        drop(tcp);
+        assert_eq!(inherited.tcp(address).unwrap().local_addr().unwrap(), address);
+        assert!(inherited.unix(&path).is_some());
+        assert_eq!(receive(&theirs, None).unwrap().0, "two");
+        let late = receive(&theirs, Some(Duration::from_millis(1))).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::WouldBlock);
+        drop(ours);
+        assert_eq!(receive(&theirs, None).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,122 @@
+//! Another process of the program takes over: the sockets listen all the time, and one process decides.
+
+use std::fs;
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::Signal;
+
+use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Successor, Value, eventually, signal};
+
+/// A client that is served from now on.
+#[track_caller]
+fn served(proxy: &Proxy) -> Client {
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET k v"), Value::ok());
+    client
+}
+
+/// Set when this value ends, also by a panic, which would be waited behind otherwise.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whoever decides at the moment replaces the primary.
+#[track_caller]
+fn replaces_the_primary(group: &mut Group, proxy: &Proxy) {
+    let (primary, epoch) = (group.primary(), proxy.status()["epoch"].as_u64().expect("an epoch"));
+    group.node(primary).kill9();
+    let mut client = proxy.client();
+    assert_eq!(client.call("SET after failover"), Value::ok());
+    eventually(LONG, "it is a decision", || proxy.status()["epoch"] == epoch + 1);
+}
+
+#[test]
+fn nobody_is_refused_while_one_process_after_the_other_takes_over() {
+    let group = Group::plain(1);
+    let proxy = Proxy::start(&group.addresses());
+    let over = AtomicBool::new(false);
+    let _lives = std::thread::scope(|scope| {
+        let connect = || {
+            let mut came = 0_u32;
+            while !over.load(Ordering::Relaxed) {
+                TcpStream::connect(proxy.address()).expect("somebody listens all the time");
+                came += 1;
+            }
+            came
+        };
+        let ends = Over(&over);
+        let clients = [scope.spawn(connect), scope.spawn(connect)];
+        let mut lives = vec![Successor::of(proxy.pid(), &proxy)];
+        for _ in 0..4 {
+            let next = Successor::of(lives[lives.len() - 1].pid, &proxy);
+            lives.push(next);
+        }
+        drop(ends);
+        // Whoever comes to a process that is about to end is closed by it.
+        eventually(LONG, "the others have ended", || proxy.log().matches("app::life: stopped").count() == 5);
+        for client in clients {
+            assert!(client.join().expect("nobody was refused") > 0);
+        }
+        lives
+    });
+    assert_eq!(served(&proxy).call("GET k"), Value::bulk("v"));
+    assert_eq!(proxy.status()["epoch"], 1, "the record says who leads");
+}
+
+#[test]
+fn the_one_decides_and_the_other_follows_until_its_last_client_is_free() {
+    let mut group = Group::plain(2);
+    let mut proxy = ProxyOptions::new(&group.addresses()).set("proxy.drain_timeout", "\"60s\"").start();
+    let mut waiter = proxy.client();
+    waiter.send(&["BLPOP", "q", "0"]);
+    eventually(LONG, "it waits", || group.nodes()[0].info("blocked_clients").as_deref() == Some("1"));
+    let _successor = Successor::of(proxy.pid(), &proxy);
+    let here: Vec<Client> = (0..4).map(|_| served(&proxy)).collect();
+    let counted = || proxy.metric("redhold_clients");
+    assert!((0..32).all(|_| counted() == Some(4.0)), "the successor alone answers who asks for metrics");
+    drop(here);
+    replaces_the_primary(&mut group, &proxy);
+    let log = proxy.log();
+    assert!(!log.contains("another brain"), "neither takes the other for a stranger: {log}");
+    // It is parked where the process that it has stayed with finds the new primary.
+    assert_eq!(served(&proxy).call("RPUSH q job"), Value::Int(1));
+    assert_eq!(waiter.read().items()[1], Value::bulk("job"));
+    eventually(LONG, "the process ends", || proxy.has_exited());
+    served(&proxy);
+}
+
+#[test]
+fn who_can_not_take_over_changes_nothing() {
+    let mut group = Group::plain(2);
+    let proxy = Proxy::start(&group.addresses());
+    let good = fs::read_to_string(proxy.config_file()).expect("the file is there");
+    let fails = |text: String, why: &str| {
+        fs::write(proxy.config_file(), text).expect("the file can be written");
+        let before = proxy.log().matches("no other process takes over").count();
+        signal(proxy.pid(), Signal::USR2);
+        eventually(LONG, "it is said", || {
+            proxy.log().matches("no other process takes over").count() > before
+        });
+        let log = proxy.log();
+        assert!(log.contains(why) && log.contains("ended before it served"), "{log}");
+        served(&proxy);
+    };
+    fails(format!("nonsense\n{good}"), "1 fault");
+    // Found when the process before has stopped deciding already.
+    let state = proxy.state_dir().display().to_string();
+    let blocked = proxy.state_dir().join("file");
+    fs::write(&blocked, "").expect("the folder is writable");
+    fails(good.replace(&state, &blocked.display().to_string()), "failover.state_dir");
+    eventually(LONG, "it decides again", || proxy.log().contains("as recorded in epoch 1"));
+    replaces_the_primary(&mut group, &proxy);
+    // And it can be succeeded yet.
+    fs::write(proxy.config_file(), good).expect("the file can be written");
+    let _successor = Successor::of(proxy.pid(), &proxy);
+    served(&proxy);
+    assert_eq!(proxy.status()["epoch"], 2);
+}
