@@ -82,6 +82,11 @@ impl Users {
         &self.list[usize::from(user)].name
     }
 
+    /// Whether the nodes are given it.
+    pub(super) fn is_given(&self, user: Place) -> bool {
+        self.list[usize::from(user)].is_given()
+    }
+
     /// Who a client is that says so, at the nodes; `None`: it is not.
     fn prove(&self, name: &[u8], secret: &[u8]) -> Option<Rc<Login>> {
         let (place, user) = users::prove(&self.list, name, secret)?;

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Server, Value, eventually, scratch_folder};
+use crate::support::{
+    Client, Group, LONG, Proxy, ProxyOptions, Server, Value, chosen, eventually, scratch_folder,
+};
 
 /// SHA-256 of `secret`.
 const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
@@ -463,6 +465,46 @@ fn orders_are_for_users_who_may_give_them() {
     let reply = logged_in(&proxy, "AUTH boss secret").call("PROXY SWITCHOVER");
     assert!(reply.text().is_some(), "{reply:?}");
     assert_ne!(leads(), before);
+}
+
+#[test]
+fn who_may_not_look_at_others_is_told_where_to_write_what_lets_him() {
+    let group = Group::plain(0);
+    let node = &group.nodes()[0];
+    assert_eq!(node.call("ACL SETUSER there on >secret ~* &* +@all -slowlog"), Value::ok());
+    let there = user("mapped", "backend_user = \"there\"");
+    let before = |commands: &str| {
+        let options = ProxyOptions::new(&group.addresses());
+        start(options.user(&user("app", commands)).user(&there))
+    };
+    let proxy = before("commands = [\"+@all\", \"-slowlog\"]");
+    // An older server does not say what somebody may who may not do everything.
+    let (given, advised, rule) = if chosen().release >= 70 {
+        let commands = "commands = [\"+@all\", \"-slowlog\", \"+slowlog\"]";
+        ("add \"+slowlog\" to its `commands` in [[users]] and restart Redhold", commands, "+slowlog")
+    } else {
+        ("its `commands` in [[users]] have to be left out, and Redhold restarted", "", "+@all")
+    };
+    let mut mapped = logged_in(&proxy, "AUTH mapped secret");
+    let order = format!("ACL SETUSER there {rule}");
+    for (client, advice) in [
+        (&mut logged_in(&proxy, "AUTH app secret"), given.to_owned()),
+        (&mut mapped, format!("ask for `{order}`")),
+    ] {
+        let reply = client.call("PROXY SLOWLOG LEN");
+        let text = reply.error().unwrap_or_default();
+        assert!(text.starts_with("NOPERM PROXY SLOWLOG shows requests of others"), "{reply:?}");
+        assert!(text.ends_with(&format!("): {advice}")), "{reply:?}");
+    }
+    // Who does as he is told may.
+    assert_eq!(node.call(&order), Value::ok());
+    let may_look = |client: &mut Client| matches!(client.call("PROXY SLOWLOG LEN"), Value::Int(_));
+    assert!(may_look(&mut mapped));
+    drop(proxy);
+    let proxy = before(advised);
+    eventually(LONG, "the node is given the new rules", || {
+        may_look(&mut logged_in(&proxy, "AUTH app secret"))
+    });
 }
 
 #[test]
