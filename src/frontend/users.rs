@@ -235,12 +235,14 @@ impl Connection {
         }
         let (name, secret) = said(request)?;
         let login = self.prove(Some(&name), &secret)?;
-        let (name, secret) = (login.user.clone().unwrap_or_default(), login.secret.to_vec());
         let words = match Hello::parse(request.args()) {
             Ok(hello) if request.name().eq_ignore_ascii_case(b"hello") => {
                 Hello { login: Some(proof(&login)), ..hello }.words()
             }
-            _ => vec![b"AUTH".to_vec(), name, secret],
+            _ => {
+                let name = login.user.clone().unwrap_or_default();
+                Zeroizing::new(vec![b"AUTH".to_vec(), name, login.secret.to_vec()])
+            }
         };
         Some(Asked::new(words, None))
     }
