@@ -1,6 +1,7 @@
 //! What the control thread needs to know: nodes, credentials, beats, state directory.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::users::User;
 use crate::{durability, failover, routing, topology::NodeSpec};
@@ -46,5 +47,5 @@ pub struct Settings {
     /// `[durability]`, which the nodes must be able to keep.
     pub durability: durability::Settings,
     /// `[[users]]`
-    pub users: Vec<User>,
+    pub users: Arc<Vec<User>>,
 }

@@ -2,6 +2,7 @@
 //! anywhere. Without any, clients are the nodes' users and all is theirs to judge.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use zeroize::Zeroizing;
@@ -43,14 +44,14 @@ const ENDS: [&str; 2] = ["exec", "discard"];
 
 /// The users, as a worker knows them.
 pub(super) struct Users {
-    list: Vec<User>,
+    list: Arc<Vec<User>>,
     introductions: Vec<Option<Rc<Introduction>>>,
     keys: Vec<Option<Patterns>>,
 }
 
 impl Users {
     /// Of these; `control` knows the proxy's own.
-    pub(super) fn new(list: &[User], control: &Control) -> Self {
+    pub(super) fn new(list: Arc<Vec<User>>, control: &Control) -> Self {
         let own = control.identity().login;
         let introduction = |user: &User| {
             let words = user.acl_setuser()?;
@@ -61,7 +62,7 @@ impl Users {
         Self {
             introductions: list.iter().map(introduction).collect(),
             keys: list.iter().map(User::key_rules).collect(),
-            list: list.to_vec(),
+            list,
         }
     }
 
