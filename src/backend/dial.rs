@@ -53,7 +53,7 @@ pub struct Dialled {
 }
 
 /// Connects to `target` and performs the greeting of its identity, which is counted in `marks` as the proxy's own. A node that does
-/// not know a user whom it can be given is given it, once.
+/// not know a user whom it can be given is given it, once, unless it refused that a while ago.
 ///
 /// # Errors
 /// See [`DialError`]; both within twice `settings.connect_timeout`, or six times where the node was to be given the user.
@@ -64,14 +64,19 @@ pub async fn dial(
     marks: &NodeMarks,
     busy: Busy,
 ) -> Result<Dialled, DialError> {
-    let refused = match open(target, settings, tls, marks, busy).await {
-        Err(DialError::Refused(reply)) if reply.starts_with(b"-WRONGPASS ") => reply,
-        opened => return opened,
+    let opened = open(target, settings, tls, marks, busy).await;
+    let Some(newcomer) = target.identity.login.as_ref().and_then(|login| login.newcomer()) else {
+        return opened;
     };
-    let Some(login) = target.identity.login.as_ref().filter(|login| login.introduction.is_some()) else {
-        return Err(DialError::Refused(refused));
-    };
-    introduce(login, target, settings, tls, marks).await?;
+    match opened {
+        Err(DialError::Refused(reply)) if reply.starts_with(b"-WRONGPASS ") => {}
+        Ok(dialled) => {
+            marks.refused_users().knows(newcomer.user);
+            return Ok(dialled);
+        }
+        failed => return failed,
+    }
+    introduce(&newcomer, target, settings, tls, marks).await?;
     open(target, settings, tls, marks, busy).await
 }
 

@@ -29,6 +29,12 @@ pub struct Introduction {
     pub request: Bytes,
 }
 
+/// A user whom a node can be given.
+pub(crate) struct Newcomer<'a> {
+    pub(crate) user: &'a [u8],
+    pub(crate) introduction: &'a Introduction,
+}
+
 impl fmt::Debug for Introduction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Introduction(***)")
@@ -36,6 +42,12 @@ impl fmt::Debug for Introduction {
 }
 
 impl Login {
+    /// `None`: nothing is done when a node does not know the user.
+    pub(crate) fn newcomer(&self) -> Option<Newcomer<'_>> {
+        let (user, introduction) = (self.user.as_deref()?, self.introduction.as_deref()?);
+        Some(Newcomer { user, introduction })
+    }
+
     /// Appends AUTH.
     pub(crate) fn auth(&self, out: &mut BytesMut) {
         match &self.user {

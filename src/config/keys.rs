@@ -7,7 +7,6 @@ use crate::durability::Rule;
 use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum, SlowPrimary};
 use crate::routing::{DuringOutage, OwnWrites, ReadPolicy};
 use crate::telemetry::Format;
-use crate::users::User;
 
 use super::durability::{DURABILITY, DURABILITY_RULES};
 use super::kind::{Declared, Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
@@ -17,7 +16,7 @@ use super::proxy::PROXY;
 use super::read::Config;
 use super::roles::ADMIN_ROLES;
 use super::tls::{ADMIN_TLS, BACKEND_TLS, PROXY_TLS};
-use super::users::USERS;
+use super::users::{USERS, begin_user};
 
 const fn table(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
     Section { name, form: Form::Table, about, keys }
@@ -68,7 +67,7 @@ pub static SECTIONS: &[Section] = &[
         "users",
         "Users of the proxy's own, and nobody else may come in; none: clients authenticate as the nodes' own users.",
         USERS,
-        Some(|c| c.frontend.users.push(User::default())),
+        Some(begin_user),
     ),
     table("limits", "Bounds that keep one client from harming the others.", LIMITS),
     table("log", "Logs, and what is remembered of requests.", LOG),

@@ -1,5 +1,6 @@
 //! `[[users]]`: their keys, and what contradicts what.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -82,9 +83,14 @@ pub(super) const USERS: &[Key] = &[
     ),
 ];
 
+/// The keys of one more are read from now on.
+pub(super) fn begin_user(config: &mut Config) {
+    Arc::make_mut(&mut config.frontend.users).push(User::default());
+}
+
 /// The user whose keys are being read.
 fn last(config: &mut Config) -> &mut User {
-    let users = &mut config.frontend.users;
+    let users = Arc::make_mut(&mut config.frontend.users);
     if users.is_empty() {
         users.push(User::default());
     }

@@ -47,7 +47,7 @@ pub struct Settings {
     /// `[durability]`, which the nodes must be able to keep.
     pub durability: durability::Settings,
     /// `[[users]]`
-    pub users: Vec<User>,
+    pub users: Arc<Vec<User>>,
     /// How the process that this one replaces is called among brains, so that neither takes the other for another one.
     pub instance: Option<Arc<str>>,
 }

@@ -8,6 +8,7 @@
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use zeroize::Zeroizing;
 
 use crate::command::Lane;
 use crate::error::Failure;
@@ -73,7 +74,8 @@ pub(super) enum Local {
 /// is handed on.
 #[derive(Debug)]
 pub(super) struct Asked {
-    words: Vec<Vec<u8>>,
+    /// AUTH and HELLO are among them.
+    words: Zeroizing<Vec<Vec<u8>>>,
     pub(super) local: Option<Local>,
 }
 
@@ -107,8 +109,8 @@ impl Local {
 }
 
 impl Asked {
-    pub(super) fn new(words: Vec<Vec<u8>>, local: Option<Local>) -> Self {
-        Self { words, local }
+    pub(super) fn new(words: impl Into<Zeroizing<Vec<Vec<u8>>>>, local: Option<Local>) -> Self {
+        Self { words: words.into(), local }
     }
 
     /// What goes to the server.
@@ -163,7 +165,7 @@ impl Connection {
         // The server's error for an unknown subcommand repeats it as written.
         let word = request.arg(1);
         let asked = |rest: &[&[u8]], local: Option<Local>| Asked {
-            words: [b"CLIENT", word].iter().chain(rest).map(|word| word.to_vec()).collect(),
+            words: [b"CLIENT", word].iter().chain(rest).map(|word| word.to_vec()).collect::<Vec<_>>().into(),
             local,
         };
         let said = &self.session.said;

@@ -65,7 +65,7 @@ impl Worker {
 }
 
 fn as_it_is(request: &Request<'_>) -> Asked {
-    Asked::new(request.args().map(<[u8]>::to_vec).collect(), Some(Local::Hidden(Vec::new())))
+    Asked::new(request.args().map(<[u8]>::to_vec).collect::<Vec<_>>(), Some(Local::Hidden(Vec::new())))
 }
 
 fn copy_hidden(reply: &[u8], clients: usize, hides: bool, own: &mut OwnCalls, out: &mut BytesMut) {

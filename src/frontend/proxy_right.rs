@@ -22,13 +22,20 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Asker {
     /// Its user on the nodes; `None`: it has not authenticated.
     user: Option<Vec<u8>>,
-    /// Its name in `[[users]]`; `None`: there are none.
-    own: Option<String>,
+    /// Who it is in `[[users]]`; `None`: there are none.
+    own: Option<Own>,
     /// The nodes as the proxy's own user, the primary first.
     targets: Vec<Target>,
     around: Surroundings,
     /// Who alone may give orders; empty: who may run FAILOVER.
     named: Vec<String>,
+}
+
+/// One of `[[users]]`.
+struct Own {
+    name: String,
+    /// The nodes are given it, and whatever else is changed about it there is put back.
+    is_given: bool,
 }
 
 impl Asker {
@@ -52,7 +59,10 @@ impl Asker {
         };
         Self {
             user,
-            own: session.user.map(|user| worker.users.name(user).to_owned()),
+            own: session.user.map(|user| Own {
+                name: worker.users.name(user).to_owned(),
+                is_given: worker.users.is_given(user),
+            }),
             targets: nodes.iter().map(target).collect(),
             around: worker.pools.around().clone(),
             named: worker.settings.order_users.clone(),
@@ -70,7 +80,8 @@ pub(super) async fn may_order(asker: &Asker, subcommand: &str) -> Result<String,
              {elsewhere}"
         ));
     };
-    let name = asker.own.clone().unwrap_or_else(|| String::from_utf8_lossy(user).into_owned());
+    let own = asker.own.as_ref().map(|own| own.name.clone());
+    let name = own.unwrap_or_else(|| String::from_utf8_lossy(user).into_owned());
     let named = asker.named.contains(&name);
     if !named && asker.own.is_some() {
         return Err(format!(
@@ -92,15 +103,18 @@ pub(super) async fn may_order(asker: &Asker, subcommand: &str) -> Result<String,
             "NOPERM PROXY {subcommand} is for users with a password, and the nodes let `{name}` in without: \
              give it one, {elsewhere}"
         )),
-        Some(Right { refused: Some(reason), .. }) if !named => Err(format!(
-            "NOPERM PROXY {subcommand} is for users who may run FAILOVER, and `{name}` may not ({reason}): ask \
-             for `ACL SETUSER {name} +failover`, {elsewhere}"
-        )),
         Some(Right { open: None, refused }) => Err(format!(
             "NOPERM no node tells whether `{name}` has a password ({}): its own user has to run ACL GETUSER, \
              {elsewhere}",
-            refused.unwrap_or_default()
+            refused.map(|refused| refused.reason).unwrap_or_default()
         )),
+        Some(Right { refused: Some(refused), .. }) if !named => {
+            let (reason, cure) = (&refused.reason, asker.cure(&name, &refused, "+failover"));
+            Err(format!(
+                "NOPERM PROXY {subcommand} is for users who may run FAILOVER, and `{name}` may not ({reason}): {cure}, \
+                 {elsewhere}"
+            ))
+        }
         Some(_) => Ok(name),
         None => Err(format!("NOPERM no node could say what `{name}` may; try again, {elsewhere}")),
     }
@@ -116,15 +130,35 @@ pub(super) async fn may_look(asker: &Asker, subcommand: &str) -> Result<(), Stri
             Err("NOAUTH Authentication required.".to_owned())
         }
         Some(Right { refused: None, .. }) => Ok(()),
-        Some(Right { refused: Some(reason), .. }) => Err(format!(
-            "NOPERM PROXY {subcommand} shows requests of others and is for users who may run SLOWLOG, and `{name}` \
-             may not ({reason}): ask for `ACL SETUSER {name} +slowlog`"
+        Some(Right { open: None, refused: Some(refused) }) => Err(format!(
+            "NOPERM no node tells what `{name}` may ({}): Redhold's own user has to run ACL GETUSER",
+            refused.reason
         )),
+        Some(Right { refused: Some(refused), .. }) => {
+            let (reason, cure) = (&refused.reason, asker.cure(&name, &refused, "+slowlog"));
+            Err(format!(
+                "NOPERM PROXY {subcommand} shows requests of others and is for users who may run SLOWLOG, and `{name}` \
+                 may not ({reason}): {cure}"
+            ))
+        }
         None => Err(format!("NOPERM no node could say whether `{name}` may run SLOWLOG; try again")),
     }
 }
 
 impl Asker {
+    /// What gives `name`, who is this one at the nodes, the right that `rule` gives.
+    fn cure(&self, name: &str, refused: &Refused, rule: &str) -> String {
+        let is_given = self.own.as_ref().is_some_and(|own| own.is_given);
+        match (is_given, refused.needs_all) {
+            (true, false) => format!("add \"{rule}\" to its `commands` in [[users]] and restart Redhold"),
+            (true, true) => {
+                "its `commands` in [[users]] have to be left out, and Redhold restarted".to_owned()
+            }
+            (false, false) => format!("ask for `ACL SETUSER {name} {rule}`"),
+            (false, true) => format!("ask for `ACL SETUSER {name} +@all`"),
+        }
+    }
+
     /// The first node that can say tells what `user` may; `None`: none can.
     async fn ask_nodes(&self, user: &[u8], command: &[&[u8]]) -> Option<Right> {
         for target in &self.targets {
@@ -142,7 +176,13 @@ struct Right {
     /// Whether any password is this user's, if that is told.
     open: Option<bool>,
     /// Why the user may not run the command; `None`: he may.
-    refused: Option<String>,
+    refused: Option<Refused>,
+}
+
+struct Refused {
+    reason: String,
+    /// The node tells of nobody that he may run the command but of who may run every one, as before 7.0.
+    needs_all: bool,
 }
 
 async fn ask(target: &Target, around: &Surroundings, user: &[u8], command: &[&[u8]]) -> Result<Right, ()> {
@@ -151,7 +191,8 @@ async fn ask(target: &Target, around: &Surroundings, user: &[u8], command: &[&[u
         opened.map_err(|error: DialError| tracing::debug!(?error, "cannot ask about a user's rights"))?;
     let described = call(&mut node, &[b"ACL", b"GETUSER", user]).await.map_err(drop)?;
     if let Some(error) = described.as_error() {
-        return Ok(Right { open: None, refused: Some(error.to_owned()) });
+        let refused = Refused { reason: error.to_owned(), needs_all: false };
+        return Ok(Right { open: None, refused: Some(refused) });
     }
     let fields = described.as_array().unwrap_or_default();
     let flags = field(fields, "flags").and_then(Value::as_array);
@@ -163,9 +204,10 @@ async fn ask(target: &Target, around: &Surroundings, user: &[u8], command: &[&[u
     } else if dry.as_error().is_some_and(|error| error.to_ascii_lowercase().contains("unknown subcommand")) {
         // Before 7.0: only who may do everything is known to be allowed.
         let all = field(fields, "commands").and_then(Value::as_str) == Some("+@all");
-        (!all).then(|| "not `+@all`".to_owned())
+        (!all).then(|| Refused { reason: "not `+@all`".to_owned(), needs_all: true })
     } else {
-        Some(dry.as_error().or(dry.as_str()).unwrap_or("no reason given").to_owned())
+        let reason = dry.as_error().or(dry.as_str()).unwrap_or("no reason given").to_owned();
+        Some(Refused { reason, needs_all: false })
     };
     Ok(Right { open, refused })
 }

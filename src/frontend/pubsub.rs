@@ -20,7 +20,7 @@ impl Connection {
     /// The same on a connection of the client's own. In a transaction the reply is a part of EXEC's.
     pub(super) fn pubsub_asked(&self, dispatched: &Dispatched<'_>) -> Option<Asked> {
         (dispatched.class.lane == Lane::Pubsub).then(|| {
-            let words = dispatched.request.args().map(<[u8]>::to_vec).collect();
+            let words: Vec<_> = dispatched.request.args().map(<[u8]>::to_vec).collect();
             Asked::new(words, Some(Local::Pubsub(self.listing(dispatched), Vec::new())))
         })
     }

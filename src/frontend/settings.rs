@@ -96,8 +96,8 @@ pub struct Settings {
     pub slow_log_len: usize,
     /// `admin.users`, and who of `[[users]]` has `admin`.
     pub order_users: Vec<String>,
-    /// `[[users]]`; empty: the nodes' own.
-    pub users: Vec<User>,
+    /// `[[users]]`; empty: the nodes' own. One list for all workers.
+    pub users: Arc<Vec<User>>,
 }
 
 impl Default for Settings {
@@ -121,7 +121,7 @@ impl Default for Settings {
             durability: durability::Settings::default(),
             slow_log_len: 128,
             order_users: Vec::new(),
-            users: Vec::new(),
+            users: Arc::default(),
         }
     }
 }

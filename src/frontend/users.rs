@@ -2,6 +2,7 @@
 //! anywhere. Without any, clients are the nodes' users and all is theirs to judge.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use zeroize::Zeroizing;
@@ -43,14 +44,14 @@ const ENDS: [&str; 2] = ["exec", "discard"];
 
 /// The users, as a worker knows them.
 pub(super) struct Users {
-    list: Vec<User>,
+    list: Arc<Vec<User>>,
     introductions: Vec<Option<Rc<Introduction>>>,
     keys: Vec<Option<Patterns>>,
 }
 
 impl Users {
     /// Of these; `control` knows the proxy's own.
-    pub(super) fn new(list: &[User], control: &Control) -> Self {
+    pub(super) fn new(list: Arc<Vec<User>>, control: &Control) -> Self {
         let own = control.identity().login;
         let introduction = |user: &User| {
             let words = user.acl_setuser()?;
@@ -61,7 +62,7 @@ impl Users {
         Self {
             introductions: list.iter().map(introduction).collect(),
             keys: list.iter().map(User::key_rules).collect(),
-            list: list.to_vec(),
+            list,
         }
     }
 
@@ -80,6 +81,11 @@ impl Users {
     /// The name of one.
     pub(super) fn name(&self, user: Place) -> &str {
         &self.list[usize::from(user)].name
+    }
+
+    /// Whether the nodes are given it.
+    pub(super) fn is_given(&self, user: Place) -> bool {
+        self.list[usize::from(user)].is_given()
     }
 
     /// Who a client is that says so, at the nodes; `None`: it is not.
@@ -230,12 +236,14 @@ impl Connection {
         }
         let (name, secret) = said(request)?;
         let login = self.prove(Some(&name), &secret)?;
-        let (name, secret) = (login.user.clone().unwrap_or_default(), login.secret.to_vec());
         let words = match Hello::parse(request.args()) {
             Ok(hello) if request.name().eq_ignore_ascii_case(b"hello") => {
                 Hello { login: Some(proof(&login)), ..hello }.words()
             }
-            _ => vec![b"AUTH".to_vec(), name, secret],
+            _ => {
+                let name = login.user.clone().unwrap_or_default();
+                Zeroizing::new(vec![b"AUTH".to_vec(), name, login.secret.to_vec()])
+            }
         };
         Some(Asked::new(words, None))
     }

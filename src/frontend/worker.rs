@@ -169,7 +169,7 @@ impl Worker {
             spares: !settings.durability.rules.is_empty(),
             durable: Durable::new(&settings.durability),
             settings: settings.clone(),
-            users: Users::new(&settings.users, &parts.control),
+            users: Users::new(settings.users.clone(), &parts.control),
             reads: parts.reads.clone(),
             pools: Pools::new(nodes, around),
             scratch: RefCell::new(vec![0; READ_SIZE].into_boxed_slice()),

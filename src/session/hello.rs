@@ -66,9 +66,18 @@ impl Hello {
         Ok(hello)
     }
 
-    /// The words of the HELLO that asks for the same.
+    /// The words of the HELLO that asks for the same, overwritten when dropped.
     #[must_use]
-    pub fn words(&self) -> Vec<Vec<u8>> {
+    pub fn words(&self) -> Zeroizing<Vec<Vec<u8>>> {
+        Zeroizing::new(self.slices().into_iter().map(<[u8]>::to_vec).collect())
+    }
+
+    /// Appends that HELLO.
+    pub fn write(&self, out: &mut BytesMut) {
+        encode::command(out, &self.slices());
+    }
+
+    fn slices(&self) -> Vec<&[u8]> {
         let mut words: Vec<&[u8]> = vec![b"HELLO"];
         match self.proto {
             Some(Proto::Resp2) => words.push(b"2"),
@@ -81,13 +90,7 @@ impl Hello {
         if let Some(name) = &self.name {
             words.extend([b"SETNAME", &name[..]]);
         }
-        words.into_iter().map(<[u8]>::to_vec).collect()
-    }
-
-    /// Appends that HELLO.
-    pub fn write(&self, out: &mut BytesMut) {
-        let words = self.words();
-        encode::command(out, &words.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        words
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{LostRequests, NodeId, OwnCalls, Suspicion, Told, Tolls};
+use super::{LostRequests, NodeId, OwnCalls, RefusedUsers, Suspicion, Told, Tolls};
 
 /// A long request is worth a word when it has been under way for this long, milliseconds.
 const LONG_TOLD: u64 = 500;
@@ -36,6 +36,8 @@ pub struct NodeMarks {
     pub pattern_stands: AtomicBool,
     /// What the proxy itself asked of it. No client's request comes near this lock.
     own_calls: Mutex<OwnCalls>,
+    /// Users that it refused to be given. No request comes near this lock, only who opens a connection.
+    refused_users: Mutex<RefusedUsers>,
     /// One of those requests: since when it waits, in the same milliseconds, and the name of its command.
     long_request: Mutex<(u64, &'static str)>,
     /// What it owed when connections were last lost. No request that is answered comes near this lock.
@@ -56,6 +58,11 @@ impl NodeMarks {
     /// What the proxy itself asked of it.
     pub fn own_calls(&self) -> MutexGuard<'_, OwnCalls> {
         self.own_calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Users that it refused to be given.
+    pub fn refused_users(&self) -> MutexGuard<'_, RefusedUsers> {
+        self.refused_users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was lost last.

@@ -7,6 +7,7 @@ mod node;
 mod observation;
 mod orders;
 mod own_calls;
+mod refused_users;
 mod remedy;
 mod restraints;
 #[cfg(test)]
@@ -19,6 +20,7 @@ pub use node::{Address, AddressError, NodeId, NodeSpec, Role};
 pub use observation::{Health, Observation, Replication};
 pub use orders::{Answer, Order, Orders, Placed, Reread, orders};
 pub use own_calls::{Calls, OwnCalls, counted_as};
+pub use refused_users::{RefusalTold, RefusedUsers};
 pub use remedy::Remedy;
 pub use restraints::{Numbered, Restraint, Restraints};
 #[cfg(test)]

@@ -166,6 +166,34 @@ fn nobody_orders_where_anybody_may_enter() {
 }
 
 #[test]
+fn that_the_proxys_own_user_may_not_ask_is_said_and_nobody_elses_fault() {
+    let server = Server::start();
+    for order in [
+        "ACL SETUSER own on >own ~* &* +@all -acl",
+        "ACL SETUSER clerk on >pw ~* &* +@all -failover -slowlog",
+    ] {
+        assert_eq!(server.call(order), Value::ok(), "{order}");
+    }
+    let options = ProxyOptions::new(&[server.address()]);
+    let proxy = options.set("backend.username", "\"own\"").set("backend.password", "\"own\"").start();
+    let mut clerk = proxy.client();
+    assert_eq!(clerk.call("AUTH clerk pw"), Value::ok());
+    for (request, begin, end) in [
+        ("SWITCHOVER", "no node tells whether `clerk` has a password (NOPERM ", "nothing was done"),
+        (
+            "SLOWLOG LEN",
+            "no node tells what `clerk` may (NOPERM ",
+            "Redhold's own user has to run ACL GETUSER",
+        ),
+    ] {
+        let reply = clerk.call(&format!("PROXY {request}"));
+        let text = reply.error().unwrap_or_default();
+        assert!(text.starts_with(&format!("NOPERM {begin}")) && text.ends_with(end), "{reply:?}");
+        assert!(text.contains("ACL GETUSER") && !text.contains("SETUSER"), "{reply:?}");
+    }
+}
+
+#[test]
 fn only_who_may_run_failover_orders_and_the_order_is_carried_out() {
     let (group, proxy) = guarded();
     let (mut stranger, mut clerk, mut boss) = (proxy.client(), proxy.client(), proxy.client());

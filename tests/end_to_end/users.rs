@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Server, Value, eventually, scratch_folder};
+use crate::support::{
+    Client, Group, LONG, Proxy, ProxyOptions, Server, Value, chosen, eventually, scratch_folder,
+};
 
 /// SHA-256 of `secret`.
 const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
@@ -254,6 +256,65 @@ fn a_node_that_will_not_be_given_users_is_named() {
     assert_eq!(client.call("SET k v"), Value::ok());
 }
 
+/// How often a node refused `ACL SETUSER`, with whatever else of ACL it refused before 7.0.
+fn refused_setusers(node: &Server) -> u64 {
+    let stats = node.call("INFO commandstats").text().expect("a text");
+    let name = |line: &&str| line.starts_with("cmdstat_acl|setuser:") || line.starts_with("cmdstat_acl:");
+    let counted = |line: &str| {
+        let number = line.split(',').find_map(|field| field.strip_prefix("rejected_calls="));
+        number.and_then(|number| number.parse::<u64>().ok()).expect("a number")
+    };
+    stats.lines().filter(name).map(counted).sum()
+}
+
+#[test]
+fn a_node_that_will_not_be_given_users_is_asked_and_told_of_once_a_pause() {
+    let group = Group::plain(0);
+    let node = &group.nodes()[0];
+    let own = "ACL SETUSER own on >own ~* &* +@all -acl";
+    assert_eq!(node.call(own), Value::ok());
+    let options = ProxyOptions::new(&group.addresses())
+        .set("backend.username", "\"own\"")
+        .set("backend.password", "\"own\"")
+        .looking_once_a_minute();
+    let proxy = start(options.user(&user("app", "")));
+    eventually(LONG, "the looks that come with a start are over", || {
+        proxy.status()["nodes"][0]["silent_for_ms"].as_u64().is_some_and(|ms| ms >= 500)
+    });
+    let begin = format!("ERR node {} does not know user 'app' and refuses", node.address());
+    let auth = || refused(&mut proxy.client(), "AUTH app secret", &begin);
+    let lines = || {
+        let log = proxy.log();
+        log.lines()
+            .filter(|line| line.contains("will not be given it"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let before = refused_setusers(node);
+    let asked = || usize::try_from(refused_setusers(node) - before).expect("a few");
+    (0..100).for_each(|_| auth());
+    // Once at the start, and after pauses of 1, 2, 4 and 8 s.
+    let (times, told) = (asked(), lines());
+    assert!((1..=5).contains(&times) && told.len() == times, "{times}: {told:?}");
+    eventually(LONG, "it is asked again", || {
+        auth();
+        asked() > times
+    });
+    let told = lines();
+    let last = &told[times];
+    assert!(told.len() == asked() && last.contains("NOPERM") && !last.contains("connections=1 "), "{told:?}");
+
+    // Who has it by hand comes in during the pause, and whom the node forgets afterwards it is given at once.
+    assert_eq!(node.call("ACL SETUSER app on >secret ~* +@all"), Value::ok());
+    logged_in(&proxy, "AUTH app secret");
+    assert_eq!(node.call("ACL SETUSER own +acl"), Value::ok());
+    assert_eq!(node.call("ACL DELUSER app"), Value::Int(1));
+    eventually(LONG, "its connections are closed", || {
+        node.call("CLIENT LIST").text().is_some_and(|list| !list.contains(" user=app "))
+    });
+    logged_in(&proxy, "AUTH app secret");
+}
+
 /// In front of a node with a user `there`, password `pw`: `mapped` is it, for some keys.
 fn mapped() -> (Group, Proxy) {
     let group = Group::plain(0);
@@ -404,6 +465,46 @@ fn orders_are_for_users_who_may_give_them() {
     let reply = logged_in(&proxy, "AUTH boss secret").call("PROXY SWITCHOVER");
     assert!(reply.text().is_some(), "{reply:?}");
     assert_ne!(leads(), before);
+}
+
+#[test]
+fn who_may_not_look_at_others_is_told_where_to_write_what_lets_him() {
+    let group = Group::plain(0);
+    let node = &group.nodes()[0];
+    assert_eq!(node.call("ACL SETUSER there on >secret ~* &* +@all -slowlog"), Value::ok());
+    let there = user("mapped", "backend_user = \"there\"");
+    let before = |commands: &str| {
+        let options = ProxyOptions::new(&group.addresses());
+        start(options.user(&user("app", commands)).user(&there))
+    };
+    let proxy = before("commands = [\"+@all\", \"-slowlog\"]");
+    // An older server does not say what somebody may who may not do everything.
+    let (given, advised, rule) = if chosen().release >= 70 {
+        let commands = "commands = [\"+@all\", \"-slowlog\", \"+slowlog\"]";
+        ("add \"+slowlog\" to its `commands` in [[users]] and restart Redhold", commands, "+slowlog")
+    } else {
+        ("its `commands` in [[users]] have to be left out, and Redhold restarted", "", "+@all")
+    };
+    let mut mapped = logged_in(&proxy, "AUTH mapped secret");
+    let order = format!("ACL SETUSER there {rule}");
+    for (client, advice) in [
+        (&mut logged_in(&proxy, "AUTH app secret"), given.to_owned()),
+        (&mut mapped, format!("ask for `{order}`")),
+    ] {
+        let reply = client.call("PROXY SLOWLOG LEN");
+        let text = reply.error().unwrap_or_default();
+        assert!(text.starts_with("NOPERM PROXY SLOWLOG shows requests of others"), "{reply:?}");
+        assert!(text.ends_with(&format!("): {advice}")), "{reply:?}");
+    }
+    // Who does as he is told may.
+    assert_eq!(node.call(&order), Value::ok());
+    let may_look = |client: &mut Client| matches!(client.call("PROXY SLOWLOG LEN"), Value::Int(_));
+    assert!(may_look(&mut mapped));
+    drop(proxy);
+    let proxy = before(advised);
+    eventually(LONG, "the node is given the new rules", || {
+        may_look(&mut logged_in(&proxy, "AUTH app secret"))
+    });
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Every key that works reaches its settings.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::read;
@@ -160,7 +161,7 @@ fn every_frontend_setting() -> frontend::Settings {
         durability: durable(),
         slow_log_len: 30,
         order_users: vec!["ops".to_owned(), "boss".to_owned(), "app".to_owned()],
-        users: users(),
+        users: users().into(),
     }
 }
 
@@ -229,7 +230,8 @@ fn every_key_that_works_reaches_its_settings() {
     assert_eq!(config.control.state_dir, None);
     assert_eq!((config.control.quarantine_files, config.control.quarantine_size), (3, 1 << 20));
     assert_eq!(config.control.script_cache, 5 << 20);
-    assert_eq!(config.control.users, users());
+    assert_eq!(*config.control.users, users());
+    assert!(Arc::ptr_eq(&config.control.users, &config.frontend.users), "one list for all");
     assert_eq!(config.control.credentials.username, "u");
     assert_eq!(config.control.credentials.password, "hunter2");
     let nodes = &config.control.nodes;

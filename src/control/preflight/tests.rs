@@ -159,7 +159,8 @@ fn whether_a_node_can_have_the_users_of_the_proxys_own_is_told() {
     let mut settings = settings(&[&primary]);
     settings.users = [("app", ""), ("known", "there"), ("lost", "nowhere"), ("same", ""), ("replicator", "")]
         .map(|(name, backend_user)| user(name, backend_user))
-        .to_vec();
+        .to_vec()
+        .into();
     settings.credentials = Credentials { username: "ops".to_owned(), password: "words".to_owned() };
     let findings = check(&settings);
     let given = find(&findings, &["can not be given user `app` of [[users]]", "ACL SETUSER"]);
