@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -43,6 +44,9 @@ const SOCKETS_MAX: usize = 128;
 /// Names are looked up and files read meanwhile; nobody waits for it.
 const PREPARING: Duration = Duration::from_secs(60);
 
+/// Between two looks at whether it is waited for in vain.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Nobody decides meanwhile.
 const TAKING_OVER: Duration = Duration::from_secs(10);
 
@@ -56,11 +60,15 @@ pub(crate) struct Successor {
 
 impl Successor {
     /// Starts the program that lies now where this one was started from, with the same arguments, and waits until it is prepared.
-    /// Blocks. `instance`: how this process is called among brains.
+    /// Blocks, unless `gives_up` says that this process is to end itself. `instance`: how that is called among brains.
     ///
     /// # Errors
     /// One sentence: why not; the process that was started has ended then.
-    pub(crate) fn start(sockets: &[OwnedFd], instance: &str) -> Result<Self, String> {
+    pub(crate) fn start(
+        sockets: &[OwnedFd],
+        instance: &str,
+        mut gives_up: impl FnMut() -> bool,
+    ) -> Result<Self, String> {
         if sockets.len() > SOCKETS_MAX {
             return Err(format!("more than {SOCKETS_MAX} sockets can not be handed over"));
         }
@@ -82,7 +90,15 @@ impl Successor {
         let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
         let sent = send(&successor.line, &format!("{HELLO}{instance}"), &sockets);
         sent.map_err(|error| successor.fate(&error))?;
-        successor.await_word(PREPARED, PREPARING)?;
+        for _ in 0..PREPARING.as_millis() / LOOK.as_millis() {
+            if gives_up() {
+                return Err("this process is to end".to_owned());
+            }
+            if has_said(&successor.line) {
+                break;
+            }
+        }
+        successor.await_word(PREPARED, LOOK)?;
         Ok(successor)
     }
 
@@ -187,6 +203,12 @@ impl Predecessor {
         // If it has ended nobody waits for it.
         let _ = send(&self.line, SERVING, &[]);
     }
+}
+
+/// Waits for it for a moment.
+fn has_said(line: &OwnedFd) -> bool {
+    let patience = Timespec::try_from(LOOK).ok();
+    poll(&mut [PollFd::new(line, PollFlags::IN)], patience.as_ref()).is_ok_and(|ready| ready > 0)
 }
 
 /// Where this program lies, also when another lies there now.

@@ -43,13 +43,15 @@ pub(super) struct Signals {
     /// Caught, since the system's answer to it is to end the process.
     hangup: Signal,
     succession: Signal,
+    /// Somebody has asked for the end meanwhile.
+    ended: bool,
 }
 
 impl Life {
     /// Runs until somebody ends it, or another process has taken over; then lets clients go.
     pub(super) fn until_the_end(self, mut signals: Signals) {
         while let Wish::Succession = signals.next(&self.drain, &self.rereads) {
-            match self.hand_over() {
+            match self.hand_over(|| signals.is_ending(&self.drain)) {
                 Ok(successor) => return self.leave(successor),
                 Err(why) => tracing::error!("SIGUSR2: no other process takes over: {why}"),
             }
@@ -58,9 +60,9 @@ impl Life {
     }
 
     /// Has the program started again, and another process take over, whose id is returned. An error: this one goes on.
-    fn hand_over(&self) -> Result<u32, String> {
+    fn hand_over(&self, gives_up: impl FnMut() -> bool) -> Result<u32, String> {
         let sockets = self.sockets.as_ref().ok_or("it was started without a configuration file")?;
-        let successor = Successor::start(sockets, self.brain.instance())?;
+        let successor = Successor::start(sockets, self.brain.instance(), gives_up)?;
         let pid = successor.pid();
         self.brain.yield_to_another()?;
         if let Err(why) = successor.take_over() {
@@ -118,11 +120,29 @@ impl Signals {
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let (hangup, succession) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined2())?);
         drop(_entered);
-        Ok(Self { runtime, terminate, interrupt, hangup, succession })
+        Ok(Self { runtime, terminate, interrupt, hangup, succession, ended: false })
+    }
+
+    /// Whether the process is to end; if so that is what comes next.
+    fn is_ending(&mut self, drain: &Drain) -> bool {
+        let Self { runtime, terminate, interrupt, ended, .. } = self;
+        *ended |= runtime.block_on(async {
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => true,
+                _ = interrupt.recv() => true,
+                () = drain.wait() => true,
+                () = std::future::ready(()) => false,
+            }
+        });
+        *ended
     }
 
     fn next(&mut self, drain: &Drain, rereads: &Orders<Reread>) -> Wish {
-        let Self { runtime, terminate, interrupt, hangup, succession } = self;
+        let Self { runtime, terminate, interrupt, hangup, succession, ended } = self;
+        if *ended {
+            return Wish::End;
+        }
         runtime.block_on(async {
             loop {
                 tokio::select! {

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 
-use crate::support::{Client, Group, LONG, Proxy, ProxyOptions, Successor, Value, eventually, signal};
+use crate::support::{
+    Client, Group, LONG, Proxy, ProxyOptions, Successor, Value, eventually, eventually_some, signal,
+};
 
 /// A client that is served from now on.
 #[track_caller]
@@ -119,4 +121,25 @@ fn who_can_not_take_over_changes_nothing() {
     let _successor = Successor::of(proxy.pid(), &proxy);
     served(&proxy);
     assert_eq!(proxy.status()["epoch"], 2);
+}
+
+#[test]
+fn who_waits_for_a_successor_may_be_ended() {
+    let group = Group::plain(0);
+    let mut proxy = Proxy::start(&group.addresses());
+    let good = fs::read_to_string(proxy.config_file()).expect("the file is there");
+    // A name that stands for nobody yet is waited for.
+    let node = format!("{:?}", group.addresses()[0].to_string());
+    assert!(good.contains(&node), "{good}");
+    let waits = good.replace(&node, "\"dns:nowhere.invalid:6379\"");
+    fs::write(proxy.config_file(), waits).expect("the file can be written");
+    signal(proxy.pid(), Signal::USR2);
+    let child = eventually_some(LONG, "a process is started", || {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", proxy.pid())).ok()?;
+        children.split_whitespace().next().map(str::to_owned)
+    });
+    served(&proxy);
+    signal(proxy.pid(), Signal::TERM);
+    eventually(LONG, "the process ends", || proxy.has_exited());
+    assert!(!fs::exists(format!("/proc/{child}")).expect("a path"), "and takes the other with it");
 }
