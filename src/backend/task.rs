@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
@@ -49,6 +50,7 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> 
     match opened {
         Ok(Dialled { stream, admitted, .. }) => {
             inner.admitted.set(admitted);
+            inner.local.set(stream.local_addr().ok());
             inner.phase.set(Phase::Open);
             trouble.note(None, Instant::now());
             let mut reader = Reader {
@@ -409,7 +411,7 @@ fn strike<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option
         let slow = micros >= inner.around.settings.slow_micros;
         if slow || !inner.around.sampler.passes(run.count) {
             look_closer(
-                &inner.target,
+                (&inner.target, inner.local.get()),
                 &inner.around.sampler,
                 &run,
                 &log.kept()[..run.bytes],
@@ -432,7 +434,7 @@ fn strike<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option
 /// Tells the caller of answered requests what is remembered of them: that they were slow, if they were, and which are sampled.
 #[cold]
 fn look_closer<C: Caller>(
-    target: &Target,
+    (target, local): (&Target, Option<SocketAddr>),
     sampler: &Sampler,
     run: &Owed<C>,
     requests: &[u8],
@@ -440,7 +442,8 @@ fn look_closer<C: Caller>(
 ) {
     let (tag, count) = (run.tag, run.count);
     if let Some((micros, now)) = slow {
-        run.caller.slow(&Slow { tag, requests, count, node: target.node, micros, now });
+        let (node, waited) = (target.node, run.past.waited);
+        run.caller.slow(&Slow { tag, requests, count, node, micros, waited, local, now });
     }
     sampler.take(count, |at| run.caller.sampled(tag, nth(requests, at), target.identity.db));
 }

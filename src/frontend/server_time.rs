@@ -1,0 +1,85 @@
+//! Asks a node what it remembers of requests that took long: only it knows for how long it worked on them. Off the way of any
+//! request, and once a second at most.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::time::{sleep, timeout};
+
+use crate::backend::{Busy, Pinned, Surroundings, Target};
+use crate::resp::Value;
+use crate::topology::{NodeId, counted_as};
+
+use super::proxy_right::call;
+use super::shared::{Shared, lock};
+use super::slow_log::{ASKED_EVERY, Remembered};
+use super::worker::Worker;
+
+/// A node that has not answered by then is taken to remember nothing.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is asked for: more than these entries a node hardly writes in a second.
+const WORDS: [&[u8]; 3] = [b"SLOWLOG", b"GET", b"128"];
+
+/// Asks `node` after `pause`, and notes what it tells. The node writes an entry before its reply leaves, so that it is there by
+/// then.
+pub(super) fn ask(worker: &Worker, node: NodeId, mut pause: Duration) {
+    let table = worker.current();
+    let target = Target {
+        node,
+        address: table.nodes[node.index()].address.clone(),
+        run_id: None,
+        epoch: table.epoch,
+        identity: worker.control.identity(),
+    };
+    let (shared, around) = (worker.shared.clone(), worker.pools.around().clone());
+    tokio::task::spawn_local(async move {
+        let mut asking = Asking { shared, node, over: false };
+        while !asking.over {
+            sleep(pause).await;
+            let before = lock(&asking.shared.slow_log).next_id();
+            let remembered = timeout(PATIENCE, remembered(target.clone(), around.clone())).await;
+            let told = remembered.unwrap_or(Some(Vec::new()));
+            asking.over =
+                !lock(&asking.shared.slow_log).told(node, before, told.as_deref(), Instant::now());
+            pause = ASKED_EVERY;
+        }
+    });
+}
+
+/// That the node is being asked. If that ends in the middle, others may ask.
+struct Asking {
+    shared: Arc<Shared>,
+    node: NodeId,
+    over: bool,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        if !self.over {
+            lock(&self.shared.slow_log).told(self.node, u64::MAX, Some(&[]), Instant::now());
+        }
+    }
+}
+
+/// `None`: it refuses to tell. Nothing, if it cannot be asked now.
+async fn remembered(target: Target, around: Surroundings) -> Option<Vec<Remembered>> {
+    let (node, marks) = (target.node, around.marks.clone());
+    let Ok(mut connection) = Pinned::open(target, around, Busy::Waits).await else { return Some(Vec::new()) };
+    let Ok(reply) = call(&mut connection, &WORDS).await else { return Some(Vec::new()) };
+    marks.of(node).own_calls().note(&counted_as(&WORDS), reply.as_error().map(str::as_bytes));
+    Some(reply.as_array()?.iter().filter_map(entry).collect())
+}
+
+/// id, time, microseconds, arguments, the client's address, its name.
+fn entry(value: &Value) -> Option<Remembered> {
+    let [_, unix, micros, arguments, addr, ..] = value.as_array()? else { return None };
+    let number = |value: &Value| u64::try_from(value.as_int()?).ok();
+    let arguments = arguments.as_array()?.iter().map(|word| word.as_bytes().map(<[u8]>::to_vec));
+    Some(Remembered {
+        unix: number(unix)?,
+        micros: number(micros)?,
+        arguments: arguments.collect::<Option<_>>()?,
+        addr: addr.as_str()?.to_owned(),
+    })
+}
