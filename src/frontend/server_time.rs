@@ -67,7 +67,12 @@ async fn remembered(target: Target, around: Surroundings) -> Option<Vec<Remember
     let (node, marks) = (target.node, around.marks.clone());
     let Ok(mut connection) = Pinned::open(target, around, Busy::Waits).await else { return Some(Vec::new()) };
     let Ok(reply) = call(&mut connection, &WORDS).await else { return Some(Vec::new()) };
-    marks.of(node).own_calls().note(&counted_as(&WORDS), reply.as_error().map(str::as_bytes));
+    let error = reply.as_error();
+    marks.of(node).own_calls().note(&counted_as(&WORDS), error.map(str::as_bytes));
+    if error.is_some_and(|error| error.starts_with("BUSY ")) {
+        // A script runs there again by now.
+        return Some(Vec::new());
+    }
     Some(reply.as_array()?.iter().filter_map(entry).collect())
 }
 
