@@ -40,8 +40,7 @@ pub(super) fn ask(worker: &Worker, node: NodeId, mut pause: Duration) {
             let before = lock(&asking.shared.slow_log).next_id();
             let remembered = timeout(PATIENCE, remembered(target.clone(), around.clone())).await;
             let told = remembered.unwrap_or(Some(Vec::new()));
-            asking.over =
-                !lock(&asking.shared.slow_log).told(node, before, told.as_deref(), Instant::now());
+            asking.over = !lock(&asking.shared.slow_log).told(node, before, told.as_deref(), Instant::now());
             pause = ASKED_EVERY;
         }
     });
@@ -87,4 +86,47 @@ fn entry(value: &Value) -> Option<Remembered> {
         arguments: arguments.collect::<Option<_>>()?,
         addr: addr.as_str()?.to_owned(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frontend::slow_log::SlowLog;
+    use crate::resp::decode;
+    use crate::routing::OwnWrites;
+    use crate::topology::Marks;
+
+    #[test]
+    fn who_ends_while_he_asks_lets_others_ask() {
+        let now = Instant::now();
+        let marks = Arc::new(Marks::new(1, now));
+        let log = SlowLog::new(Duration::ZERO, 1);
+        let shared = Arc::new(Shared::new(marks, OwnWrites::Off, log, Arc::default()));
+        let node = NodeId(0);
+        let asks = || lock(&shared.slow_log).asks(node, Instant::now());
+        assert!(asks().is_some() && asks().is_none());
+        drop(Asking { shared: shared.clone(), node, over: false });
+        assert!(asks().is_some());
+        drop(Asking { shared: shared.clone(), node, over: true });
+        assert!(asks().is_none(), "whoever has been answered has noted that himself");
+    }
+
+    #[test]
+    fn an_entry_of_another_shape_is_none() {
+        let told = |reply: &str| entry(&decode(reply.as_bytes()).expect("RESP").expect("all of it").0);
+        let right = "*6\r\n:1\r\n:7\r\n:8\r\n*1\r\n$3\r\nGET\r\n$3\r\na:1\r\n$0\r\n\r\n";
+        let arguments = vec![b"GET".to_vec()];
+        let expect = Remembered { unix: 7, micros: 8, arguments, addr: "a:1".to_owned() };
+        assert_eq!(told(right), Some(expect));
+        for (before, after) in [
+            (":7", ":-7"),
+            (":8", "$1\r\nx"),
+            ("*1\r\n$3\r\nGET", "+GET"),
+            ("$3\r\nGET", ":3"),
+            ("$3\r\na:1", "$-1"),
+            ("*6", "*4"),
+        ] {
+            assert_eq!(told(&right.replace(before, after)), None, "{after}");
+        }
+    }
 }

@@ -266,7 +266,17 @@ mod tests {
         let arguments = vec![b"GET".to_vec(), b"k".to_vec()];
         let (addr, name) = ("a:1".to_owned(), b"me".to_vec());
         let node = Some("b:2".to_owned());
-        log.push(Entry { unix: 7, micros: 8, arguments, addr, name, node, waited: 9, server: Some(6), sought: None });
+        log.push(Entry {
+            unix: 7,
+            micros: 8,
+            arguments,
+            addr,
+            name,
+            node,
+            waited: 9,
+            server: Some(6),
+            sought: None,
+        });
         assert_eq!(log.newest(1).map(|entry| entry.unix).collect::<Vec<_>>(), [7]);
         log.write(1, Proto::Resp2, &mut out);
         let entry = "*1\r\n*9\r\n:6\r\n:7\r\n:8\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n$3\r\na:1\r\n$2\r\nme\r\n$3\r\nb:2\r\n:9\r\n:6\r\n";
@@ -313,16 +323,18 @@ mod tests {
         let local: SocketAddr = "10.0.0.1:7".parse().expect("an address");
         let (node, now) = (NodeId(0), Instant::now());
         let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
-        let right = Remembered {
-            unix: 100,
-            micros: 900,
-            arguments: words(&["GET", "k"]),
-            addr: local.to_string(),
-        };
+        let right =
+            Remembered { unix: 100, micros: 900, arguments: words(&["GET", "k"]), addr: local.to_string() };
         let server = |sought, remembered: &[Remembered]| {
             let mut log = SlowLog::new(MS, 3);
             let arguments = words(&["GET", "k"]);
-            log.push(Entry { unix: 100, micros: 1_000, arguments, sought: Some((sought, local)), ..Entry::default() });
+            log.push(Entry {
+                unix: 100,
+                micros: 1_000,
+                arguments,
+                sought: Some((sought, local)),
+                ..Entry::default()
+            });
             assert!(!log.told(node, log.next_id(), Some(remembered), now));
             let entry = log.newest(1).next().expect("one").clone();
             assert_eq!(entry.sought.is_none(), sought == node, "the answer of its node is awaited once");

@@ -136,10 +136,7 @@ mod tests {
         };
         let told = slow_of(&entry);
         assert_eq!((told.request.as_str(), told.client_name.as_str()), ("SET \"a key\" v\\n", "me"));
-        assert_eq!(
-            (told.held, told.server),
-            (Duration::from_micros(5), Some(Duration::from_micros(6)))
-        );
+        assert_eq!((told.held, told.server), (Duration::from_micros(5), Some(Duration::from_micros(6))));
         assert_eq!((told.at, told.took), (UNIX_EPOCH + Duration::from_secs(7), Duration::from_micros(8)));
     }
 }
