@@ -34,6 +34,11 @@ fn a_script_that_runs_long_is_the_nodes_own_time() {
     let (all, held, server) = is_told(&mut client, "EVAL");
     assert!(server >= BUSY_MICROS && all >= server, "{all} {held} {server}");
     assert!(all - server < server && held == 0, "{all} {held} {server}");
+    let stats = client.call("INFO commandstats").text().expect("text");
+    assert!(
+        stats.contains("cmdstat_eval:") && !stats.contains("slowlog"),
+        "what Redhold asks shows: {stats}"
+    );
 }
 
 #[test]
