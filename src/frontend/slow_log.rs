@@ -340,8 +340,8 @@ mod tests {
             assert_eq!(entry.sought.is_none(), sought == node, "the answer of its node is awaited once");
             entry.server
         };
-        assert_eq!(server(node, &[right.clone()]), Some(900));
-        assert_eq!(server(NodeId(1), &[right.clone()]), None);
+        assert_eq!(server(node, std::slice::from_ref(&right)), Some(900));
+        assert_eq!(server(NodeId(1), std::slice::from_ref(&right)), None);
         let longer = Remembered { micros: 1_010, ..right.clone() };
         assert_eq!(server(node, &[longer]), Some(1_000), "no longer than it was waited for");
         for wrong in [
