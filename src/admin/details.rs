@@ -32,6 +32,10 @@ pub struct SlowBody {
     pub client_name: String,
     /// The node where the time passed; `None`: the proxy held it.
     pub node: Option<String>,
+    /// For how long the proxy held it before it was sent, microseconds; not in `took_us`, if there is a node.
+    pub held_us: u64,
+    /// What of `took_us` the node itself worked on it; `None`: its slow log knows nothing of it.
+    pub server_us: Option<u64>,
 }
 
 /// Keys that are asked for most.
@@ -102,6 +106,8 @@ impl From<SlowRequest> for SlowBody {
             client: slow.client,
             client_name: slow.client_name,
             node: slow.node,
+            held_us: micros(slow.held),
+            server_us: slow.server.map(micros),
         }
     }
 }

@@ -19,7 +19,7 @@ pub(super) const PAGE: &str = concat!(
 /// would make markup of a text is forbidden to the script as well. A test says what has to stand here after a change.
 pub(super) const POLICY: &str = "default-src 'none'; \
      style-src 'sha256-MheMCECflvVkHVfzu4kzK8xcMO8jMpXtUbJG/DsPT44='; \
-     script-src 'sha256-Srn85fGqVqJMyPKb98EGSzklLQHt2CJPEwEKT7D/CGQ='; \
+     script-src 'sha256-1Y1OU25BIoe6EBhHAr5Q6CBZX9BxnfeTTlW/XBzTPRw='; \
      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
 

@@ -128,6 +128,8 @@ fn traffic() -> Traffic {
         client: "10.0.0.9:7".to_owned(),
         client_name: "me".to_owned(),
         node: Some("a:1".to_owned()),
+        held: Duration::from_millis(3),
+        server: Some(Duration::from_millis(11)),
     };
     let key = HotKey { key: "user:1".to_owned(), db: 3, least: 40, most: 41 };
     let client = BusyClient {
@@ -346,6 +348,7 @@ fn what_clients_ask_for_is_told_to_whom_the_guard_lets_see_it() {
     let slow = &details.slow[0];
     assert_eq!((slow.at.as_str(), slow.took_us), ("2000-02-29T00:00:00.000Z", 12_000));
     assert_eq!((slow.request.as_str(), slow.client_name.as_str()), ("GET <b>", "me"));
+    assert_eq!((slow.held_us, slow.server_us), (3_000, Some(11_000)));
     let hot = &details.hot_keys;
     assert_eq!((hot.seconds, hot.one_in, hot.sampled), (61, 1000, 100));
     assert_eq!((hot.keys[0].db, hot.keys[0].at_least, hot.keys[0].at_most), (3, 40, 41));

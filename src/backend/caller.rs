@@ -1,5 +1,6 @@
 //! To whom a connection answers. The backend knows callers only by this trait, never clients.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::BytesMut;
@@ -50,7 +51,11 @@ pub struct Slow<'a> {
     pub node: NodeId,
     /// From when they were handed over until the last reply, in microseconds.
     pub micros: u64,
-    /// When that came.
+    /// Microseconds that they waited before they were handed over.
+    pub waited: u32,
+    /// The connection's own end.
+    pub local: Option<SocketAddr>,
+    /// When the last reply came.
     pub now: Instant,
 }
 

@@ -1,6 +1,7 @@
 //! A connection lent to one caller: the caller's own task drives it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -41,6 +42,7 @@ pub enum Piece<'a> {
 pub struct Pinned {
     target: Target,
     opened: Instant,
+    local: Option<SocketAddr>,
     stream: Stream,
     /// Written, but for what the session with the node may keep.
     unflushed: bool,
@@ -69,6 +71,7 @@ impl Pinned {
         Ok(Self {
             target,
             opened: Instant::now(),
+            local: stream.local_addr().ok(),
             stream,
             unflushed: false,
             admitted,
@@ -120,6 +123,12 @@ impl Pinned {
     #[must_use]
     pub fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Its own end.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local
     }
 
     /// Appends bytes to what will be written.

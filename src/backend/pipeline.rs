@@ -4,6 +4,7 @@
 //! turn of the loop and delivers what came. Requests sent before the connection is open wait in its log.
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -95,6 +96,8 @@ pub(super) struct Inner<C> {
     pub(super) carries: Carries,
     pub(super) around: Surroundings,
     pub(super) phase: Cell<Phase>,
+    /// Its own end, while it is open.
+    pub(super) local: Cell<Option<SocketAddr>>,
     /// The node is known to serve this identity.
     pub(super) admitted: Cell<bool>,
     pub(super) log: RefCell<SendLog>,
@@ -128,6 +131,7 @@ impl<C: Caller> Pipeline<C> {
             carries,
             around,
             phase: Cell::new(Phase::Opening),
+            local: Cell::new(None),
             admitted: Cell::new(false),
             log: RefCell::default(),
             owed: RefCell::default(),

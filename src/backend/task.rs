@@ -15,9 +15,9 @@ use crate::telemetry::{Direction, Side};
 
 use super::dial::{Busy, DialError, Dialled, dial};
 use super::owed::Owed;
-use super::pipeline::{Phase, Pipeline, Target, first_len, nth};
+use super::pipeline::{Inner, Phase, Pipeline, first_len, nth};
 use super::trouble::Trouble;
-use super::{Caller, ROW_BITS, Sampler, Slow};
+use super::{Caller, ROW_BITS, Slow};
 
 /// A reply longer than this is passed on in pieces as it comes, instead of being gathered first. A loss in the
 /// middle of such a reply can not be repaired: the caller is told that it is broken.
@@ -49,6 +49,7 @@ pub(super) async fn run<C: Caller>(pipeline: Pipeline<C>, trouble: &Trouble) -> 
     match opened {
         Ok(Dialled { stream, admitted, .. }) => {
             inner.admitted.set(admitted);
+            inner.local.set(stream.local_addr().ok());
             inner.phase.set(Phase::Open);
             trouble.note(None, Instant::now());
             let mut reader = Reader {
@@ -408,13 +409,7 @@ fn strike<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option
         let (micros, count) = (u64::try_from(micros).unwrap_or(u64::MAX), u64::from(run.count));
         let slow = micros >= inner.around.settings.slow_micros;
         if slow || !inner.around.sampler.passes(run.count) {
-            look_closer(
-                &inner.target,
-                &inner.around.sampler,
-                &run,
-                &log.kept()[..run.bytes],
-                slow.then_some((micros, now)),
-            );
+            look_closer(inner, &run, &log.kept()[..run.bytes], slow.then_some((micros, now)));
         }
         log.answered(run.bytes);
         let kept = &inner.around.kept;
@@ -431,17 +426,13 @@ fn strike<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option
 
 /// Tells the caller of answered requests what is remembered of them: that they were slow, if they were, and which are sampled.
 #[cold]
-fn look_closer<C: Caller>(
-    target: &Target,
-    sampler: &Sampler,
-    run: &Owed<C>,
-    requests: &[u8],
-    slow: Option<(u64, Instant)>,
-) {
-    let (tag, count) = (run.tag, run.count);
+fn look_closer<C: Caller>(inner: &Inner<C>, run: &Owed<C>, requests: &[u8], slow: Option<(u64, Instant)>) {
+    let (tag, count, target) = (run.tag, run.count, &inner.target);
     if let Some((micros, now)) = slow {
-        run.caller.slow(&Slow { tag, requests, count, node: target.node, micros, now });
+        let (node, waited, local) = (target.node, run.past.waited, inner.local.get());
+        run.caller.slow(&Slow { tag, requests, count, node, micros, waited, local, now });
     }
+    let sampler = &inner.around.sampler;
     sampler.take(count, |at| run.caller.sampled(tag, nth(requests, at), target.identity.db));
 }
 

@@ -523,8 +523,8 @@ impl Caller for ClientRef {
     fn slow(&self, slow: &Slow<'_>) {
         // What is asked in the course of a change of session is not what the client sent, and may be a secret.
         if !matches!(*self.special.borrow(), Some(Special::Session(_))) {
-            let took =
-                Took { row: row_of(slow.tag), node: Some(slow.node), micros: slow.micros, now: slow.now };
+            let Slow { node, micros, waited, local, now, .. } = *slow;
+            let took = Took { row: row_of(slow.tag), node: Some(node), micros, waited, local, now };
             self.worker.note_slow(self, &took, || slow.last());
         }
     }

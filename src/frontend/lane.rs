@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -47,6 +48,8 @@ pub(super) enum Line {
 /// See the module's text.
 pub(super) struct PinnedLane {
     pub(super) line: Line,
+    /// Our end of the connection that was opened last.
+    pub(super) local: Option<SocketAddr>,
     pub(super) target: Target,
     pub(super) purpose: Purpose,
     /// Requests of the client without a reply, oldest first.
@@ -203,8 +206,10 @@ impl PinnedLane {
         counted: Counted,
     ) -> Self {
         let writes = Writes { shared: counted.0.clone(), node: target.node, count: 0 };
+        let local = if let Line::Open(pinned) = &line { pinned.local_addr() } else { None };
         Self {
             line,
+            local,
             target,
             purpose,
             sent: VecDeque::new(),
@@ -443,6 +448,7 @@ impl PinnedLane {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Ok(mut pinned)) => {
                 pinned.send(waiting);
+                self.local = pinned.local_addr();
                 self.line = Line::Open(Box::new(pinned));
                 Poll::Ready(Ok(true))
             }

@@ -53,6 +53,7 @@ mod registry;
 mod restrained;
 mod scripts;
 mod serve;
+mod server_time;
 mod session;
 mod settings;
 mod shared;

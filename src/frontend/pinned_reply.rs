@@ -366,7 +366,8 @@ impl Connection {
         }
         self.worker.metrics.duration(sent.row.0, micros + u64::from(sent.waited), 1);
         if self.worker.is_slow(micros) && !parked {
-            let took = Took { row: sent.row, node: Some(lane.target.node), micros, now };
+            let (row, node, waited) = (sent.row, Some(lane.target.node), sent.waited);
+            let took = Took { row, node, micros, waited, local: lane.local, now };
             self.worker.note_slow(&self.client, &took, || &sent.request);
         }
         let sampler = &self.worker.pools.around().sampler;

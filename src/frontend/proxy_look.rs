@@ -57,7 +57,7 @@ impl Look {
     fn answer(self, worker: &Worker, proto: Proto, out: &mut BytesMut) {
         let shared = &worker.shared;
         match self {
-            Self::Slow(count) => lock(&shared.slow_log).write(count, out),
+            Self::Slow(count) => lock(&shared.slow_log).write(count, proto, out),
             Self::SlowCount => {
                 let count = lock(&shared.slow_log).len();
                 encode::integer(out, i64::try_from(count).unwrap_or(i64::MAX));

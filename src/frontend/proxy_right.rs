@@ -18,6 +18,9 @@ use super::worker::Worker;
 /// A node that has not answered by then is not asked further.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Bytes of a reply that are taken: 128 entries of a slow log, of 32 arguments with 128 bytes each, have less.
+const REPLY_MAX: usize = 1 << 20;
+
 /// What is needed to ask about a user.
 pub(super) struct Asker {
     /// Its user on the nodes; `None`: it has not authenticated.
@@ -216,18 +219,32 @@ fn field<'a>(fields: &'a [Value], name: &str) -> Option<&'a Value> {
     fields.chunks_exact(2).find(|pair| pair[0].as_str() == Some(name)).map(|pair| &pair[1])
 }
 
-async fn call(node: &mut Pinned, words: &[&[u8]]) -> io::Result<Value> {
+/// One request of the proxy's own, and its reply.
+///
+/// # Errors
+/// The connection is lost, or the reply is longer than [`REPLY_MAX`].
+pub(super) async fn call(node: &mut Pinned, words: &[&[u8]]) -> io::Result<Value> {
     let mut request = BytesMut::new();
     encode::own_command(&mut request, words);
     node.send(&request);
-    let mut reply = None;
+    let (mut reply, mut long) = (None, BytesMut::new());
     poll_fn(|cx| {
         node.poll_write(cx)?;
         loop {
             let read = node.poll_read(cx, |piece| match piece {
                 Piece::Frame { bytes, .. } => reply = decode(bytes).ok().flatten().map(|(value, _)| value),
-                Piece::Part { .. } => {}
+                Piece::Part { bytes, last, .. } => {
+                    if long.len() <= REPLY_MAX {
+                        long.extend_from_slice(bytes);
+                    }
+                    if last {
+                        reply = decode(&long).ok().flatten().map(|(value, _)| value);
+                    }
+                }
             });
+            if long.len() > REPLY_MAX {
+                return Poll::Ready(Err(io::ErrorKind::FileTooLarge.into()));
+            }
             match (read, reply.take()) {
                 (Poll::Ready(Err(error)), _) => return Poll::Ready(Err(error)),
                 (_, Some(value)) => return Poll::Ready(Ok(value)),

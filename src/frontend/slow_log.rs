@@ -4,12 +4,13 @@
 //! of the requests that a node answered within a time as long as the threshold only the first of each command is taken.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
 use crate::command::{Args, RowId, is_secret};
-use crate::resp::encode;
+use crate::resp::{Proto, encode};
 use crate::topology::NodeId;
 
 /// Arguments that an entry shows, the last of which says how many more there were; as in Redis.
@@ -20,6 +21,29 @@ const SHOWN_MAX: usize = 128;
 
 /// Commands of which the first are taken within one threshold; those beyond are not.
 const COMMANDS_MAX: usize = 64;
+
+/// How often at most a node is asked what it remembers.
+pub(super) const ASKED_EVERY: Duration = Duration::from_secs(1);
+
+/// … and a node that has refused to tell.
+const REFUSED_FOR: Duration = Duration::from_secs(600);
+
+/// What we noted and what the node noted of the same request may lie so many seconds apart: clocks differ.
+const CLOCKS_DIFFER: u64 = 5;
+
+/// … and by the node's clock it may have taken longer than we waited by one part in so many: clocks run differently.
+const CLOCKS_DRIFT: u64 = 100;
+
+/// What a node remembers of a slow request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Remembered {
+    pub(super) unix: u64,
+    /// That it took, in microseconds.
+    pub(super) micros: u64,
+    pub(super) arguments: Vec<Vec<u8>>,
+    /// Of the connection's end at the proxy.
+    pub(super) addr: String,
+}
 
 /// A request that took long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +59,22 @@ pub(super) struct Entry {
     pub(super) name: Vec<u8>,
     /// Where the time passed: this node, or the proxy itself, which held the request.
     pub(super) node: Option<String>,
+    /// Microseconds that the proxy held it before it was sent.
+    pub(super) waited: u64,
+    /// Microseconds that it took by the node's own slow log; `None`: that knows nothing of it.
+    pub(super) server: Option<u64>,
+    /// The node that is to be asked for that, and our end of the connection; `None`: nobody has to ask (any more).
+    pub(super) sought: Option<(NodeId, SocketAddr)>,
+}
+
+impl Entry {
+    /// Whether it may be what the node remembers: the same connection and words, not longer than we waited, about then.
+    fn fits(&self, addr: &str, it: &Remembered) -> bool {
+        it.addr == addr
+            && it.arguments == self.arguments
+            && it.micros <= self.micros + self.micros / CLOCKS_DRIFT
+            && it.unix.abs_diff(self.unix) <= CLOCKS_DIFFER
+    }
 }
 
 /// See the module's text.
@@ -48,13 +88,15 @@ pub(super) struct SlowLog {
     /// When the first of `taken` was.
     since: Option<Instant>,
     taken: Vec<(Option<NodeId>, RowId)>,
+    /// Before when each node is not asked again: one place a node at most.
+    asked: Vec<(NodeId, Instant)>,
 }
 
 impl SlowLog {
     /// For `most` requests that took at least `threshold`.
     pub(super) fn new(threshold: Duration, most: usize) -> Self {
         let (entries, taken) = (VecDeque::new(), Vec::new());
-        Self { entries, most, next_id: 0, threshold, since: None, taken }
+        Self { entries, most, next_id: 0, threshold, since: None, taken, asked: Vec::new() }
     }
 
     /// Whether a slow request of this row, answered by this node, is to be remembered; whoever is told so [remembers](Self::push) it.
@@ -80,6 +122,58 @@ impl SlowLog {
         self.next_id += 1;
     }
 
+    /// Whether somebody is to ask the node now, after this pause: whoever is told so [notes](Self::told) what it remembers. What
+    /// becomes slow until then waits for the same answer.
+    pub(super) fn asks(&mut self, node: NodeId, now: Instant) -> Option<Duration> {
+        let at = self.asked.iter().position(|(asked, _)| *asked == node);
+        let before = at.map_or(now, |at| self.asked[at].1);
+        if before > now + ASKED_EVERY {
+            return None;
+        }
+        // Until it has answered nobody else asks.
+        let busy = now + REFUSED_FOR;
+        match at {
+            Some(at) => self.asked[at].1 = busy,
+            None => self.asked.push((node, busy)),
+        }
+        Some(before.saturating_duration_since(now))
+    }
+
+    /// The id of whatever is remembered next: a node that is asked from now on can tell of all before.
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// A node was asked about all `before` this id; `None`: it does not tell. Of several that may be meant the nearest in time is
+    /// taken, and of those the longest. True: others wait for its answer by now, so that it has to be asked again, after
+    /// [`ASKED_EVERY`].
+    pub(super) fn told(
+        &mut self,
+        node: NodeId,
+        before: u64,
+        remembered: Option<&[Remembered]>,
+        now: Instant,
+    ) -> bool {
+        let mut others = false;
+        for (id, entry) in &mut self.entries {
+            let Some((_, local)) = entry.sought.filter(|(asked, _)| *asked == node) else { continue };
+            if *id >= before && remembered.is_some() {
+                others = true;
+                continue;
+            }
+            entry.sought = None;
+            let addr = local.to_string();
+            let fitting = remembered.unwrap_or_default().iter().filter(|it| entry.fits(&addr, it));
+            let nearest =
+                fitting.min_by_key(|it| (it.unix.abs_diff(entry.unix), std::cmp::Reverse(it.micros)));
+            entry.server = nearest.map(|it| it.micros.min(entry.micros));
+        }
+        // Whoever asks again keeps all others from asking.
+        let rest = if remembered.is_some() && !others { ASKED_EVERY } else { REFUSED_FOR };
+        self.asked.iter_mut().filter(|(asked, _)| *asked == node).for_each(|(_, next)| *next = now + rest);
+        others
+    }
+
     /// How many are remembered.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
@@ -96,18 +190,26 @@ impl SlowLog {
     }
 
     /// Appends the reply to PROXY SLOWLOG GET: the newest `count`, the newest first.
-    pub(super) fn write(&self, count: usize, out: &mut BytesMut) {
+    pub(super) fn write(&self, count: usize, proto: Proto, out: &mut BytesMut) {
         encode::array_header(out, count.min(self.entries.len()));
         for (id, entry) in self.entries.iter().rev().take(count) {
-            encode::array_header(out, 7);
-            for number in [*id, entry.unix, entry.micros] {
+            let integer = |number: u64, out: &mut BytesMut| {
                 encode::integer(out, i64::try_from(number).unwrap_or(i64::MAX));
+            };
+            encode::array_header(out, 9);
+            for number in [*id, entry.unix, entry.micros] {
+                integer(number, out);
             }
             encode::array_header(out, entry.arguments.len());
             entry.arguments.iter().for_each(|argument| encode::bulk(out, argument));
             encode::bulk(out, entry.addr.as_bytes());
             encode::bulk(out, &entry.name);
             encode::bulk(out, entry.node.as_deref().unwrap_or("proxy").as_bytes());
+            integer(entry.waited, out);
+            match entry.server {
+                Some(micros) => integer(micros, out),
+                None => encode::null(out, proto),
+            }
         }
     }
 }
@@ -163,14 +265,25 @@ mod tests {
         let mut out = BytesMut::new();
         let arguments = vec![b"GET".to_vec(), b"k".to_vec()];
         let (addr, name) = ("a:1".to_owned(), b"me".to_vec());
-        log.push(Entry { unix: 7, micros: 8, arguments, addr, name, node: Some("b:2".to_owned()) });
+        let node = Some("b:2".to_owned());
+        log.push(Entry {
+            unix: 7,
+            micros: 8,
+            arguments,
+            addr,
+            name,
+            node,
+            waited: 9,
+            server: Some(6),
+            sought: None,
+        });
         assert_eq!(log.newest(1).map(|entry| entry.unix).collect::<Vec<_>>(), [7]);
-        log.write(1, &mut out);
-        let entry = "*1\r\n*7\r\n:6\r\n:7\r\n:8\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n$3\r\na:1\r\n$2\r\nme\r\n$3\r\nb:2\r\n";
+        log.write(1, Proto::Resp2, &mut out);
+        let entry = "*1\r\n*9\r\n:6\r\n:7\r\n:8\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n$3\r\na:1\r\n$2\r\nme\r\n$3\r\nb:2\r\n:9\r\n:6\r\n";
         assert_eq!(String::from_utf8_lossy(&out), entry);
         out.clear();
-        log.write(usize::MAX, &mut out);
-        assert!(out.starts_with(b"*2\r\n") && out.ends_with(b"$5\r\nproxy\r\n"));
+        log.write(usize::MAX, Proto::Resp2, &mut out);
+        assert!(out.starts_with(b"*2\r\n") && out.ends_with(b"$5\r\nproxy\r\n:0\r\n$-1\r\n"));
     }
 
     #[test]
@@ -191,6 +304,79 @@ mod tests {
         let mut many = SlowLog::new(MS, 100);
         let taken = (0..200).filter(|row| many.takes(node, RowId(*row), now)).count();
         assert_eq!(taken, COMMANDS_MAX);
+    }
+
+    #[test]
+    fn a_node_is_asked_once_a_second_and_after_a_refusal_not_for_long() {
+        let (mut log, now, [a, b]) = (SlowLog::new(MS, 3), Instant::now(), [NodeId(0), NodeId(1)]);
+        assert_eq!((log.asks(a, now), log.asks(b, now)), (Some(Duration::ZERO), Some(Duration::ZERO)));
+        assert_eq!(log.asks(a, now + 2 * ASKED_EVERY), None, "it has not answered");
+        assert!(!log.told(a, 0, Some(&[]), now) && !log.told(b, 0, None, now));
+        assert_eq!(log.asks(a, now + 300 * MS), Some(700 * MS));
+        assert_eq!(log.asks(a, now + 300 * MS), None, "somebody waits already");
+        assert_eq!(log.asks(b, now + REFUSED_FOR - 2 * ASKED_EVERY), None);
+        assert_eq!(log.asks(b, now + REFUSED_FOR), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_a_node_remembers_is_taken_for_the_same_connection_words_and_time_alone() {
+        let local: SocketAddr = "10.0.0.1:7".parse().expect("an address");
+        let (node, now) = (NodeId(0), Instant::now());
+        let words = |words: &[&str]| words.iter().map(|word| word.as_bytes().to_vec()).collect::<Vec<_>>();
+        let right =
+            Remembered { unix: 100, micros: 900, arguments: words(&["GET", "k"]), addr: local.to_string() };
+        let server = |sought, remembered: &[Remembered]| {
+            let mut log = SlowLog::new(MS, 3);
+            let arguments = words(&["GET", "k"]);
+            log.push(Entry {
+                unix: 100,
+                micros: 1_000,
+                arguments,
+                sought: Some((sought, local)),
+                ..Entry::default()
+            });
+            assert!(!log.told(node, log.next_id(), Some(remembered), now));
+            let entry = log.newest(1).next().expect("one").clone();
+            assert_eq!(entry.sought.is_none(), sought == node, "the answer of its node is awaited once");
+            entry.server
+        };
+        assert_eq!(server(node, std::slice::from_ref(&right)), Some(900));
+        assert_eq!(server(NodeId(1), std::slice::from_ref(&right)), None);
+        let longer = Remembered { micros: 1_010, ..right.clone() };
+        assert_eq!(server(node, &[longer]), Some(1_000), "no longer than it was waited for");
+        for wrong in [
+            Remembered { addr: "10.0.0.1:8".to_owned(), ..right.clone() },
+            Remembered { arguments: words(&["GET", "l"]), ..right.clone() },
+            Remembered { micros: 1_011, ..right.clone() },
+            Remembered { unix: 100 + CLOCKS_DIFFER + 1, ..right.clone() },
+            Remembered { unix: 100 - CLOCKS_DIFFER - 1, ..right.clone() },
+        ] {
+            assert_eq!(server(node, &[wrong]), None);
+        }
+        let others = [
+            Remembered { unix: 98, micros: 950, ..right.clone() },
+            Remembered { micros: 800, ..right.clone() },
+            right,
+        ];
+        assert_eq!(server(node, &others), Some(900));
+    }
+
+    #[test]
+    fn what_becomes_slow_while_its_node_is_asked_is_asked_for_again() {
+        let local: SocketAddr = "10.0.0.1:7".parse().expect("an address");
+        let (mut log, node, now) = (SlowLog::new(MS, 3), NodeId(0), Instant::now());
+        let slow = Entry { sought: Some((node, local)), micros: 9, ..Entry::default() };
+        log.push(slow.clone());
+        assert_eq!(log.asks(node, now), Some(Duration::ZERO));
+        let before = log.next_id();
+        log.push(slow);
+        let remembered = [Remembered { unix: 0, micros: 8, arguments: Vec::new(), addr: local.to_string() }];
+        assert!(log.told(node, before, Some(&remembered), now));
+        assert_eq!(log.newest(2).map(|entry| entry.server).collect::<Vec<_>>(), [None, Some(8)]);
+        assert_eq!(log.asks(node, now + 2 * ASKED_EVERY), None, "whoever asked does it again");
+        assert!(!log.told(node, log.next_id(), Some(&remembered), now));
+        assert_eq!(log.newest(1).map(|entry| entry.server).collect::<Vec<_>>(), [Some(8)]);
+        assert_eq!(log.asks(node, now + ASKED_EVERY), Some(Duration::ZERO));
     }
 
     #[test]

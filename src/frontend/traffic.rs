@@ -47,6 +47,8 @@ fn slow_of(entry: &Entry) -> SlowRequest {
         client: entry.addr.clone(),
         client_name: text_of(&entry.name),
         node: entry.node.clone(),
+        held: Duration::from_micros(entry.waited),
+        server: entry.server.map(Duration::from_micros),
     }
 }
 
@@ -128,9 +130,13 @@ mod tests {
             addr: "a:1".to_owned(),
             name: b"me".to_vec(),
             node: None,
+            waited: 5,
+            server: Some(6),
+            sought: None,
         };
         let told = slow_of(&entry);
         assert_eq!((told.request.as_str(), told.client_name.as_str()), ("SET \"a key\" v\\n", "me"));
+        assert_eq!((told.held, told.server), (Duration::from_micros(5), Some(Duration::from_micros(6))));
         assert_eq!((told.at, told.took), (UNIX_EPOCH + Duration::from_secs(7), Duration::from_micros(8)));
     }
 }

@@ -306,7 +306,8 @@ impl Worker {
         let micros = u64::try_from(micros).unwrap_or(u64::MAX);
         if self.is_slow(micros) {
             // It was looked at last, and waited whatever its arguments.
-            let took = Took { row: client.live.looked_at(), node: None, micros, now: self.now() };
+            let row = client.live.looked_at();
+            let took = Took { row, node: None, micros, waited: 0, local: None, now: self.now() };
             self.note_slow(client, &took, || &[]);
         }
         self.metrics.hold_duration(micros);

@@ -79,6 +79,14 @@ impl Stream {
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.socket().peer_addr()
     }
+
+    /// The address of its own end.
+    ///
+    /// # Errors
+    /// There is none any more.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket().local_addr()
+    }
 }
 
 impl AsyncRead for Stream {

@@ -20,7 +20,7 @@ pub struct Traffic {
 pub struct SlowRequest {
     /// When it was answered, whole seconds.
     pub at: SystemTime,
-    /// For how long its client waited.
+    /// From when it was handed to a connection until its reply was there, or for how long it was held.
     pub took: Duration,
     /// Its words, without secrets.
     pub request: String,
@@ -30,6 +30,10 @@ pub struct SlowRequest {
     pub client_name: String,
     /// Address of the node where the time passed; `None`: the proxy held it.
     pub node: Option<String>,
+    /// For how long the proxy held it before it was sent; not in `took`, if there is a node.
+    pub held: Duration,
+    /// What of `took` the node itself worked on it; `None`: its slow log knows nothing of it.
+    pub server: Option<Duration>,
 }
 
 /// Keys that are asked for most, by a sample.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 const REFUSALS: [&[u8]; 5] = [b"NOPERM ", b"NOAUTH ", b"BUSY ", b"LOADING ", b"MASTERDOWN "];
 
 /// Commands that are counted with their subcommand.
-const CONTAINERS: [&str; 6] = ["client", "config", "acl", "script", "function", "pubsub"];
+const CONTAINERS: [&str; 7] = ["client", "config", "acl", "script", "function", "pubsub", "slowlog"];
 
 /// Calls of a command, and how many of them failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

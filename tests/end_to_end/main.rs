@@ -65,6 +65,7 @@ mod reload;
 mod scan_epochs;
 mod shared_connection;
 mod slow_log;
+mod slow_parts;
 mod slow_primary;
 mod standing;
 mod strangers;

@@ -99,7 +99,9 @@ fn without_the_token_there_is_no_button_and_nothing_that_clients_asked_for() {
     browser.wait_text("refused", "another token will not do", |told| told.contains("not the token"));
     assert_eq!((browser.text("switch").as_str(), says(&mut browser)), ("", false.into()));
     enter(&mut browser, TOKEN);
-    browser.wait_text("slow", "the slow log", |slow| slow.contains("GET secret-key"));
+    browser.wait_text("slow", "the slow log and its columns", |slow| {
+        ["GET secret-key", "took", "held", "in Redis"].iter().all(|text| slow.contains(text))
+    });
     assert_eq!(browser.text("switch"), "Switch over …");
     browser.go(&url(&proxy));
     browser.wait_text("slow", "the tab knows the token", |slow| slow.contains("GET secret-key"));

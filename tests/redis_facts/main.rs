@@ -18,6 +18,7 @@ mod refusals;
 mod replication;
 mod scan;
 mod sessions;
+mod slow_log;
 mod strangers;
 mod transactions;
 mod users;

@@ -218,8 +218,8 @@ function details() {
     return;
   }
   const none = text => make('p', {class: 'quiet'}, text);
-  const slow = found.slow.map(one => [moment(one.at), micros(one.took_us), one.request, `${one.client} ${one.client_name}`.trim(), one.node ?? 'proxy']);
-  const slowColumns = [{name: 'when'}, {name: 'took', number: true}, {name: 'request', code: true}, {name: 'client', code: true}, {name: 'where', code: true}];
+  const slow = found.slow.map(one => [moment(one.at), micros(one.took_us), micros(one.held_us), one.server_us === null || one.server_us === undefined ? '–' : micros(one.server_us), one.request, `${one.client} ${one.client_name}`.trim(), one.node ?? 'proxy']);
+  const slowColumns = [{name: 'when'}, {name: 'took', number: true}, {name: 'held', number: true}, {name: 'in Redis', number: true}, {name: 'request', code: true}, {name: 'client', code: true}, {name: 'where', code: true}];
   section('slow', slow, () => slow.length ? table('Slow requests', slowColumns, slow) : none('None took as long as log.slowlog.'));
   hot(found.hot_keys, none);
   const clients = found.clients.map(one => [
