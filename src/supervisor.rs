@@ -30,8 +30,8 @@ enum News {
     Reloaded,
     /// The process ends, within this time.
     Stopping(Duration),
-    /// This process has taken over, and tells the rest.
-    Succeeded(u32),
+    /// Another process has taken over, and tells the rest.
+    Succeeded,
 }
 
 /// Tells the supervisor. Cheap to clone, usable from any thread, never waits.
@@ -73,8 +73,17 @@ impl Supervisor {
     }
 
     /// The process `pid` has taken over: it is the one to be watched, and nothing more is told of this one.
+    /// Waits until the supervisor was told, for a moment: who ends before is taken for the service's end.
     pub fn succeeded(&self, pid: u32) {
-        self.say(News::Succeeded(pid));
+        self.say(News::Succeeded);
+        let (told, is_told) = sync_channel(1);
+        let tell = move || {
+            notify(&[Said::Succeeded(pid)]);
+            let _ = told.send(());
+        };
+        if std::thread::Builder::new().name("succession".to_owned()).spawn(tell).is_ok() {
+            let _ = is_told.recv_timeout(BEAT);
+        }
     }
 
     fn say(&self, news: News) {
@@ -194,9 +203,9 @@ impl Teller {
             return said;
         }
         match news {
-            Some(News::Succeeded(pid)) => {
+            Some(News::Succeeded) => {
                 self.succeeded = true;
-                return vec![Said::Succeeded(pid)];
+                return said;
             }
             // A process that ends is neither ready nor does it become so again.
             Some(News::Serving | News::Reloaded) if !self.stopping => said.push(Said::Ready),
@@ -290,7 +299,7 @@ mod tests {
         let (early, later) = (Instant::now(), Instant::now() + BEAT);
         let mut teller = watched();
         let mut next = |news, at| teller.next(news, "primary a:1, epoch 1".to_owned(), turns(at, &[1]));
-        assert_eq!(next(Some(News::Succeeded(7)), early), [Said::Succeeded(7)]);
+        assert_eq!(next(Some(News::Succeeded), early), []);
         assert_eq!(next(Some(News::Stopping(BEAT)), later), []);
     }
 

@@ -52,7 +52,12 @@ impl Life {
     pub(super) fn until_the_end(self, mut signals: Signals) {
         while let Wish::Succession = signals.next(&self.drain, &self.rereads) {
             match self.hand_over(|| signals.is_ending(&self.drain)) {
-                Ok(successor) => return self.leave(successor),
+                Ok(successor) => {
+                    if signals.is_ending(&self.drain) {
+                        end_process(successor);
+                    }
+                    return self.leave(successor);
+                }
                 Err(why) => tracing::error!("SIGUSR2: no other process takes over: {why}"),
             }
         }
@@ -61,6 +66,10 @@ impl Life {
 
     /// Has the program started again, and another process take over, whose id is returned. An error: this one goes on.
     fn hand_over(&self, gives_up: impl FnMut() -> bool) -> Result<u32, String> {
+        if std::process::id() == 1 {
+            return Err("the first process of a container can not be succeeded: its end would end the other"
+                .to_owned());
+        }
         let sockets = self.sockets.as_ref().ok_or("it was started without a configuration file")?;
         let successor = Successor::start(sockets, self.brain.instance(), gives_up)?;
         let pid = successor.pid();
@@ -95,10 +104,21 @@ impl Life {
         self.supervisor.stopping(delay + patience + LAST_STEPS);
         self.frontend.announce_end(delay);
         std::thread::sleep(delay);
+        // Kept for a successor; who connects is refused from now on, unless the socket is somebody else's too.
+        drop(self.sockets);
         let_go(self.frontend, &self.limits);
         self.brain.stop();
         self.admin.stop();
         tracing::info!("stopped");
+    }
+}
+
+/// Whoever asked this process to end meant whoever serves.
+fn end_process(pid: u32) {
+    use rustix::process::{Pid, Signal, kill_process};
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::TERM)) {
+        tracing::error!(%error, "the process that has taken over can not be ended");
     }
 }
 
@@ -116,10 +136,10 @@ impl Signals {
 
     fn catch() -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let _entered = runtime.enter();
+        let entered = runtime.enter();
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let (hangup, succession) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined2())?);
-        drop(_entered);
+        drop(entered);
         Ok(Self { runtime, terminate, interrupt, hangup, succession, ended: false })
     }
 
@@ -132,7 +152,8 @@ impl Signals {
                 _ = terminate.recv() => true,
                 _ = interrupt.recv() => true,
                 () = drain.wait() => true,
-                () = std::future::ready(()) => false,
+                // Waits, so that signals are looked for.
+                () = tokio::time::sleep(Duration::from_millis(1)) => false,
             }
         });
         *ended

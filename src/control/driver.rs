@@ -1,6 +1,6 @@
 //! The loop that joins eyes, brain and hands: events in, decisions drained, the routing table published.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -26,7 +26,7 @@ use super::monitor::{Heard, Look, Pace};
 use super::parity::Warm;
 use super::quarantine::Quarantine;
 use super::weights::Weights;
-use super::yielding::{Brain, Will, Yielding};
+use super::yielding::{Brain, Will, Yielding, changes_something};
 use super::{NodeFacts, ParityReport, Quarantined, Status};
 
 /// Longest wait of the loop; what comes later than this says how long the thread was stalled.
@@ -88,7 +88,6 @@ pub(super) struct Driver {
     dials: Vec<Dial>,
     marks: Arc<Marks>,
     ends: Ends,
-    /// `None` where nothing is kept.
     pub(super) coordinator: Box<dyn Coordinator>,
     quarantine: Quarantine,
     quarantined: Quarantined,
@@ -99,6 +98,8 @@ pub(super) struct Driver {
     /// How many times writes were held, and whether the last time was part of a planned switch.
     holds: (u64, bool),
     pub(super) steps: JoinSet<StepEnd>,
+    /// Those of them that change something, a node or the record.
+    pub(super) changing: BTreeSet<ActionId>,
     /// Orders that wait for the nodes to be compared.
     preparing: JoinSet<Placed>,
     pub(super) answers: BTreeMap<OrderId, oneshot::Sender<Answer>>,
@@ -158,6 +159,7 @@ impl Driver {
             verdict: None,
             holds: (0, false),
             steps: JoinSet::new(),
+            changing: BTreeSet::new(),
             preparing: JoinSet::new(),
             answers: BTreeMap::new(),
             answered: Vec::new(),
@@ -229,6 +231,7 @@ impl Driver {
     }
 
     fn carry_out(&mut self, action: Action) {
+        self.changing.extend(changes_something(&action));
         match action {
             Action::Publish(verdict) => self.publish(verdict),
             Action::Tell(note) => self.tell(&note),
@@ -454,6 +457,7 @@ impl Driver {
     }
 
     fn settle(&mut self, end: StepEnd) {
+        self.changing.remove(&end.id);
         if let Some(node) = end.node.filter(|_| end.changes != Changes::default()) {
             // The step's own facts tell the node's life: the monitor may not have seen it yet.
             let run_id = match &end.outcome {

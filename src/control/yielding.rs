@@ -7,7 +7,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::failover::{Event, Machine, Phase, Settings};
+use crate::failover::{Action, ActionId, Event, Machine, Phase, Settings, Step};
 use crate::topology::NodeSpec;
 
 use super::coordinator::{Forgetful, local};
@@ -44,6 +44,20 @@ pub(super) struct Brain {
     pub(super) unwritten: Unwritten,
 }
 
+/// Its id, unless it only looks or tells.
+pub(super) fn changes_something(action: &Action) -> Option<ActionId> {
+    match action {
+        Action::Publish(_)
+        | Action::Tell(_)
+        | Action::Answer { .. }
+        | Action::Step { step: Step::Probe, .. } => None,
+        Action::Step { id, .. }
+        | Action::Capture { id, .. }
+        | Action::Record { id, .. }
+        | Action::Quiesce { id, .. } => Some(*id),
+    }
+}
+
 impl Driver {
     pub(super) fn heed(&mut self, will: Will) {
         match will {
@@ -54,12 +68,15 @@ impl Driver {
         }
     }
 
-    /// Nothing is yielded in the middle of a change of primary, and nothing before it is known who leads if that comes to be known.
+    /// Nothing is yielded while a node or the record is being changed, and nothing before it is known who leads, if that comes to be
+    /// known.
     pub(super) fn try_to_yield(&mut self) {
         let Some(Yielding { done, by }) = self.yielding.take() else { return };
         let (phase, is_late) = (self.machine.phase(), Instant::now() >= by);
-        if !is_acting(phase) && (phase != Phase::Discover || is_late) {
-            // Waits for what is being written, and gives the lock of `state_dir` back. What is seen from now on is not recorded.
+        let unwritten = self.brain.unwritten.reason();
+        let is_quiet = !is_acting(phase) && self.changing.is_empty() && unwritten.is_none();
+        if is_quiet && (phase != Phase::Discover || is_late) {
+            // Gives the lock of `state_dir` back. What is seen from now on is not recorded.
             self.coordinator = Box::new(Forgetful);
             self.feed(Event::Yielded(true));
             self.status_due = true;
@@ -67,20 +84,24 @@ impl Driver {
         } else if !is_late {
             self.yielding = Some(Yielding { done, by });
         } else {
-            let _ = done.send(Err("a change of primary is under way".to_owned()));
+            let why =
+                unwritten.unwrap_or_else(|| "a change of primary, or of a node, is under way".to_owned());
+            let _ = done.send(Err(why));
         }
     }
 
-    /// Goes on from what is recorded: whoever it was yielded to may have decided something.
+    /// Goes on where it was, or from what is recorded if whoever it was yielded to has decided something.
     fn regain(&mut self) -> Result<(), String> {
         let Brain { specs, settings, state_dir, unwritten } = &self.brain;
         let (coordinator, record) =
             local(state_dir.as_deref(), unwritten.clone()).map_err(|error| error.to_string())?;
         self.coordinator = coordinator;
-        if let Some(record) = record {
-            self.machine = Machine::new(specs, settings.clone(), Some(record), Instant::now());
-            // Both belong to decisions of the one before.
+        let now = Instant::now();
+        if let Some(record) = record.filter(|record| record.epoch > self.machine.status(now).epoch) {
+            self.machine = Machine::new(specs, settings.clone(), Some(record), now);
+            // These belong to decisions of the one before.
             (self.steps, self.answers) = (JoinSet::new(), BTreeMap::new());
+            self.changing.clear();
         }
         self.feed(Event::Yielded(false));
         self.status_due = true;

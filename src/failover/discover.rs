@@ -414,6 +414,11 @@ impl Machine {
                     return State::Steady;
                 }
             }
+            None if !self.must_observe() && self.group.primary.is_some() => {
+                // Given back, and whoever led does not now: what became of him is found out as ever.
+                let trial = Trial { began: self.now, cause: Cause::Missing, order: None, to: None };
+                return self.begin_trial(trial);
+            }
             None if self.held.is_none() && !self.only_waits() => {
                 self.begin(false);
                 let why = format!("no primary is agreed on: {}", self.everyone());

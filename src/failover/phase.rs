@@ -123,7 +123,7 @@ impl Phase {
             Demote => matches!(to, Promote | Revert | Confirm),
             Revert => matches!(to, Steady | Promote | Suspect | Confirm),
             Blocked => matches!(to, Steady | Confirm | Promote | Release | Observe),
-            Observe => matches!(to, Steady),
+            Observe => matches!(to, Steady | Suspect),
         }
     }
 
