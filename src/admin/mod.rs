@@ -29,7 +29,7 @@ pub use details::{ClientBody, DetailsBody, HotKeyBody, HotKeysBody, SlowBody};
 pub use drain::Drain;
 pub use history::{History, HistoryBody};
 pub use refusals::Refusals;
-pub use roles::{Grant, ROLES_MAX, TokenRole, Tokens};
+pub use roles::{Grant, ROLES_MAX, TokenRole, Tokens, WHOLE};
 pub use routes::Doors;
 pub use server::{Bound, Server, bind};
 pub use settings::Settings;

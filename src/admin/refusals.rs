@@ -1,5 +1,6 @@
 //! Tells the log of orders that were refused: whoever reaches the endpoint can send as many as he likes.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -14,14 +15,15 @@ pub struct Refusals(Arc<Mutex<Brakes>>);
 
 #[derive(Debug, Default)]
 struct Brakes {
-    orders: Brake,
+    /// By whose token it was, of those that are known: one line does not hide another one's.
+    orders: BTreeMap<Option<String>, Brake>,
     faults: Brake,
 }
 
 impl Refusals {
     /// An order to `path` was refused.
     pub(super) fn note_order(&self, refusal: &Refusal, peer: SocketAddr, path: &str) {
-        if let Some(orders) = self.due(|brakes| &mut brakes.orders) {
+        if let Some(orders) = self.due(|brakes| brakes.orders.entry(refusal.by.clone()).or_default()) {
             let by = refusal.by.as_deref();
             tracing::warn!(orders, last = %peer, by, path, reason = refusal.reason, "order refused");
         }

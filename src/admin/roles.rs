@@ -49,6 +49,9 @@ pub struct Grant {
     pub role: TokenRole,
 }
 
+/// How the log calls who has the token of this key, which is no role's name.
+pub const WHOLE: &str = "admin.token_file";
+
 /// Every token that the endpoint knows.
 #[derive(Clone, Debug, Default)]
 pub struct Tokens(Vec<Grant>);
@@ -57,7 +60,7 @@ impl Tokens {
     /// `admin.token_file`, which lets do everything, and `admin.roles`.
     #[must_use]
     pub fn new(token: Option<TokenFile>, roles: Vec<Grant>) -> Self {
-        let whole = |token| Grant { name: "admin.token_file".to_owned(), token, role: TokenRole::Admin };
+        let whole = |token| Grant { name: WHOLE.to_owned(), token, role: TokenRole::Admin };
         Self(token.map(whole).into_iter().chain(roles).collect())
     }
 

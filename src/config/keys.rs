@@ -59,7 +59,7 @@ pub static SECTIONS: &[Section] = &[
     table("admin.tls", "TLS of the admin endpoint.", ADMIN_TLS),
     rows(
         "admin.roles",
-        "Tokens of their own for people and programs, with fewer rights than admin.token_file's; 16 at most. With one of them orders need a token.",
+        "Tokens of their own for people and programs, each with a role; 16 at most. As soon as one is listed, orders need a token.",
         ADMIN_ROLES,
         Some(|c| c.admin.roles.push(Grant::default())),
     ),
@@ -386,7 +386,7 @@ const ADMIN: &[Key] = &[
         "token_file",
         Kind::Text(Some(|c, v| set(&mut c.admin.token, Some(TokenFile::new(v.into())?)))),
         r#""/run/secrets/admin""#,
-        "File with the token that orders over HTTP must carry, 16 characters or more; read anew for each. It may do everything; admin.roles are tokens that may less.",
+        "File with the token that orders over HTTP must carry, 16 characters or more; read anew for each. It may do everything; admin.roles are further tokens, each with a role.",
     ),
 ];
 

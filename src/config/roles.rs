@@ -1,6 +1,6 @@
 //! `[[admin.roles]]`: their keys, and what contradicts what.
 
-use crate::admin::{Grant, ROLES_MAX, TokenFile, TokenRole};
+use crate::admin::{Grant, ROLES_MAX, TokenFile, TokenRole, WHOLE};
 
 use super::fault::{Faults, Place};
 use super::keys::{pick, set};
@@ -52,6 +52,9 @@ fn name(config: &mut Config, name: String) -> Result<(), String> {
     }
     if name.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err("has a space or a control character in it".to_owned());
+    }
+    if name == WHOLE {
+        return Err(format!("`{WHOLE}` is how the log calls who has the token of that file"));
     }
     if before.iter().any(|grant| grant.name == name) {
         return Err(format!("`{name}` is listed already"));

@@ -107,6 +107,13 @@ fn what_is_no_role_is_refused_with_its_key_and_line() {
 }
 
 #[test]
+fn no_role_is_called_as_the_whole_token_is() {
+    let [file, ..] = files("whole");
+    let told = faults(&row("admin.token_file", &file, "viewer"));
+    assert!(told.starts_with("admin.roles[0].name: `admin.token_file` is how the log calls"), "{told}");
+}
+
+#[test]
 fn there_are_so_many_roles_at_most() {
     let names: Vec<String> = (0..=ROLES_MAX).map(|at| format!("role-{at}")).collect();
     let files: Vec<Secret> =
