@@ -103,9 +103,16 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     let signals = Signals::caught()?;
     ready(&bound);
     supervisor.serving();
-    predecessor.into_iter().for_each(Predecessor::succeed);
+    predecessor.map_or(Ok(()), |before| succeed(before, &frontend))?;
     Life { frontend, brain, admin, limits, supervisor, drain, rereads, sockets }.until_the_end(signals);
     Ok(())
+}
+
+/// Clients of the process before come as soon as it knows that this one serves.
+fn succeed(before: Predecessor, frontend: &Frontend) -> Result<(), String> {
+    let first_id = before.first_id();
+    let line = before.succeed();
+    frontend.take_up(first_id, move || line.next()).map_err(no_thread)
 }
 
 /// The process that this one succeeds, if there is one, and the sockets that this one was given.

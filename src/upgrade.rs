@@ -3,7 +3,8 @@
 //!
 //! They talk over a pair of sockets that keeps packets apart; the successor finds its end of it as its standard input. In this
 //! order: [`Successor::start`] sends the sockets, the successor does everything that may fail and says [`PREPARED`], is told
-//! [`YOURS`], and says [`SERVING`]. Whoever ends before that closes its end, and the other goes on as if nothing had been.
+//! [`YOURS`], and says [`SERVING`]. Whoever ends before that closes its end, and the other goes on as if nothing had been. From then
+//! on each packet is a client, until the predecessor ends.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -17,6 +18,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use socket2::SockRef;
+use zeroize::Zeroizing;
 
 use crate::net::Inherited;
 
@@ -35,8 +37,8 @@ const YOURS: &str = "yours";
 /// Clients are served.
 const SERVING: &str = "serving";
 
-/// Longest packet.
-const PACKET_MAX: usize = 256;
+/// Longest packet: a client with what it has sent so far.
+pub(crate) const PACKET_MAX: usize = 128 << 10;
 
 /// Sockets that are handed over at most; the system takes 253 in a packet.
 const SOCKETS_MAX: usize = 128;
@@ -60,13 +62,15 @@ pub(crate) struct Successor {
 
 impl Successor {
     /// Starts the program that lies now where this one was started from, with the same arguments, and waits until it is prepared.
-    /// Blocks, unless `gives_up` says that this process is to end itself. `instance`: how that is called among brains.
+    /// Blocks, unless `gives_up` says that this process is to end itself. `instance`: how that is called among brains; `first_id`:
+    /// where the successor's ids of clients are to begin.
     ///
     /// # Errors
     /// One sentence: why not; the process that was started has ended then.
     pub(crate) fn start(
         sockets: &[OwnedFd],
         instance: &str,
+        first_id: u64,
         mut gives_up: impl FnMut() -> bool,
     ) -> Result<Self, String> {
         if sockets.len() > SOCKETS_MAX {
@@ -88,7 +92,8 @@ impl Successor {
         drop(command);
         let mut successor = Self { child, line, serves: false };
         let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
-        let sent = send(&successor.line, &format!("{HELLO}{instance}"), &sockets);
+        let hello = format!("{HELLO}{instance} {first_id}");
+        let sent = send(&successor.line, hello.as_bytes(), &sockets, SendFlags::empty());
         sent.map_err(|error| successor.fate(&error))?;
         for _ in 0..PREPARING.as_millis() / LOOK.as_millis() {
             if gives_up() {
@@ -111,15 +116,16 @@ impl Successor {
     ///
     /// # Errors
     /// As [`Successor::start`].
-    pub(crate) fn take_over(mut self) -> Result<(), String> {
-        send(&self.line, YOURS, &[]).map_err(|error| self.fate(&error))?;
+    pub(crate) fn take_over(mut self) -> Result<Line, String> {
+        send(&self.line, YOURS.as_bytes(), &[], SendFlags::empty()).map_err(|error| self.fate(&error))?;
         self.await_word(SERVING, TAKING_OVER)?;
         self.serves = true;
-        Ok(())
+        let line = self.line.try_clone().map_err(|error| error.to_string())?;
+        Ok(Line(line))
     }
 
     fn await_word(&mut self, word: &str, patience: Duration) -> Result<(), String> {
-        match receive(&self.line, Some(patience)) {
+        match hear(&self.line, Some(patience)) {
             Ok((said, _)) if said == word => Ok(()),
             Ok((said, _)) => Err(format!("process {} said '{said}' instead of '{word}'", self.pid())),
             Err(error) => Err(self.fate(&error)),
@@ -150,11 +156,32 @@ impl Drop for Successor {
     }
 }
 
+/// What is left between the two once the successor serves.
+#[derive(Debug)]
+pub(crate) struct Line(OwnedFd);
+
+impl Line {
+    /// Gives the successor a client. Does not wait.
+    ///
+    /// # Errors
+    /// `WouldBlock`: it has not read what it was given before; any other: it has ended, or can not be given so much.
+    pub(crate) fn give(&self, words: &[u8], socket: BorrowedFd<'_>) -> io::Result<()> {
+        send(&self.0, words, &[socket], SendFlags::DONTWAIT)
+    }
+
+    /// The next client of the predecessor; `None`: it has ended. Blocks.
+    pub(crate) fn next(&self) -> Option<(Zeroizing<Vec<u8>>, OwnedFd)> {
+        let (words, sockets) = receive(&self.0, None).ok()?;
+        Some((words, sockets.into_iter().next()?))
+    }
+}
+
 /// The process that this one takes over from.
 #[derive(Debug)]
 pub(crate) struct Predecessor {
     line: OwnedFd,
     instance: String,
+    first_id: u64,
 }
 
 impl Predecessor {
@@ -169,15 +196,16 @@ impl Predecessor {
         }
         let failed = |error: io::Error| format!("the process that is to be succeeded: {error}");
         let line = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
-        let (hello, sockets) = receive(&line, Some(PREPARING)).map_err(failed)?;
-        let Some(instance) = hello.strip_prefix(HELLO) else {
+        let (hello, sockets) = hear(&line, Some(PREPARING)).map_err(failed)?;
+        let names = hello.strip_prefix(HELLO).and_then(|names| names.split_once(' '));
+        let understood = names.and_then(|(instance, id)| Some((instance.to_owned(), id.parse().ok()?)));
+        let Some((instance, first_id)) = understood else {
             return Err(format!(
                 "the process that is to be succeeded says '{hello}', which is not understood"
             ));
         };
-        let instance = instance.to_owned();
         let inherited = Inherited::of(sockets).map_err(failed)?;
-        Ok(Some((Self { line, instance }, inherited)))
+        Ok(Some((Self { line, instance, first_id }, inherited)))
     }
 
     /// How it is called among brains.
@@ -185,12 +213,18 @@ impl Predecessor {
         &self.instance
     }
 
+    /// Where ids of clients begin.
+    pub(crate) fn first_id(&self) -> u64 {
+        self.first_id
+    }
+
     /// Says that everything is prepared, and waits until nothing is decided there any more. Blocks.
     ///
     /// # Errors
     /// It has ended, or goes on by itself.
     pub(crate) fn wait_for_turn(&self) -> Result<(), String> {
-        let turn = send(&self.line, PREPARED, &[]).and_then(|()| receive(&self.line, None));
+        let turn = send(&self.line, PREPARED.as_bytes(), &[], SendFlags::empty())
+            .and_then(|()| hear(&self.line, None));
         match turn {
             Ok((said, _)) if said == YOURS => Ok(()),
             Ok((said, _)) => Err(format!("the process that is to be succeeded said '{said}'")),
@@ -199,9 +233,11 @@ impl Predecessor {
     }
 
     /// Says that clients are served.
-    pub(crate) fn succeed(self) {
+    /// Its clients come by what is returned.
+    pub(crate) fn succeed(self) -> Line {
         // If it has ended nobody waits for it.
-        let _ = send(&self.line, SERVING, &[]);
+        let _ = send(&self.line, SERVING.as_bytes(), &[], SendFlags::empty());
+        Line(self.line)
     }
 }
 
@@ -223,24 +259,24 @@ fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
-fn send(line: &OwnedFd, word: &str, sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
+fn send(line: &OwnedFd, words: &[u8], sockets: &[BorrowedFd<'_>], how: SendFlags) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut handed = SendAncillaryBuffer::new(&mut space);
     if !sockets.is_empty() && !handed.push(SendAncillaryMessage::ScmRights(sockets)) {
         return Err(io::Error::other("too many sockets"));
     }
-    sendmsg(line, &[IoSlice::new(word.as_bytes())], &mut handed, SendFlags::NOSIGNAL)?;
+    sendmsg(line, &[IoSlice::new(words)], &mut handed, how | SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
 /// The next packet. `patience`: how long it is waited for at most, for ever without.
-fn receive(line: &OwnedFd, patience: Option<Duration>) -> io::Result<(String, Vec<OwnedFd>)> {
+fn receive(line: &OwnedFd, patience: Option<Duration>) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
     SockRef::from(line).set_read_timeout(patience)?;
-    let mut text = [0; PACKET_MAX];
+    let mut words = Zeroizing::new(vec![0; PACKET_MAX]);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut handed = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
-        match recvmsg(line, &mut [IoSliceMut::new(&mut text)], &mut handed, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(line, &mut [IoSliceMut::new(&mut words)], &mut handed, RecvFlags::CMSG_CLOEXEC) {
             Err(rustix::io::Errno::INTR) => {}
             other => break other?,
         }
@@ -253,8 +289,14 @@ fn receive(line: &OwnedFd, patience: Option<Duration>) -> io::Result<(String, Ve
         _ => None,
     });
     let sockets = sockets.flatten().collect();
-    let text = String::from_utf8_lossy(&text[..received.bytes]).into_owned();
-    Ok((text, sockets))
+    words.truncate(received.bytes);
+    Ok((words, sockets))
+}
+
+/// A packet of one word or several.
+fn hear(line: &OwnedFd, patience: Option<Duration>) -> io::Result<(String, Vec<OwnedFd>)> {
+    let (words, sockets) = receive(line, patience)?;
+    Ok((String::from_utf8_lossy(&words).into_owned(), sockets))
 }
 
 #[cfg(test)]
@@ -268,19 +310,19 @@ mod tests {
         let path = std::env::temp_dir().join(format!("redhold-upgrade-{}", std::process::id()));
         let unix = std::os::unix::net::UnixListener::bind(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        send(&ours, "one", &[tcp.as_fd(), unix.as_fd()]).unwrap();
-        send(&ours, "two", &[]).unwrap();
-        let (said, sockets) = receive(&theirs, None).unwrap();
+        send(&ours, b"one", &[tcp.as_fd(), unix.as_fd()], SendFlags::empty()).unwrap();
+        send(&ours, b"two", &[], SendFlags::empty()).unwrap();
+        let (said, sockets) = hear(&theirs, None).unwrap();
         assert_eq!((said.as_str(), sockets.len()), ("one", 2));
         let mut inherited = Inherited::of(sockets).unwrap();
         let address = tcp.local_addr().unwrap();
         drop(tcp);
         assert_eq!(inherited.tcp(address).unwrap().local_addr().unwrap(), address);
         assert!(inherited.unix(&path).is_some());
-        assert_eq!(receive(&theirs, None).unwrap().0, "two");
-        let late = receive(&theirs, Some(Duration::from_millis(1))).unwrap_err();
+        assert_eq!(hear(&theirs, None).unwrap().0, "two");
+        let late = hear(&theirs, Some(Duration::from_millis(1))).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::WouldBlock);
         drop(ours);
-        assert_eq!(receive(&theirs, None).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(hear(&theirs, None).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -1,6 +1,7 @@
 //! The process from its start to its end: signals, orders to drain, another process that takes over.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -8,10 +9,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::admin::{self, Drain};
 use crate::control;
-use crate::frontend::{Frontend, LimitsInForce};
+use crate::frontend::{Frontend, HandOver, LimitsInForce};
 use crate::supervisor::Supervisor;
 use crate::topology::{Orders, Reread};
-use crate::upgrade::Successor;
+use crate::upgrade::{Line, Successor};
 
 /// What the end takes beside the two times that clients are given: their last words, and a change of primary that is under way.
 const LAST_STEPS: Duration = Duration::from_secs(10);
@@ -52,11 +53,11 @@ impl Life {
     pub(super) fn until_the_end(self, mut signals: Signals) {
         while let Wish::Succession = signals.next(&self.drain, &self.rereads) {
             match self.hand_over(|| signals.is_ending(&self.drain)) {
-                Ok(successor) => {
+                Ok((successor, line)) => {
                     if signals.is_ending(&self.drain) {
                         end_process(successor);
                     }
-                    return self.leave(successor);
+                    return self.leave(successor, line);
                 }
                 Err(why) => tracing::error!("SIGUSR2: no other process takes over: {why}"),
             }
@@ -65,32 +66,35 @@ impl Life {
     }
 
     /// Has the program started again, and another process take over, whose id is returned. An error: this one goes on.
-    fn hand_over(&self, gives_up: impl FnMut() -> bool) -> Result<u32, String> {
+    fn hand_over(&self, gives_up: impl FnMut() -> bool) -> Result<(u32, Line), String> {
         if std::process::id() == 1 {
             return Err("the first process of a container can not be succeeded: its end would end the other"
                 .to_owned());
         }
         let sockets = self.sockets.as_ref().ok_or("it was started without a configuration file")?;
-        let successor = Successor::start(sockets, self.brain.instance(), gives_up)?;
+        let successor =
+            Successor::start(sockets, self.brain.instance(), self.frontend.ids_to_come(), gives_up)?;
         let pid = successor.pid();
         self.brain.yield_to_another()?;
-        if let Err(why) = successor.take_over() {
+        let taken = successor.take_over();
+        if taken.is_err() {
             self.brain
                 .regain()
                 .unwrap_or_else(|error| tracing::error!("nothing is decided any more: {error}"));
-            return Err(why);
         }
-        Ok(pid)
+        Ok((pid, taken?))
     }
 
     /// Who comes finds the successor, so that nobody has to be kept away first.
-    fn leave(self, successor: u32) {
+    fn leave(self, successor: u32, line: Line) {
         self.frontend.shut();
         drop(self.sockets);
         self.admin.stop();
         self.supervisor.succeeded(successor);
         tracing::info!(pid = successor, "another process has taken over");
-        let_go(self.frontend, &self.limits);
+        tracing::info!(clients = self.frontend.clients(), "handing clients over");
+        let heir = HandOver(Arc::new(move |words, socket| line.give(words, socket)));
+        self.frontend.hand_over(heir, self.limits.load().drain_timeout);
         self.brain.stop();
         tracing::info!("stopped");
     }

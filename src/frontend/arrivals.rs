@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rustls::ServerConfig;
@@ -22,6 +22,7 @@ use crate::telemetry::ErrorKind;
 use super::connection::Connection;
 use super::doorway::{Admitted, Seat};
 use super::entrance::Refusal;
+use super::handed::Belongings;
 use super::listener::Accepted;
 use super::proxy_header::{Introduction, read_header};
 use super::registry::{Ends, Place};
@@ -71,9 +72,12 @@ pub(super) async fn take_clients(
     tls: Option<Arc<net::TlsServer>>,
 ) {
     while let Some(admitted) = clients.recv().await {
-        let place = place_of(&admitted.socket);
-        let Admitted { id, socket, seat, for_another } = admitted;
-        let newcomer = Newcomer { id, place, seat, for_another };
+        let mut place = place_of(&admitted.socket);
+        let Admitted { id, socket, seat, for_another, belongings } = admitted;
+        if let Some(belongings) = &belongings {
+            place.ends = belongings.ends();
+        }
+        let newcomer = Newcomer { id, place, seat, for_another, belongings };
         match socket {
             Accepted::Tcp(stream, peer) if newcomer.for_another => {
                 tokio::task::spawn_local(greet(worker.clone(), newcomer, stream, peer, None));
@@ -105,18 +109,27 @@ struct Newcomer {
     seat: Seat,
     /// It says in a PROXY header for whom it comes.
     for_another: bool,
+    belongings: Option<Box<Belongings>>,
 }
 
 impl Newcomer {
     /// `sent`: what was read from it already.
-    fn serve(self, worker: &Rc<Worker>, (reader, writer): (Reader, Writer), sent: BytesMut) {
-        let Self { id, place, seat, .. } = self;
-        let mut connection = Connection::new(id, worker.clone(), reader, writer);
+    fn serve(self, worker: &Rc<Worker>, socket: (Reader, Writer), sent: BytesMut) {
+        let Self { id, place, seat, belongings, .. } = self;
+        let now = Instant::now();
+        let age = belongings.as_ref().map_or(Duration::ZERO, |it| it.age);
+        let connected = now.checked_sub(age).unwrap_or(now);
+        let mut connection = Connection::new(id, connected, worker.clone(), socket);
         if !sent.is_empty() {
             connection.sent_before(sent);
         }
+        worker.enter(&connection.client, belongings.is_none());
         let present = Present { id, worker: worker.clone(), _seat: seat };
-        worker.enter(&connection.client);
+        if let Some(belongings) = belongings
+            && !connection.take_up(*belongings)
+        {
+            connection.client.doom("its user is none any more");
+        }
         let (said, live) = (connection.session.shown(), connection.client.live.clone());
         worker.shared.registry.enter(id, place, said, live);
         tokio::task::spawn_local(Served { connection, _present: present });

@@ -147,8 +147,8 @@ impl PartialEq for ClientRef {
 }
 
 impl Client {
-    pub(super) fn shared(id: u64, worker: Rc<Worker>, writer: Writer) -> ClientRef {
-        let live = Live::new(Instant::now());
+    pub(super) fn shared(id: u64, connected: Instant, worker: Rc<Worker>, writer: Writer) -> ClientRef {
+        let live = Live::new(connected);
         ClientRef(Rc::new(Self {
             id,
             live,

@@ -79,6 +79,8 @@ pub(super) struct Connection {
     pub(super) woken_at: Option<Instant>,
     /// The client table shows what is held on a connection of its own.
     shown: bool,
+    /// The process that takes over could not be given it.
+    pub(super) stays: bool,
 }
 
 /// What became of a request.
@@ -91,8 +93,14 @@ pub(super) enum Step {
 }
 
 impl Connection {
-    pub(super) fn new(id: u64, worker: Rc<Worker>, reader: Reader, writer: Writer) -> Self {
-        let client = Client::shared(id, worker.clone(), writer);
+    /// `connected`: when.
+    pub(super) fn new(
+        id: u64,
+        connected: Instant,
+        worker: Rc<Worker>,
+        (reader, writer): (Reader, Writer),
+    ) -> Self {
+        let client = Client::shared(id, connected, worker.clone(), writer);
         Self {
             client,
             session: Session::new(),
@@ -116,12 +124,23 @@ impl Connection {
             target_since: None,
             woken_at: None,
             shown: false,
+            stays: false,
         }
     }
 
     /// The client has sent this before.
     pub(super) fn sent_before(&mut self, bytes: BytesMut) {
         self.unread = bytes;
+    }
+
+    /// The client sends no more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// What the client has sent and was not served yet.
+    pub(super) fn unread(&self) -> &[u8] {
+        &self.unread
     }
 
     /// What it may send.
@@ -352,12 +371,14 @@ impl Connection {
         let mut step = self.process_redo();
         // What was taken may have to be written, or has a connection to open, in this very turn.
         progress |= self.client.redo.borrow().len() != redo;
-        if step == Step::Taken && !self.unread.is_empty() {
+        // What a client that leaves sends from now on is served where it goes.
+        let leaves = self.leaves();
+        if step == Step::Taken && !self.unread.is_empty() && !leaves {
             let (some, then) = self.process_unread();
             (progress, step) = (progress | some, then);
         }
         self.waits = step == Step::Wait;
-        if self.may_read() && self.read(cx).is_ready() {
+        if !leaves && self.may_read() && self.read(cx).is_ready() {
             progress = true;
         }
         progress
@@ -385,7 +406,7 @@ impl Connection {
             return self.worker.shared.ending() == Ending::Draining
                 && self.pinned.is_none()
                 && self.is_owed_nothing()
-                && self.unread.is_empty()
+                && (self.unread.is_empty() || self.leaves())
                 && self.client.redo.borrow().is_empty();
         }
         let is_parked = |lane: &PinnedLane| lane.is_parked() || lane.waits() || lane.tail.is_some();
@@ -489,10 +510,20 @@ impl Future for Connection {
             if this.is_finished() {
                 // Whoever writes the rest wakes it.
                 this.client.blocked.set(true);
+                if this.leaves() {
+                    if !written {
+                        return Poll::Pending;
+                    }
+                    if let Some(gone) = this.go_over() {
+                        return gone;
+                    }
+                    this.stays = true;
+                    continue;
+                }
                 return if written { Poll::Ready(()) } else { Poll::Pending };
             }
             if !progress {
-                this.client.blocked.set(this.waits || this.ended);
+                this.client.blocked.set(this.waits || this.ended || this.leaves());
                 return Poll::Pending;
             }
         }

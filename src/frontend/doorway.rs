@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::telemetry::{Brake, WorkerMetrics};
 
 use super::entrance::{Entrance, Rate, Refusal};
+use super::handed::{Belongings, Handed};
 use super::listener::Accepted;
 use super::shared::Shared;
 
@@ -25,6 +26,8 @@ pub(super) struct Admitted {
     pub(super) seat: Seat,
     /// It says in a PROXY header for whom it comes.
     pub(super) for_another: bool,
+    /// What came with it from another process.
+    pub(super) belongings: Option<Box<Belongings>>,
 }
 
 /// A client's seat, free again when this is dropped.
@@ -42,6 +45,12 @@ impl Seat {
         shared.clients.fetch_add(1, Ordering::Relaxed);
         of_worker.fetch_add(1, Ordering::Relaxed);
         Self { shared: shared.clone(), of_worker: of_worker.clone(), address: None }
+    }
+
+    /// The client came from there long ago.
+    fn of_old(&mut self, address: IpAddr) {
+        self.shared.addresses.enter(address, usize::MAX);
+        self.address = Some(address);
     }
 
     /// The client comes from there: whether it may.
@@ -73,7 +82,7 @@ impl Drop for Seat {
 }
 
 /// The acceptor's side of one worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct WorkerDoor {
     sender: mpsc::Sender<Admitted>,
     /// Clients that the worker has or is about to get.
@@ -84,6 +93,24 @@ pub(super) struct WorkerDoor {
 pub(super) fn door() -> (WorkerDoor, mpsc::Receiver<Admitted>) {
     let (sender, receiver) = mpsc::channel(HANDOVER_MAX);
     (WorkerDoor { sender, clients: Arc::default() }, receiver)
+}
+
+/// Gives a client of another process to the worker with the fewest, if it is understood; waits for room. No limit is asked: it was let
+/// in there.
+pub(super) fn take_up((words, socket): Handed, doors: &[WorkerDoor], shared: &Arc<Shared>) {
+    let Some(belongings) = Belongings::read(&words) else {
+        return tracing::error!("a client of the process before is not understood, and closed");
+    };
+    let Some(door) = doors.iter().min_by_key(|door| door.clients.load(Ordering::Relaxed)) else { return };
+    let mut seat = Seat::take(shared, &door.clients);
+    belongings.theirs.iter().for_each(|theirs| seat.of_old(theirs.ip()));
+    let socket = match belongings.theirs {
+        Some(theirs) => Accepted::Tcp(socket.into(), theirs),
+        None => Accepted::Unix(socket.into()),
+    };
+    let belongings = Some(Box::new(belongings));
+    let id = belongings.as_ref().map_or(0, |it| it.id);
+    let _ = door.sender.blocking_send(Admitted { id, socket, seat, for_another: false, belongings });
 }
 
 /// See the module's text.
@@ -143,7 +170,8 @@ impl Doorway {
             return Err((socket, refusal));
         }
         self.rate.borrow_mut().came(Instant::now());
-        let admitted = Admitted { id: self.shared.next_client(), socket, seat, for_another };
+        let admitted =
+            Admitted { id: self.shared.next_client(), socket, seat, for_another, belongings: None };
         door.sender.try_send(admitted).map_err(|refused| (refused.into_inner().socket, Refusal::Busy))
     }
 

@@ -29,6 +29,12 @@ pub(super) struct Subscription {
     told: i64,
 }
 
+impl Subscription {
+    pub(super) fn wanted(&self) -> Notices {
+        self.wanted
+    }
+}
+
 impl Connection {
     /// What the server is asked in place of CLIENT MAINT_NOTIFICATIONS, which it need not know; `None`: it is for the server to
     /// say that it does not. No server sends pushes to a client that has not said HELLO 3.

@@ -16,6 +16,7 @@ mod dispatch;
 mod doorway;
 mod durable;
 mod entrance;
+mod handed;
 mod hidden;
 mod hot_keys;
 mod idle;
@@ -80,6 +81,7 @@ pub use {
 pub use batching::Batching;
 pub use control_doors::Control;
 pub use entrance::Entrance;
+pub use handed::{HandOver, Handed};
 pub use listener::{Bound, bind};
 pub use serve::{Frontend, Parts};
 pub use settings::{Limits, LimitsInForce, Listen, Settings};

@@ -242,6 +242,11 @@ impl Live {
         flags.pubsub || flags.monitor || lock(&self.parked).is_some()
     }
 
+    /// For how long it has been connected.
+    pub(super) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.connected)
+    }
+
     /// Wakes the client's task, from whatever thread.
     pub(super) fn wake(&self) {
         if let Some(waker) = lock(&self.waker).as_ref() {
@@ -331,6 +336,11 @@ impl Registry {
 
     pub(super) fn remove(&self, id: u64) {
         lock(&self.clients).remove(&id);
+    }
+
+    /// The ends of a client's socket.
+    pub(super) fn ends_of(&self, id: u64) -> Option<Ends> {
+        lock(&self.clients).get(&id).map(|entry| entry.place.ends.clone())
     }
 
     /// Every client, in the order of ids. One that was killed is none any more, though its thread may not have

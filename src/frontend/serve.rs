@@ -18,7 +18,8 @@ use crate::topology::Marks;
 
 use super::arrivals::take_clients;
 use super::barrier_line;
-use super::doorway::{Admitted, Doorway, door};
+use super::doorway::{Admitted, Doorway, WorkerDoor, door, take_up};
+use super::handed::{HandOver, Handed};
 use super::inactive;
 use super::listener::{self, Bound};
 use super::maintenance;
@@ -35,6 +36,9 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// The acceptor ends at once, unless a certificate that it reads lies on a disk that does not answer.
 const SHUTTING: Duration = Duration::from_secs(1);
+
+/// Ids that a process gives at most between the start of another one and its own last client.
+const IDS_BETWEEN: u64 = 1 << 20;
 
 /// What the frontend is made of.
 pub struct Parts {
@@ -63,6 +67,7 @@ pub struct Parts {
 /// The running threads.
 pub struct Frontend {
     workers: Vec<JoinHandle<()>>,
+    doors: Vec<WorkerDoor>,
     acceptor: JoinHandle<()>,
     shared: Arc<Shared>,
     ending: watch::Sender<Ending>,
@@ -92,10 +97,10 @@ impl Frontend {
             workers.push(std::thread::Builder::new().name(format!("worker-{index}")).spawn(work)?);
         }
         let certificates = (parts.tls.clone(), parts.node_tls.clone());
-        let doorway = Doorway::new(doors, shared.clone(), parts.metrics.acceptor());
+        let doorway = Doorway::new(doors.clone(), shared.clone(), parts.metrics.acceptor());
         let acceptor = move || run_acceptor(bound, doorway, certificates, &ends);
         let acceptor = std::thread::Builder::new().name("acceptor".to_owned()).spawn(acceptor)?;
-        Ok(Self { workers, acceptor, shared, ending, sample_one_in })
+        Ok(Self { workers, doors, acceptor, shared, ending, sample_one_in })
     }
 
     /// Clients connected now.
@@ -114,6 +119,39 @@ impl Frontend {
     pub fn turns(&self) -> impl Fn() -> Vec<u64> + Send + 'static {
         let shared = self.shared.clone();
         move || shared.turns()
+    }
+
+    /// Serves clients of the process before, as they come, on a thread of its own that ends with them. Ids of its own begin at
+    /// `first_id`.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn take_up(
+        &self,
+        first_id: u64,
+        mut next: impl FnMut() -> Option<Handed> + Send + 'static,
+    ) -> io::Result<()> {
+        self.shared.begin_ids_at(first_id);
+        let (doors, shared) = (self.doors.clone(), self.shared.clone());
+        let take_all = move || {
+            while let Some(handed) = next() {
+                take_up(handed, &doors, &shared);
+            }
+        };
+        std::thread::Builder::new().name("successions".to_owned()).spawn(take_all).map(|_| ())
+    }
+
+    /// Above all ids that clients have, and any that they are likely to get soon.
+    #[must_use]
+    pub fn ids_to_come(&self) -> u64 {
+        self.shared.ids_so_far() + IDS_BETWEEN
+    }
+
+    /// As [`Self::drain`], but who is free goes to another process by `heir` instead of being closed.
+    pub fn hand_over(self, heir: HandOver, patience: Duration) {
+        self.shut();
+        let _ = self.shared.heir.set(heir);
+        self.let_go(patience);
     }
 
     /// Everybody is served for `delay` yet; clients that asked to be told are, so that they leave by themselves. Less than a
@@ -137,6 +175,10 @@ impl Frontend {
         self.shut();
         // Whoever holds something stays until then.
         self.shared.notices.moving(Instant::now() + patience);
+        self.let_go(patience);
+    }
+
+    fn let_go(self, patience: Duration) {
         self.enter(Ending::Draining, patience);
         let left = self.clients();
         if left > 0 {

@@ -292,7 +292,7 @@ impl Connection {
         self.worker.shared.registry.says(self.client.id, self.session.shown());
     }
 
-    fn identity_changed(&mut self) {
+    pub(super) fn identity_changed(&mut self) {
         if self.session.identity.proto == Proto::Resp2 {
             // There is no form in which it could be told.
             self.subscribe_notices(None);

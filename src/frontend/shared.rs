@@ -2,7 +2,7 @@
 
 use std::hash::RandomState;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::routing::OwnWrites;
@@ -10,6 +10,7 @@ use crate::topology::Marks;
 use crate::users::{Meter, Rate};
 
 use super::entrance::Addresses;
+use super::handed::HandOver;
 use super::hot_keys::{self, HotKeys, Hottest};
 use super::lent::Lent;
 use super::memory::TotalMemory;
@@ -64,6 +65,8 @@ pub(super) struct Shared {
     /// How far the end has come: see [`Ending`].
     pub(super) ending: AtomicU8,
     next_client: AtomicU64,
+    /// How clients go to the process that takes over, once there is one.
+    pub(super) heir: OnceLock<HandOver>,
 }
 
 impl Shared {
@@ -92,6 +95,7 @@ impl Shared {
             born: Instant::now(),
             ending: AtomicU8::new(Ending::NotYet as u8),
             next_client: AtomicU64::new(1),
+            heir: OnceLock::new(),
         }
     }
 
@@ -110,6 +114,16 @@ impl Shared {
             3 => Ending::Draining,
             _ => Ending::Over,
         }
+    }
+
+    /// Ids begin here: those before are another process's.
+    pub(super) fn begin_ids_at(&self, first: u64) {
+        self.next_client.fetch_max(first, Ordering::Relaxed);
+    }
+
+    /// The next one would be this.
+    pub(super) fn ids_so_far(&self) -> u64 {
+        self.next_client.load(Ordering::Relaxed)
     }
 
     /// Ids of clients begin at 1 and never return.

@@ -1,7 +1,9 @@
 //! A client's socket, TCP, TLS over it or unix, as a reading half for its task and a writing half for whoever has replies.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -23,14 +25,28 @@ pub(super) enum Reader {
 /// The writing half.
 #[derive(Debug)]
 pub(super) enum Writer {
-    Tcp(tcp::OwnedWriteHalf),
+    Tcp(Half<tcp::OwnedWriteHalf>),
     Tls(Rc<TlsStream>),
-    Unix(unix::OwnedWriteHalf),
+    Unix(Half<unix::OwnedWriteHalf>),
+}
+
+/// Empty once the socket is another process's: dropped, it would end the connection.
+#[derive(Debug)]
+pub(super) struct Half<T>(RefCell<Option<T>>);
+
+impl<T> Half<T> {
+    fn new(half: T) -> Self {
+        Self(RefCell::new(Some(half)))
+    }
+
+    fn with<R>(&self, then: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
+        self.0.borrow().as_ref().map_or_else(|| Err(io::ErrorKind::NotConnected.into()), then)
+    }
 }
 
 pub(super) fn split_tcp(stream: TcpStream) -> (Reader, Writer) {
     let (reader, writer) = stream.into_split();
-    (Reader::Tcp(reader), Writer::Tcp(writer))
+    (Reader::Tcp(reader), Writer::Tcp(Half::new(writer)))
 }
 
 pub(super) fn split_tls(stream: Rc<TlsStream>) -> (Reader, Writer) {
@@ -39,7 +55,7 @@ pub(super) fn split_tls(stream: Rc<TlsStream>) -> (Reader, Writer) {
 
 pub(super) fn split_unix(stream: UnixStream) -> (Reader, Writer) {
     let (reader, writer) = stream.into_split();
-    (Reader::Unix(reader), Writer::Unix(writer))
+    (Reader::Unix(reader), Writer::Unix(Half::new(writer)))
 }
 
 impl Reader {
@@ -59,9 +75,9 @@ impl Reader {
 impl Writer {
     pub(super) fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(half) => half.try_write(bytes),
+            Self::Tcp(half) => half.with(|half| half.try_write(bytes)),
             Self::Tls(stream) => stream.try_write(bytes),
-            Self::Unix(half) => half.try_write(bytes),
+            Self::Unix(half) => half.with(|half| half.try_write(bytes)),
         }
     }
 
@@ -84,23 +100,50 @@ impl Writer {
     }
 
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(half) => half.as_ref().poll_write_ready(cx),
-            Self::Tls(stream) => stream.socket().poll_write_ready(cx),
-            Self::Unix(half) => half.as_ref().poll_write_ready(cx),
-        }
+        let ready = match self {
+            Self::Tcp(half) => half.with(|half| Ok(half.as_ref().poll_write_ready(cx))),
+            Self::Tls(stream) => Ok(stream.socket().poll_write_ready(cx)),
+            Self::Unix(half) => half.with(|half| Ok(half.as_ref().poll_write_ready(cx))),
+        };
+        ready.unwrap_or_else(|error| Poll::Ready(Err(error)))
     }
 
     /// Ends the connection both ways, whoever else holds the socket.
     pub(super) fn shut(&self) {
         let _ = match self {
-            Self::Tcp(half) => SockRef::from(half.as_ref()).shutdown(Shutdown::Both),
+            Self::Tcp(half) => half.with(|half| SockRef::from(half.as_ref()).shutdown(Shutdown::Both)),
             Self::Tls(stream) => {
                 stream.shut();
                 Ok(())
             }
-            Self::Unix(half) => SockRef::from(half.as_ref()).shutdown(Shutdown::Both),
+            Self::Unix(half) => half.with(|half| SockRef::from(half.as_ref()).shutdown(Shutdown::Both)),
         };
+    }
+
+    /// Nothing but the client's bytes goes over the socket.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Unix(_))
+    }
+
+    /// Does this with the socket, if nothing but the client's bytes goes over it.
+    pub(super) fn plain<R>(
+        &self,
+        then: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
+    ) -> Option<io::Result<R>> {
+        match self {
+            Self::Tcp(half) => Some(half.with(|half| then(half.as_ref().as_fd()))),
+            Self::Tls(_) => None,
+            Self::Unix(half) => Some(half.with(|half| then(half.as_ref().as_fd()))),
+        }
+    }
+
+    /// The connection is another process's: nothing more is written here, and it goes on when this is dropped.
+    pub(super) fn let_go(&self) {
+        match self {
+            Self::Tcp(half) => half.0.take().into_iter().for_each(tcp::OwnedWriteHalf::forget),
+            Self::Tls(_) => {}
+            Self::Unix(half) => half.0.take().into_iter().for_each(unix::OwnedWriteHalf::forget),
+        }
     }
 
     /// Whether the peer has closed or half-closed, asked of the kernel: bytes that were not read yet do not hide
@@ -108,12 +151,14 @@ impl Writer {
     pub(super) fn peer_closed(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, poll};
         let flags = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-        let mut set = [match self {
-            Self::Tcp(half) => PollFd::new(half.as_ref(), flags),
-            Self::Tls(stream) => PollFd::new(stream.socket(), flags),
-            Self::Unix(half) => PollFd::new(half.as_ref(), flags),
-        }];
-        let now = rustix::event::Timespec::default();
-        poll(&mut set, Some(&now)).is_ok_and(|ready| ready > 0)
+        let is_closed = |socket: BorrowedFd<'_>| {
+            let now = rustix::event::Timespec::default();
+            Ok(poll(&mut [PollFd::from_borrowed_fd(socket, flags)], Some(&now)).is_ok_and(|ready| ready > 0))
+        };
+        let asked = match self {
+            Self::Tls(stream) => is_closed(stream.socket().as_fd()),
+            Self::Tcp(_) | Self::Unix(_) => self.plain(is_closed).unwrap_or(Ok(true)),
+        };
+        asked.unwrap_or(true)
     }
 }

@@ -88,6 +88,23 @@ impl Users {
         self.list[usize::from(user)].is_given()
     }
 
+    /// Who a client is that was one in the process before: at the nodes, and of these, if it was one of them there. `None`: nobody is
+    /// called so here.
+    pub(super) fn taken_up(
+        &self,
+        user: Option<&[u8]>,
+        at_nodes: Option<Vec<u8>>,
+        secret: Zeroizing<Vec<u8>>,
+    ) -> Option<(Rc<Login>, Option<Place>)> {
+        if !self.any() {
+            return Some((Rc::new(Login { user: at_nodes, secret, introduction: None }), None));
+        }
+        let (place, _) = users::named(&self.list, user?)?;
+        let introduction = self.introductions[place].clone();
+        let login = Rc::new(Login { user: at_nodes, secret, introduction });
+        Some((login, Place::try_from(place).ok()))
+    }
+
     /// Who a client is that says so, at the nodes; `None`: it is not.
     fn prove(&self, name: &[u8], secret: &[u8]) -> Option<Rc<Login>> {
         let (place, user) = users::prove(&self.list, name, secret)?;

@@ -357,9 +357,9 @@ impl Worker {
     }
 
     /// A client of this thread has come.
-    pub(super) fn enter(&self, client: &ClientRef) {
+    pub(super) fn enter(&self, client: &ClientRef, is_new: bool) {
         self.metrics.clients(1);
-        self.metrics.client_connections(1);
+        self.metrics.client_connections(u64::from(is_new));
         self.clients.borrow_mut().insert(client.id, client.clone());
     }
 

@@ -43,6 +43,12 @@ impl Written {
         raise(&self.newest, look);
     }
 
+    /// Anything may have been written, and answered before any look after number `look` began.
+    pub(super) fn note_anywhere(&self, look: u64) {
+        raise(&self.anywhere, look);
+        self.note(look);
+    }
+
     fn note_group(&self, group: u16, look: u64) {
         raise(self.groups.get(usize::from(group)).unwrap_or(&self.anywhere), look);
         self.note(look);

@@ -9,7 +9,8 @@ use rustix::process::Signal;
 use socket2::SockRef;
 
 use crate::support::{
-    Client, Group, LONG, Proxy, ProxyOptions, Successor, Value, eventually, eventually_some, signal,
+    Client, Group, LONG, Load, Proxy, ProxyOptions, Successor, Value, eventually, eventually_some, row_field,
+    signal,
 };
 
 /// A client that is served from now on.
@@ -157,4 +158,50 @@ fn the_end_is_the_end_of_the_sockets_too() {
     eventually(LONG, "nobody listens", || TcpStream::connect(proxy.address()).is_err());
     group.nodes()[0].call("PUBLISH c said");
     assert_eq!(subscriber.read().items()[2], Value::bulk("said"));
+}
+
+#[test]
+fn under_load_no_client_sees_an_error_or_the_end_of_its_connection() {
+    let group = Group::plain(1);
+    let proxy = Proxy::start(&group.addresses());
+    let load = Load::start(proxy.address(), 8, 16);
+    let mut lives: Vec<Successor> = Vec::new();
+    for _ in 0..4 {
+        load.wait_for(1000);
+        let of = lives.last().map_or(proxy.pid(), |last| last.pid);
+        lives.push(Successor::of(of, &proxy));
+    }
+    eventually(LONG, "the others have ended", || proxy.log().matches("app::life: stopped").count() == 4);
+    let outcome = load.finish();
+    assert_eq!((outcome.faults(), outcome.ambiguous()), Default::default());
+    assert_eq!(outcome.missing_on(group.nodes()[0].address()), 0);
+}
+
+#[test]
+fn a_client_is_after_it_who_it_was() {
+    let group = Group::plain(0);
+    group.nodes()[0].call("ACL SETUSER app on >pw ~* &* +@all");
+    let proxy = Proxy::start(&group.addresses());
+    let mut client = proxy.client();
+    assert_eq!(client.call("HELLO 3 AUTH app pw SETNAME mine").get("proto"), Some(&Value::Int(3)));
+    assert_eq!(client.call("SELECT 3"), Value::ok());
+    let (id, before) = (client.call("CLIENT ID"), client.call("CLIENT INFO"));
+    let mut plain = proxy.client();
+    plain.send_raw(b"*2\r\n$4\r\nECHO\r\n$3\r\nha");
+    eventually(LONG, "a part of it is there", || {
+        proxy.client().call("CLIENT LIST").text().is_some_and(|rows| rows.contains("qbuf=20"))
+    });
+    let _successor = Successor::of(proxy.pid(), &proxy);
+    eventually(LONG, "the process before has ended", || proxy.log().contains("app::life: stopped"));
+    plain.send_raw(b"h\r\n");
+    assert_eq!(plain.read(), Value::bulk("hah"));
+    assert_eq!(client.call("CLIENT ID"), id);
+    let after = client.call("CLIENT INFO");
+    let (before, after) = (before.text().expect("a row"), after.text().expect("a row"));
+    for field in ["addr", "laddr", "name", "db", "user", "resp"] {
+        assert_eq!(row_field(&after, field), row_field(&before, field), "{field}");
+    }
+    let mut younger = proxy.client();
+    assert!(matches!((younger.call("CLIENT ID"), id), (Value::Int(new), Value::Int(old)) if new > old));
+    assert_eq!(proxy.metric("redhold_clients"), Some(3.0));
 }
