@@ -79,6 +79,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         control,
         tls,
         node_tls,
+        first_id: predecessor.as_ref().map_or(1, Predecessor::first_id),
     };
     let frontend =
         Frontend::start(parts, listeners).map_err(|error| format!("cannot serve clients: {error}"))?;
@@ -110,9 +111,10 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
 
 /// Clients of the process before come as soon as it knows that this one serves.
 fn succeed(before: Predecessor, frontend: &Frontend) -> Result<(), String> {
-    let first_id = before.first_id();
-    let line = before.succeed();
-    frontend.take_up(first_id, move || line.next()).map_err(no_thread)
+    let line = before.line().map_err(|error| format!("clients can not be taken up: {error}"))?;
+    frontend.take_up(move || line.next()).map_err(no_thread)?;
+    before.succeed();
+    Ok(())
 }
 
 /// The process that this one succeeds, if there is one, and the sockets that this one was given.

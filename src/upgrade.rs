@@ -18,7 +18,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use socket2::SockRef;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::net::Inherited;
 
@@ -117,10 +117,10 @@ impl Successor {
     /// # Errors
     /// As [`Successor::start`].
     pub(crate) fn take_over(mut self) -> Result<Line, String> {
+        let line = self.line.try_clone().map_err(|error| error.to_string())?;
         send(&self.line, YOURS.as_bytes(), &[], SendFlags::empty()).map_err(|error| self.fate(&error))?;
         self.await_word(SERVING, TAKING_OVER)?;
         self.serves = true;
-        let line = self.line.try_clone().map_err(|error| error.to_string())?;
         Ok(Line(line))
     }
 
@@ -169,10 +169,25 @@ impl Line {
         send(&self.0, words, &[socket], SendFlags::DONTWAIT)
     }
 
-    /// The next client of the predecessor; `None`: it has ended. Blocks.
+    /// The next client of the predecessor; `None`: it has ended, or gets rid of no more. Blocks.
     pub(crate) fn next(&self) -> Option<(Zeroizing<Vec<u8>>, OwnedFd)> {
-        let (words, sockets) = receive(&self.0, None).ok()?;
-        Some((words, sockets.into_iter().next()?))
+        loop {
+            match receive(&self.0, None) {
+                Ok((words, mut sockets)) => match sockets.pop() {
+                    Some(socket) => return Some((words, socket)),
+                    // It has ended thereby.
+                    None => tracing::error!("a client came without its socket: no descriptor is left"),
+                },
+                Err(error) => {
+                    if error.kind() != io::ErrorKind::UnexpectedEof {
+                        tracing::error!(%error, "clients of the process before can not be taken up");
+                    }
+                    // Others have this end too, and what is given from now on would be nobody's.
+                    let _ = SockRef::from(&self.0).shutdown(std::net::Shutdown::Both);
+                    return None;
+                }
+            }
+        }
     }
 }
 
@@ -232,12 +247,18 @@ impl Predecessor {
         }
     }
 
+    /// Its clients come by this.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(crate) fn line(&self) -> io::Result<Line> {
+        self.line.try_clone().map(Line)
+    }
+
     /// Says that clients are served.
-    /// Its clients come by what is returned.
-    pub(crate) fn succeed(self) -> Line {
+    pub(crate) fn succeed(self) {
         // If it has ended nobody waits for it.
         let _ = send(&self.line, SERVING.as_bytes(), &[], SendFlags::empty());
-        Line(self.line)
     }
 }
 
@@ -272,11 +293,11 @@ fn send(line: &OwnedFd, words: &[u8], sockets: &[BorrowedFd<'_>], how: SendFlags
 /// The next packet. `patience`: how long it is waited for at most, for ever without.
 fn receive(line: &OwnedFd, patience: Option<Duration>) -> io::Result<(Zeroizing<Vec<u8>>, Vec<OwnedFd>)> {
     SockRef::from(line).set_read_timeout(patience)?;
-    let mut words = Zeroizing::new(vec![0; PACKET_MAX]);
+    let mut buffer = vec![0; PACKET_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
     let mut handed = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
-        match recvmsg(line, &mut [IoSliceMut::new(&mut words)], &mut handed, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(line, &mut [IoSliceMut::new(&mut buffer)], &mut handed, RecvFlags::CMSG_CLOEXEC) {
             Err(rustix::io::Errno::INTR) => {}
             other => break other?,
         }
@@ -289,7 +310,9 @@ fn receive(line: &OwnedFd, patience: Option<Duration>) -> io::Result<(Zeroizing<
         _ => None,
     });
     let sockets = sockets.flatten().collect();
-    words.truncate(received.bytes);
+    // Only so much has to be overwritten, each time.
+    let words = Zeroizing::new(buffer[..received.bytes].to_vec());
+    buffer[..received.bytes].zeroize();
     Ok((words, sockets))
 }
 

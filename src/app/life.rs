@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -16,6 +16,9 @@ use crate::upgrade::{Line, Successor};
 
 /// What the end takes beside the two times that clients are given: their last words, and a change of primary that is under way.
 const LAST_STEPS: Duration = Duration::from_secs(10);
+
+/// How long a process that is itself a successor waits for the last clients of the one before, which may hold something there.
+const ALL_HERE: Duration = Duration::from_secs(5);
 
 /// What runs.
 pub(super) struct Life {
@@ -66,11 +69,12 @@ impl Life {
     }
 
     /// Has the program started again, and another process take over, whose id is returned. An error: this one goes on.
-    fn hand_over(&self, gives_up: impl FnMut() -> bool) -> Result<(u32, Line), String> {
+    fn hand_over(&self, mut gives_up: impl FnMut() -> bool) -> Result<(u32, Line), String> {
         if std::process::id() == 1 {
             return Err("the first process of a container can not be succeeded: its end would end the other"
                 .to_owned());
         }
+        self.await_clients(&mut gives_up)?;
         let sockets = self.sockets.as_ref().ok_or("it was started without a configuration file")?;
         let successor =
             Successor::start(sockets, self.brain.instance(), self.frontend.ids_to_come(), gives_up)?;
@@ -83,6 +87,18 @@ impl Life {
                 .unwrap_or_else(|error| tracing::error!("nothing is decided any more: {error}"));
         }
         Ok((pid, taken?))
+    }
+
+    /// Waits until no client of the process before this one can come any more, for a while.
+    fn await_clients(&self, gives_up: &mut impl FnMut() -> bool) -> Result<(), String> {
+        let by = Instant::now() + ALL_HERE;
+        while self.frontend.is_taking_up() {
+            if gives_up() || Instant::now() >= by {
+                return Err("clients of the process before this one may yet come".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 
     /// Who comes finds the successor, so that nobody has to be kept away first.

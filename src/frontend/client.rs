@@ -126,6 +126,8 @@ pub(super) struct Client {
     pub(super) in_middle: Cell<bool>,
     /// Since when its blocking command has been refused each time it was sent to wait.
     pub(super) unparked_since: Cell<Option<Instant>>,
+    /// The process that takes over could not be given it.
+    pub(super) stays: Cell<bool>,
 }
 
 /// A counted reference, compared by identity.
@@ -188,6 +190,7 @@ impl Client {
             notices: Cell::new(None),
             untold: Cell::new(false),
             in_middle: Cell::new(false),
+            stays: Cell::new(false),
         }))
     }
 

@@ -79,8 +79,6 @@ pub(super) struct Connection {
     pub(super) woken_at: Option<Instant>,
     /// The client table shows what is held on a connection of its own.
     shown: bool,
-    /// The process that takes over could not be given it.
-    pub(super) stays: bool,
 }
 
 /// What became of a request.
@@ -124,7 +122,6 @@ impl Connection {
             target_since: None,
             woken_at: None,
             shown: false,
-            stays: false,
         }
     }
 
@@ -405,6 +402,7 @@ impl Connection {
             // Whoever holds something (a subscription, an open transaction) keeps it until drain_timeout.
             return self.worker.shared.ending() == Ending::Draining
                 && self.pinned.is_none()
+                && !self.leaves_later()
                 && self.is_owed_nothing()
                 && (self.unread.is_empty() || self.leaves())
                 && self.client.redo.borrow().is_empty();
@@ -517,7 +515,7 @@ impl Future for Connection {
                     if let Some(gone) = this.go_over() {
                         return gone;
                     }
-                    this.stays = true;
+                    this.client.stays.set(true);
                     continue;
                 }
                 return if written { Poll::Ready(()) } else { Poll::Pending };

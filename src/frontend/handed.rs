@@ -41,18 +41,19 @@ impl fmt::Debug for HandOver {
 /// What [`HandOver`] was given in the other process.
 pub type Handed = (Zeroizing<Vec<u8>>, OwnedFd);
 
-/// Of a client whose belongings are larger nothing goes over.
-const BELONGINGS_MAX: usize = 96 << 10;
+/// Who has sent more than this and was not served yet is served first; the rest of what belongs to a client is small.
+const UNREAD_MAX: usize = 64 << 10;
 
 /// Pause before another attempt, when the other process has no room.
-const AGAIN: Duration = Duration::from_millis(1);
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// What belongs to a client.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 pub(super) struct Belongings {
     pub(super) id: u64,
-    /// For how long it has been connected.
+    /// For how long it has been connected, and silent.
     pub(super) age: Duration,
+    idle: Duration,
     /// Where it comes from, and our end; over a unix socket its path.
     pub(super) theirs: Option<SocketAddr>,
     pub(super) ours: Option<SocketAddr>,
@@ -70,9 +71,18 @@ pub(super) struct Belongings {
     admitted: bool,
     /// It wrote something, or read what somebody wrote: its reads are to show it.
     depends: bool,
+    /// Epoch of its last write; 0: none.
+    wrote_in: u64,
     /// CLIENT MAINT_NOTIFICATIONS, and whether MOVING has to name an address.
     notices: Option<bool>,
     unread: Vec<u8>,
+}
+
+impl fmt::Debug for Belongings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // There are secrets among them.
+        f.debug_struct("Belongings").field("id", &self.id).finish_non_exhaustive()
+    }
 }
 
 impl Belongings {
@@ -82,6 +92,8 @@ impl Belongings {
         let text = |value: &dyn ToString| value.to_string().into_bytes();
         say("id", text(&self.id));
         say("age-ms", text(&self.age.as_millis()));
+        say("idle-ms", text(&self.idle.as_millis()));
+        say("wrote-in", text(&self.wrote_in));
         self.theirs.iter().for_each(|address| say("theirs", text(address)));
         self.ours.iter().for_each(|address| say("ours", text(address)));
         say("db", text(&self.db));
@@ -132,6 +144,8 @@ impl Belongings {
                 b"age-ms" => read.age = Duration::from_millis(parsed(value)?),
                 b"theirs" => read.theirs = Some(parsed(value)?),
                 b"ours" => read.ours = Some(parsed(value)?),
+                b"idle-ms" => read.idle = Duration::from_millis(parsed(value)?),
+                b"wrote-in" => read.wrote_in = parsed(value)?,
                 b"path" => read.path = value.to_vec(),
                 b"resp3" => read.resp3 = true,
                 b"db" => read.db = parsed(value)?,
@@ -160,6 +174,13 @@ impl Belongings {
     }
 }
 
+/// The system has no room at the moment, for bytes or for sockets on their way.
+fn may_succeed_later(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let known = [Errno::AGAIN, Errno::NOBUFS, Errno::NOMEM, Errno::TOOMANYREFS];
+    known.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 fn parsed<T: FromStr>(value: &[u8]) -> Option<T> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
@@ -169,9 +190,18 @@ impl Connection {
     pub(super) fn leaves(&self) -> bool {
         self.worker.shared.heir.get().is_some()
             && self.pinned.is_none()
-            && !self.stays
+            && !self.client.stays.get()
             && !self.has_ended()
             && self.dropping.is_none()
+            && self.unread().len() <= UNREAD_MAX
+            && self.client.writer.is_plain()
+    }
+
+    /// It will, once it has been served so far.
+    pub(super) fn leaves_later(&self) -> bool {
+        self.worker.shared.heir.get().is_some()
+            && !self.client.stays.get()
+            && !self.leaves()
             && self.client.writer.is_plain()
     }
 
@@ -180,27 +210,27 @@ impl Connection {
     pub(super) fn go_over(&mut self) -> Option<Poll<()>> {
         let HandOver(give) = self.worker.shared.heir.get()?;
         let words = self.belongings()?.write();
-        if words.len() > BELONGINGS_MAX {
-            return None;
-        }
         match self.client.writer.plain(|socket| give(&words, socket))? {
             Ok(()) => {
                 self.client.writer.let_go();
                 tracing::debug!(client = self.client.id, "handed over");
                 Some(Poll::Ready(()))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(error) if may_succeed_later(&error) => {
                 wake_at(&self.client, Instant::now() + AGAIN);
                 Some(Poll::Pending)
             }
-            // The other process has ended.
-            Err(_) => None,
+            Err(error) => {
+                tracing::debug!(client = self.client.id, %error, "not handed over");
+                None
+            }
         }
     }
 
     /// Of a client that may go.
     fn belongings(&self) -> Option<Belongings> {
         let (client, session, shared) = (&self.client, &self.session, &self.worker.shared);
+        let now = Instant::now();
         let is_free = client.out.borrow().is_empty()
             && client.special.borrow().is_none()
             && session.pending.is_none()
@@ -210,7 +240,9 @@ impl Connection {
         }
         let mut belongings = Belongings {
             id: client.id,
-            age: client.live.age(Instant::now()),
+            age: client.live.age(now),
+            idle: client.live.rests_for(now),
+            wrote_in: session.wrote_in,
             resp3: session.identity.proto == Proto::Resp3,
             db: session.identity.db,
             user: session.user.map(|place| self.worker.users.name(place).as_bytes().to_vec()),
@@ -251,13 +283,15 @@ impl Connection {
         let _ = self.session.said.set_name(&belongings.name);
         let _ = self.session.said.set_info(b"lib-name", &belongings.lib_name);
         let _ = self.session.said.set_info(b"lib-ver", &belongings.lib_ver);
+        self.client.live.rested(belongings.idle, Instant::now());
+        self.session.wrote_in = belongings.wrote_in;
+        // 0 would say that nothing was written.
+        let look = self.worker.last_look().max(1);
         if belongings.depends {
-            let look = self.worker.last_look();
             self.client.wrote_by_look.set(look);
             self.client.read_by_look.set(look);
-            self.session.wrote_in = self.worker.epoch();
-            self.worker.shared.written.note_anywhere(look);
         }
+        self.worker.shared.written.note_anywhere(look);
         self.identity_changed();
         if let Some(names_address) = belongings.notices {
             self.subscribe_notices(Some(Notices { names_address }));
@@ -276,6 +310,8 @@ mod tests {
         let all = Belongings {
             id: 7,
             age: Duration::from_millis(12_345),
+            idle: Duration::from_millis(1),
+            wrote_in: 5,
             theirs: "10.0.0.9:5000".parse().ok(),
             ours: "[::1]:6379".parse().ok(),
             path: b"/run/redhold.sock".to_vec(),
@@ -296,6 +332,15 @@ mod tests {
         for belongings in [all, few] {
             assert_eq!(Belongings::read(&belongings.write()), Some(belongings));
         }
+    }
+
+    #[test]
+    fn who_has_just_spoken_has_not_been_silent_since_it_connected() {
+        let start = Instant::now();
+        let now = start + Duration::from_secs(10);
+        let live = super::super::registry::Live::new(start);
+        live.rested(Duration::from_secs(1), now);
+        assert_eq!((live.age(now), live.rests_for(now)), (Duration::from_secs(10), Duration::from_secs(1)));
     }
 
     #[test]

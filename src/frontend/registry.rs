@@ -145,6 +145,12 @@ impl Live {
         add(&self.net_in, bytes as u64);
     }
 
+    /// It was silent for so long before it came from another process.
+    pub(super) fn rested(&self, rest: Duration, now: Instant) {
+        let heard = now.saturating_duration_since(self.connected).saturating_sub(rest);
+        self.heard_ms.store(u64::try_from(heard.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// For how long it has sent nothing.
     pub(super) fn rests_for(&self, now: Instant) -> Duration {
         let heard = Duration::from_millis(self.heard_ms.load(Ordering::Relaxed));

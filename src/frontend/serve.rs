@@ -37,6 +37,9 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 /// The acceptor ends at once, unless a certificate that it reads lies on a disk that does not answer.
 const SHUTTING: Duration = Duration::from_secs(1);
 
+/// Who holds nothing has gone over by then, as a rule.
+const HANDING: Duration = Duration::from_secs(1);
+
 /// Ids that a process gives at most between the start of another one and its own last client.
 const IDS_BETWEEN: u64 = 1 << 20;
 
@@ -62,6 +65,8 @@ pub struct Parts {
     pub tls: Option<Arc<TlsServer>>,
     /// How nodes are spoken to over TLS, by `backend.tls`.
     pub node_tls: Option<Arc<TlsClient>>,
+    /// Where ids of clients begin.
+    pub first_id: u64,
 }
 
 /// The running threads.
@@ -85,6 +90,7 @@ impl Frontend {
         let rates = parts.settings.users.iter().map(|user| user.rate);
         let shared = Shared::new(parts.marks.clone(), parts.reads.own_writes, slow_log, parts.limits.clone());
         let shared = Arc::new(shared.metering(rates));
+        shared.begin_ids_at(parts.first_id);
         let (ending, ends) = watch::channel(Ending::NotYet);
         let (mut workers, mut doors) = (Vec::new(), Vec::new());
         let sample_one_in = parts.backend.sample_one_in;
@@ -121,24 +127,26 @@ impl Frontend {
         move || shared.turns()
     }
 
-    /// Serves clients of the process before, as they come, on a thread of its own that ends with them. Ids of its own begin at
-    /// `first_id`.
+    /// Serves clients of the process before, as they come, on a thread of its own that ends with them.
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn take_up(
-        &self,
-        first_id: u64,
-        mut next: impl FnMut() -> Option<Handed> + Send + 'static,
-    ) -> io::Result<()> {
-        self.shared.begin_ids_at(first_id);
+    pub fn take_up(&self, mut next: impl FnMut() -> Option<Handed> + Send + 'static) -> io::Result<()> {
         let (doors, shared) = (self.doors.clone(), self.shared.clone());
+        shared.taking_up.store(true, Ordering::Relaxed);
         let take_all = move || {
             while let Some(handed) = next() {
                 take_up(handed, &doors, &shared);
             }
+            shared.taking_up.store(false, Ordering::Relaxed);
         };
         std::thread::Builder::new().name("successions".to_owned()).spawn(take_all).map(|_| ())
+    }
+
+    /// Clients of the process before may yet come.
+    #[must_use]
+    pub fn is_taking_up(&self) -> bool {
+        self.shared.taking_up.load(Ordering::Relaxed)
     }
 
     /// Above all ids that clients have, and any that they are likely to get soon.
@@ -151,7 +159,11 @@ impl Frontend {
     pub fn hand_over(self, heir: HandOver, patience: Duration) {
         self.shut();
         let _ = self.shared.heir.set(heir);
-        self.let_go(patience);
+        let first = patience.min(HANDING);
+        self.enter(Ending::Draining, first);
+        // Who is still here holds something, and is told that it has to move.
+        self.shared.notices.moving(Instant::now() + patience - first);
+        self.let_go(patience - first);
     }
 
     /// Everybody is served for `delay` yet; clients that asked to be told are, so that they leave by themselves. Less than a

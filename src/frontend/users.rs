@@ -99,18 +99,20 @@ impl Users {
         if !self.any() {
             return Some((Rc::new(Login { user: at_nodes, secret, introduction: None }), None));
         }
-        let (place, _) = users::named(&self.list, user?)?;
-        let introduction = self.introductions[place].clone();
-        let login = Rc::new(Login { user: at_nodes, secret, introduction });
-        Some((login, Place::try_from(place).ok()))
+        let (place, user) = users::named(&self.list, user?)?;
+        Some((self.login(place, user, &secret), Place::try_from(place).ok()))
     }
 
     /// Who a client is that says so, at the nodes; `None`: it is not.
     fn prove(&self, name: &[u8], secret: &[u8]) -> Option<Rc<Login>> {
         let (place, user) = users::prove(&self.list, name, secret)?;
+        Some(self.login(place, user, secret))
+    }
+
+    fn login(&self, place: usize, user: &User, secret: &[u8]) -> Rc<Login> {
         let (name, secret) = user.at_nodes(secret);
         let introduction = self.introductions[place].clone();
-        Some(Rc::new(Login { user: Some(name.into_bytes()), secret, introduction }))
+        Rc::new(Login { user: Some(name.into_bytes()), secret, introduction })
     }
 }
 

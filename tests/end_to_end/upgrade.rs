@@ -9,9 +9,12 @@ use rustix::process::Signal;
 use socket2::SockRef;
 
 use crate::support::{
-    Client, Group, LONG, Load, Proxy, ProxyOptions, Successor, Value, eventually, eventually_some, row_field,
-    signal,
+    Client, Group, LONG, Load, Proxy, ProxyOptions, Successor, Value, encode, eventually, eventually_some,
+    row_field, signal,
 };
+
+/// SHA-256 of `secret`.
+const SECRET: &str = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
 
 /// A client that is served from now on.
 #[track_caller]
@@ -28,6 +31,12 @@ impl Drop for Over<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
+}
+
+/// So many processes have ended: until then their clients may come to the next one, which has no successor meanwhile.
+#[track_caller]
+fn has_ended(count: usize, proxy: &Proxy) {
+    eventually(LONG, "it has ended", || proxy.log().matches("app::life: stopped").count() == count);
 }
 
 /// Whoever decides at the moment replaces the primary.
@@ -58,14 +67,13 @@ fn nobody_is_refused_while_one_process_after_the_other_takes_over() {
         };
         let ends = Over(&over);
         let clients = [scope.spawn(connect), scope.spawn(connect)];
-        let mut lives = vec![Successor::of(proxy.pid(), &proxy)];
-        for _ in 0..4 {
-            let next = Successor::of(lives[lives.len() - 1].pid, &proxy);
-            lives.push(next);
+        let mut lives: Vec<Successor> = Vec::new();
+        for _ in 0..5 {
+            let of = lives.last().map_or(proxy.pid(), |last| last.pid);
+            lives.push(Successor::of(of, &proxy));
+            has_ended(lives.len(), &proxy);
         }
         drop(ends);
-        // Whoever comes to a process that is about to end is closed by it.
-        eventually(LONG, "the others have ended", || proxy.log().matches("app::life: stopped").count() == 5);
         for client in clients {
             assert!(client.join().expect("nobody was refused") > 0);
         }
@@ -170,8 +178,8 @@ fn under_load_no_client_sees_an_error_or_the_end_of_its_connection() {
         load.wait_for(1000);
         let of = lives.last().map_or(proxy.pid(), |last| last.pid);
         lives.push(Successor::of(of, &proxy));
+        has_ended(lives.len(), &proxy);
     }
-    eventually(LONG, "the others have ended", || proxy.log().matches("app::life: stopped").count() == 4);
     let outcome = load.finish();
     assert_eq!((outcome.faults(), outcome.ambiguous()), Default::default());
     assert_eq!(outcome.missing_on(group.nodes()[0].address()), 0);
@@ -192,7 +200,7 @@ fn a_client_is_after_it_who_it_was() {
         proxy.client().call("CLIENT LIST").text().is_some_and(|rows| rows.contains("qbuf=20"))
     });
     let _successor = Successor::of(proxy.pid(), &proxy);
-    eventually(LONG, "the process before has ended", || proxy.log().contains("app::life: stopped"));
+    has_ended(1, &proxy);
     plain.send_raw(b"h\r\n");
     assert_eq!(plain.read(), Value::bulk("hah"));
     assert_eq!(client.call("CLIENT ID"), id);
@@ -204,4 +212,75 @@ fn a_client_is_after_it_who_it_was() {
     let mut younger = proxy.client();
     assert!(matches!((younger.call("CLIENT ID"), id), (Value::Int(new), Value::Int(old)) if new > old));
     assert_eq!(proxy.metric("redhold_clients"), Some(3.0));
+}
+
+#[test]
+fn many_go_over_while_others_come_and_nobody_is_taken_for_another() {
+    let group = Group::plain(0);
+    let proxy = Proxy::start(&group.addresses());
+    let named = |at: usize| {
+        let mut client = proxy.client();
+        assert_eq!(client.call(&format!("CLIENT SETNAME c{at}")), Value::ok());
+        client
+    };
+    let mut clients: Vec<Client> = (0..400).map(named).collect();
+    let over = AtomicBool::new(false);
+    let (_successor, newcomers) = std::thread::scope(|scope| {
+        let ends = Over(&over);
+        let come = scope.spawn(|| {
+            let mut came = Vec::new();
+            while came.len() < 400 && (came.is_empty() || !over.load(Ordering::Relaxed)) {
+                came.push(named(400 + came.len()));
+            }
+            came
+        });
+        let successor = Successor::of(proxy.pid(), &proxy);
+        has_ended(1, &proxy);
+        drop(ends);
+        (successor, come.join().expect("all were served"))
+    });
+    clients.extend(newcomers);
+    for (at, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.call("CLIENT GETNAME"), Value::bulk(format!("c{at}")));
+    }
+    let rows = clients[0].call("CLIENT LIST").text().expect("rows");
+    assert_eq!(rows.lines().count(), clients.len());
+    assert_eq!(proxy.metric("redhold_clients"), Some(clients.len() as f64));
+}
+
+#[test]
+fn who_is_in_the_middle_of_a_large_request_goes_over_behind_it() {
+    let group = Group::plain(0);
+    let proxy = Proxy::start(&group.addresses());
+    let (mut client, value) = (proxy.client(), "x".repeat(600 << 10));
+    let request = encode(&["SET", "k", &value]);
+    let (first, rest) = request.split_at(400 << 10);
+    client.send_raw(first);
+    eventually(LONG, "much of it is there", || {
+        let rows = proxy.client().call("CLIENT LIST").text().expect("rows");
+        let buffered = |row: &str| row_field(row, "qbuf").and_then(|bytes| bytes.parse::<usize>().ok());
+        rows.lines().filter_map(buffered).any(|bytes| bytes > 300 << 10)
+    });
+    let _successor = Successor::of(proxy.pid(), &proxy);
+    client.send_raw(rest);
+    assert_eq!(client.read(), Value::ok());
+    has_ended(1, &proxy);
+    assert_eq!(client.call("STRLEN k"), Value::Int(600 << 10));
+}
+
+#[test]
+fn a_user_of_the_proxys_own_is_one_for_the_successor_too() {
+    let group = Group::plain(0);
+    let user = format!("name = \"app\"\npassword_sha256 = \"{SECRET}\"\nkeys = [\"app:*\"]\n");
+    let proxy = ProxyOptions::new(&group.addresses()).user(&user).start_unready();
+    eventually(LONG, "it is ready", || proxy.http("GET", "/readyz").is_some_and(|(code, _)| code == 200));
+    let mut client = proxy.client();
+    assert_eq!(client.call("AUTH app secret"), Value::ok());
+    assert_eq!(client.call("SET app:k v"), Value::ok());
+    let _successor = Successor::of(proxy.pid(), &proxy);
+    has_ended(1, &proxy);
+    assert_eq!(client.call("ACL WHOAMI"), Value::bulk("app"));
+    assert_eq!(client.call("GET app:k"), Value::bulk("v"));
+    assert!(client.call("GET other").error().is_some_and(|text| text.starts_with("NOPERM")));
+    assert!(proxy.client().call("GET app:k").error().is_some_and(|text| text.starts_with("NOAUTH")));
 }
