@@ -33,7 +33,10 @@ fn ask(proxy: &Proxy, until: &AtomicBool, name: &str) {
 #[ignore = "writes docs/status-page.png; make picture"]
 fn the_page_after_a_failover() {
     let mut group = Group::plain(2);
-    let options = ProxyOptions::new(&group.addresses()).set("log.hotkeys_one_in", "10").noticing_silence();
+    let options = ProxyOptions::new(&group.addresses())
+        .set("log.hotkeys_one_in", "10")
+        .set("log.slowlog", "\"10ms\"")
+        .noticing_silence();
     let proxy = options.start();
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
