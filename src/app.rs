@@ -52,6 +52,8 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     let nodes = config.control.nodes.len();
     let (marks, metrics) = (Arc::new(Marks::new(nodes, Instant::now())), Arc::new(metrics_of(&config)));
     let (reads, credentials) = (config.control.reads.clone(), config.control.credentials.clone());
+    // Before anybody can learn that this process is there: one of them would end it.
+    let signals = Signals::caught()?;
     let (handle, brain) =
         control::start(config.control, node_tls.clone(), marks.clone()).map_err(|error| error.to_string())?;
     let limits: LimitsInForce = Arc::new(Arc::new(config.frontend.limits.clone()).into());
@@ -101,7 +103,6 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         drain: drain.clone(),
     })?;
     tracing::info!(listen = ?bound.listen, admin = %bound.admin, nodes, version = env!("CARGO_PKG_VERSION"), "serving");
-    let signals = Signals::caught()?;
     ready(&bound);
     supervisor.serving();
     predecessor.map_or(Ok(()), |before| succeed(before, &frontend))?;
