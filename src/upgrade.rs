@@ -38,7 +38,7 @@ const YOURS: &str = "yours";
 const SERVING: &str = "serving";
 
 /// Longest packet: a client with what it has sent so far.
-pub(crate) const PACKET_MAX: usize = 128 << 10;
+const PACKET_MAX: usize = 128 << 10;
 
 /// Sockets that are handed over at most; the system takes 253 in a packet.
 const SOCKETS_MAX: usize = 128;

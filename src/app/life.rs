@@ -107,8 +107,7 @@ impl Life {
         drop(self.sockets);
         self.admin.stop();
         self.supervisor.succeeded(successor);
-        tracing::info!(pid = successor, "another process has taken over");
-        tracing::info!(clients = self.frontend.clients(), "handing clients over");
+        tracing::info!(pid = successor, clients = self.frontend.clients(), "another process has taken over");
         let heir = HandOver(Arc::new(move |words, socket| line.give(words, socket)));
         self.frontend.hand_over(heir, self.limits.load().drain_timeout);
         self.brain.stop();
@@ -126,7 +125,8 @@ impl Life {
         std::thread::sleep(delay);
         // Kept for a successor; who connects is refused from now on, unless the socket is somebody else's too.
         drop(self.sockets);
-        let_go(self.frontend, &self.limits);
+        tracing::info!(clients = self.frontend.clients(), "draining");
+        self.frontend.drain(self.limits.load().drain_timeout);
         self.brain.stop();
         self.admin.stop();
         tracing::info!("stopped");
@@ -140,11 +140,6 @@ fn end_process(pid: u32) {
     if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::TERM)) {
         tracing::error!(%error, "the process that has taken over can not be ended");
     }
-}
-
-fn let_go(frontend: Frontend, limits: &LimitsInForce) {
-    tracing::info!(clients = frontend.clients(), "draining");
-    frontend.drain(limits.load().drain_timeout);
 }
 
 impl Signals {

@@ -108,8 +108,7 @@ pub(super) fn take_up((words, socket): Handed, doors: &[WorkerDoor], shared: &Ar
         Some(theirs) => Accepted::Tcp(socket.into(), theirs),
         None => Accepted::Unix(socket.into()),
     };
-    let belongings = Some(Box::new(belongings));
-    let id = belongings.as_ref().map_or(0, |it| it.id);
+    let (id, belongings) = (belongings.id, Some(Box::new(belongings)));
     let _ = door.sender.blocking_send(Admitted { id, socket, seat, for_another: false, belongings });
 }
 
