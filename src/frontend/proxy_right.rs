@@ -152,13 +152,16 @@ impl Asker {
     /// What gives `name`, who is this one at the nodes, the right that `rule` gives.
     fn cure(&self, name: &str, refused: &Refused, rule: &str) -> String {
         let is_given = self.own.as_ref().is_some_and(|own| own.is_given);
-        match (is_given, refused.needs_all) {
-            (true, false) => format!("add \"{rule}\" to its `commands` in [[users]] and restart Redhold"),
-            (true, true) => {
+        match (is_given, &refused.needs) {
+            (_, Needs::Dryrun) => "Redhold's own user has to run ACL DRYRUN".to_owned(),
+            (true, Needs::Rule) => {
+                format!("add \"{rule}\" to its `commands` in [[users]] and restart Redhold")
+            }
+            (true, Needs::All) => {
                 "its `commands` in [[users]] have to be left out, and Redhold restarted".to_owned()
             }
-            (false, false) => format!("ask for `ACL SETUSER {name} {rule}`"),
-            (false, true) => format!("ask for `ACL SETUSER {name} +@all`"),
+            (false, Needs::Rule) => format!("ask for `ACL SETUSER {name} {rule}`"),
+            (false, Needs::All) => format!("ask for `ACL SETUSER {name} +@all`"),
         }
     }
 
@@ -184,8 +187,17 @@ struct Right {
 
 struct Refused {
     reason: String,
-    /// The node tells of nobody that he may run the command but of who may run every one, as before 7.0.
-    needs_all: bool,
+    needs: Needs,
+}
+
+/// What would let the user run the command.
+enum Needs {
+    /// The rule that allows the command.
+    Rule,
+    /// Every command: the node tells of nobody else that he may, as before 7.0.
+    All,
+    /// The proxy's own user has to be let ask.
+    Dryrun,
 }
 
 async fn ask(target: &Target, around: &Surroundings, user: &[u8], command: &[&[u8]]) -> Result<Right, ()> {
@@ -194,7 +206,7 @@ async fn ask(target: &Target, around: &Surroundings, user: &[u8], command: &[&[u
         opened.map_err(|error: DialError| tracing::debug!(?error, "cannot ask about a user's rights"))?;
     let described = call(&mut node, &[b"ACL", b"GETUSER", user]).await.map_err(drop)?;
     if let Some(error) = described.as_error() {
-        let refused = Refused { reason: error.to_owned(), needs_all: false };
+        let refused = Refused { reason: error.to_owned(), needs: Needs::Rule };
         return Ok(Right { open: None, refused: Some(refused) });
     }
     let fields = described.as_array().unwrap_or_default();
@@ -202,15 +214,21 @@ async fn ask(target: &Target, around: &Surroundings, user: &[u8], command: &[&[u
     let open = Some(flags.is_none_or(|flags| flags.iter().any(|flag| flag.as_str() == Some("nopass"))));
     let words = [&[b"ACL".as_slice(), b"DRYRUN", user], command].concat();
     let dry = call(&mut node, &words).await.map_err(drop)?;
-    let refused = if dry.is_ok() {
-        None
-    } else if dry.as_error().is_some_and(|error| error.to_ascii_lowercase().contains("unknown subcommand")) {
-        // Before 7.0: only who may do everything is known to be allowed.
-        let all = field(fields, "commands").and_then(Value::as_str) == Some("+@all");
-        (!all).then(|| Refused { reason: "not `+@all`".to_owned(), needs_all: true })
-    } else {
-        let reason = dry.as_error().or(dry.as_str()).unwrap_or("no reason given").to_owned();
-        Some(Refused { reason, needs_all: false })
+    // Who may do everything is known to be allowed, whatever can not be asked.
+    let all = field(fields, "commands").and_then(Value::as_str) == Some("+@all");
+    let refused = match (dry.as_error(), dry.as_str()) {
+        _ if dry.is_ok() => None,
+        (Some(_), _) if all => None,
+        (Some(error), _) if error.to_ascii_lowercase().contains("unknown subcommand") => {
+            Some(Refused { reason: "not `+@all`".to_owned(), needs: Needs::All })
+        }
+        (Some(error), _) if error.starts_with("NOPERM") => {
+            Some(Refused { reason: error.to_owned(), needs: Needs::Dryrun })
+        }
+        (error, reason) => {
+            let reason = error.or(reason).unwrap_or("no reason given").to_owned();
+            Some(Refused { reason, needs: Needs::Rule })
+        }
     };
     Ok(Right { open, refused })
 }

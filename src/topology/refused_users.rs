@@ -12,11 +12,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// No pause is longer: so late it is noticed at most that the node would take the user now.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Users remembered of a node, as many as there may be in the configuration. One more takes the place of that whose pause is over first,
-/// for whom the node is then asked once more than need be.
-const USERS_KEPT: usize = 100;
-
-/// Those of one node, of the process that runs there.
+/// Those of one node, of the process that runs there: of `[[users]]`, hence no more than there may be in the configuration.
 #[derive(Debug, Default)]
 pub struct RefusedUsers {
     run_id: Option<Arc<str>>,
@@ -83,12 +79,6 @@ impl RefusedUsers {
             None => FIRST_PAUSE,
         };
         let untold = self.users.remove(user).map_or(0, |refused| refused.untold);
-        if self.users.len() >= USERS_KEPT {
-            let first = self.users.iter().min_by_key(|(_, refused)| refused.until);
-            if let Some(first) = first.map(|(user, _)| user.clone()) {
-                self.users.remove(&first);
-            }
-        }
         let refused = Refused { words: words.clone(), pause, until: now + pause, is_asked: false, untold: 0 };
         self.users.insert(user.to_vec(), refused);
         Some(RefusalTold { connections: untold + 1, pause })
@@ -208,17 +198,5 @@ mod tests {
              0.1 ask app a => no@0
              0.2 ask app b => asks",
         );
-    }
-
-    #[test]
-    fn no_more_users_are_remembered_than_there_may_be() {
-        let (mut users, now) = (RefusedUsers::default(), Instant::now());
-        for number in 0..3 * USERS_KEPT {
-            let at = now + Duration::from_millis(u64::try_from(number).unwrap());
-            users.refuse(None, number.to_string().as_bytes(), &Bytes::from("no"), at);
-        }
-        assert_eq!(users.users.len(), USERS_KEPT);
-        assert_eq!(users.ask(None, b"199", now), Ok(()), "it was refused before those that are kept");
-        assert!(users.ask(None, b"200", now).is_err());
     }
 }

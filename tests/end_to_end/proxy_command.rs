@@ -194,6 +194,30 @@ fn that_the_proxys_own_user_may_not_ask_is_said_and_nobody_elses_fault() {
 }
 
 #[test]
+fn where_the_proxys_own_user_may_not_ask_for_a_dry_run_who_may_do_everything_may_order() {
+    let server = Server::start();
+    for order in [
+        "ACL SETUSER own on >own ~* &* +@all -acl +acl|getuser",
+        "ACL SETUSER boss on >pw ~* &* +@all",
+        "ACL SETUSER clerk on >pw ~* &* +@all -config",
+    ] {
+        assert_eq!(server.call(order), Value::ok(), "{order}");
+    }
+    let options = ProxyOptions::new(&[server.address()]);
+    let proxy = options.set("backend.username", "\"own\"").set("backend.password", "\"own\"").start();
+    let (mut boss, mut clerk) = (proxy.client(), proxy.client());
+    assert_eq!(boss.call("AUTH boss pw"), Value::ok());
+    assert_eq!(clerk.call("AUTH clerk pw"), Value::ok());
+    assert_eq!(boss.call("PROXY RELOAD"), Value::bulk("nothing has changed"));
+    for request in ["RELOAD", "SLOWLOG LEN"] {
+        let reply = clerk.call(&format!("PROXY {request}"));
+        let text = reply.error().unwrap_or_default();
+        assert!(text.starts_with("NOPERM PROXY") && text.contains("(NOPERM "), "{reply:?}");
+        assert!(text.contains("Redhold's own user has to run ACL DRYRUN"), "{reply:?}");
+    }
+}
+
+#[test]
 fn only_who_may_run_failover_orders_and_the_order_is_carried_out() {
     let (group, proxy) = guarded();
     let (mut stranger, mut clerk, mut boss) = (proxy.client(), proxy.client(), proxy.client());
