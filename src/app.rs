@@ -11,7 +11,7 @@ use crate::frontend::{self, Frontend, LimitsInForce, Parts};
 use crate::net::{Certificates, Files, Inherited, Renewed};
 use crate::supervisor::{Supervisor, supervisor};
 use crate::telemetry::{self, LevelHandle, Metrics};
-use crate::topology::{Marks, Orders, Placed, Reread, Restraints, orders};
+use crate::topology::{Marks, NODES_MAX, Orders, Placed, Reread, Restraints, orders};
 use crate::upgrade::Predecessor;
 use crate::{command, control};
 
@@ -50,7 +50,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     let (tls, node_tls) = (certificates.proxy.clone(), certificates.backend.clone());
     config.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let nodes = config.control.nodes.len();
-    let (marks, metrics) = (Arc::new(Marks::new(nodes, Instant::now())), Arc::new(metrics_of(&config)));
+    let (marks, metrics) = (Arc::new(Marks::new(Instant::now())), Arc::new(metrics_of(&config)));
     let (reads, credentials) = (config.control.reads.clone(), config.control.credentials.clone());
     // Before anybody can learn that this process is there: one of them would end it.
     let signals = Signals::caught()?;
@@ -59,7 +59,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     let limits: LimitsInForce = Arc::new(Arc::new(config.frontend.limits.clone()).into());
     let (drain, (supervisor, untold)) = (Drain::default(), supervisor());
     let (begins, restraints) = (drain.clone(), Restraints::new(config.frontend.workers));
-    let rereads = start_reloads(origin, level.clone(), limits.clone(), supervisor.clone())?;
+    let rereads = start_reloads(origin, &level, &limits, &supervisor, &handle)?;
     let control = frontend::Control {
         status: handle.status.clone(),
         orders: handle.orders.clone(),
@@ -175,6 +175,7 @@ fn metrics_of(config: &Config) -> Metrics {
     Metrics::new(
         command::rows().iter().map(|row| row.name.to_owned()).collect(),
         config.control.nodes.iter().map(|node| node.address.to_string()).collect(),
+        NODES_MAX,
         config.frontend.workers,
     )
 }
@@ -205,12 +206,16 @@ fn raise_descriptor_limit(max_clients: usize) {
 /// A thread of its own, since names are looked up, which may take long.
 fn start_reloads(
     origin: Option<Origin>,
-    level: LevelHandle,
-    limits: LimitsInForce,
-    supervisor: Supervisor,
+    level: &LevelHandle,
+    limits: &LimitsInForce,
+    supervisor: &Supervisor,
+    handle: &control::Handle,
 ) -> Result<Orders<Reread>, String> {
     let (rereads, mut placed) = orders();
-    let mut reload = Reload::new(origin, level, limits.clone());
+    let (limits, supervisor, declarations) =
+        (limits.clone(), supervisor.clone(), handle.declarations.clone());
+    let declare = Box::new(move |nodes| declarations.declare(nodes));
+    let mut reload = Reload::new(origin, level.clone(), limits.clone(), declare);
     let carry_out = move || {
         while let Some(Placed { answer, .. }) = placed.blocking_recv() {
             let said = supervisor.reloading(|| reload.again());

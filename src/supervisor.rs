@@ -232,7 +232,7 @@ impl Teller {
 /// One line about the group.
 fn line_of(status: &Status) -> String {
     let machine = &status.machine;
-    let primary = machine.primary.and_then(|id| status.nodes.get(id.index())).map(|node| &node.address);
+    let primary = machine.primary.and_then(|id| status.address(id));
     line(machine.epoch, primary, machine.held.as_ref().map(|(_, reason)| reason.as_str()))
 }
 

@@ -186,7 +186,7 @@ fn route_to_replica(meter: &mut Meter) {
                 let Choice::Node(node) = table.load().for_read(&settings, turn, cost, |_| true) else {
                     panic!("two replicas are readable");
                 };
-                turn = node.index() + 1;
+                turn = node.slot() + 1;
                 black_box(stage.pipeline(node));
             }
         });

@@ -58,7 +58,7 @@ impl Stage {
             .enable_all()
             .build_local(LocalOptions::default())
             .expect("the loop of a worker");
-        let pools = Pools::new(usize::from(NODES), surroundings());
+        let pools = Pools::new(surroundings());
         let opened: Vec<_> = (0..NODES).map(|node| runtime.block_on(open(&pools, NodeId(node)))).collect();
         let (pipelines, nodes): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
         let tally = Rc::new(Tally::default());
@@ -144,12 +144,12 @@ fn surroundings() -> Surroundings {
     Surroundings {
         tls: None,
         sampler: Rc::new(Sampler::new(settings.sample_one_in, 1)),
-        marks: Arc::new(Marks::new(usize::from(NODES), Instant::now())),
+        marks: Arc::new(Marks::new(Instant::now())),
         scratch: Rc::new(RefCell::new(vec![0; 64 << 10].into_boxed_slice())),
         kept: Rc::default(),
         kept_max: settings.hold_memory as usize,
         answered: Rc::default(),
-        metrics: Metrics::new(names, nodes, 1).worker(0),
+        metrics: Metrics::new(names, nodes, 1, 1).worker(0),
         settings: Rc::new(settings),
     }
 }

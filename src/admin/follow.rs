@@ -1,12 +1,13 @@
 //! Feeds the metrics of the group from the control thread's snapshots.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::control::{Status, StatusReader};
-use crate::failover;
+use crate::failover::{self, NodeStatus};
 use crate::telemetry::{Episode, Metrics, NodeRole, NodeView};
-use crate::topology::{NodeId, Role};
+use crate::topology::{NodeId, Role, find};
 
 /// Follows the snapshots until the control thread ends.
 pub(super) async fn follow(mut status: StatusReader, metrics: Arc<Metrics>) {
@@ -23,7 +24,7 @@ pub(super) async fn follow(mut status: StatusReader, metrics: Arc<Metrics>) {
 #[derive(Debug, Default)]
 struct Follower {
     /// When the last counted PING of each node was answered.
-    pings: Vec<Option<Instant>>,
+    pings: BTreeMap<NodeId, Option<Instant>>,
     /// When the last counted episode began.
     episode: Option<Instant>,
 }
@@ -31,13 +32,19 @@ struct Follower {
 impl Follower {
     fn take(&mut self, status: &Status, metrics: &Metrics) {
         let machine = &status.machine;
-        let parity = (0..).map(|node| status.parity.of(NodeId(node)).in_parity);
-        let views = machine.nodes.iter().zip(parity);
-        let views: Vec<_> = views.map(|(node, in_parity)| NodeView { in_parity, ..view(node) }).collect();
+        if !self.pings.keys().eq(status.nodes.iter().map(|node| &node.id)) {
+            self.pings.retain(|id, _| find(&status.nodes, *id).is_some());
+            metrics.declare(status.nodes.iter().map(|node| (node.id.0, node.address.to_string())));
+        }
+        let shown = |node: &NodeStatus| {
+            let in_parity = status.parity.of(node.node).in_parity;
+            (node.node.0, NodeView { in_parity, ..view(node) })
+        };
+        let views: Vec<_> = machine.nodes.iter().map(shown).collect();
         metrics.set_group(machine.epoch, machine.degraded, &views);
         metrics.set_quarantined(status.quarantined.kept_bytes, status.quarantined.given_up_bytes);
-        self.pings.resize(status.nodes.len(), None);
-        for (node, counted) in status.nodes.iter().zip(&mut self.pings) {
+        for node in &status.nodes {
+            let counted = self.pings.entry(node.id).or_default();
             if node.seen > *counted
                 && let Some(ping) = node.ping
             {
@@ -59,7 +66,7 @@ impl Follower {
     }
 }
 
-fn view(node: &failover::NodeStatus) -> NodeView {
+fn view(node: &NodeStatus) -> NodeView {
     // What a dead node was is not what it is: else two nodes would count as primaries after a failover.
     let role = match node.role.filter(|_| node.up) {
         Some(Role::Primary) => NodeRole::Primary,
@@ -128,7 +135,7 @@ mod tests {
 
     #[test]
     fn each_ping_and_each_ended_episode_counts_once() {
-        let metrics = Metrics::new(vec![], vec!["a:1".to_owned(), "b:2".to_owned()], 0);
+        let metrics = Metrics::new(vec![], vec!["a:1".to_owned(), "b:2".to_owned()], 2, 0);
         let mut follower = Follower::default();
         let mut snapshot = status();
         let count = |series: &str| {
@@ -158,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_start_is_no_failover_and_a_dead_primary_no_primary() {
-        let metrics = Metrics::new(vec![], vec!["a:1".to_owned(), "b:2".to_owned()], 0);
+        let metrics = Metrics::new(vec![], vec!["a:1".to_owned(), "b:2".to_owned()], 2, 0);
         let mut snapshot = status();
         let mut start = episode(&snapshot);
         start.before = (0, None);

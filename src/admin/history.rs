@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_sample_is_of_the_time_since_the_one_before() {
-        let metrics = Metrics::new(vec!["get".to_owned()], vec![], 1);
+        let metrics = Metrics::new(vec!["get".to_owned()], vec![], 0, 1);
         let began = Instant::now();
         metrics.worker(0).duration(0, 100_000, 7);
         let before = (began, metrics.durations());

@@ -259,7 +259,7 @@ pub(super) fn status_of(doors: &Doors, allowed: Result<TokenRole, String>) -> St
     let status = doors.status.load();
     let machine = &status.machine;
     let now = Instant::now();
-    let name = |id: NodeId| status.nodes.get(id.index()).map(|node| node.address.to_string());
+    let name = |id: NodeId| status.address(id).map(ToString::to_string);
     let wall = |instant: Instant| status.wall(instant);
     let held = machine.held.as_ref().map(|(since, reason)| HeldBody {
         since: rfc3339(wall(*since)),
@@ -407,7 +407,7 @@ pub(super) fn episode_since(doors: &Doors, ordered_at: Instant) -> Option<Episod
     let status = doors.status.load();
     let mut newest = status.machine.episodes.iter().rev();
     let episode = newest.find(|e| e.ordered && e.began >= ordered_at && e.ended.is_some())?;
-    let name = |id: NodeId| status.nodes.get(id.index()).map(|node| node.address.to_string());
+    let name = |id: NodeId| status.address(id).map(ToString::to_string);
     Some(episode_body(episode, Instant::now(), &|instant| status.wall(instant), &name))
 }
 

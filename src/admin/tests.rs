@@ -1,5 +1,6 @@
 //! The endpoint over a real socket, fed with snapshots by hand.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -63,6 +64,7 @@ pub(super) fn status() -> Status {
     };
     Status {
         at,
+        gone: BTreeMap::new(),
         at_wall: SystemTime::UNIX_EPOCH + Duration::from_secs(951_782_400),
         machine: failover::Status {
             yielded: false,
@@ -167,7 +169,7 @@ impl Fixture {
         let (routes, routes_reader) = publisher(table(Gate::Open));
         let (handle, queue) = orders();
         let drain = Drain::default();
-        let marks = Arc::new(Marks::new(2, Instant::now()));
+        let marks = Arc::new(Marks::new(Instant::now()));
         let doors = Doors {
             tokens,
             orders: handle,
@@ -176,6 +178,7 @@ impl Fixture {
             metrics: Arc::new(Metrics::new(
                 vec!["GET".to_owned()],
                 vec!["a:1".to_owned(), "b:2".to_owned()],
+                2,
                 1,
             )),
             marks: marks.clone(),

@@ -96,6 +96,8 @@ pub(super) struct Inner<C> {
     pub(super) carries: Carries,
     pub(super) around: Surroundings,
     pub(super) phase: Cell<Phase>,
+    /// Its node is no longer declared.
+    pub(super) retired: Cell<bool>,
     /// Its own end, while it is open.
     pub(super) local: Cell<Option<SocketAddr>>,
     /// The node is known to serve this identity.
@@ -131,6 +133,7 @@ impl<C: Caller> Pipeline<C> {
             carries,
             around,
             phase: Cell::new(Phase::Opening),
+            retired: Cell::new(false),
             local: Cell::new(None),
             admitted: Cell::new(false),
             log: RefCell::default(),
@@ -176,7 +179,13 @@ impl<C: Caller> Pipeline<C> {
     /// but not the other way round.
     #[must_use]
     pub fn may_carry(&self, carries: Carries) -> bool {
-        self.0.carries == Carries::Scripts || carries == Carries::Anything
+        let fits = self.0.carries == Carries::Scripts || carries == Carries::Anything;
+        fits && !self.0.retired.get()
+    }
+
+    /// Nothing more is asked of its node.
+    pub(super) fn retire(&self) {
+        self.0.retired.set(true);
     }
 
     /// True while the reply that comes next has been awaited for so long that others had better not wait behind it.

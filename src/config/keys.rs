@@ -7,6 +7,7 @@ use crate::durability::Rule;
 use crate::failover::{EmptyPrimary, InFlight, Mode, OnNoQuorum, SlowPrimary};
 use crate::routing::{DuringOutage, OwnWrites, ReadPolicy};
 use crate::telemetry::Format;
+use crate::topology::NODES_MAX;
 
 use super::durability::{DURABILITY, DURABILITY_RULES};
 use super::kind::{Declared, Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
@@ -86,8 +87,8 @@ const BACKEND: &[Key] = &[
         "nodes",
         Kind::Nodes(Some(|c, v| match v.len() {
             0 => Err("is empty: name at least one node".to_owned()),
-            1..=256 => declare(c, v),
-            many => Err(format!("names {many} nodes; 256 is the most")),
+            1..=NODES_MAX => declare(c, v),
+            many => Err(format!("names {many} nodes; {NODES_MAX} is the most")),
         })),
         r#"["127.0.0.1:6379"]"#,
         "Every node of the group: \"host:port\", \"dns:name:port\" for every address of a name, or { address, peer_address, zone, priority, expect }; roles are discovered.",

@@ -30,4 +30,4 @@ pub use keys::SECTIONS;
 pub use kind::{Declared, Form, Key, Kind, Preset, Section, Use};
 pub use print::{full, reference};
 pub use read::{Config, parse};
-pub use reload::{Origin, Reload};
+pub use reload::{Declare, Origin, Reload};

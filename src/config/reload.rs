@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::control::Declared;
 use crate::frontend::LimitsInForce;
 use crate::telemetry::LevelHandle;
 
@@ -15,7 +16,10 @@ use super::read::{Config, Reading, load, preset_of, same};
 /// The level of the log, which an order changes as well.
 const LEVEL: &str = "log.level";
 
-/// Keys that are taken while the process runs, beside [`LEVEL`].
+/// The list of nodes, which names may stand in.
+const NODES: &str = "backend.nodes";
+
+/// Limits that are taken while the process runs, beside [`LEVEL`] and [`NODES`].
 const LIVE: &[&str] = &[
     "proxy.max_clients",
     "proxy.idle_timeout",
@@ -32,7 +36,7 @@ const LIVE: &[&str] = &[
 
 /// Whether a reload takes this key.
 pub(super) fn is_live(path: &str) -> bool {
-    path == LEVEL || LIVE.contains(&path)
+    path == LEVEL || path == NODES || LIVE.contains(&path)
 }
 
 /// Faults of one reading that are told; a file that is no configuration may have thousands.
@@ -103,12 +107,15 @@ impl Origin {
     }
 }
 
+/// Has these be the nodes; what has changed, or why nothing has.
+pub type Declare = Box<dyn Fn(Declared) -> Result<String, String> + Send>;
+
 /// Reads the file again and takes what can be taken while the process runs.
-#[derive(Debug)]
 pub struct Reload {
     origin: Option<Origin>,
     level: LevelHandle,
     limits: LimitsInForce,
+    declare: Declare,
     /// The last one that was sound.
     taken: Option<Origin>,
 }
@@ -116,8 +123,8 @@ pub struct Reload {
 impl Reload {
     /// `origin`: what the process runs with; `None`: no file says it.
     #[must_use]
-    pub fn new(origin: Option<Origin>, level: LevelHandle, limits: LimitsInForce) -> Self {
-        Self { origin, level, limits, taken: None }
+    pub fn new(origin: Option<Origin>, level: LevelHandle, limits: LimitsInForce, declare: Declare) -> Self {
+        Self { origin, level, limits, declare, taken: None }
     }
 
     /// What it came to, in one line: what is now so, and which keys differ from what the process runs with and wait for a restart. A
@@ -130,7 +137,13 @@ impl Reload {
             return Err("no file holds this configuration; nothing has changed".to_owned());
         };
         let next = load(&origin.path).map_err(|faults| refusal(&origin.path, &faults))?;
+        let mut taken = self.taken.as_ref().unwrap_or(origin).reading.differing(&next);
         let mut said = Vec::new();
+        // What may be refused comes first.
+        if taken.iter().any(|path| path == NODES) {
+            let nodes = self.declare_nodes(origin, &next);
+            said.push(nodes.map_err(|why| refused(&origin.path, &format!("{NODES}: {why}")))?);
+        }
         let (before, level) = (self.level.get(), next.config.log.level.as_str());
         if before != level {
             // Before it is so: a level that shows less would not show it.
@@ -138,7 +151,6 @@ impl Reload {
             self.level.set(level)?;
             said.push(format!("log.level is now {level}"));
         }
-        let mut taken = self.taken.as_ref().unwrap_or(origin).reading.differing(&next);
         taken.retain(|path| LIVE.contains(&path.as_str()));
         let limits = Arc::new(next.config.frontend.limits.clone());
         if taken.is_empty() && limits != self.limits.load_full() {
@@ -159,6 +171,14 @@ impl Reload {
         self.taken = Some(Origin { path: origin.path.clone(), reading: next });
         Ok(if said.is_empty() { "nothing has changed".to_owned() } else { said.join("; ") })
     }
+
+    fn declare_nodes(&self, origin: &Origin, next: &Reading) -> Result<String, String> {
+        let mut control = next.config.control.clone();
+        // What is in force, whatever the file says by now.
+        control.durability.clone_from(&origin.config().control.durability);
+        control.look_for_nodes()?;
+        Ok(format!("nodes: {}", (self.declare)(control.declared())?))
+    }
 }
 
 fn refusal(path: &Path, faults: &Faults) -> String {
@@ -167,7 +187,10 @@ fn refusal(path: &Path, faults: &Faults) -> String {
     if untold > 0 {
         told.push(format!("and {untold} more"));
     }
-    let text = format!("{}: nothing has changed: {}", path.display(), told.join("; "));
+    refused(path, &told.join("; "))
+}
+
+fn refused(path: &Path, why: &str) -> String {
     // What was written is repeated, and may have lines of its own.
-    text.replace(char::is_control, " ")
+    format!("{}: nothing has changed: {why}", path.display()).replace(char::is_control, " ")
 }

@@ -1,6 +1,6 @@
 //! How many replicas follow the primary: too few, and no write can become safe. Pure.
 
-use crate::topology::{NodeId, Replication, Role};
+use crate::topology::{Replication, Role};
 
 /// Replicas of the primary, by what was last seen of each node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,15 +11,15 @@ pub(super) struct Attached {
     pub(super) coming: u32,
 }
 
-/// Who follows. `None` when the primary is absent: one that is gone lacks nothing. A moment later the table says that writes wait,
+/// Who follows, of nodes in one order, among which the primary has this position. `None` when the primary is absent: one that is gone lacks nothing. A moment later the table says that writes wait,
 /// and until then none is refused.
 pub(super) fn attached(
-    primary: Option<NodeId>,
+    primary: Option<usize>,
     facts: &[Option<&Replication>],
     absent: &[bool],
 ) -> Option<Attached> {
     let mut attached = Attached { following: 0, coming: 0 };
-    let Some(primary) = primary.map(NodeId::index) else { return Some(attached) };
+    let Some(primary) = primary else { return Some(attached) };
     if absent[primary] {
         return None;
     }
@@ -52,7 +52,7 @@ mod tests {
         }
     }
 
-    const FIRST: Option<NodeId> = Some(NodeId(0));
+    const FIRST: Option<usize> = Some(0);
 
     #[test]
     fn who_follows_the_primary_in_its_history_counts() {

@@ -6,6 +6,7 @@
 //! offset, and to a primary only while it has no replica: a message published on a primary that is about to be
 //! replaced would make its history diverge and cost it a full resynchronisation.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use crate::resp::Value;
+use crate::topology::NodeId;
 
 use super::link::{CLIENT_NAME, Dial, Fault, Link, within};
 use super::monitor::Heard;
@@ -35,6 +37,9 @@ const LIVELY_SECONDS: u64 = 3;
 
 /// Wait before a lost listener is dialled again, and for each answer of the node.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// On whom our greeting to other brains is to be published.
+pub(super) type Greeted = Arc<BTreeSet<NodeId>>;
 
 /// Who we are among brains.
 #[derive(Clone, Debug)]
@@ -110,7 +115,7 @@ fn is_hex(text: &str) -> bool {
 pub(super) async fn listen(
     dial: Dial,
     identity: Identity,
-    greets: watch::Receiver<Arc<[bool]>>,
+    greets: watch::Receiver<Greeted>,
     sink: mpsc::Sender<Heard>,
 ) {
     while !sink.is_closed() {
@@ -140,7 +145,7 @@ async fn subscribe(dial: &Dial) -> Result<(Link, bool), Fault> {
 async fn attend(
     dial: &Dial,
     identity: &Identity,
-    greets: &watch::Receiver<Arc<[bool]>>,
+    greets: &watch::Receiver<Greeted>,
     sink: &mpsc::Sender<Heard>,
     mut link: Link,
 ) -> Result<(), Fault> {
@@ -155,7 +160,7 @@ async fn attend(
                 }
             }
             Err(Fault::Silent) if !sink.is_closed() => {
-                let here = greets.borrow().get(dial.node.index()).copied().unwrap_or(false);
+                let here = greets.borrow().contains(&dial.node);
                 if here {
                     let _ = greet(dial, identity).await;
                 }

@@ -13,18 +13,21 @@ use crate::failover::{
     Action, ActionId, Changes, Event, Level, Machine, Note, OrderId, Outcome, Phase, Signal, Step, Verdict,
 };
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable};
-use crate::topology::{Answer, Health, Marks, NodeId, NodeSpec, Order, Placed, Replication, Role};
+use crate::topology::{Address, Answer, Marks, NodeId, NodeSpec, Order, Placed, find};
 
 use super::actuator::{Performed, perform};
-use super::attached::attached;
 use super::black_box::BlackBox;
+use super::brains::Greeted;
 use super::capture::capture;
 use super::caught_up::CaughtUp;
 use super::coordinator::Coordinator;
+use super::declared::{Declaration, Declared};
 use super::link::Dial;
-use super::monitor::{Heard, Look, Pace};
+use super::monitor::{Heard, Pace};
+use super::names::Seen;
 use super::parity::Warm;
 use super::quarantine::Quarantine;
+use super::watched::Watched;
 use super::weights::Weights;
 use super::yielding::{Brain, Will, Yielding, changes_something};
 use super::{NodeFacts, ParityReport, Quarantined, Status};
@@ -42,7 +45,7 @@ const STATUS_BEAT: Duration = Duration::from_millis(50);
 pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Other brains that are told apart by name; whoever may publish can call himself as he likes.
-const BRAINS_MAX: usize = 16;
+pub(super) const BRAINS_MAX: usize = 16;
 
 /// How long a new primary is waited for to have its scripts: an application that meets one that is missing can load it.
 const WARMING: Duration = Duration::from_millis(20);
@@ -65,11 +68,14 @@ pub(super) struct Ends {
     pub(super) publisher: Publisher,
     pub(super) status: watch::Sender<Arc<Status>>,
     pub(super) pace: watch::Sender<Pace>,
-    /// By node: whether our greeting to other brains is to be published there.
-    pub(super) greets: watch::Sender<Arc<[bool]>>,
+    pub(super) greets: watch::Sender<Greeted>,
     pub(super) parity: Parity,
-    /// Names of several nodes that stand for others than at the start.
-    pub(super) moved: watch::Receiver<Arc<[String]>>,
+    /// What names of several nodes stand for.
+    pub(super) names: mpsc::Receiver<Seen>,
+    /// Lists of nodes that are to be.
+    pub(super) declarations: mpsc::Receiver<Declaration>,
+    /// The last one that came to be.
+    pub(super) declared: watch::Sender<Arc<Declared>>,
 }
 
 /// The task that brings every node what it has to have.
@@ -85,16 +91,20 @@ pub(super) struct Parity {
 /// The state of the loop.
 pub(super) struct Driver {
     pub(super) machine: Machine,
-    dials: Vec<Dial>,
-    marks: Arc<Marks>,
-    ends: Ends,
+    pub(super) watched: Watched,
+    pub(super) marks: Arc<Marks>,
+    pub(super) ends: Ends,
     pub(super) coordinator: Box<dyn Coordinator>,
     quarantine: Quarantine,
     quarantined: Quarantined,
-    nodes: Vec<NodeFacts>,
-    /// By node: nobody answered there, or not with INFO. One that is only silent may still have its connections.
-    absent: Vec<bool>,
-    verdict: Option<Verdict>,
+    /// In the order of ids.
+    pub(super) nodes: Vec<NodeFacts>,
+    /// Nobody answered there, or not with INFO. One that is only silent may still have its connections.
+    pub(super) absent: BTreeSet<NodeId>,
+    pub(super) gone: BTreeMap<NodeId, Address>,
+    /// In what names of nodes are not followed, one sentence each.
+    pub(super) moved: Arc<[String]>,
+    pub(super) verdict: Option<Verdict>,
     /// How many times writes were held, and whether the last time was part of a planned switch.
     holds: (u64, bool),
     pub(super) steps: JoinSet<StepEnd>,
@@ -106,10 +116,10 @@ pub(super) struct Driver {
     /// Orders that are over and whose ends are told once the snapshot for people shows them.
     answered: Vec<(oneshot::Sender<Answer>, Answer)>,
     last_order: u64,
-    caught_up: CaughtUp,
-    weights: Weights,
+    pub(super) caught_up: CaughtUp,
+    pub(super) weights: Weights,
     black_box: BlackBox,
-    other_brains: Vec<String>,
+    pub(super) other_brains: Vec<String>,
     status_at: Instant,
     pub(super) status_due: bool,
     /// Who waits to be told that nothing is decided here any more.
@@ -134,6 +144,8 @@ enum Woken {
     Prepared(Placed),
     Time,
     Wanted(Will),
+    Declared(Declaration),
+    Named(Seen),
     Stop,
 }
 
@@ -141,21 +153,23 @@ impl Driver {
     pub(super) fn new(
         (coordinator, machine): (Box<dyn Coordinator>, Machine),
         brain: Brain,
-        dials: Vec<Dial>,
+        watched: Watched,
         marks: Arc<Marks>,
         quarantine: Quarantine,
         ends: Ends,
     ) -> Self {
         Self {
             machine,
-            dials,
+            watched,
             marks,
             ends,
             coordinator,
             quarantine,
             quarantined: Quarantined::default(),
-            nodes: unseen(&brain.specs),
-            absent: vec![true; brain.specs.len()],
+            nodes: unseen(&brain.nodes),
+            absent: brain.nodes.iter().map(|(id, _)| *id).collect(),
+            gone: BTreeMap::new(),
+            moved: Arc::default(),
             verdict: None,
             holds: (0, false),
             steps: JoinSet::new(),
@@ -165,7 +179,7 @@ impl Driver {
             answered: Vec::new(),
             last_order: 0,
             caught_up: CaughtUp::default(),
-            weights: Weights::new(brain.specs.len()),
+            weights: Weights::default(),
             black_box: BlackBox::new(Instant::now()),
             other_brains: Vec::new(),
             status_at: Instant::now(),
@@ -200,6 +214,8 @@ impl Driver {
                 Woken::Prepared(placed) => self.order(placed),
                 Woken::Time => self.feed(Event::Tick { late: false }),
                 Woken::Wanted(will) => self.heed(will),
+                Woken::Declared(declaration) => self.redeclare(declaration),
+                Woken::Named(seen) => self.hear_names(&seen),
                 Woken::Stop => stop_by = Some(Instant::now() + STOP_PATIENCE),
             }
             self.try_to_yield();
@@ -216,6 +232,8 @@ impl Driver {
             Some(heard) = self.ends.heard.recv() => Woken::Heard(heard),
             Some((node, signal)) = self.ends.signals.recv() => Woken::Signal(node, signal),
             Some(placed) = self.ends.orders.recv() => Woken::Ordered(placed),
+            Some(seen) = self.ends.names.recv() => Woken::Named(seen),
+            Some(declaration) = self.ends.declarations.recv() => Woken::Declared(declaration),
             () = tokio::time::sleep_until(wake.into()) => Woken::Time,
         }
     }
@@ -242,8 +260,8 @@ impl Driver {
                 }
             }
             Action::Step { id, node, step, within } => {
-                debug!(node = %self.dials[node.index()].address, ?step, "step");
-                let dial = self.dials[node.index()].clone();
+                let Some(dial) = self.dial(node) else { return };
+                debug!(node = %dial.address, ?step, "step");
                 // The last step before writes are let go.
                 let warmed = (step == Step::Verify).then(|| self.warm(node));
                 self.steps.spawn(async move {
@@ -254,7 +272,8 @@ impl Driver {
                 });
             }
             Action::Capture { id, node, part, within } => {
-                let (dial, quarantine) = (self.dials[node.index()].clone(), self.quarantine.clone());
+                let Some(dial) = self.dial(node) else { return };
+                let quarantine = self.quarantine.clone();
                 self.steps.spawn(async move {
                     let captured = tokio::time::timeout(within, capture(&dial, &part, &quarantine)).await;
                     let outcome = captured.map_or(Outcome::Unknown, Outcome::Captured);
@@ -273,6 +292,11 @@ impl Driver {
         }
     }
 
+    /// `None`: it is no longer declared, and the machine awaits nothing of it.
+    fn dial(&self, node: NodeId) -> Option<Dial> {
+        find(&self.watched.dials(), node).cloned()
+    }
+
     /// Has every script brought to a node; ends when it has them.
     fn warm(&self, node: NodeId) -> oneshot::Receiver<()> {
         let (done, warmed) = oneshot::channel();
@@ -281,13 +305,14 @@ impl Driver {
     }
 
     fn publish(&mut self, verdict: Verdict) {
-        let nodes = self.dials.iter().zip(&self.nodes).map(|(dial, known)| NodeRoute {
-            id: dial.node,
-            address: dial.address.clone(),
+        // Both have the declared nodes in the order of ids.
+        let nodes = self.nodes.iter().enumerate().map(|(at, known)| NodeRoute {
+            id: known.id,
+            address: known.address.clone(),
             zone: known.zone.clone(),
-            readable: verdict.readable[dial.node.index()],
-            generation: verdict.generations[dial.node.index()],
-            run_id: known_run_id(&verdict.run_ids[dial.node.index()]),
+            readable: verdict.readable[at],
+            generation: verdict.generations[at],
+            run_id: known_run_id(&verdict.run_ids[at]),
         });
         let gate = verdict.held_since.map_or(Gate::Open, |since| Gate::Hold { since });
         let was_open = self.verdict.as_ref().is_some_and(|last| last.held_since.is_none());
@@ -324,113 +349,10 @@ impl Driver {
     fn hear_parity(&mut self) {
         if self.ends.parity.reported.has_changed().unwrap_or(false) {
             let report = self.ends.parity.reported.borrow_and_update().clone();
-            self.feed(Event::Compared(report.lacking.clone()));
+            let lacking = report.nodes.iter().map(|(node, parity)| (*node, parity.lacks.clone()));
+            self.feed(Event::Compared(lacking.collect()));
             self.status_due = true;
         }
-    }
-
-    fn take(&mut self, heard: Heard, after_stall: bool) {
-        match heard {
-            Heard::Look(look) => {
-                self.note(&look);
-                // What was missed while we were stalled may be waiting in the socket.
-                if !(after_stall && look.observation.health == Health::Silent) {
-                    let (node, took) = (look.observation.node, look.ping.filter(|_| !after_stall));
-                    self.feed(Event::Seen(look.observation));
-                    if let Some(took) = took {
-                        let explained = self.is_explained(node);
-                        self.feed(Event::Timed { node, took, explained });
-                    }
-                }
-            }
-            Heard::Signal(node, signal) => self.feed(Event::Signal { node, signal }),
-            Heard::OtherBrain(brain) => {
-                if !self.other_brains.contains(&brain) && self.other_brains.len() < BRAINS_MAX {
-                    warn!(brain, "another brain was heard");
-                    self.other_brains.push(brain.clone());
-                    self.status_due = true;
-                }
-                self.feed(Event::OtherBrain(brain));
-            }
-        }
-    }
-
-    /// Keeps a look for people, and draws what only the shell wants from it.
-    fn note(&mut self, look: &Look) {
-        let node = look.observation.node;
-        let known = &mut self.nodes[node.index()];
-        known.error.clone_from(&look.error);
-        match &look.observation.health {
-            Health::Answered(_) => self.absent[node.index()] = false,
-            Health::Down(_) | Health::Refused(_) => self.absent[node.index()] = true,
-            Health::Silent => {}
-        }
-        if let Health::Answered(facts) = &look.observation.health {
-            known.facts = Some(Arc::from(facts.clone()));
-            known.seen = Some(look.observation.at);
-            known.ping = look.ping;
-            self.mark(node, look.number, facts);
-            if let Some(took) = look.ping {
-                self.weigh(node, took);
-            }
-        }
-        self.choose_greeted();
-        self.note_attached();
-    }
-
-    /// Makes known how many replicas follow the primary, as far as the last looks tell.
-    fn note_attached(&self) {
-        let facts: Vec<_> = self.nodes.iter().map(|known| known.facts.as_deref()).collect();
-        let primary = self.verdict.as_ref().and_then(|now| now.primary);
-        if let Some(attached) = attached(primary, &facts, &self.absent) {
-            self.marks.note_attached(attached.following, attached.coming);
-        }
-    }
-
-    /// Tells the data path what it may draw from a look.
-    fn mark(&mut self, node: NodeId, look: u64, facts: &Replication) {
-        let marks = self.marks.of(node);
-        marks.max_clients.store(facts.max_clients.unwrap_or(0), Ordering::Relaxed);
-        let primary = self.verdict.as_ref().and_then(|now| now.primary);
-        if let Some(reached) = self.caught_up.note(primary, node, look, facts) {
-            marks.applied_look.store(reached, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether a PING that takes long says nothing: the node works on a request of a kind that does, or a client paused it.
-    fn is_explained(&self, node: NodeId) -> bool {
-        let marks = self.marks.of(node);
-        let paused_until = marks.paused_until_ms.load(Ordering::Relaxed);
-        marks.long_requests.load(Ordering::Relaxed) != 0 || paused_until > self.marks.millis(Instant::now())
-    }
-
-    /// Tells the data path how slow nodes are.
-    fn weigh(&mut self, node: NodeId, took: Duration) {
-        self.weights.note(node.index(), took);
-        for (known, weight) in self.nodes.iter().zip(self.weights.list()) {
-            self.marks.of(known.id).weight.store(weight, Ordering::Relaxed);
-        }
-    }
-
-    /// Replicas are greeted on; a primary only while it stands alone and undoubted.
-    fn choose_greeted(&self) {
-        let role = |known: &NodeFacts| {
-            known.facts.as_ref().filter(|_| known.error.is_none()).map(|facts| facts.role)
-        };
-        let alone = !self.nodes.iter().any(|known| role(known) == Some(Role::Replica));
-        let primary =
-            self.verdict.as_ref().filter(|now| now.held_since.is_none()).and_then(|now| now.primary);
-        let greets = self.nodes.iter().map(|known| match role(known) {
-            Some(Role::Replica) => true,
-            Some(Role::Primary) => alone && primary == Some(known.id),
-            None => false,
-        });
-        let greets: Arc<[bool]> = greets.collect();
-        self.ends.greets.send_if_modified(|before| {
-            let changed = *before != greets;
-            *before = greets;
-            changed
-        });
     }
 
     /// Before a planned change of primary the nodes are compared: who lacks what the primary has is to be known.
@@ -492,11 +414,12 @@ impl Driver {
             at_wall: SystemTime::now(),
             machine,
             nodes: self.nodes.clone(),
+            gone: self.gone.clone(),
             settings_changed: self.machine.settings_changed(),
             other_brains: self.other_brains.clone(),
             quarantined: self.quarantined,
             parity: self.ends.parity.reported.borrow().clone(),
-            moved: self.ends.moved.borrow().clone(),
+            moved: self.moved.clone(),
         }));
         if let Some(note) = closed {
             self.tell(&note);
@@ -519,9 +442,9 @@ fn known_run_id(run_id: &str) -> Option<Arc<str>> {
 }
 
 /// The nodes before anyone looked.
-pub(super) fn unseen(specs: &[NodeSpec]) -> Vec<NodeFacts> {
-    let unseen = |(position, spec): (u16, &NodeSpec)| NodeFacts {
-        id: NodeId(position),
+pub(super) fn unseen(nodes: &[(NodeId, NodeSpec)]) -> Vec<NodeFacts> {
+    let unseen = |(id, spec): &(NodeId, NodeSpec)| NodeFacts {
+        id: *id,
         address: spec.address.clone(),
         zone: spec.zone.clone(),
         facts: None,
@@ -529,7 +452,7 @@ pub(super) fn unseen(specs: &[NodeSpec]) -> Vec<NodeFacts> {
         ping: None,
         error: None,
     };
-    (0..).zip(specs).map(unseen).collect()
+    nodes.iter().map(unseen).collect()
 }
 
 /// States in which the machine waits for facts and outcomes: every millisecond counts, and stopping would leave

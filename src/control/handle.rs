@@ -3,9 +3,9 @@
 use crate::routing::Routes;
 use crate::topology::Orders;
 
-use super::{Parity, Signals, StatusReader};
+use super::{Declarations, Parity, Signals, StatusReader};
 
-/// The five doors of the control thread. Cheap to clone, usable from any thread.
+/// The doors of the control thread. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
     /// Places orders.
@@ -18,4 +18,6 @@ pub struct Handle {
     pub signals: Signals,
     /// Takes what every node has to have.
     pub parity: Parity,
+    /// Takes which nodes there are to be.
+    pub declarations: Declarations,
 }

@@ -11,7 +11,7 @@ use tokio::time::timeout_at;
 
 use crate::net::{self, SocketOptions, Stream, TlsClient};
 use crate::resp::{self, Value, encode};
-use crate::topology::{Address, Marks, NodeId, counted_as};
+use crate::topology::{Address, Marks, NodeId, OfNode, counted_as};
 
 use super::Credentials;
 
@@ -83,6 +83,12 @@ pub(super) struct Link {
     asked: VecDeque<String>,
     node: NodeId,
     marks: Arc<Marks>,
+}
+
+impl OfNode for Dial {
+    fn node(&self) -> NodeId {
+        self.node
+    }
 }
 
 impl Dial {

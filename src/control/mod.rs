@@ -7,9 +7,11 @@ mod brains;
 mod capture;
 mod caught_up;
 mod coordinator;
+mod declared;
 mod dice;
 mod driver;
 mod handle;
+mod heard;
 mod info;
 mod link;
 mod monitor;
@@ -24,6 +26,7 @@ mod start;
 mod status;
 #[cfg(test)]
 mod testing;
+mod watched;
 mod weights;
 mod yielding;
 
@@ -32,6 +35,7 @@ mod yielding;
 pub use {brains::Identity, info::facts};
 
 pub use crate::failover::SettingChanged;
+pub use declared::{Declarations, Declared};
 pub use handle::Handle;
 pub use names::NodeName;
 pub use parity::{NodeParity, Parity, ParityReport};

@@ -1,6 +1,7 @@
 //! Names that stand for several nodes, `dns:name:port`: looked up before the start, and again while the proxy runs.
 //!
-//! The list of nodes stays what it was at the start: a name that comes to stand for others is told, and a restart takes that up.
+//! A resolver is not believed all that it says: who no longer stands behind a name and still answers, or leads, stays a node, and so
+//! does everybody while the name has fewer addresses than are expected.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -8,11 +9,11 @@ use std::net::{IpAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::topology::{Address, NodeSpec};
+use crate::topology::Address;
 
-use super::Settings;
+use super::{Declared, Settings};
 
 /// More addresses of one name are a mistake in the name.
 const ADDRESSES_MAX: usize = 16;
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Between two looks while the proxy runs.
-const LOOK: Duration = Duration::from_secs(30);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// An element of `backend.nodes` that is a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub struct NodeName {
     pub expect: usize,
     /// The name, and the port of all its nodes.
     pub address: Address,
-    /// What it stood for at the start.
+    /// What it stands for.
     found: BTreeSet<IpAddr>,
 }
 
@@ -61,21 +62,41 @@ impl NodeName {
         }
     }
 
-    /// What has changed since the start. A resolver that fails says nothing about the nodes.
-    fn moved(&self, seen: &io::Result<BTreeSet<IpAddr>>) -> Option<String> {
-        let seen = seen.as_ref().ok().filter(|seen| **seen != self.found)?;
-        let list = |addresses: Vec<String>| match addresses.len() {
-            0 => "nothing".to_owned(),
-            _ => addresses.join(", "),
-        };
-        let only =
-            |these: &BTreeSet<IpAddr>, others| these.difference(others).map(ToString::to_string).collect();
-        Some(format!(
-            "dns:{} has come to stand for {} and no longer stands for {}; a restart of the proxy takes that up",
-            self.address,
-            list(only(seen, &self.found)),
-            list(only(&self.found, seen)),
-        ))
+    /// Where the nodes are that it stands for, in the order of their addresses.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = Address> {
+        let at = |ip: &IpAddr| Address { host: ip.to_string().into(), port: self.address.port };
+        self.found.iter().map(at)
+    }
+
+    /// It is `seen` to stand for these now. Those of before that it does not stand for any more go, unless they are still `needed`; who
+    /// stays for that is told.
+    pub(super) fn follow(
+        &mut self,
+        seen: &io::Result<BTreeSet<IpAddr>>,
+        needed: impl Fn(&Address) -> Option<&'static str>,
+    ) -> Vec<String> {
+        let Ok(addresses) = seen else { return Vec::new() };
+        let fault = self.fault(seen);
+        let mut told: Vec<String> = fault.iter().cloned().collect();
+        if addresses.len() > ADDRESSES_MAX {
+            return told;
+        }
+        let (name, port) = (self.address.clone(), self.address.port);
+        self.found.retain(|ip| {
+            if addresses.contains(ip) || fault.is_some() {
+                return true;
+            }
+            let address = Address { host: ip.to_string().into(), port };
+            let why = needed(&address);
+            told.extend(why.map(|why| {
+                format!("dns:{name} no longer stands for {address}, which {why} and stays a node")
+            }));
+            why.is_some()
+        });
+        let room = ADDRESSES_MAX.saturating_sub(self.found.len());
+        let new: Vec<IpAddr> = addresses.difference(&self.found).copied().take(room).collect();
+        self.found.extend(new);
+        told
     }
 }
 
@@ -125,7 +146,8 @@ impl Settings {
                 }
             }
         }
-        self.nodes = expanded(&self.nodes, &self.names);
+        self.written = std::mem::take(&mut self.nodes);
+        self.nodes = self.declared().all();
         self.suffice()
     }
 
@@ -142,24 +164,6 @@ impl Settings {
     }
 }
 
-/// The nodes with those of each name in its place, in the order of their addresses; one that was there before is not there twice.
-fn expanded(declared: &[NodeSpec], names: &[NodeName]) -> Vec<NodeSpec> {
-    let mut nodes: Vec<NodeSpec> = Vec::new();
-    for (position, spec) in declared.iter().enumerate() {
-        let hosts = match names.iter().find(|name| name.position == position) {
-            Some(name) => name.found.iter().map(|ip| Arc::from(ip.to_string())).collect(),
-            None => vec![spec.address.host.clone()],
-        };
-        for host in hosts {
-            let address = Address { host, port: spec.address.port };
-            if !nodes.iter().any(|node| node.address == address) {
-                nodes.push(NodeSpec { address, ..spec.clone() });
-            }
-        }
-    }
-    nodes
-}
-
 /// The addresses that a name has now.
 fn look_up(name: &Address) -> io::Result<BTreeSet<IpAddr>> {
     let found = (&*name.host, name.port).to_socket_addrs()?;
@@ -172,19 +176,27 @@ fn of_one_kind(all: BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
     if of_v4.is_empty() { all } else { of_v4 }
 }
 
-/// Looks again for as long as it is awaited, and tells what has changed, one sentence a name.
-pub(super) async fn keep_looking(names: Vec<NodeName>, moved: watch::Sender<Arc<[String]>>) {
+/// What names were seen to stand for, by position.
+pub(super) type Seen = Vec<(usize, io::Result<BTreeSet<IpAddr>>)>;
+
+/// Looks again and again for as long as somebody wants to know.
+pub(super) async fn keep_looking(mut declared: watch::Receiver<Arc<Declared>>, seen: mpsc::Sender<Seen>) {
     loop {
+        let names = declared.borrow_and_update().names.clone();
+        if names.is_empty() {
+            match declared.changed().await {
+                Ok(()) => continue,
+                Err(_) => return,
+            }
+        }
         tokio::time::sleep(LOOK).await;
-        let looked_at = names.clone();
-        let look = move || looked_at.iter().filter_map(|name| name.moved(&look_up(&name.address))).collect();
-        let seen: Vec<String> = match tokio::task::spawn_blocking(look).await {
-            Ok(seen) => seen,
+        let look = move || names.iter().map(|name| (name.position, look_up(&name.address))).collect();
+        let found = match tokio::task::spawn_blocking(look).await {
+            Ok(found) => found,
             Err(error) => return tracing::error!(%error, "names of nodes are looked up no more"),
         };
-        if **moved.borrow() != *seen {
-            seen.iter().for_each(|sentence| tracing::warn!("{sentence}"));
-            moved.send_replace(seen.into());
+        if seen.send(found).await.is_err() {
+            return;
         }
     }
 }
@@ -194,9 +206,9 @@ mod tests {
     use super::*;
     use crate::durability::Level;
 
-    fn node(address: &str) -> NodeSpec {
+    fn node(address: &str) -> crate::topology::NodeSpec {
         let address = address.parse().unwrap();
-        NodeSpec { address, peer_address: None, zone: "z".to_owned(), priority: 7 }
+        crate::topology::NodeSpec { address, peer_address: None, zone: "z".to_owned(), priority: 7 }
     }
 
     fn addresses(list: &[&str]) -> BTreeSet<IpAddr> {
@@ -274,17 +286,37 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_comes_to_stand_for_others_is_told() {
+    fn a_name_is_followed_and_who_is_still_needed_stays() {
         let mut name = settings().names.remove(0);
+        name.expect = 2;
         name.found = addresses(&["10.0.0.2", "10.0.0.3"]);
-        assert_eq!(name.moved(&Ok(name.found.clone())), None);
-        assert_eq!(name.moved(&Err(io::Error::other("no answer"))), None);
-        let told = name.moved(&Ok(addresses(&["10.0.0.3", "10.0.0.4"]))).unwrap();
-        assert!(told.starts_with(
-            "dns:redis:6379 has come to stand for 10.0.0.4 and no longer stands for 10.0.0.2; a restart"
-        ));
-        let told = name.moved(&Ok(addresses(&["10.0.0.3"]))).unwrap();
-        assert!(told.contains("come to stand for nothing and"), "{told}");
+        let mut follow = |seen: io::Result<BTreeSet<IpAddr>>, leads: &str| {
+            let told = name.follow(&seen, |address| (*address.host == *leads).then_some("leads"));
+            let found: Vec<String> = name.found.iter().map(ToString::to_string).collect();
+            (found.join(" "), told.join("; "))
+        };
+        let same = |found: &str| (found.to_owned(), String::new());
+        let seen = |list: &[&str]| Ok(addresses(list));
+        assert_eq!(follow(Err(io::Error::other("no answer")), ""), same("10.0.0.2 10.0.0.3"));
+        assert_eq!(follow(seen(&["10.0.0.3", "10.0.0.4"]), "10.0.0.3"), same("10.0.0.3 10.0.0.4"));
+        let (found, told) = follow(seen(&["10.0.0.4", "10.0.0.5"]), "10.0.0.3");
+        assert_eq!(found, "10.0.0.3 10.0.0.4 10.0.0.5");
+        assert_eq!(told, "dns:redis:6379 no longer stands for 10.0.0.3:6379, which leads and stays a node");
+        let (found, told) = follow(seen(&["10.0.0.6"]), "");
+        assert_eq!(
+            found, "10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6",
+            "too few to believe that the others have gone"
+        );
+        assert!(told.contains("stands for 1 addresses, 2 are expected"), "{told}");
+        assert_eq!(follow(seen(&["10.0.0.5", "10.0.0.6"]), ""), same("10.0.0.5 10.0.0.6"));
+        let many: Vec<String> = (0..=ADDRESSES_MAX).map(|last| format!("10.0.1.{last}")).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let (found, told) = follow(seen(&many), "");
+        assert_eq!(found, "10.0.0.5 10.0.0.6");
+        assert!(told.contains("17 addresses"), "{told}");
+        let (found, _) = follow(seen(&many[1..]), "10.0.0.5");
+        assert_eq!(found.split(' ').count(), ADDRESSES_MAX, "who is needed has its place");
+        assert!(found.starts_with("10.0.0.5 10.0.1.1"), "{found}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::net::{SocketOptions, TlsClient};
 use crate::resp::Value;
 use crate::topology::{Marks, NodeId, NodeSpec, Replication};
 
-use super::brains::{Identity, listen};
+use super::brains::{Greeted, Identity, listen};
 use super::dice::Dice;
 use super::info;
 use super::link::{Dial, Fault, Link, within};
@@ -133,7 +133,7 @@ pub fn preflight(settings: &Settings, tls: Option<&Arc<TlsClient>>) -> std::io::
 
 async fn look(settings: &Settings, tls: Option<&Arc<TlsClient>>) -> Vec<Finding> {
     let identity = Identity::new(&mut Dice::new());
-    let marks = Arc::new(Marks::new(settings.nodes.len(), Instant::now()));
+    let marks = Arc::new(Marks::new(Instant::now()));
     let dial = |(position, spec): (u16, &NodeSpec)| Dial {
         node: NodeId(position),
         address: spec.address.clone(),
@@ -162,7 +162,7 @@ async fn look(settings: &Settings, tls: Option<&Arc<TlsClient>>) -> Vec<Finding>
 /// Who greets on any node while we listen.
 async fn brains_heard(dials: Vec<Dial>, identity: Identity) -> Vec<String> {
     let (sink, mut heard) = mpsc::channel(16);
-    let (_greets, greeted) = watch::channel(Arc::from(vec![false; dials.len()]));
+    let (_greets, greeted) = watch::channel(Greeted::default());
     let mut listeners = JoinSet::new();
     for dial in dials {
         listeners.spawn(listen(dial, identity.clone(), greeted.clone(), sink.clone()));
@@ -262,7 +262,7 @@ async fn try_following(dials: &[Dial], reports: &mut BTreeMap<NodeId, Report>) {
             continue;
         }
         for leader in locked.iter().filter(|leader| *leader != follower) {
-            let dial = Dial { credentials: credentials.clone(), ..dials[leader.index()].clone() };
+            let dial = Dial { credentials: credentials.clone(), ..dials[leader.slot()].clone() };
             let words = match dial.ask(&[&["PING"]], within(PATIENCE)).await {
                 Ok(replies) => replies[0].as_error().map(str::to_owned),
                 Err(fault) => Some(fault.to_string()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::users::User;
 use crate::{durability, failover, routing, topology::NodeSpec};
 
-use super::NodeName;
+use super::{Declared, NodeName};
 
 /// User and password of the proxy's own work on the nodes (monitor, failover); never used for clients.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -15,6 +15,15 @@ pub struct Credentials {
     pub username: String,
     /// `backend.password` or the content of `backend.password_file`; empty: none.
     pub password: String,
+}
+
+impl Settings {
+    /// What the configuration says of the nodes.
+    #[must_use]
+    pub fn declared(&self) -> Declared {
+        let nodes = if self.written.is_empty() { &self.nodes } else { &self.written };
+        Declared { nodes: nodes.clone(), names: self.names.clone() }
+    }
 }
 
 impl std::fmt::Debug for Credentials {
@@ -26,10 +35,12 @@ impl std::fmt::Debug for Credentials {
 /// The control thread.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// `backend.nodes`
+    /// `backend.nodes`, with those that names stand for in their places once [`Settings::find_nodes`] has put them there.
     pub nodes: Vec<NodeSpec>,
-    /// Those of them that are names of several nodes, until [`Settings::find_nodes`] has put the nodes in their places.
+    /// Those of them that are names of several nodes.
     pub names: Vec<NodeName>,
+    /// As they are written, where there are names among them that were looked up.
+    pub written: Vec<NodeSpec>,
     /// Of the proxy's own work.
     pub credentials: Credentials,
     /// `[failover]` and `[health]`

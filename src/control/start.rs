@@ -1,5 +1,6 @@
 //! Starts and ends the control thread.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
@@ -9,19 +10,20 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::failover::Machine;
 use crate::net::{SocketOptions, TlsClient};
 use crate::routing::{Gate, NodeRoute, Publisher, ReadPolicy, RoutingTable, publisher};
-use crate::topology::{Marks, NodeId, NodeSpec, Remedy, orders};
+use crate::topology::{Marks, NodeId, NodeSpec, Remedy, numbered, orders};
 use crate::users::User;
 
-use super::brains::{Identity, listen};
+use super::brains::{Greeted, Identity};
 use super::coordinator::{Coordinator, local};
+use super::declared::{Declaration, declarations};
 use super::driver::{self, Driver, Ends, unseen};
-use super::link::Dial;
-use super::monitor::{Beat, Pace, watch_node};
+use super::monitor::{Beat, Pace};
 use super::names::keep_looking;
 use super::parity::{self, parity};
 use super::quarantine::Quarantine;
 use super::record::Unwritten;
 use super::signals::signals;
+use super::watched::{Means, Watched};
 use super::yielding::{Brain, Will};
 use super::{Handle, ParityReport, Quarantined, Settings, StartError, Status, StatusReader};
 
@@ -104,24 +106,25 @@ pub fn start(
     let (coordinator, record) = local(settings.state_dir.as_deref(), unwritten.clone())?;
     let now = Instant::now();
     let brain = Brain {
-        specs: settings.nodes.clone(),
+        nodes: numbered(&settings.nodes),
         settings: settings.failover.clone(),
         state_dir: settings.state_dir.clone(),
         unwritten: unwritten.clone(),
     };
-    let machine = Machine::new(&settings.nodes, settings.failover.clone(), record, now);
-    let (publisher, routes) = publisher(first_table(&settings.nodes, now));
+    let machine = Machine::new(brain.nodes.clone(), settings.failover.clone(), record, now);
+    let (publisher, routes) = publisher(first_table(&brain.nodes, now));
     let (orders, placed) = orders();
     let (signals, raised) = signals();
     let (parity, parity_doors) = parity(settings.script_cache > 0);
-    let unknown = Arc::new(ParityReport::unknown(settings.nodes.len()));
+    let unknown = Arc::new(ParityReport::default());
     let (report, reported) = watch::channel(unknown.clone());
     let (compare, demands) = mpsc::channel(DEMANDS_MAX);
     let first_status = Status {
         at: now,
         at_wall: std::time::SystemTime::now(),
         machine: machine.status(now),
-        nodes: unseen(&settings.nodes),
+        nodes: unseen(&brain.nodes),
+        gone: BTreeMap::new(),
         settings_changed: Vec::new(),
         other_brains: Vec::new(),
         quarantined: Quarantined::default(),
@@ -145,6 +148,7 @@ pub fn start(
     let identity = Identity::of(settings.instance.clone());
     let instance = identity.instance.clone();
     let (wills, wanted) = mpsc::channel(1);
+    let (declarations, declared) = declarations();
     let parts = Parts {
         settings,
         tls,
@@ -157,6 +161,7 @@ pub fn start(
         raised,
         status,
         wanted,
+        declarations: declared,
         parity: (parity_ends, driver::Parity { reported, compare, warm }),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -165,21 +170,21 @@ pub fn start(
         .name("redhold-control".to_owned())
         .spawn(move || runtime.block_on(parts.run()))
         .map_err(StartError::Thread)?;
-    let handle = Handle { orders, status: status_reader, routes, signals, parity };
+    let handle = Handle { orders, status: status_reader, routes, signals, parity, declarations };
     Ok((handle, Running { wills, thread, instance }))
 }
 
 /// Nobody leads yet: writes wait from now on.
-fn first_table(specs: &[NodeSpec], now: Instant) -> RoutingTable {
-    let route = |(position, spec): (u16, &NodeSpec)| NodeRoute {
-        id: NodeId(position),
+fn first_table(nodes: &[(NodeId, NodeSpec)], now: Instant) -> RoutingTable {
+    let route = |(id, spec): &(NodeId, NodeSpec)| NodeRoute {
+        id: *id,
         address: spec.address.clone(),
         zone: spec.zone.clone(),
         readable: false,
         generation: 0,
         run_id: None,
     };
-    let nodes = (0..).zip(specs).map(route).collect();
+    let nodes = nodes.iter().map(route).collect();
     RoutingTable {
         epoch: 0,
         primary: None,
@@ -205,6 +210,7 @@ struct Parts {
     raised: mpsc::Receiver<(NodeId, crate::failover::Signal)>,
     status: watch::Sender<Arc<Status>>,
     wanted: mpsc::Receiver<Will>,
+    declarations: mpsc::Receiver<Declaration>,
     parity: (parity::Ends, driver::Parity),
 }
 
@@ -216,34 +222,27 @@ impl Parts {
             settings.quarantine_files,
             settings.quarantine_size,
         );
-        let Settings { nodes: specs, names, credentials, failover, .. } = self.settings;
-        let identity = self.identity;
-        let name: Arc<str> = identity.client_name().into();
-        let dial = |(position, spec): (u16, &NodeSpec)| Dial {
-            node: NodeId(position),
-            address: spec.address.clone(),
-            credentials: credentials.clone(),
-            name: name.clone(),
-            options: SocketOptions::noticing_after(failover.timeout),
-            tls: self.tls.clone(),
-            marks: self.marks.clone(),
-        };
-        let dials: Vec<Dial> = (0..).zip(&specs).map(dial).collect();
-        let beat = Beat { interval: failover.interval, timeout: failover.timeout };
+        let (declared, _) = watch::channel(Arc::new(self.settings.declared()));
+        let Settings { credentials, failover, .. } = self.settings;
         let (sink, heard) = mpsc::channel(HEARD_MAX);
         let (pace, paces) = watch::channel(Pace::Ordinary);
-        let (greets, greeted) = watch::channel(Arc::from(vec![false; specs.len()]));
-        for dial in &dials {
-            tokio::spawn(watch_node(dial.clone(), identity.clone(), beat, paces.clone(), sink.clone()));
-            tokio::spawn(listen(dial.clone(), identity.clone(), greeted.clone(), sink.clone()));
-        }
-        drop(sink);
-        let (names_moved, moved) = watch::channel(Arc::default());
-        if !names.is_empty() {
-            tokio::spawn(keep_looking(names, names_moved));
-        }
+        let (greets, greeted) = watch::channel(Greeted::default());
+        let mut watched = Watched::new(Means {
+            credentials,
+            identity: self.identity,
+            options: SocketOptions::noticing_after(failover.timeout),
+            tls: self.tls,
+            marks: self.marks.clone(),
+            beat: Beat { interval: failover.interval, timeout: failover.timeout },
+            pace: paces,
+            greeted,
+            sink,
+        });
+        watched.declare(&self.brain.nodes);
+        let (seen, names) = mpsc::channel(1);
+        tokio::spawn(keep_looking(declared.subscribe(), seen));
         let (parity_ends, parity) = self.parity;
-        tokio::spawn(parity::run(dials.clone(), parity_ends));
+        tokio::spawn(parity::run(watched.follow(), parity_ends));
         let ends = Ends {
             heard,
             signals: self.raised,
@@ -254,8 +253,10 @@ impl Parts {
             pace,
             greets,
             parity,
-            moved,
+            names,
+            declarations: self.declarations,
+            declared,
         };
-        Driver::new(self.decider, self.brain, dials, self.marks, quarantine, ends).run().await;
+        Driver::new(self.decider, self.brain, watched, self.marks, quarantine, ends).run().await;
     }
 }

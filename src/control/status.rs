@@ -1,12 +1,13 @@
 //! What the control thread shows: one immutable snapshot, replaced whole, read by admin and by `PROXY STATUS`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::watch;
 
 use crate::failover::{self, Captured, SettingChanged};
-use crate::topology::{Address, NodeId, Replication};
+use crate::topology::{Address, NodeId, OfNode, Replication, find};
 
 use super::ParityReport;
 use super::record::Unwritten;
@@ -21,8 +22,10 @@ pub struct Status {
     pub at_wall: SystemTime,
     /// What the machine says: phase, epoch, primary, hold, episodes, and its view of each node.
     pub machine: failover::Status,
-    /// What was last seen of each declared node, by [`NodeId`].
+    /// What was last seen of each declared node, in the order of ids.
     pub nodes: Vec<NodeFacts>,
+    /// Where those who are no longer declared were, as long as their ids are nobody else's.
+    pub gone: BTreeMap<NodeId, Address>,
     /// Settings that the proxy changed on nodes at run time and has not yet put back.
     pub settings_changed: Vec<SettingChanged>,
     /// Other brains heard since the start (Sentinels, other proxies); not empty: this proxy only observes.
@@ -31,7 +34,7 @@ pub struct Status {
     pub quarantined: Quarantined,
     /// Who has what every node has to have.
     pub parity: Arc<ParityReport>,
-    /// Names of several nodes that stand for others than at the start, one sentence each.
+    /// In what names of several nodes are not followed, one sentence each.
     pub moved: Arc<[String]>,
 }
 
@@ -55,6 +58,12 @@ impl Quarantined {
 }
 
 impl Status {
+    /// Where a node is, or was.
+    #[must_use]
+    pub fn address(&self, node: NodeId) -> Option<&Address> {
+        find(&self.nodes, node).map(|known| &known.address).or_else(|| self.gone.get(&node))
+    }
+
     /// An instant of this status (an episode's beginning) by the wall clock.
     #[must_use]
     pub fn wall(&self, instant: Instant) -> SystemTime {
@@ -81,6 +90,12 @@ pub struct NodeFacts {
     pub ping: Option<Duration>,
     /// Why the last look failed; `None` when it did not.
     pub error: Option<String>,
+}
+
+impl OfNode for NodeFacts {
+    fn node(&self) -> NodeId {
+        self.id
+    }
 }
 
 /// Reads the present snapshot. Cheap to clone, usable from any thread.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::failover::{Action, ActionId, Event, Machine, Phase, Settings, Step};
-use crate::topology::NodeSpec;
+use crate::topology::{NodeId, NodeSpec};
 
 use super::coordinator::{Forgetful, local};
 use super::driver::{Driver, STOP_PATIENCE, is_acting};
@@ -36,7 +36,8 @@ pub(super) struct Yielding {
 /// What a machine is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Brain {
-    pub(super) specs: Vec<NodeSpec>,
+    /// In the order of ids.
+    pub(super) nodes: Vec<(NodeId, NodeSpec)>,
     pub(super) settings: Settings,
     /// Where what was decided is kept.
     pub(super) state_dir: Option<PathBuf>,
@@ -92,13 +93,13 @@ impl Driver {
 
     /// Goes on where it was, or from what is recorded if whoever it was yielded to has decided something.
     fn regain(&mut self) -> Result<(), String> {
-        let Brain { specs, settings, state_dir, unwritten } = &self.brain;
+        let Brain { nodes, settings, state_dir, unwritten } = &self.brain;
         let (coordinator, record) =
             local(state_dir.as_deref(), unwritten.clone()).map_err(|error| error.to_string())?;
         self.coordinator = coordinator;
         let now = Instant::now();
         if let Some(record) = record.filter(|record| record.epoch > self.machine.status(now).epoch) {
-            self.machine = Machine::new(specs, settings.clone(), Some(record), now);
+            self.machine = Machine::new(nodes.clone(), settings.clone(), Some(record), now);
             // These belong to decisions of the one before.
             (self.steps, self.answers) = (JoinSet::new(), BTreeMap::new());
             self.changing.clear();

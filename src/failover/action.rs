@@ -102,6 +102,8 @@ pub struct Verdict {
     pub epoch: u64,
     /// Who takes writes.
     pub primary: Option<NodeId>,
+    /// Of whom the lists below speak, in this order, which is that of ids.
+    pub nodes: Vec<NodeId>,
     /// Whether writes may go; `None` opens, else the outage's beginning.
     pub held_since: Option<std::time::Instant>,
     /// Which replicas may answer reads, by node; always false for the primary, which may whenever it is writable.

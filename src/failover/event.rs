@@ -1,6 +1,6 @@
 //! What the machine is told.
 
-use crate::topology::{NodeId, Observation, Replication};
+use crate::topology::{NodeId, NodeSpec, Observation, Replication};
 
 use super::{ActionId, Captured, Order, OrderId};
 
@@ -49,7 +49,9 @@ pub enum Event {
         order: Order,
     },
     /// The nodes were compared: what makes each a bad primary beside its data, in few words.
-    Compared(Vec<Option<String>>),
+    Compared(Vec<(NodeId, Option<String>)>),
+    /// These are the nodes from now on, in the order of ids; [`Machine::may_declare`](super::Machine::may_declare) has allowed it.
+    Declared(Vec<(NodeId, NodeSpec)>),
     /// Another brain was heard on a node (a Sentinel, another proxy); the text names it.
     OtherBrain(String),
     /// Another process takes over, or has not come to it after all: while it has, this one follows the roles seen as it does beside

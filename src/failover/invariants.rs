@@ -1,5 +1,7 @@
 //! What must be true after every event, whatever happened. Checked in debug builds.
 
+use crate::topology::position;
+
 use super::machine::{Kind, Machine};
 use super::{Phase, Verdict};
 
@@ -37,10 +39,11 @@ impl Machine {
         );
         debug_assert!(next.held_since.is_some() || next.primary.is_some(), "writes only go to somebody");
         debug_assert_eq!(next.readable.len(), self.nodes.len());
-        let seen = next.primary.and_then(|primary| Some((primary, self.node(primary).facts.as_ref()?)));
+        let primary = next.primary.and_then(|primary| position(&self.nodes, primary));
+        let seen = primary.and_then(|primary| Some((primary, self.nodes[primary].facts.as_ref()?)));
         debug_assert!(
             next.held_since.is_some()
-                || seen.is_none_or(|(primary, facts)| next.run_ids[primary.index()] == facts.run_id),
+                || seen.is_none_or(|(primary, facts)| next.run_ids[primary] == facts.run_id),
             "writes only go to the process that was looked at last"
         );
     }

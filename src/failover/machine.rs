@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use crate::topology::{Health, NodeId, NodeSpec, Replication};
+use crate::topology::{Health, NodeId, NodeSpec, Replication, find, position};
 
 use super::budget::Budget;
 use super::episode::Timeline;
@@ -123,6 +123,8 @@ pub struct Machine {
     pub(super) trace: Trace,
     /// Recorded as in sync, and not declared any more: they may hold what nobody else has until all who are declared have caught up.
     pub(super) undeclared: Vec<(String, String)>,
+    /// Nodes that came to be declared while the machine ran.
+    pub(super) declared: u64,
     /// Replicas of the primary's that no configuration names, as of the last look at it.
     pub(super) strangers: usize,
     /// Since when the primary has lacked replicas that writes wait for.
@@ -140,13 +142,15 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine that knows nobody yet; `record` is what was kept of an earlier life.
+    /// A machine of these nodes, in the order of ids, that has seen nobody yet; `record` is what was kept of an earlier life.
     #[must_use]
-    pub fn new(nodes: &[NodeSpec], settings: Settings, record: Option<Record>, now: Instant) -> Self {
-        let mut nodes: Vec<Node> = (0_u16..)
-            .zip(nodes)
-            .map(|(position, spec)| Node::new(NodeId(position), spec.clone(), now))
-            .collect();
+    pub fn new(
+        nodes: Vec<(NodeId, NodeSpec)>,
+        settings: Settings,
+        record: Option<Record>,
+        now: Instant,
+    ) -> Self {
+        let mut nodes: Vec<Node> = nodes.into_iter().map(|(id, spec)| Node::new(id, spec, now)).collect();
         for (address, run_id) in record.iter().flat_map(|record| &record.run_ids) {
             if let Some(node) = nodes.iter_mut().find(|node| node.name() == *address) {
                 node.in_sync = Some(run_id.clone());
@@ -166,7 +170,7 @@ impl Machine {
         let undeclared =
             recorded.filter(|(address, _)| !nodes.iter().any(|node| node.name() == *address)).collect();
         let epoch = record.as_ref().map_or(0, |record| record.epoch);
-        let gauge = Gauge::new(nodes.len(), Slowness::of(settings.busy_timeout, settings.interval));
+        let gauge = Gauge::new(Slowness::of(settings.busy_timeout, settings.interval));
         let budget = Budget::new(settings.burst, settings.refill, now);
         let mut machine = Self {
             settings,
@@ -196,6 +200,7 @@ impl Machine {
             planned_after: now,
             trace: Trace::default(),
             undeclared,
+            declared: 0,
             strangers: 0,
             alone_since: None,
             degraded: false,
@@ -217,11 +222,20 @@ impl Machine {
             Event::Timed { node, took, explained } => self.time(node, took, explained),
             Event::Signal { node, signal } => self.sense(node, signal),
             Event::Outcome { id, outcome } => self.settle(id, outcome),
-            Event::Changed { node, run_id, changes } => self.note_changes(node, run_id, changes),
+            Event::Changed { node, run_id, changes } => {
+                if self.is_declared(node) {
+                    self.note_changes(node, run_id, changes);
+                }
+            }
             Event::Order { id, order } => self.obey(id, order),
             Event::Compared(lacking) => {
-                self.nodes.iter_mut().zip(lacking).for_each(|(node, lacks)| node.lacks = lacks);
+                for (node, lacks) in lacking {
+                    if self.is_declared(node) {
+                        self.node_mut(node).lacks = lacks;
+                    }
+                }
             }
+            Event::Declared(nodes) => self.declare(nodes),
             Event::OtherBrain(who) => self.hear(who),
             Event::Yielded(yielded) => self.yielded = yielded,
             Event::Tick { late } => {
@@ -379,11 +393,16 @@ impl Machine {
     // The kit of the states.
 
     pub(super) fn node(&self, node: NodeId) -> &Node {
-        &self.nodes[node.index()]
+        find(&self.nodes, node).expect("only declared nodes are spoken of")
     }
 
     pub(super) fn node_mut(&mut self, node: NodeId) -> &mut Node {
-        &mut self.nodes[node.index()]
+        let position = position(&self.nodes, node).expect("only declared nodes are spoken of");
+        &mut self.nodes[position]
+    }
+
+    pub(super) fn is_declared(&self, node: NodeId) -> bool {
+        position(&self.nodes, node).is_some()
     }
 
     /// All nodes but `one`.

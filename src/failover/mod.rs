@@ -7,6 +7,7 @@ mod action;
 mod budget;
 mod candidate;
 mod capture;
+mod declare;
 mod detect;
 mod discover;
 mod episode;

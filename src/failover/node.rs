@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::topology::{Address, Health, NodeId, NodeSpec, Replication, Role};
+use crate::topology::{Address, Health, NodeId, NodeSpec, OfNode, Replication, Role};
 
 use super::tuning::Changed;
 use super::{Divergence, Settings, candidate::Reason};
@@ -107,6 +107,12 @@ pub(super) struct Node {
     pub(super) generation: u64,
     /// What people should know about it; told once when it changes.
     pub(super) remark: Option<String>,
+}
+
+impl OfNode for Node {
+    fn node(&self) -> NodeId {
+        self.id
+    }
 }
 
 impl Node {

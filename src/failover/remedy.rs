@@ -38,7 +38,7 @@ pub(super) struct Want {
 impl Machine {
     /// PING was answered.
     pub(super) fn time(&mut self, id: NodeId, took: Duration, explained: bool) {
-        if id.index() >= self.nodes.len() || self.settings.slow_primary == SlowPrimary::Off {
+        if !self.is_declared(id) || self.settings.slow_primary == SlowPrimary::Off {
             return;
         }
         let before = self.gauge.slow(id);

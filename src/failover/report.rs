@@ -26,7 +26,12 @@ impl Machine {
             tokens: self.budget.tokens(),
             other_brain: self.other_brain.as_ref().map(|(who, _)| who.clone()),
             yielded: self.yielded,
-            nodes: self.nodes.iter().map(|node| self.report(node, now, readable[node.id.index()])).collect(),
+            nodes: self
+                .nodes
+                .iter()
+                .zip(readable)
+                .map(|(node, readable)| self.report(node, now, readable))
+                .collect(),
             episodes: self.timeline.list(now, (self.group.epoch, self.group.primary)),
         }
     }

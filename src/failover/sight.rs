@@ -9,7 +9,7 @@ use super::{Level, Phase, Signal, Step};
 impl Machine {
     /// Takes a look of the monitor. A node that no configuration names is no node.
     pub(super) fn see(&mut self, seen: &Observation) {
-        if seen.node.index() >= self.nodes.len() {
+        if !self.is_declared(seen.node) {
             return;
         }
         let node = self.node_mut(seen.node);
@@ -23,7 +23,7 @@ impl Machine {
 
     /// Takes a hint of the data path.
     pub(super) fn sense(&mut self, id: NodeId, signal: Signal) {
-        if id.index() >= self.nodes.len() {
+        if !self.is_declared(id) {
             return;
         }
         let now = self.now;

@@ -1,6 +1,7 @@
 //! Gray failure: a node that answers, and takes many times as long as it used to while another does not. Pure, and a few
 //! numbers a node.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::topology::NodeId;
@@ -152,18 +153,19 @@ impl Track {
 #[derive(Clone, Debug)]
 pub(super) struct Gauge {
     rules: Slowness,
-    tracks: Vec<Track>,
+    /// Of those who were noted.
+    tracks: BTreeMap<NodeId, Track>,
 }
 
 impl Gauge {
-    pub(super) fn new(nodes: usize, rules: Slowness) -> Self {
-        Self { rules, tracks: vec![Track::default(); nodes] }
+    pub(super) fn new(rules: Slowness) -> Self {
+        Self { rules, tracks: BTreeMap::new() }
     }
 
     /// `node` answered PING after `took`. `explained`: it works on a request that takes long, or was paused.
     pub(super) fn note(&mut self, node: NodeId, took: Duration, explained: bool, now: Instant) {
         let rules = self.rules;
-        let track = &mut self.tracks[node.index()];
+        let track = self.tracks.entry(node).or_default();
         let passed = track.last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
         if passed > rules.forgotten() {
             track.rest();
@@ -181,23 +183,27 @@ impl Gauge {
         }
         track.follow(took, passed, &rules);
         let mut slice = track.slice.unwrap_or(Slice::new(now));
-        if now.saturating_duration_since(slice.began) >= rules.slice {
-            self.close(node, slice.end(now));
+        let over = now.saturating_duration_since(slice.began) >= rules.slice;
+        let past = over.then(|| slice.end(now));
+        if over {
             slice = Slice::new(now);
         }
         slice.count += 1;
         slice.slow += u32::from(slow);
         slice.sum += took;
-        self.tracks[node.index()].slice = Some(slice);
+        track.slice = Some(slice);
+        if let Some(past) = past {
+            self.close(node, past);
+        }
     }
 
     /// A slice of `node` is over. It counts as slow only beside somebody who is not: when all are, it is the way there, or
     /// this proxy.
     fn close(&mut self, node: NodeId, past: Past) {
-        let beside = (0..).map(NodeId).take(self.tracks.len()).any(|other| {
-            other != node && self.tracks[other.index()].past.is_some_and(|peer| self.is_beside(&peer, &past))
+        let beside = self.tracks.iter().any(|(other, track)| {
+            *other != node && track.past.is_some_and(|peer| self.is_beside(&peer, &past))
         });
-        let track = &mut self.tracks[node.index()];
+        let track = self.tracks.entry(node).or_default();
         track.past = Some(past);
         track.streak = if past.slow && beside { (track.streak + 1).min(self.rules.slices) } else { 0 };
     }
@@ -210,17 +216,17 @@ impl Gauge {
 
     /// After a stall of our own everybody was slow, and nobody was.
     pub(super) fn rest(&mut self) {
-        self.tracks.iter_mut().for_each(Track::rest);
+        self.tracks.values_mut().for_each(Track::rest);
     }
 
-    /// Another process answers for `node`.
+    /// Another process answers for `node`, or nobody.
     pub(super) fn forget(&mut self, node: NodeId) {
-        self.tracks[node.index()] = Track::default();
+        self.tracks.remove(&node);
     }
 
     /// Whether `node` has been slow for long enough; `None` within: it is not.
     pub(super) fn slow(&self, node: NodeId) -> Option<Slow> {
-        let track = &self.tracks[node.index()];
+        let track = self.tracks.get(&node)?;
         let (past, baseline) = (track.past?, track.baseline?);
         (track.streak >= self.rules.slices)
             .then(|| Slow { takes: past.mean, took: Duration::from_secs_f64(baseline) })
@@ -228,12 +234,13 @@ impl Gauge {
 
     /// Whether it is known what `node` takes as a rule.
     pub(super) fn knows(&self, node: NodeId) -> bool {
-        self.tracks[node.index()].baseline.is_some()
+        self.tracks.get(&node).is_some_and(|track| track.baseline.is_some())
     }
 
     /// Whether `node` is as it always was, and clearly quicker than the slow `than`.
     pub(super) fn relieves(&self, node: NodeId, than: NodeId) -> bool {
-        match (self.tracks[node.index()].past, self.tracks[than.index()].past) {
+        let past = |node| self.tracks.get(&node).and_then(|track| track.past);
+        match (past(node), past(than)) {
             (Some(peer), Some(past)) => self.is_beside(&peer, &past),
             (Some(_) | None, _) => false,
         }

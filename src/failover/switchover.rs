@@ -228,7 +228,7 @@ impl Machine {
         ) {
             return Err(format!("not now: the group is in state {}", self.phase.name()));
         }
-        if node.index() >= self.nodes.len() {
+        if !self.is_declared(node) {
             return Err("no such node is declared".to_owned());
         }
         let name = self.node(node).name();

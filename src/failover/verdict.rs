@@ -113,6 +113,7 @@ impl Machine {
         let verdict = Verdict {
             epoch: self.group.epoch,
             primary: self.group.primary,
+            nodes: self.nodes.iter().map(|node| node.id).collect(),
             held_since: self
                 .held
                 .as_ref()

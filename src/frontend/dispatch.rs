@@ -176,7 +176,7 @@ impl Connection {
         let follows = owes.filter(|lane| lane.may_carry(carries) && shows(lane.target().node));
         match table.for_read(&worker.reads, worker.read_turn.get(), |node| worker.cost(node), shows) {
             Choice::Node(node) if Some(node) == table.primary => {
-                worker.read_turn.set(node.index() + 1);
+                worker.read_turn.set(node.slot() + 1);
                 let spills = table.spills(&worker.reads);
                 drop(table);
                 if spills && !worker.may_spill(&self.client) {
@@ -187,7 +187,7 @@ impl Connection {
             }
             Choice::Node(node) => {
                 let node = follows.as_ref().map_or(node, |lane| lane.target().node);
-                worker.read_turn.set(node.index() + 1);
+                worker.read_turn.set(node.slot() + 1);
                 self.reads_at = Some(node);
                 Ok(follows.or_else(|| self.open(node, carries)))
             }

@@ -113,7 +113,7 @@ impl Worker {
     /// somebody still waits for what it has executed.
     pub(super) fn barrier_target(&self, awaited: bool) -> Option<Target> {
         let table = self.current();
-        let route = &table.nodes[table.primary?.index()];
+        let route = table.node(table.primary?)?;
         let wanted = awaited || matches!(table.gate, Gate::Open);
         wanted.then(|| Target {
             node: route.id,

@@ -152,7 +152,7 @@ mod tests {
                 (live, woken)
             };
             let shared = Arc::new(Shared::new(
-                Arc::new(Marks::new(1, now)),
+                Arc::new(Marks::new(now)),
                 OwnWrites::Off,
                 SlowLog::new(Duration::ZERO, 0),
                 Arc::default(),

@@ -216,13 +216,13 @@ mod tests {
         let address = bound.address().unwrap();
         let (door, mut clients) = door();
         let shared = Arc::new(Shared::new(
-            Arc::new(Marks::new(0, Instant::now())),
+            Arc::new(Marks::new(Instant::now())),
             OwnWrites::Off,
             SlowLog::new(Duration::ZERO, 0),
             Arc::default(),
         ));
         let (_ending, ends) = watch::channel(Ending::NotYet);
-        let metrics = Metrics::new(vec![], vec![], 0).acceptor();
+        let metrics = Metrics::new(vec![], vec![], 0, 0).acceptor();
         let doorway = Doorway::new(vec![door], shared, metrics);
         let local = tokio::task::LocalSet::new();
         let _entered = local.enter();

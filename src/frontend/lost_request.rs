@@ -30,7 +30,8 @@ impl Worker {
     pub(super) fn rules_after(&self, node: &Address, epoch: u64, row: RowId) -> RetryRules {
         let rules = self.retry_rules();
         let table = self.current();
-        let led = table.primary.is_none_or(|primary| table.nodes[primary.index()].address == *node);
+        let led =
+            table.primary.is_none_or(|primary| table.node(primary).is_some_and(|led| led.address == *node));
         match led || epoch != table.epoch || row.spec().long {
             true => rules,
             false => RetryRules { poison_after: Duration::MAX, ..rules },

@@ -96,7 +96,7 @@ impl Connection {
             }
             OwnWrites::Global => written.newest(),
         };
-        let lives = |(node, life): &(NodeId, u64)| worker.generation(*node) == *life;
+        let lives = |(node, life): &(NodeId, u64)| worker.generation(*node) == Some(*life);
         let from = self.session.read_from.filter(lives).map(|(node, _)| node);
         Needed { wrote, read: self.client.read_by_look.get(), from }
     }
@@ -104,7 +104,7 @@ impl Connection {
     /// A read goes to a replica: what it shows, later ones are to show too.
     pub(super) fn reads_from(&mut self, node: NodeId) {
         if self.worker.reads.own_writes != OwnWrites::Off {
-            self.session.read_from = Some((node, self.worker.generation(node)));
+            self.session.read_from = self.worker.generation(node).map(|life| (node, life));
             self.client.reads_replica.set(true);
         }
     }

@@ -201,7 +201,7 @@ impl Connection {
             sent.since = now;
         }
         self.note_own(lane);
-        let lives = (lane.target.epoch, self.worker.generation(lane.target.node));
+        let lives = (lane.target.epoch, self.worker.generation(lane.target.node).unwrap_or_default());
         let ended_in = lane.ended_in.take();
         if !lane.standing.subscriptions().stand() || ended_in != Some(lives) {
             return true;

@@ -157,10 +157,10 @@ impl Connection {
         Some(self.target(node))
     }
 
-    /// A connection to `node` for this client, under the present table.
+    /// A connection to `node` for this client, under the present table, which has just named it.
     pub(super) fn target(&self, node: NodeId) -> Target {
         let table = self.worker.current();
-        let route = &table.nodes[node.index()];
+        let route = table.node(node).expect("the present table has named it");
         Target {
             node,
             address: route.address.clone(),

@@ -72,7 +72,7 @@ impl Connection {
         self.note_lane_writes(&mut lane);
         match relayed {
             Err(Ended::Lost) => {
-                let lives = (lane.target.epoch, self.worker.generation(lane.target.node));
+                let lives = (lane.target.epoch, self.worker.generation(lane.target.node).unwrap_or_default());
                 lane.ended_in = Some(lives);
                 lane.closings.note(lives, self.worker.now());
                 self.lane_lost(lane, Loss::Gone);

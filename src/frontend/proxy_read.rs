@@ -213,13 +213,14 @@ fn way(class: &Class, table: &RoutingTable, reads: &Settings, pass_owned: bool) 
     };
     match choice {
         Choice::Node(node) => {
+            let address = table.node(node).map(|node| node.address.to_string()).unwrap_or_default();
             let role = if Some(node) == table.primary { "primary" } else { "replica" };
-            format!("{role} {} over {lane}, epoch {}: {why}", table.nodes[node.index()].address, table.epoch)
+            format!("{role} {} over {lane}, epoch {}: {why}", address, table.epoch)
         }
         Choice::Hold => format!("held: no node may take it now: {why}"),
     }
 }
 
 fn name_of(status: &Status, id: NodeId) -> String {
-    status.nodes.get(id.index()).map_or_else(String::new, |node| node.address.to_string())
+    status.address(id).map_or_else(String::new, ToString::to_string)
 }

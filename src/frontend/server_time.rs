@@ -25,9 +25,10 @@ const WORDS: [&[u8]; 3] = [b"SLOWLOG", b"GET", b"128"];
 /// then.
 pub(super) fn ask(worker: &Worker, node: NodeId, mut pause: Duration) {
     let table = worker.current();
+    let Some(route) = table.node(node) else { return };
     let target = Target {
         node,
-        address: table.nodes[node.index()].address.clone(),
+        address: route.address.clone(),
         run_id: None,
         epoch: table.epoch,
         identity: worker.control.identity(),
@@ -99,7 +100,7 @@ mod tests {
     #[test]
     fn who_ends_while_he_asks_lets_others_ask() {
         let now = Instant::now();
-        let marks = Arc::new(Marks::new(1, now));
+        let marks = Arc::new(Marks::new(now));
         let log = SlowLog::new(Duration::ZERO, 1);
         let shared = Arc::new(Shared::new(marks, OwnWrites::Off, log, Arc::default()));
         let node = NodeId(0);

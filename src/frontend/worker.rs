@@ -9,7 +9,7 @@ mod spill;
 mod warm;
 
 use std::cell::{Cell, Ref, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -123,7 +123,7 @@ pub(super) struct Worker {
     /// Requests of the long-running class on connections of single clients.
     long: RefCell<BTreeMap<u64, (NodeId, Instant, RowId)>>,
     /// Nodes whose mark of a long request is this worker's.
-    marked_long: RefCell<Vec<bool>>,
+    marked_long: RefCell<BTreeSet<NodeId>>,
     /// Writes on their way to a node: change since its mark was last written.
     writes: Cell<(NodeId, i64)>,
     /// The last refusal that the control thread was told of.
@@ -162,7 +162,6 @@ impl Worker {
             metrics: metrics.clone(),
         };
         let table = routes.load();
-        let nodes = table.nodes.len();
         let (hot_keys, turns) = (shared.new_hot_keys(), shared.new_turns());
         Rc::new(Self {
             withholds: settings.durability.is_on(),
@@ -171,7 +170,7 @@ impl Worker {
             settings: settings.clone(),
             users: Users::new(settings.users.clone(), &parts.control),
             reads: parts.reads.clone(),
-            pools: Pools::new(nodes, around),
+            pools: Pools::new(around),
             scratch: RefCell::new(vec![0; READ_SIZE].into_boxed_slice()),
             shared,
             metrics,
@@ -201,7 +200,7 @@ impl Worker {
             returning: Returning::default(),
             resubscribed: Cell::new(0),
             long: RefCell::default(),
-            marked_long: RefCell::new(vec![false; nodes]),
+            marked_long: RefCell::default(),
             writes: Cell::new((NodeId(0), 0)),
             refusal_told: Cell::new(None),
             late_told: Cell::new(None),
@@ -225,6 +224,9 @@ impl Worker {
     fn draw_consequences(&self, old: &RoutingTable, new: &RoutingTable) {
         for node in &new.nodes {
             self.pools.refresh(node.id, old.carries_over(new, node.id), new.epoch);
+        }
+        for gone in old.nodes.iter().filter(|node| new.node(node.id).is_none()) {
+            self.pools.retire(gone.id);
         }
         self.durable.table_changed(self, old, new);
         if old.epoch != new.epoch {
@@ -409,9 +411,9 @@ impl Worker {
         }
     }
 
-    /// Grows whenever connections to the node have to be given up.
-    pub(super) fn generation(&self, node: NodeId) -> u64 {
-        self.table.borrow().nodes[node.index()].generation
+    /// Another one whenever connections to the node have to be given up; `None`: it is no longer declared.
+    pub(super) fn generation(&self, node: NodeId) -> Option<u64> {
+        self.table.borrow().node(node).map(|node| node.generation)
     }
 
     /// Most connections to `node` lent to single clients at once, over all workers.

@@ -22,7 +22,7 @@ impl RoutingTable {
 
     /// For a read that any eligible node may answer. `cost` tells how much a further read costs at a node, by what that
     /// owes the asking worker and by how slow it is; the cheapest is taken, nodes of the preferred zone first, and among
-    /// equals the first from position `turn` on. A replica that is not sure to have what is asked for, as `shows` tells,
+    /// equals the first whose id is `turn` or more. A replica that is not sure to have what is asked for, as `shows` tells,
     /// is passed over, for the primary if need be.
     #[must_use]
     pub fn for_read(
@@ -78,7 +78,7 @@ impl RoutingTable {
         fits: impl Fn(&NodeRoute) -> bool,
     ) -> Option<NodeId> {
         let far = |node: &NodeRoute| !settings.zone.is_empty() && node.zone != settings.zone;
-        let (before, from) = self.nodes.split_at(turn.min(self.nodes.len()));
+        let (before, from) = self.nodes.split_at(self.nodes.partition_point(|node| node.id.slot() < turn));
         let fitting = from.iter().chain(before).filter(|node| fits(node));
         fitting.min_by_key(|node| (far(node), cost(node.id))).map(|node| node.id)
     }
@@ -114,7 +114,7 @@ mod tests {
 
     fn read(table: &RoutingTable, policy: ReadPolicy, owed: [usize; 3]) -> Choice {
         let settings = Settings { policy, ..Settings::default() };
-        table.for_read(&settings, 0, |node| owed[node.index()], |_| true)
+        table.for_read(&settings, 0, |node| owed[node.slot()], |_| true)
     }
 
     const A: Choice = Choice::Node(NodeId(0));
@@ -152,15 +152,15 @@ mod tests {
     fn a_zone_is_preferred_before_load() {
         let settings =
             Settings { policy: ReadPolicy::PreferReplica, zone: "z2".into(), ..Settings::default() };
-        assert_eq!(table(&[false, true, true]).for_read(&settings, 0, |node| node.index() * 10, |_| true), C);
+        assert_eq!(table(&[false, true, true]).for_read(&settings, 0, |node| node.slot() * 10, |_| true), C);
     }
 
     /// Which nodes take the reads of one client after the other, the replies to which come at once.
     fn in_turn(table: &RoutingTable, settings: &Settings, cost: [usize; 4], reads: usize) -> Vec<u16> {
         let mut turn = 0;
-        let mut take = || match table.for_read(settings, turn, |node| cost[node.index()], |_| true) {
+        let mut take = || match table.for_read(settings, turn, |node| cost[node.slot()], |_| true) {
             Choice::Node(node) => {
-                turn = node.index() + 1;
+                turn = node.slot() + 1;
                 node.0
             }
             Choice::Hold => 99,
@@ -235,12 +235,12 @@ mod tests {
                 owed[node] -= 1;
                 (at, client)
             });
-            let cost = |node: NodeId| (owed[node.index()] + 1) * weights[node.index()];
+            let cost = |node: NodeId| (owed[node.slot()] + 1) * weights[node.slot()];
             let Choice::Node(node) = all.for_read(&settings, turn, cost, |_| true) else {
                 panic!("all are usable")
             };
-            turn = node.index() + 1;
-            let node = node.index();
+            turn = node.slot() + 1;
+            let node = node.slot();
             owed[node] += 1;
             counts[node] += 1;
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::topology::{Address, NodeId, Remedy};
+use crate::topology::{Address, NodeId, OfNode, Remedy, find};
 
 /// Whether requests that need the primary may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,12 @@ pub struct NodeRoute {
     pub run_id: Option<Arc<str>>,
 }
 
+impl OfNode for NodeRoute {
+    fn node(&self) -> NodeId {
+        self.id
+    }
+}
+
 /// All that routing needs to know, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoutingTable {
@@ -51,7 +57,7 @@ pub struct RoutingTable {
     pub degraded: bool,
     /// Whether what the primary refuses with MISCONF or NOREPLICAS is worth keeping back.
     pub remedy: Remedy,
-    /// Every declared node, by [`NodeId`].
+    /// Every declared node, in the order of ids.
     pub nodes: Vec<NodeRoute>,
 }
 
@@ -61,18 +67,24 @@ impl RoutingTable {
     /// one that led in between has changed its generation.
     #[must_use]
     pub fn carries_over(&self, next: &Self, node: NodeId) -> bool {
-        let (was, is) = (&self.nodes[node.index()], &next.nodes[node.index()]);
+        let (Some(was), Some(is)) = (self.node(node), next.node(node)) else { return false };
         let same_process = was.run_id.is_none() || was.run_id == is.run_id;
         let lives_on = was.generation == is.generation && was.address == is.address && same_process;
         let only_reads = self.primary != Some(node) && next.primary != Some(node);
         lives_on && (self.epoch == next.epoch || only_reads)
     }
 
+    /// Where `node` is; `None`: it is not declared, or no longer.
+    #[must_use]
+    pub fn node(&self, node: NodeId) -> Option<&NodeRoute> {
+        find(&self.nodes, node)
+    }
+
     /// The primary, when writes may go to it.
     #[must_use]
     pub fn writable(&self) -> Option<&NodeRoute> {
         match self.gate {
-            Gate::Open => self.primary.map(|id| &self.nodes[id.index()]),
+            Gate::Open => self.primary.and_then(|id| self.node(id)),
             Gate::Hold { .. } => None,
         }
     }
@@ -92,7 +104,7 @@ mod tests {
             address: Address { host: "h".into(), port: id.0 },
             zone: String::new(),
             readable: true,
-            generation: generations[id.index()],
+            generation: generations[id.slot()],
             run_id: None,
         });
         RoutingTable {
@@ -135,7 +147,7 @@ mod tests {
     fn another_process_is_connected_to_anew_and_one_that_is_seen_for_the_first_time_is_not() {
         let table = |run_id: Option<&str>| {
             let mut table = table(1, LEADS, [0; 3]);
-            table.nodes[LEADS.index()].run_id = run_id.map(Arc::from);
+            table.nodes[LEADS.slot()].run_id = run_id.map(Arc::from);
             table
         };
         assert_eq!(carried(&table(None), &table(Some("a"))), [LEADS, FOLLOWS, NEXT]);

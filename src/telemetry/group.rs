@@ -55,6 +55,15 @@ pub struct Episode {
 /// More names of phases than these are not the machine's; further ones are left out.
 const PHASES_MAX: usize = 32;
 
+/// What is shown of one node.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    /// Its address.
+    pub(super) name: String,
+    pub(super) view: NodeView,
+    pub(super) ping: Histogram,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Group {
     pub(super) epoch: u64,
@@ -63,8 +72,8 @@ pub(super) struct Group {
     pub(super) restraint: (bool, bool),
     /// By section, when the first certificate that is shown expires.
     pub(super) expiries: [(&'static str, Option<u64>); 3],
-    pub(super) nodes: Vec<NodeView>,
-    pub(super) pings: Vec<Histogram>,
+    /// By id.
+    pub(super) nodes: BTreeMap<u16, Node>,
     /// By ordered and changed.
     pub(super) episodes: [[u64; 2]; 2],
     pub(super) phases: BTreeMap<&'static str, Histogram>,
@@ -73,12 +82,14 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(nodes: usize) -> Self {
-        Self {
-            nodes: vec![NodeView::default(); nodes],
-            pings: (0..nodes).map(|_| Histogram::default()).collect(),
-            ..Self::default()
-        }
+    /// See [`Metrics::declare`](super::Metrics::declare).
+    pub(super) fn declare(&mut self, nodes: impl Iterator<Item = (u16, String)>) {
+        let mut before = std::mem::take(&mut self.nodes);
+        let known = |(id, name): (u16, String)| {
+            let stays = before.remove(&id).filter(|node| node.name == name);
+            (id, stays.unwrap_or_else(|| Node { name, ..Node::default() }))
+        };
+        self.nodes = nodes.map(known).collect();
     }
 
     pub(super) fn episode(&mut self, episode: &Episode) {

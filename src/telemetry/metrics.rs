@@ -16,21 +16,26 @@ use super::worker::{ErrorKind, WorkerMetrics};
 #[derive(Debug)]
 pub struct Metrics {
     commands: Vec<String>,
-    nodes: Vec<String>,
     workers: Vec<Arc<WorkerMetrics>>,
     group: Mutex<Group>,
 }
 
 impl Metrics {
-    /// Metrics for these rows of the command table, these nodes by address, and so many workers. The names bound
-    /// the values of the labels for the life of the process.
+    /// Metrics for these rows of the command table, these nodes by address, with the first of so many ids, and so many workers. The
+    /// names bound the values of the labels.
     #[must_use]
-    pub fn new(commands: Vec<String>, nodes: Vec<String>, workers: usize) -> Self {
-        let block = |_| Arc::new(WorkerMetrics::new(commands.len(), nodes.len()));
+    pub fn new(commands: Vec<String>, nodes: Vec<String>, ids: usize, workers: usize) -> Self {
+        let block = |_| Arc::new(WorkerMetrics::new(commands.len(), ids));
         // One more for the acceptor.
         let workers = (0..=workers).map(block).collect();
-        let group = Mutex::new(Group::new(nodes.len()));
-        Self { commands, nodes, workers, group }
+        let metrics = Self { commands, workers, group: Mutex::default() };
+        metrics.declare((0..).zip(nodes));
+        metrics
+    }
+
+    /// These are the nodes from now on, by id, with their addresses. Those that are no longer among them have no series any more.
+    pub fn declare(&self, nodes: impl Iterator<Item = (u16, String)>) {
+        self.group().declare(nodes);
     }
 
     /// The block of one worker, which that worker alone writes.
@@ -72,13 +77,15 @@ impl Metrics {
         sum
     }
 
-    /// Sets the epoch, whether writes wait for no replica though they should, and the nodes, by position; nodes beyond the declared
-    /// ones are left out.
-    pub fn set_group(&self, epoch: u64, degraded: bool, nodes: &[NodeView]) {
+    /// Sets the epoch, whether writes wait for no replica though they should, and the nodes, by id; those that are not declared are
+    /// left out.
+    pub fn set_group(&self, epoch: u64, degraded: bool, nodes: &[(u16, NodeView)]) {
         let mut group = self.group();
         (group.epoch, group.degraded) = (epoch, degraded);
-        for (slot, node) in group.nodes.iter_mut().zip(nodes) {
-            *slot = *node;
+        for (id, view) in nodes {
+            if let Some(node) = group.nodes.get_mut(id) {
+                node.view = *view;
+            }
         }
     }
 
@@ -97,10 +104,10 @@ impl Metrics {
         self.group().expiries = expiries;
     }
 
-    /// Counts an answered PING of the node with this position.
+    /// Counts an answered PING of the node with this id.
     pub fn ping(&self, node: u16, took: Duration) {
-        if let Some(ping) = self.group().pings.get(usize::from(node)) {
-            ping.add(micros(took), 1);
+        if let Some(node) = self.group().nodes.get(&node) {
+            node.ping.add(micros(took), 1);
         }
     }
 
@@ -124,7 +131,7 @@ impl Metrics {
 
     fn collect_group(&self, families: &mut Vec<MetricFamily>) {
         let group = self.group();
-        let nodes = || self.nodes.iter().map(String::as_str).zip(&group.nodes);
+        let nodes = || group.nodes.values().map(|node| (node.name.as_str(), &node.view));
         let flag = |is: bool| if is { 1.0 } else { 0.0 };
         families.push(family(&names::BUILD_INFO, [(vec![env!("CARGO_PKG_VERSION")], Value::Number(1.0))]));
         families.push(family(&names::EPOCH, [(vec![], number(group.epoch))]));
@@ -149,8 +156,7 @@ impl Metrics {
         families.push(family(&names::NODE_PARITY, parity));
         let slow = nodes().filter_map(|(name, node)| Some((vec![name], Value::Number(flag(node.slow?)))));
         families.push(family(&names::NODE_SLOW, slow));
-        let pings =
-            self.nodes.iter().zip(&group.pings).map(|(name, ping)| (vec![name.as_str()], summed([ping])));
+        let pings = group.nodes.values().map(|node| (vec![node.name.as_str()], summed([&node.ping])));
         families.push(family(&names::NODE_PING, pings));
         let episodes = [(0, "failover"), (1, "switchover")].into_iter().flat_map(|(ordered, kind)| {
             let of = &group.episodes[ordered];
@@ -187,10 +193,13 @@ impl Metrics {
             })
         });
         families.push(family(&names::BYTES, bytes));
-        let nodes = self.nodes.iter().enumerate().map(|(index, name)| {
-            (vec![name.as_str()], summed(self.workers.iter().map(|worker| &worker.nodes[index])))
+        let group = self.group();
+        let nodes = group.nodes.iter().map(|(id, node)| {
+            let of_workers = self.workers.iter().filter_map(|worker| worker.node(*id));
+            (vec![node.name.as_str()], summed(of_workers))
         });
         families.push(family(&names::BACKEND_DURATION, nodes));
+        drop(group);
         self.collect_rows(families);
     }
 

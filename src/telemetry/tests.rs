@@ -10,7 +10,7 @@ use crate::error::Failure;
 fn metrics() -> Metrics {
     let commands = ["GET", "SET", "DEL"].map(str::to_owned).to_vec();
     let nodes = ["a:1", "b:2"].map(str::to_owned).to_vec();
-    Metrics::new(commands, nodes, 2)
+    Metrics::new(commands, nodes, 2, 2)
 }
 
 /// Value of a series, written as in the text.
@@ -121,7 +121,8 @@ fn what_the_snapshot_says_is_shown() {
         slow: None,
         in_parity: Some(true),
     };
-    let changes = moved(&metrics, || metrics.set_group(41, true, &[primary, replica, replica]));
+    let changes =
+        moved(&metrics, || metrics.set_group(41, true, &[(0, primary), (1, replica), (2, replica)]));
     let expected = [
         ("redhold_epoch", 41.0),
         ("redhold_durability_degraded", 1.0),
@@ -145,7 +146,7 @@ fn what_the_snapshot_says_is_shown() {
         (r#"redhold_quarantined_bytes_total{result="given_up"}"#, 7.0),
     ];
     assert_eq!(changes, owned(&expected));
-    metrics.set_group(42, false, &[NodeView::default(), primary]);
+    metrics.set_group(42, false, &[(0, NodeView::default()), (1, primary)]);
     let text = metrics.render().unwrap();
     assert_eq!(value(&text, r#"redhold_node_up{node="a:1"}"#), Some(0.0));
     assert!(!text.contains("redhold_node_replication_lag_bytes{"), "an unknown lag is no lag of 0");
@@ -198,7 +199,7 @@ fn all_moved() -> String {
         slow: Some(false),
         in_parity: Some(true),
     };
-    metrics.set_group(1, false, &[replica, replica]);
+    metrics.set_group(1, false, &[(0, replica), (1, replica)]);
     metrics.set_expiries([("proxy.tls", Some(1)), ("backend.tls", None), ("admin.tls", None)]);
     metrics.episode(&Episode { ordered: false, changed: true, total: Duration::ZERO, phases: vec![] });
     metrics.render().unwrap()

@@ -1,5 +1,6 @@
 //! One worker's counters: written by that worker alone, read by a scrape.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::error::{Failure, Undurable};
@@ -182,13 +183,14 @@ pub struct WorkerMetrics {
     pub(super) errors: [AtomicU64; ErrorKind::ALL.len()],
     pub(super) hold_duration: Histogram,
     pub(super) barrier_duration: Histogram,
-    pub(super) nodes: Vec<Histogram>,
+    /// By id; filled when the node first answers. Who is given the id of one that has gone counts on from it.
+    nodes: Box<[OnceLock<Box<Histogram>>]>,
     /// By row of the command table; the last one takes every row that the table does not have.
     pub(super) rows: Vec<Row>,
 }
 
 impl WorkerMetrics {
-    pub(super) fn new(rows: usize, nodes: usize) -> Self {
+    pub(super) fn new(rows: usize, ids: usize) -> Self {
         Self {
             clients: AtomicI64::new(0),
             client_memory: AtomicI64::new(0),
@@ -203,7 +205,7 @@ impl WorkerMetrics {
             errors: Default::default(),
             hold_duration: Histogram::default(),
             barrier_duration: Histogram::default(),
-            nodes: (0..nodes).map(|_| Histogram::default()).collect(),
+            nodes: (0..ids).map(|_| OnceLock::new()).collect(),
             rows: (0..=rows).map(|_| Row::default()).collect(),
         }
     }
@@ -220,12 +222,16 @@ impl WorkerMetrics {
         self.row(row).duration.add(micros, n);
     }
 
-    /// Counts `n` replies of the node with this position that took `micros` each. A node that was not declared
-    /// is not counted.
+    /// Counts `n` replies of the node with this id that took `micros` each.
     pub fn backend_duration(&self, node: u16, micros: u64, n: u64) {
         if let Some(node) = self.nodes.get(usize::from(node)) {
-            node.add(micros, n);
+            node.get_or_init(Box::default).add(micros, n);
         }
+    }
+
+    /// What a node took.
+    pub(super) fn node(&self, node: u16) -> Option<&Histogram> {
+        self.nodes.get(usize::from(node))?.get().map(|histogram| &**histogram)
     }
 
     /// Counts an error of the proxy's own.

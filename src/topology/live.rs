@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{LostRequests, NodeId, OwnCalls, RefusedUsers, Suspicion, Told, Tolls};
+use super::{LostRequests, NODES_MAX, NodeId, OwnCalls, RefusedUsers, Suspicion, Told, Tolls};
 
 /// A long request is worth a word when it has been under way for this long, milliseconds.
 const LONG_TOLD: u64 = 500;
@@ -65,6 +65,18 @@ impl NodeMarks {
         self.refused_users.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The slot is another node's from now on. What workers still count of the one before they will count down themselves.
+    pub fn forget(&self) {
+        let Self { last_byte_ms, losses, writes_in_flight: _, long_requests: _, .. } = self;
+        let hints = [last_byte_ms, losses, &self.paused_until_ms, &self.stalled_until_ms];
+        let hints = hints.into_iter().chain([&self.applied_look, &self.weight, &self.max_clients]);
+        hints.for_each(|hint| hint.store(0, Ordering::Relaxed));
+        self.pattern_stands.store(false, Ordering::Relaxed);
+        *self.own_calls() = OwnCalls::default();
+        *self.refused_users() = RefusedUsers::default();
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = LostRequests::default();
+    }
+
     /// What was lost last.
     #[must_use]
     pub fn lost(&self) -> LostRequests {
@@ -88,10 +100,10 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// Marks for `count` nodes; `origin` is the process's start.
+    /// Marks of nobody yet; `origin` is the process's start.
     #[must_use]
-    pub fn new(count: usize, origin: std::time::Instant) -> Self {
-        let nodes = (0..count).map(|_| NodeMarks::default()).collect();
+    pub fn new(origin: std::time::Instant) -> Self {
+        let nodes = (0..NODES_MAX).map(|_| NodeMarks::default()).collect();
         let (looks, tolls) = (AtomicU64::new(0), Tolls::default());
         Self { origin, nodes, looks, attached: AtomicU32::new(0), coming: AtomicU32::new(0), tolls }
     }
@@ -99,7 +111,7 @@ impl Marks {
     /// Those of one node.
     #[must_use]
     pub fn of(&self, node: NodeId) -> &NodeMarks {
-        &self.nodes[node.index()]
+        &self.nodes[node.slot()]
     }
 
     /// Declared replicas that the last looks found in step with the present primary; 0 until it was looked at as such.

@@ -4,16 +4,42 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Position of a node in the declared list; stable for the life of a configuration.
+/// Most nodes at a time.
+pub const NODES_MAX: usize = 256;
+
+/// Names a node for as long as it is declared, whatever nodes come and go beside it. A list of nodes is in the order of their ids, and
+/// who is looked for in one is [found](find) by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u16);
 
 impl NodeId {
-    /// The position as an index into per-node vectors.
+    /// Where something of this node stands in what has a place for every id, of [`NODES_MAX`].
     #[must_use]
-    pub fn index(self) -> usize {
+    pub fn slot(self) -> usize {
         usize::from(self.0)
     }
+}
+
+/// What a list has of one node.
+pub trait OfNode {
+    /// Of whom.
+    fn node(&self) -> NodeId;
+}
+
+/// Where `node` stands in a list that is in the order of ids; `None`: it is not in it.
+#[must_use]
+pub fn position<T: OfNode>(list: &[T], node: NodeId) -> Option<usize> {
+    // Where none was ever taken out of the list, ids are positions.
+    match list.get(node.slot()) {
+        Some(found) if found.node() == node => Some(node.slot()),
+        _ => list.binary_search_by_key(&node, OfNode::node).ok(),
+    }
+}
+
+/// What a list in the order of ids has of `node`.
+#[must_use]
+pub fn find<T: OfNode>(list: &[T], node: NodeId) -> Option<&T> {
+    position(list, node).map(|at| &list[at])
 }
 
 /// Host and port of a redis-server, as written or as another node knows it.
@@ -77,6 +103,12 @@ pub struct NodeSpec {
     pub zone: String,
     /// Preference among equally fresh candidates, higher first; 0 is never promoted.
     pub priority: u32,
+}
+
+/// Nodes that nobody has named so far, in the order of their declaration.
+#[must_use]
+pub fn numbered(specs: &[NodeSpec]) -> Vec<(NodeId, NodeSpec)> {
+    (0..).map(NodeId).zip(specs.iter().cloned()).collect()
 }
 
 /// What a node says it is.

@@ -34,7 +34,7 @@ pub(crate) fn settings_of(ports: impl Iterator<Item = u16>) -> Settings {
 impl Brain {
     #[track_caller]
     pub(crate) fn start(settings: Settings) -> Self {
-        let marks = Arc::new(Marks::new(settings.nodes.len(), Instant::now()));
+        let marks = Arc::new(Marks::new(Instant::now()));
         let (handle, running) =
             control::start(settings, None, marks.clone()).expect("the control thread starts");
         Self { handle, marks, running }
@@ -113,7 +113,7 @@ impl Brain {
 }
 
 pub(crate) fn index(id: Option<NodeId>) -> usize {
-    id.expect("a primary").index()
+    id.expect("a primary").slot()
 }
 
 /// A folder removed when dropped.

@@ -91,7 +91,7 @@ fn switchovers_need_no_full_resynchronisation() {
         let (next, _) = brain.next_primary(table.epoch);
         table = next;
         let to = index(table.primary);
-        assert!(to != from && target.is_none_or(|target| target.index() == to), "{answer:?}");
+        assert!(to != from && target.is_none_or(|target| target.slot() == to), "{answer:?}");
         group.wait_in_sync(to);
         assert_eq!(group.primaries(), [to]);
         let status = brain.status_that("steady", |status| status.machine.phase == "steady");
@@ -100,7 +100,7 @@ fn switchovers_need_no_full_resynchronisation() {
         assert!(episode.ordered);
         eventually(LONG, "all replicas are readable", || {
             let table = brain.handle.routes.load();
-            table.nodes.iter().all(|node| node.readable != (node.id.index() == to))
+            table.nodes.iter().all(|node| node.readable != (node.id.slot() == to))
         });
     }
     assert_eq!([0, 1, 2].map(|node| number(&group, node, "sync_full")), before);

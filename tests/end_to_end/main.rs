@@ -14,6 +14,7 @@ mod bounds;
 mod busy;
 mod client_table;
 mod data_path;
+mod declared;
 mod durability;
 mod durability_bounds;
 mod durability_degraded;

@@ -7,7 +7,9 @@ use redhold::failover::{
     Action, ActionId, Borrowed, Captured, Changes, EmptyPrimary, Event, Intent, Level, Machine, Mode,
     OnNoQuorum, Order, OrderId, Outcome, Record, SettingChanged, Settings, Signal, SlowPrimary, Step,
 };
-use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation, Remedy, Replication, Role};
+use redhold::topology::{
+    Address, Health, NodeId, NodeSpec, Observation, Remedy, Replication, Role, numbered,
+};
 
 /// Plays lines against one machine.
 pub(crate) struct Player {
@@ -169,7 +171,8 @@ impl Player {
 
     fn machine(&mut self) -> &mut Machine {
         let (specs, settings, record, now) = (&self.specs, &self.settings, &self.record, self.now);
-        self.machine.get_or_insert_with(|| Machine::new(specs, settings.clone(), record.clone(), now))
+        self.machine
+            .get_or_insert_with(|| Machine::new(numbered(specs), settings.clone(), record.clone(), now))
     }
 
     fn node(&self, name: &str) -> NodeId {
@@ -180,7 +183,7 @@ impl Player {
 
     /// Updates what a node says by `key=value` words and flags.
     fn facts(&mut self, name: &str, words: &[&str]) -> Box<Replication> {
-        let node = self.node(name).index();
+        let node = self.node(name).slot();
         let facts = &mut self.facts[node];
         for word in words {
             let (key, value) = word.split_once('=').unwrap_or((word, ""));
@@ -274,10 +277,14 @@ impl Player {
             }
             ["lacks", name, what @ ..] => {
                 self.lacking.resize(self.names.len(), None);
-                let node = self.node(name).index();
+                let node = self.node(name).slot();
                 self.lacking[node] = (!what.is_empty()).then(|| what.join(" "));
-                Event::Compared(self.lacking.clone())
+                Event::Compared((0..).map(NodeId).zip(self.lacking.iter().cloned()).collect())
             }
+            ["declared", names @ ..] => match self.declared(names) {
+                Ok(event) => event,
+                Err(why) => return vec![format!("refused: {why}")],
+            },
             ["brain", who] => Event::OtherBrain((*who).to_owned()),
             ["yielded"] => Event::Yielded(true),
             ["regained"] => Event::Yielded(false),
@@ -286,6 +293,18 @@ impl Player {
             other => panic!("no such line: {other:?}"),
         };
         self.handle(event)
+    }
+
+    /// These are the nodes from now on, if they may be.
+    fn declared(&mut self, names: &[&str]) -> Result<Event, String> {
+        let is_new = |name: &&str| !self.names.iter().any(|known| known == name);
+        let new: Vec<&str> = names.iter().copied().filter(is_new).collect();
+        self.declare(&new);
+        let mut nodes: Vec<_> = names.iter().map(|name| self.node(name)).collect();
+        nodes.sort_unstable();
+        let nodes: Vec<_> = nodes.into_iter().map(|id| (id, self.specs[id.slot()].clone())).collect();
+        self.machine().may_declare(&nodes)?;
+        Ok(Event::Declared(nodes))
     }
 
     fn look(&self, name: &str, health: Health) -> Event {
@@ -309,7 +328,7 @@ impl Player {
             Step::Restore(pairs) => changes.restored.extend(pairs.into_iter().map(|(name, _)| name)),
             other => panic!("{other:?} changes no setting"),
         }
-        let run_id = Some(self.facts[node.index()].run_id.clone());
+        let run_id = Some(self.facts[node.slot()].run_id.clone());
         let now = self.now;
         self.machine().handle(Event::Changed { node, run_id, changes }, now);
     }
@@ -395,7 +414,7 @@ impl Player {
     }
 
     fn describe(&mut self, action: Action) -> String {
-        let name = |node: NodeId| self.names[node.index()].clone();
+        let name = |node: NodeId| self.names[node.slot()].clone();
         match action {
             Action::Step { id, node, step, .. } => {
                 let (key, detail) = step_words(&step, &name(node));
@@ -410,15 +429,14 @@ impl Player {
                     Some(since) => format!("held since {}ms", since.duration_since(self.start).as_millis()),
                     None => "open".to_owned(),
                 };
-                let readable: Vec<String> = self
-                    .names
-                    .iter()
-                    .zip(&verdict.readable)
-                    .filter(|(_, yes)| **yes)
-                    .map(|(name, _)| name.clone())
-                    .collect();
+                let readable = verdict.nodes.iter().zip(&verdict.readable).filter(|(_, yes)| **yes);
+                let readable: Vec<String> = readable.map(|(node, _)| name(*node)).collect();
                 let readable = if readable.is_empty() { "-".to_owned() } else { readable.join(",") };
-                let generations: Vec<String> = verdict.generations.iter().map(u64::to_string).collect();
+                let generations = verdict.generations.iter().map(|generation| match generation >> 32 {
+                    0 => generation.to_string(),
+                    declared => format!("{declared}.{}", generation & u64::from(u32::MAX)),
+                });
+                let generations: Vec<String> = generations.collect();
                 let primary = verdict.primary.map_or("-".to_owned(), name);
                 let refusals = match verdict.remedy {
                     Remedy::Unjudged => "",
@@ -469,7 +487,7 @@ impl Player {
             "status {} epoch {} primary {} tokens {}{}{}",
             status.phase,
             status.epoch,
-            status.primary.map_or("-".to_owned(), |node| self.names[node.index()].clone()),
+            status.primary.map_or("-".to_owned(), |node| self.names[node.slot()].clone()),
             status.tokens,
             status.other_brain.map_or(String::new(), |who| format!(" other brain {who}")),
             status.held.map_or(String::new(), |(_, why)| format!(" held: {}", plain(&why))),
@@ -477,7 +495,7 @@ impl Player {
         for node in status.nodes {
             lines.push(format!(
                 "  {} {:?} up={} readable={} lag={:?} stale={:?} ineligible={:?} remark={:?}",
-                self.names[node.node.index()],
+                self.names[node.node.slot()],
                 node.role,
                 node.up,
                 node.readable,

@@ -261,7 +261,7 @@ fn judge(world: &World, plan: Plan, nodes: usize) -> Vec<String> {
     let mut wrong = world.violations.clone();
     let status = world.machine.status(std::time::Instant::now());
     let open = world.table.as_ref().filter(|table| table.held_since.is_none());
-    let Some(leader) = open.and_then(|table| table.primary).map(|node| node.index()) else {
+    let Some(leader) = open.and_then(|table| table.primary).map(|node| node.slot()) else {
         let why = status.held.map_or(String::new(), |(_, why)| why);
         // A person may be needed where several faults met, and is then told what to type.
         let excused = plan == Plan::Observe || (plan == Plan::Chaos && asks(Some(&why)));

@@ -28,7 +28,7 @@ VERSIONS = {"6.2.5": "Redis 6.2.5", "7.0.15": "Redis 7.0.15", "8.2.3": "Redis 8.
 
 # Area -> modules of tests/end_to_end. Each module belongs to one.
 AREAS = {
-    "who may come in, and what one may take": "entrance inactive memory reload tls upgrade",
+    "who may come in, and what one may take": "declared entrance inactive memory reload tls upgrade",
     "requests and replies": "bad_input batching bounds data_path large_requests streams",
     "who a client is: HELLO, AUTH, CLIENT": "client_table forged identity other_users strangers users",
     "transactions, blocking commands, WAIT": "blocking pause transactions wait",

@@ -6,7 +6,7 @@ use super::Secret;
 use crate::config::keys::SECTIONS;
 use crate::config::read::parse;
 use crate::config::reload::is_live;
-use crate::config::{Origin, Reload};
+use crate::config::{Declare, Origin, Reload};
 use crate::frontend::{Entrance, Limits, LimitsInForce};
 use crate::telemetry::LevelHandle;
 
@@ -17,6 +17,14 @@ fn in_force(origin: &Origin) -> LimitsInForce {
     Arc::new(Arc::new(origin.config().frontend.limits.clone()).into())
 }
 
+/// Takes every list with the node a:1.
+fn declare() -> Declare {
+    Box::new(|declared| {
+        let nodes: Vec<_> = declared.nodes.iter().map(|node| node.address.to_string()).collect();
+        if nodes.iter().any(|node| node == "a:1") { Ok(nodes.join(" ")) } else { Err("a:1 leads".to_owned()) }
+    })
+}
+
 /// What is said when a file that held `first` at the start holds `second`, and the level of the log after that.
 fn reloaded(name: &str, first: &str, second: &str) -> (Result<String, String>, &'static str) {
     let file = Secret::new(name, first);
@@ -24,7 +32,7 @@ fn reloaded(name: &str, first: &str, second: &str) -> (Result<String, String>, &
     let origin = Origin::load(&file.0).unwrap();
     assert!(!format!("{origin:?}").contains("sesame"), "{name}: a secret is never printed");
     let limits = in_force(&origin);
-    let mut reload = Reload::new(Some(origin), level.clone(), limits);
+    let mut reload = Reload::new(Some(origin), level.clone(), limits, declare());
     std::fs::write(&file.0, second).unwrap();
     let said = reload.again();
     assert_eq!(reload.again().is_ok(), said.is_ok(), "{name}: once more");
@@ -47,11 +55,34 @@ fn only_what_differs_is_named() {
         "now as the file says: proxy.drain_timeout; only a restart changes failover.hold"
     );
     assert_eq!(said("moved", NODES, &format!("\n\n{NODES}")), "nothing has changed");
-    assert_eq!(said("nodes", NODES, &NODES.replace("a:1", "a:2")), "only a restart changes backend.nodes");
     assert_eq!(
         said("back", other, same),
         "now as the file says: proxy.drain_timeout; only a restart changes failover.hold"
     );
+}
+
+#[test]
+fn nodes_are_declared_before_anything_else_is_taken_and_nothing_is_if_they_can_not_be() {
+    let other = NODES.replace("b:2", "c:3");
+    assert_eq!(said("nodes", NODES, &other), "nodes: a:1 c:3");
+    let more = format!("{other}[proxy]\nmax_clients = 7\n");
+    assert_eq!(said("and", NODES, &more), "nodes: a:1 c:3; now as the file says: proxy.max_clients");
+    let file = Secret::new("leads", NODES);
+    let origin = Origin::load(&file.0).unwrap();
+    let limits = in_force(&origin);
+    let mut reload = Reload::new(Some(origin), LevelHandle::unused(), limits.clone(), declare());
+    let mut again = |text: &str| {
+        std::fs::write(&file.0, text).unwrap();
+        reload.again()
+    };
+    let refused = again(&more.replace("a:1", "a:2")).unwrap_err();
+    assert!(refused.ends_with("nothing has changed: backend.nodes: a:1 leads"), "{refused}");
+    assert_ne!(limits.load().max_clients, 7, "nothing else has changed either");
+    assert_eq!(again(&other).as_deref(), Ok("nodes: a:1 c:3"));
+    assert_eq!(again(&other).as_deref(), Ok("nothing has changed"));
+    assert_eq!(again(NODES).as_deref(), Ok("nodes: a:1 b:2"));
+    let unknown = again("[backend]\nnodes = [\"a:1\", \"dns:no-such-name.invalid:2\"]\n").unwrap_err();
+    assert!(unknown.contains("backend.nodes: backend.nodes[1]: dns:no-such-name.invalid:2"), "{unknown}");
 }
 
 #[test]
@@ -66,7 +97,7 @@ fn secrets_and_rules_are_compared_and_not_told() {
     let origin = Origin::load(&place.0).unwrap();
     std::fs::write(&file.0, "hunter2").unwrap();
     let limits = in_force(&origin);
-    let told = Reload::new(Some(origin), LevelHandle::unused(), limits).again();
+    let told = Reload::new(Some(origin), LevelHandle::unused(), limits, declare()).again();
     assert_eq!(told.as_deref(), Ok("only a restart changes backend.password_file"));
 }
 
@@ -105,7 +136,7 @@ fn what_is_taken_is_all_that_a_key_means_and_no_other_key_means_it() {
     let live =
         SECTIONS.iter().flat_map(|section| section.keys.iter().map(move |key| (section.name, key.name)));
     let live = live.filter(|(section, key)| is_live(&format!("{section}.{key}"))).count();
-    assert_eq!(live, LIVE.trim().lines().count() + 1, "and log.level");
+    assert_eq!(live, LIVE.trim().lines().count() + 2, "and log.level, backend.nodes");
     // Whoever adds a limit adds it here, and its key above.
     let Limits { max_clients, entrance, idle_timeout, drain_delay, drain_timeout, memory } =
         of(LIVE).frontend.limits;
@@ -119,7 +150,8 @@ fn what_is_taken_is_all_that_a_key_means_and_no_other_key_means_it() {
 fn limits_are_those_of_the_last_sound_file() {
     let file = Secret::new("limits", "proxy.max_clients = 7");
     let limits = LimitsInForce::default();
-    let mut reload = Reload::new(Some(Origin::load(&file.0).unwrap()), LevelHandle::unused(), limits.clone());
+    let mut reload =
+        Reload::new(Some(Origin::load(&file.0).unwrap()), LevelHandle::unused(), limits.clone(), declare());
     let mut again = |text: &str| {
         std::fs::write(&file.0, text).unwrap();
         (reload.again(), limits.load().max_clients)
@@ -164,6 +196,7 @@ fn a_file_that_is_no_configuration_is_not_told_whole_nor_in_lines_of_its_own() {
 
 #[test]
 fn a_configuration_of_no_file_stays_as_it_is() {
-    let said = Reload::new(None, LevelHandle::unused(), LimitsInForce::default()).again().unwrap_err();
+    let said =
+        Reload::new(None, LevelHandle::unused(), LimitsInForce::default(), declare()).again().unwrap_err();
     assert_eq!(said, "no file holds this configuration; nothing has changed");
 }

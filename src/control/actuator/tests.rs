@@ -22,7 +22,7 @@ fn dial_to(address: Address) -> Dial {
         name: "redhold:control:1".into(),
         options: SocketOptions::default(),
         tls: None,
-        marks: Arc::new(Marks::new(4, Instant::now())),
+        marks: Arc::new(Marks::new(Instant::now())),
     }
 }
 

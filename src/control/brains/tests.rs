@@ -14,18 +14,18 @@ fn dial(server: &Server, identity: &Identity) -> Dial {
         name: identity.client_name().into(),
         options: SocketOptions::default(),
         tls: None,
-        marks: Arc::new(Marks::new(1, Instant::now())),
+        marks: Arc::new(Marks::new(Instant::now())),
     }
 }
 
 struct Listener {
     heard: mpsc::Receiver<Heard>,
-    _greets: watch::Sender<Arc<[bool]>>,
+    _greets: watch::Sender<Greeted>,
 }
 
 fn listener(server: &Server, identity: &Identity, greets: bool) -> Listener {
     let (sink, heard) = mpsc::channel(4);
-    let (_greets, receiver) = watch::channel(Arc::from([greets]));
+    let (_greets, receiver) = watch::channel(Greeted::new(greets.then_some(NodeId(0)).into_iter().collect()));
     tokio::spawn(listen(dial(server, identity), identity.clone(), receiver, sink));
     Listener { heard, _greets }
 }

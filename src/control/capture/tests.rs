@@ -75,7 +75,7 @@ fn dial(server: &Server) -> Dial {
         name: "redhold:control:1".into(),
         options: SocketOptions::default(),
         tls: None,
-        marks: Arc::new(Marks::new(1, Instant::now())),
+        marks: Arc::new(Marks::new(Instant::now())),
     }
 }
 

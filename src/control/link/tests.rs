@@ -15,7 +15,7 @@ fn dial(address: Address, username: &str, password: &str) -> Dial {
         name: format!("{CLIENT_NAME}:1").into(),
         options: SocketOptions::default(),
         tls: None,
-        marks: Arc::new(Marks::new(1, Instant::now())),
+        marks: Arc::new(Marks::new(Instant::now())),
     }
 }
 

@@ -24,7 +24,7 @@ impl Watched {
     }
 
     fn start_with_interval(address: Address, password: &str, interval: Duration) -> Self {
-        let marks = Arc::new(Marks::new(1, Instant::now()));
+        let marks = Arc::new(Marks::new(Instant::now()));
         let dial = Dial {
             node: NODE,
             address,

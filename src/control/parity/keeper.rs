@@ -50,6 +50,7 @@ impl Refusal {
 /// What is known of one node.
 #[derive(Debug, Default)]
 struct Node {
+    name: String,
     up: bool,
     run_id: Option<String>,
     refused: Vec<Refusal>,
@@ -79,8 +80,7 @@ pub(super) struct Round {
 /// See the module's text.
 #[derive(Debug)]
 pub(super) struct Keeper {
-    names: Vec<String>,
-    nodes: Vec<Node>,
+    nodes: BTreeMap<NodeId, Node>,
     ledger: Ledger,
     primary: Option<NodeId>,
     due: Instant,
@@ -90,12 +90,10 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// For nodes of these names.
-    pub(super) fn new(names: Vec<String>, spreads_reads: bool, now: Instant) -> Self {
-        let nodes = names.iter().map(|_| Node::default()).collect();
+    /// For nodes that come to be [declared](Self::declare).
+    pub(super) fn new(spreads_reads: bool, now: Instant) -> Self {
         Self {
-            names,
-            nodes,
+            nodes: BTreeMap::new(),
             ledger: Ledger::default(),
             primary: None,
             due: now,
@@ -104,15 +102,26 @@ impl Keeper {
         }
     }
 
+    /// These are the nodes from now on, with their names; what is known of those that stay stays known.
+    pub(super) fn declare(&mut self, nodes: impl Iterator<Item = (NodeId, String)>) {
+        let mut before = std::mem::take(&mut self.nodes);
+        let known = |(id, name): (NodeId, String)| {
+            let stays = before.remove(&id).filter(|node| node.name == name);
+            (id, stays.unwrap_or(Node { name, ..Node::default() }))
+        };
+        self.nodes = nodes.map(known).collect();
+    }
+
     /// Takes what is known of the group: who leads, and by node whether it answers and as which process.
     pub(super) fn look<'a>(
         &mut self,
         primary: Option<NodeId>,
-        seen: impl Iterator<Item = (bool, Option<&'a str>)>,
+        seen: impl Iterator<Item = (NodeId, bool, Option<&'a str>)>,
         now: Instant,
     ) {
         let mut soon = primary != self.primary;
-        for (node, (up, run_id)) in self.nodes.iter_mut().zip(seen) {
+        for (id, up, run_id) in seen {
+            let Some(node) = self.nodes.get_mut(&id) else { continue };
             soon |= up && !node.up;
             if node.up && !up {
                 (node.differences, node.suspected, node.lacks) = (None, Vec::new(), None);
@@ -129,7 +138,7 @@ impl Keeper {
         }
         self.primary = primary;
         // Whoever leads is what the others are compared with.
-        if let Some(node) = primary.and_then(|id| self.nodes.get_mut(id.index())) {
+        if let Some(node) = primary.and_then(|id| self.nodes.get_mut(&id)) {
             node.behind = None;
         }
         if soon {
@@ -144,12 +153,12 @@ impl Keeper {
             self.ledger.note(change);
             self.due = self.due.min(now + SETTLE);
         }
-        self.all().filter(|node| *node != by).collect()
+        self.nodes.keys().copied().filter(|node| *node != by).collect()
     }
 
     /// An errand ended.
     pub(super) fn ended(&mut self, node: NodeId, change: &Arc<Change>, end: &End) {
-        let Some(node) = self.nodes.get_mut(node.index()) else { return };
+        let Some(node) = self.nodes.get_mut(&node) else { return };
         if *end == End::Missed {
             return node.miss(&change.told);
         }
@@ -164,7 +173,7 @@ impl Keeper {
 
     /// A node has scripts, or refused them.
     pub(super) fn scripts_ended(&mut self, node: NodeId, end: &End) {
-        let Some(node) = self.nodes.get_mut(node.index()) else { return };
+        let Some(node) = self.nodes.get_mut(&node) else { return };
         match end {
             End::Done => node.refused.retain(|refusal| refusal.told != LOADS),
             End::Refused(words) => {
@@ -179,8 +188,8 @@ impl Keeper {
 
     /// Everybody but `by` may have missed something.
     pub(super) fn missed(&mut self, by: Option<NodeId>, what: &str, now: Instant) {
-        for id in self.all().filter(|node| Some(*node) != by) {
-            self.nodes[id.index()].miss(what);
+        for (_, node) in self.nodes.iter_mut().filter(|(id, _)| Some(**id) != by) {
+            node.miss(what);
         }
         self.due = self.due.min(now + SETTLE);
     }
@@ -202,9 +211,9 @@ impl Keeper {
 
     /// A comparison begins, if there is anybody to compare with.
     pub(super) fn begin(&mut self, now: Instant) -> Option<Round> {
-        let primary = self.primary.filter(|id| self.nodes.get(id.index()).is_some_and(|node| node.up));
+        let primary = self.primary.filter(|id| self.nodes.get(id).is_some_and(|node| node.up));
         self.due = now + if primary.is_some() { MINUTE } else { CONFIRM };
-        let asked = self.all().filter(|id| self.nodes[id.index()].up).collect();
+        let asked = self.nodes.iter().filter(|(_, node)| node.up).map(|(id, _)| *id).collect();
         let (settings, number) = (self.ledger.settings(), self.ledger.changes());
         Some(Round { primary: primary?, asked, settings, number })
     }
@@ -229,8 +238,9 @@ impl Keeper {
         }
         self.advise(reference);
         let mut repairs = Vec::new();
+        let leads = self.nodes.get(&round.primary).map_or_else(String::new, |node| node.name.clone());
         for (id, snapshot) in found {
-            let Some(node) = self.nodes.get_mut(id.index()).filter(|node| node.up) else { continue };
+            let Some(node) = self.nodes.get_mut(id).filter(|node| node.up) else { continue };
             if *id == round.primary {
                 node.differences = Some(Vec::new());
                 (node.lacks, node.suspected) = (None, Vec::new());
@@ -253,8 +263,7 @@ impl Keeper {
                 repairs.extend(due.into_iter().map(|change| (*id, change)));
             }
             node.lacks = lacks(reference, snapshot);
-            let name = |id: &NodeId| self.names[id.index()].as_str();
-            let differ = compare((name(&round.primary), reference), (name(id), snapshot), except);
+            let differ = compare((&leads, reference), (&node.name, snapshot), except);
             if node.note(differ) {
                 self.due = self.due.min(now + CONFIRM);
             }
@@ -268,11 +277,6 @@ impl Keeper {
         self.advice = found.iter().map(Difference::sentence).collect();
     }
 
-    /// What makes each node a bad primary, in few words.
-    pub(super) fn lacking(&self) -> Vec<Option<String>> {
-        self.nodes.iter().map(|node| node.lacks.clone()).collect()
-    }
-
     /// What people are shown.
     pub(super) fn report(&self) -> ParityReport {
         let of = |node: &Node| {
@@ -281,14 +285,10 @@ impl Keeper {
             let behind = node.behind.iter().map(|what| format!("missed {what}"));
             let faults: Vec<String> = refused.chain(behind).chain(differences).collect();
             let known = node.up && (node.differences.is_some() || !faults.is_empty());
-            NodeParity { in_parity: known.then_some(faults.is_empty()), faults }
+            NodeParity { in_parity: known.then_some(faults.is_empty()), faults, lacks: node.lacks.clone() }
         };
-        let nodes = self.nodes.iter().map(of).collect();
-        ParityReport { nodes, lacking: self.lacking(), advice: self.advice.clone() }
-    }
-
-    fn all(&self) -> impl Iterator<Item = NodeId> + use<> {
-        (0..self.nodes.len()).map(|index| NodeId(u16::try_from(index).unwrap_or(u16::MAX)))
+        let nodes = self.nodes.iter().map(|(id, node)| (*id, of(node))).collect();
+        ParityReport { nodes, advice: self.advice.clone() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the control thread shows of parity.
 
+use std::collections::BTreeMap;
+
 use crate::topology::NodeId;
 
 /// What is known of one node.
@@ -9,29 +11,23 @@ pub struct NodeParity {
     pub in_parity: Option<bool>,
     /// What it lacks or has otherwise, one sentence each; no secret is among them.
     pub faults: Vec<String>,
+    /// What makes it a bad primary, in few words.
+    pub lacks: Option<String>,
 }
 
-/// By node, in the order of declaration.
+/// What is known of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParityReport {
-    /// See [`NodeParity`].
-    pub nodes: Vec<NodeParity>,
-    /// What makes each node a bad primary, in few words.
-    pub lacking: Vec<Option<String>>,
+    /// Of every node that is declared.
+    pub nodes: BTreeMap<NodeId, NodeParity>,
     /// What is unwise about the group, one sentence each.
     pub advice: Vec<String>,
 }
 
 impl ParityReport {
-    /// Of so many nodes, before anything is known.
-    pub(in crate::control) fn unknown(nodes: usize) -> Self {
-        let (nodes, lacking) = (vec![NodeParity::default(); nodes], vec![None; nodes]);
-        Self { nodes, lacking, advice: Vec::new() }
-    }
-
     /// Of one node.
     #[must_use]
     pub fn of(&self, node: NodeId) -> NodeParity {
-        self.nodes.get(node.index()).cloned().unwrap_or_default()
+        self.nodes.get(&node).cloned().unwrap_or_default()
     }
 }

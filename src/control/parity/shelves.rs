@@ -1,6 +1,6 @@
 //! Which scripts each node has, as far as this proxy brought or saw them. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::topology::NodeId;
@@ -24,18 +24,22 @@ struct Shelf {
 #[derive(Debug)]
 pub(super) struct Shelves {
     scripts: Scripts,
-    nodes: Vec<Shelf>,
+    nodes: BTreeMap<NodeId, Shelf>,
 }
 
 impl Shelves {
-    /// Of so many nodes, with scripts of so many bytes at most.
-    pub(super) fn new(nodes: usize, limit: u64) -> Self {
-        Self { scripts: Scripts::new(limit), nodes: (0..nodes).map(|_| Shelf::default()).collect() }
+    /// With scripts of so many bytes at most.
+    pub(super) fn new(limit: u64) -> Self {
+        Self { scripts: Scripts::new(limit), nodes: BTreeMap::new() }
+    }
+
+    fn of(&mut self, node: NodeId) -> &mut Shelf {
+        self.nodes.entry(node).or_default()
     }
 
     /// The node is this process; true when it was another one, which had what this one lacks.
     pub(super) fn look(&mut self, node: NodeId, run_id: &str) -> bool {
-        let shelf = &mut self.nodes[node.index()];
+        let shelf = self.of(node);
         let restarted = shelf.run_id != run_id;
         if restarted {
             *shelf = Shelf { run_id: run_id.to_owned(), has: BTreeSet::new() };
@@ -57,36 +61,36 @@ impl Shelves {
 
     /// A node has it.
     pub(super) fn brought(&mut self, node: NodeId, digest: Digest) {
-        self.nodes[node.index()].has.insert(digest);
+        self.of(node).has.insert(digest);
     }
 
     /// Whether a node has these is not known.
     pub(super) fn lost(&mut self, node: NodeId, scripts: &[Script]) {
-        let has = &mut self.nodes[node.index()].has;
+        let has = &mut self.of(node).has;
         has.retain(|digest| !scripts.iter().any(|(lost, _)| lost == digest));
     }
 
     /// A client asked a node for it in vain; true when nodes are to be brought it.
     pub(super) fn missed(&mut self, node: NodeId, digest: Digest) -> bool {
-        self.nodes[node.index()].has.remove(&digest);
+        self.of(node).has.remove(&digest);
         self.scripts.asked(digest)
     }
 
     /// All nodes forget everything.
     pub(super) fn flush(&mut self) {
         self.scripts.flush();
-        self.nodes.iter_mut().for_each(|shelf| shelf.has.clear());
+        self.nodes.values_mut().for_each(|shelf| shelf.has.clear());
     }
 
     /// What every node should have and this one lacks, in goes; it counts as brought.
     pub(super) fn due(&mut self, node: NodeId) -> Vec<Vec<Script>> {
-        let missing = self.scripts.missing(&self.nodes[node.index()].has, false);
+        let missing = self.missing(node, false);
         self.bring(node, missing)
     }
 
     /// What a node lacks that is about to lead, as far as there is time for it; it counts as brought.
     pub(super) fn due_to_lead(&mut self, node: NodeId) -> Vec<Vec<Script>> {
-        let mut missing = self.scripts.missing(&self.nodes[node.index()].has, true);
+        let mut missing = self.missing(node, true);
         let mut bytes = 0;
         missing.retain(|(_, body)| {
             bytes += body.len();
@@ -95,8 +99,12 @@ impl Shelves {
         self.bring(node, missing)
     }
 
+    fn missing(&mut self, node: NodeId, used: bool) -> Vec<Script> {
+        self.scripts.missing(&self.nodes.entry(node).or_default().has, used)
+    }
+
     fn bring(&mut self, node: NodeId, scripts: Vec<Script>) -> Vec<Vec<Script>> {
-        let has = &mut self.nodes[node.index()].has;
+        let has = &mut self.of(node).has;
         has.extend(scripts.iter().map(|(digest, _)| *digest));
         // What was forgotten here need not be known of any node.
         if has.len() > HAS_MAX {
@@ -128,7 +136,7 @@ mod tests {
     const B: NodeId = NodeId(1);
 
     fn shelves() -> Shelves {
-        let mut shelves = Shelves::new(2, 16 << 20);
+        let mut shelves = Shelves::new(16 << 20);
         assert!(shelves.look(A, "a") && shelves.look(B, "b") && !shelves.look(A, "a"));
         shelves
     }

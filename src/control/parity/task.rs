@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use crate::topology::NodeId;
+use crate::topology::{NodeId, find};
 
 use super::super::link::{Dial, within};
 use super::super::status::StatusReader;
@@ -53,6 +53,12 @@ pub(in crate::control) struct Warm {
     pub(in crate::control) done: oneshot::Sender<()>,
 }
 
+/// A node, and who runs errands to it.
+struct Served {
+    dial: Dial,
+    courier: mpsc::Sender<Errand>,
+}
+
 /// A comparison under way.
 struct Reading {
     round: Round,
@@ -62,8 +68,7 @@ struct Reading {
 }
 
 struct Task {
-    dials: Vec<Dial>,
-    couriers: Vec<mpsc::Sender<Errand>>,
+    nodes: BTreeMap<NodeId, Served>,
     keeper: Keeper,
     shelves: Shelves,
     introductions: Introductions,
@@ -73,21 +78,19 @@ struct Task {
     wanted_by: Vec<oneshot::Sender<()>>,
 }
 
-/// Runs until the driver ends.
-pub(in crate::control) async fn run(dials: Vec<Dial>, ends: Ends) {
+/// Runs until the driver ends. `dials` are the nodes, whenever they change.
+pub(in crate::control) async fn run(mut dials: watch::Receiver<Arc<[Dial]>>, ends: Ends) {
     let (sink, mut ended) = mpsc::channel(ERRANDS_MAX);
-    let mut couriers = Vec::new();
-    for dial in &dials {
-        let (errands, waiting) = mpsc::channel(ERRANDS_MAX);
-        tokio::spawn(courier::run(dial.clone(), waiting, sink.clone()));
-        couriers.push(errands);
-    }
-    let names = dials.iter().map(|dial| dial.address.to_string()).collect();
-    let keeper = Keeper::new(names, ends.spreads_reads, Instant::now());
-    let shelves = Shelves::new(dials.len(), ends.script_cache);
-    let introductions = Introductions::new(&ends.introductions, dials.len());
-    let mut task =
-        Task { keeper, shelves, introductions, dials, couriers, ends, reading: None, wanted_by: Vec::new() };
+    let mut task = Task {
+        nodes: BTreeMap::new(),
+        keeper: Keeper::new(ends.spreads_reads, Instant::now()),
+        shelves: Shelves::new(ends.script_cache),
+        introductions: Introductions::new(&ends.introductions),
+        ends,
+        reading: None,
+        wanted_by: Vec::new(),
+    };
+    task.declare(&dials.borrow_and_update().clone(), &sink);
     loop {
         tokio::select! {
             accepted = task.ends.doors.changes.recv() => match accepted {
@@ -95,6 +98,10 @@ pub(in crate::control) async fn run(dials: Vec<Dial>, ends: Ends) {
                 None => return,
             },
             Some(ended) = ended.recv() => task.ended(ended),
+            declared = dials.changed() => match declared {
+                Ok(()) => task.declare(&dials.borrow_and_update().clone(), &sink),
+                Err(_) => return,
+            },
             alive = task.ends.status.changed() => match alive {
                 true => task.look(),
                 false => return,
@@ -124,6 +131,25 @@ async fn next_read(reading: Option<&mut Reading>) -> Option<Option<(NodeId, Snap
 }
 
 impl Task {
+    /// These are the nodes from now on. A courier whose node has gone ends with what it was given.
+    fn declare(&mut self, dials: &[Dial], sink: &mpsc::Sender<Ended>) {
+        let mut before = std::mem::take(&mut self.nodes);
+        for dial in dials {
+            let stays = before.remove(&dial.node).filter(|served| served.dial.address == dial.address);
+            let served = stays.unwrap_or_else(|| {
+                self.introductions.forget(dial.node);
+                let (courier, errands) = mpsc::channel(ERRANDS_MAX);
+                tokio::spawn(courier::run(dial.clone(), errands, sink.clone()));
+                Served { dial: dial.clone(), courier }
+            });
+            self.nodes.insert(dial.node, served);
+        }
+        self.keeper.declare(dials.iter().map(|dial| (dial.node, dial.address.to_string())));
+        // What was begun with others compares with who may no longer be there.
+        self.wanted_by.extend(self.reading.take().into_iter().flat_map(|reading| reading.wanted_by));
+        self.keeper.hasten(Instant::now());
+    }
+
     fn accepted(&mut self, accepted: Accepted) {
         let (Accepted { by, request, done }, now) = (accepted, Instant::now());
         if request.is_empty() {
@@ -155,7 +181,8 @@ impl Task {
 
     fn send(&mut self, node: NodeId, load: Load, done: Option<&Arc<oneshot::Sender<()>>>) {
         let errand = Errand { load: load.clone(), _done: done.cloned() };
-        if self.couriers[node.index()].try_send(errand).is_err() {
+        let sent = self.nodes.get(&node).is_some_and(|served| served.courier.try_send(errand).is_ok());
+        if !sent {
             self.ended(Ended { node, load, end: End::Missed });
         }
     }
@@ -212,7 +239,7 @@ impl Task {
         let status = self.ends.status.load();
         let seen = status.nodes.iter().map(|node| {
             let up = node.error.is_none() && node.facts.is_some();
-            (up, node.facts.as_ref().map(|facts| facts.run_id.as_str()))
+            (node.id, up, node.facts.as_ref().map(|facts| facts.run_id.as_str()))
         });
         self.keeper.look(status.machine.primary, seen, Instant::now());
         // The process that has taken over may have been given other users.
@@ -247,11 +274,9 @@ impl Task {
         self.bring_scripts();
         let mut under_way = JoinSet::new();
         for id in &round.asked {
-            let (Some(dial), Some(node)) = (self.dials.get(id.index()), status.nodes.get(id.index())) else {
-                continue;
-            };
+            let (Some(served), Some(node)) = (self.nodes.get(id), find(&status.nodes, *id)) else { continue };
             let version = node.facts.as_ref().map(|facts| facts.version.clone()).unwrap_or_default();
-            let (id, dial, settings) = (*id, dial.clone(), round.settings.clone());
+            let (id, dial, settings) = (*id, served.dial.clone(), round.settings.clone());
             under_way.spawn(async move {
                 let deadline = within(PATIENCE);
                 let mut link = dial.open(deadline).await.ok()?;
@@ -282,7 +307,7 @@ impl Task {
     }
 
     fn name(&self, node: NodeId) -> String {
-        self.dials.get(node.index()).map(|dial| dial.address.to_string()).unwrap_or_default()
+        self.nodes.get(&node).map(|served| served.dial.address.to_string()).unwrap_or_default()
     }
 
     /// Shows what changed, and says it once.
@@ -292,8 +317,8 @@ impl Task {
         if *before == report {
             return;
         }
-        for (dial, (then, now)) in self.dials.iter().zip(before.nodes.iter().zip(&report.nodes)) {
-            let node = &dial.address;
+        for (id, now) in &report.nodes {
+            let (node, then) = (self.name(*id), before.of(*id));
             now.faults.iter().filter(|it| !then.faults.contains(it)).for_each(|fault| {
                 warn!(%node, "out of parity: {fault}");
             });

@@ -45,7 +45,7 @@ impl<'a> Findings<'a> {
     }
 
     fn name(&self, node: NodeId) -> String {
-        self.settings.nodes[node.index()].address.to_string()
+        self.settings.nodes[node.slot()].address.to_string()
     }
 
     fn answering(&self) -> impl Iterator<Item = (NodeId, &'a Report, &'a Replication)> + use<'a> {
@@ -186,7 +186,7 @@ impl<'a> Findings<'a> {
     }
 
     fn peer_address(&mut self, node: NodeId, facts: &Replication) {
-        let spec = &self.settings.nodes[node.index()];
+        let spec = &self.settings.nodes[node.slot()];
         if let Some(declared) = &spec.peer_address {
             let text = format!("{}: the other nodes are told {declared}, as declared", spec.address);
             return self.add(Severity::Info, Some(node), text, "");
@@ -236,7 +236,7 @@ impl<'a> Findings<'a> {
                 format!("{} takes writes as a replica; they are lost and make it diverge", self.name(node));
             self.add(Severity::Warning, Some(node), text, "CONFIG SET replica-read-only yes");
         }
-        if facts.priority == 0 || self.settings.nodes[node.index()].priority == 0 {
+        if facts.priority == 0 || self.settings.nodes[node.slot()].priority == 0 {
             self.add(
                 Severity::Info,
                 Some(node),

@@ -130,7 +130,7 @@ fn two_primaries_and_another_proxy_are_told() {
         server.say("SET some data");
     }
     let settings = settings(&[&one, &two]);
-    let marks = Arc::new(Marks::new(2, Instant::now()));
+    let marks = Arc::new(Marks::new(Instant::now()));
     let (handle, running) = super::super::start(settings.clone(), None, marks).unwrap();
     eventually("the proxy has seen both", || {
         handle.status.load().nodes.iter().all(|node| node.seen.is_some())

@@ -13,7 +13,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let rules = Slowness::of(Duration::from_secs(10), BEAT);
-        Self { gauge: Gauge::new(2, rules), now: Instant::now() }
+        Self { gauge: Gauge::new(rules), now: Instant::now() }
     }
 
     /// Both answer for so many seconds, after so many microseconds each.
@@ -117,7 +117,7 @@ fn a_day_of_ordinary_round_trips_keeps_the_baseline() {
         let took = [100 + dice(400), 100 + dice(400)];
         bench.note(took, false);
     }
-    let baseline = bench.gauge.tracks[0].baseline.unwrap();
+    let baseline = bench.gauge.tracks[&NodeId(0)].baseline.unwrap();
     assert!((0.000_2..0.000_4).contains(&baseline), "{baseline}");
 }
 

@@ -1,5 +1,6 @@
 //! The marks that a worker leaves for the control thread: writes in flight, long requests, pauses, refusals.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -102,7 +103,7 @@ impl Worker {
     pub(super) fn note_late(&self) -> bool {
         let Some(primary) = self.table.borrow().primary else { return false };
         if self.marks.of(primary).writes_in_flight.load(Ordering::Relaxed) == 0
-            || self.marked_long.borrow()[primary.index()]
+            || self.marked_long.borrow().contains(&primary)
         {
             return false;
         }
@@ -119,18 +120,21 @@ impl Worker {
     /// Tells the monitor of which nodes a silence would be explained by the request that they work on.
     pub(super) fn mark_long(&self) {
         let is_long = |tag: u16| row_of(tag).spec().long;
-        for (index, marked) in self.marked_long.borrow_mut().iter_mut().enumerate() {
-            let node = NodeId(u16::try_from(index).unwrap_or(u16::MAX));
+        let mut marked = self.marked_long.borrow_mut();
+        let declared = self.table.borrow().nodes.iter().map(|node| node.id).collect::<BTreeSet<_>>();
+        for node in declared.union(&marked.clone()).copied() {
             let long = self.long.borrow();
             let lent =
                 long.values().filter(|(at, ..)| *at == node).map(|(_, since, row)| (*since, row.0)).min();
             let oldest = lent.into_iter().chain(self.pools.oldest(node, is_long)).min();
             match oldest {
-                Some((since, tag)) => self.marks.works_on(node, since, row_of(tag).spec().name, !*marked),
-                None if *marked => self.marks.worked_long(node),
+                Some((since, tag)) => {
+                    let begins = marked.insert(node);
+                    self.marks.works_on(node, since, row_of(tag).spec().name, begins);
+                }
+                None if marked.remove(&node) => self.marks.worked_long(node),
                 None => {}
             }
-            *marked = oldest.is_some();
         }
     }
 }

@@ -53,7 +53,7 @@ impl Worker {
         let shown = self.shared.registry.row(client.id, now);
         let (addr, name) = shown.map(|it| (it.addr, cut(&it.name))).unwrap_or_default();
         let waited = if node.is_some() { u64::from(waited) } else { micros };
-        let place = node.map(|node| self.current().nodes[node.index()].address.to_string());
+        let place = node.and_then(|node| Some(self.current().node(node)?.address.to_string()));
         let unix = SystemTime::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO).as_secs();
         let entry = Entry { unix, micros, arguments, addr, name, node: place, waited, server: None, sought };
         let mut log = lock(&self.shared.slow_log);

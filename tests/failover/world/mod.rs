@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use redhold::failover::{
     ActionId, Durability, Event, Machine, Outcome, Record, Settings, Signal, Step, Verdict,
 };
-use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation};
+use redhold::topology::{Address, Health, NodeId, NodeSpec, Observation, numbered};
 
 use crate::model::{Boot, Following, Server, Write};
 use queue::Queue;
@@ -239,7 +239,7 @@ impl World {
             .collect();
         let mut world = Self {
             servers,
-            machine: Machine::new(&specs, believed(&settings, bug), None, start),
+            machine: Machine::new(numbered(&specs), believed(&settings, bug), None, start),
             acked: Vec::new(),
             table: None,
             promotions: 0,
@@ -312,7 +312,7 @@ impl World {
     fn start(&mut self) {
         self.down = false;
         let settings = believed(&self.settings, self.bug);
-        self.machine = Machine::new(&self.specs, settings, self.record.clone(), self.instant());
+        self.machine = Machine::new(numbered(&self.specs), settings, self.record.clone(), self.instant());
         self.begin();
     }
 

@@ -44,7 +44,7 @@ impl World {
                     }
                 }
                 self.note(|| format!("{step:?} on {}", node.0));
-                let node = node.index();
+                let node = node.slot();
                 let hop = self.hop();
                 self.after(hop, Happening::Step(id, node, step));
                 let late = within.as_micros() as u64;

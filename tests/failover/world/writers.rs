@@ -21,7 +21,7 @@ impl World {
         let Some(table) = self.table.as_ref().filter(|table| table.held_since.is_none()) else {
             return;
         };
-        let Some(node) = table.primary.map(NodeId::index) else {
+        let Some(node) = table.primary.map(NodeId::slot) else {
             return;
         };
         self.writes += 1;

@@ -11,14 +11,14 @@ struct Stage {
 impl Stage {
     fn new() -> Self {
         let now = Instant::now();
-        let names = ["a", "b", "c"].map(str::to_owned).to_vec();
-        let mut stage = Self { keeper: Keeper::new(names, true, now), now, settings: ["0"; 3] };
+        let mut stage = Self { keeper: Keeper::new(true, now), now, settings: ["0"; 3] };
+        stage.keeper.declare(GROUP.into_iter().zip(["a", "b", "c"].map(str::to_owned)));
         stage.look([true; 3], ["x", "y", "z"]);
         stage
     }
 
     fn look(&mut self, up: [bool; 3], run_ids: [&str; 3]) {
-        let seen = up.into_iter().zip(run_ids.map(Some));
+        let seen = (0..).map(NodeId).zip(up).zip(run_ids).map(|((id, up), run_id)| (id, up, Some(run_id)));
         self.keeper.look(Some(NodeId(0)), seen, self.now);
     }
 
@@ -33,7 +33,7 @@ impl Stage {
         self.now = self.now.max(self.keeper.due());
         let round = self.keeper.begin(self.now).expect("there is a primary");
         let snapshot = |id: &NodeId| {
-            let settings = [("timeout".to_owned(), self.settings[id.index()].to_owned())].into();
+            let settings = [("timeout".to_owned(), self.settings[id.slot()].to_owned())].into();
             (*id, Snapshot { settings, users: Some(BTreeMap::new()), ..Snapshot::default() })
         };
         let found = round.asked.iter().map(snapshot).collect();
@@ -58,7 +58,7 @@ fn a_difference_is_told_when_it_is_found_twice_and_forgotten_when_it_is_gone() {
     assert_eq!(stage.keeper.due(), began + CONFIRM);
     assert_eq!(stage.compare(), [], "nobody changed it through the proxy: it is told and left");
     assert_eq!(stage.parity(), [Some(true), Some(true), Some(false)]);
-    let fault = &stage.keeper.report().nodes[2].faults[0];
+    let fault = &stage.keeper.report().nodes[&NodeId(2)].faults[0];
     assert!(fault.starts_with("timeout differs: a `0`, c `7`; set the same"), "{fault}");
     assert_eq!(stage.keeper.due(), stage.now + MINUTE);
     stage.settings[2] = "0";
