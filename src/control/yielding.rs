@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tracing::{info, warn};
 
 use crate::failover::{Action, ActionId, Event, Machine, Phase, Settings, Step};
 use crate::topology::NodeSpec;
@@ -31,6 +32,36 @@ pub(super) enum Will {
 pub(super) struct Yielding {
     done: Done,
     by: Instant,
+}
+
+/// Pause before the second attempt to take back what was yielded; it doubles with each.
+const AGAIN_FIRST: Duration = Duration::from_millis(100);
+
+/// Longest pause between two.
+const AGAIN_MAX: Duration = Duration::from_secs(10);
+
+/// What was yielded could not be taken back: when it is tried again, and how long was waited for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Regaining {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Regaining {
+    /// The first attempt has failed.
+    fn first(now: Instant) -> Self {
+        Self { at: now + AGAIN_FIRST, pause: AGAIN_FIRST }
+    }
+
+    /// One more has.
+    fn next(self, now: Instant) -> Self {
+        let pause = (self.pause * 2).min(AGAIN_MAX);
+        Self { at: now + pause, pause }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        now >= self.at
+    }
 }
 
 /// What a machine is made of.
@@ -61,9 +92,14 @@ pub(super) fn changes_something(action: &Action) -> Option<ActionId> {
 impl Driver {
     pub(super) fn heed(&mut self, will: Will) {
         match will {
-            Will::Yield(done) => self.yielding = Some(Yielding { done, by: Instant::now() + STOP_PATIENCE }),
+            Will::Yield(done) => {
+                self.regaining = None;
+                self.yielding = Some(Yielding { done, by: Instant::now() + STOP_PATIENCE });
+            }
             Will::Regain(done) => {
-                let _ = done.send(self.regain());
+                let regained = self.regain();
+                self.regaining = regained.is_err().then(|| Regaining::first(Instant::now()));
+                let _ = done.send(regained);
             }
         }
     }
@@ -90,6 +126,20 @@ impl Driver {
         }
     }
 
+    /// Until then nobody decides.
+    pub(super) fn try_to_regain(&mut self) {
+        let Some(regaining) = self.regaining.take_if(|regaining| regaining.is_due(Instant::now())) else {
+            return;
+        };
+        match self.regain() {
+            Ok(()) => info!("what was yielded is taken back"),
+            Err(error) => {
+                warn!(%error, "what was yielded can not be taken back yet");
+                self.regaining = Some(regaining.next(Instant::now()));
+            }
+        }
+    }
+
     /// Goes on where it was, or from what is recorded if whoever it was yielded to has decided something.
     fn regain(&mut self) -> Result<(), String> {
         let Brain { specs, settings, state_dir, unwritten } = &self.brain;
@@ -106,5 +156,26 @@ impl Driver {
         self.feed(Event::Yielded(false));
         self.status_due = true;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_between_attempts_double_up_to_the_longest() {
+        let now = Instant::now();
+        let mut again = Regaining::first(now);
+        assert!(
+            !again.is_due(now + AGAIN_FIRST - Duration::from_millis(1)) && again.is_due(now + AGAIN_FIRST)
+        );
+        let mut pauses = Vec::new();
+        for _ in 0..9 {
+            again = again.next(now);
+            assert!(again.is_due(now + again.pause) && !again.is_due(now + again.pause / 2));
+            pauses.push(again.pause.as_millis());
+        }
+        assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000, 10_000]);
     }
 }
