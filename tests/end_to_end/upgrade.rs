@@ -1,7 +1,9 @@
 //! Another process of the program takes over: the sockets listen all the time, and one process decides.
 
 use std::fs;
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -351,4 +353,39 @@ fn a_user_of_the_proxys_own_is_one_for_the_successor_too() {
     assert_eq!(client.call("GET app:k"), Value::bulk("v"));
     assert!(client.call("GET other").error().is_some_and(|text| text.starts_with("NOPERM")));
     assert!(proxy.client().call("GET app:k").error().is_some_and(|text| text.starts_with("NOAUTH")));
+}
+
+#[test]
+fn a_unix_socket_goes_over_and_who_came_by_it_and_what_a_balancer_announced() {
+    let group = Group::plain(0);
+    let options = ProxyOptions::new(&group.addresses()).set("proxy.proxy_protocol", "true");
+    let proxy = options.set("proxy.trusted", "[\"127.0.0.2\"]").start();
+    let (file, path) = (proxy.config_file(), proxy.config_file().with_file_name("socket"));
+    let text = fs::read_to_string(&file).expect("the file is there");
+    let beside = text.replacen("listen = [", &format!("listen = [\"unix:{}\", ", path.display()), 1);
+    assert_ne!(beside, text);
+    fs::write(&file, beside).expect("the file can be written");
+    let first = Successor::of(proxy.pid(), &proxy);
+    has_ended(1, &proxy);
+    let ask = |stream: &mut UnixStream| {
+        stream.write_all(b"CLIENT INFO\r\n").expect("it is served");
+        let mut reply = vec![0; 1 << 12];
+        let read = stream.read(&mut reply).expect("it is answered");
+        String::from_utf8_lossy(&reply[..read]).into_owned()
+    };
+    let mut local = UnixStream::connect(&path).expect("it listens");
+    local.set_read_timeout(Some(LONG)).expect("a socket");
+    let mut announced = Client::connect_from(IpAddr::from([127, 0, 0, 2]), proxy.address());
+    announced.send_raw(b"PROXY TCP4 10.1.2.3 10.0.0.9 5000 6380\r\n");
+    let mut row = || announced.call("CLIENT INFO").text().expect("a row");
+    let known = |row: &str| ["id", "addr", "laddr"].map(|field| row_field(row, field).expect(field));
+    let (before, local_before) = (known(&row()), known(&ask(&mut local)));
+    assert_eq!(before[1..], ["10.1.2.3:5000", "10.0.0.9:6380"]);
+    assert!(local_before[1].starts_with(&path.display().to_string()), "{local_before:?}");
+    let _second = Successor::of(first.pid, &proxy);
+    has_ended(2, &proxy);
+    assert_eq!((known(&row()), known(&ask(&mut local))), (before, local_before));
+    let mut newcomer = UnixStream::connect(&path).expect("it listens");
+    newcomer.set_read_timeout(Some(LONG)).expect("a socket");
+    assert!(ask(&mut newcomer).contains("cmd=client"));
 }
