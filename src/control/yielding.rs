@@ -89,13 +89,27 @@ pub(super) fn changes_something(action: &Action) -> Option<ActionId> {
     }
 }
 
+/// Whether it may be yielded now; false: it is waited for. `changes`: a node is being changed; `unwritten`: why the record is not
+/// what was decided; `is_late`: it is waited for no longer.
+///
+/// # Errors
+/// One sentence: why it is not yielded.
+fn may_yield(phase: Phase, changes: bool, unwritten: Option<String>, is_late: bool) -> Result<bool, String> {
+    let is_quiet = !is_acting(phase) && !changes && unwritten.is_none();
+    match (is_quiet, is_late) {
+        (true, true) => Ok(true),
+        (true, false) => Ok(phase != Phase::Discover),
+        (false, false) => Ok(false),
+        (false, true) => {
+            Err(unwritten.unwrap_or_else(|| "a change of primary, or of a node, is under way".to_owned()))
+        }
+    }
+}
+
 impl Driver {
     pub(super) fn heed(&mut self, will: Will) {
         match will {
-            Will::Yield(done) => {
-                self.regaining = None;
-                self.yielding = Some(Yielding { done, by: Instant::now() + STOP_PATIENCE });
-            }
+            Will::Yield(done) => self.yielding = Some(Yielding { done, by: Instant::now() + STOP_PATIENCE }),
             Will::Regain(done) => {
                 let regained = self.regain();
                 self.regaining = regained.is_err().then(|| Regaining::first(Instant::now()));
@@ -109,20 +123,19 @@ impl Driver {
     pub(super) fn try_to_yield(&mut self) {
         let Some(Yielding { done, by }) = self.yielding.take() else { return };
         let (phase, is_late) = (self.machine.phase(), Instant::now() >= by);
-        let unwritten = self.brain.unwritten.reason();
-        let is_quiet = !is_acting(phase) && self.changing.is_empty() && unwritten.is_none();
-        if is_quiet && (phase != Phase::Discover || is_late) {
-            // Gives the lock of `state_dir` back. What is seen from now on is not recorded.
-            self.coordinator = Box::new(Forgetful);
-            self.feed(Event::Yielded(true));
-            self.status_due = true;
-            let _ = done.send(Ok(()));
-        } else if !is_late {
-            self.yielding = Some(Yielding { done, by });
-        } else {
-            let why =
-                unwritten.unwrap_or_else(|| "a change of primary, or of a node, is under way".to_owned());
-            let _ = done.send(Err(why));
+        match may_yield(phase, !self.changing.is_empty(), self.brain.unwritten.reason(), is_late) {
+            Ok(true) => {
+                // Gives the lock of `state_dir` back. What is seen from now on is not recorded.
+                self.coordinator = Box::new(Forgetful);
+                self.regaining = None;
+                self.feed(Event::Yielded(true));
+                self.status_due = true;
+                let _ = done.send(Ok(()));
+            }
+            Ok(false) => self.yielding = Some(Yielding { done, by }),
+            Err(why) => {
+                let _ = done.send(Err(why));
+            }
         }
     }
 
@@ -162,6 +175,24 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_yielded_in_the_middle_of_a_change() {
+        let steady = |changes, unwritten: Option<&str>, is_late| {
+            may_yield(Phase::Steady, changes, unwritten.map(str::to_owned), is_late)
+        };
+        assert_eq!((steady(false, None, false), steady(false, None, true)), (Ok(true), Ok(true)));
+        let under_way = Err("a change of primary, or of a node, is under way".to_owned());
+        assert_eq!((steady(true, None, false), steady(true, None, true)), (Ok(false), under_way.clone()));
+        let full = "the disk is full";
+        assert_eq!(steady(false, Some(full), false), Ok(false));
+        assert_eq!(steady(false, Some(full), true), Err(full.to_owned()));
+        let promotes = |is_late| may_yield(Phase::Promote, false, None, is_late);
+        assert_eq!((promotes(false), promotes(true)), (Ok(false), under_way));
+        // Who leads may come to be known; if it does not, the next one has to find out.
+        let discovers = |is_late| may_yield(Phase::Discover, false, None, is_late);
+        assert_eq!((discovers(false), discovers(true)), (Ok(false), Ok(true)));
+    }
 
     #[test]
     fn pauses_between_attempts_double_up_to_the_longest() {
