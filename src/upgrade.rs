@@ -442,14 +442,22 @@ mod tests {
 
     #[test]
     fn why_it_does_not_serve_is_heard_also_of_who_has_ended_without_listening() {
-        let (mut successor, theirs) = started();
-        successor.tell("hello", &[]).unwrap();
-        let why = format!("{FAILED}a file:\n- a fault");
-        send(&theirs, why.as_bytes(), &[], SendFlags::empty()).unwrap();
-        drop(theirs);
-        successor.tell(YOURS, &[]).unwrap();
-        let told = successor.await_word(PREPARED, LOOK).unwrap_err();
-        assert_eq!(told, format!("process {} ended before it served: a file: - a fault", successor.pid()));
+        // What is told to it meanwhile, and what is heard of it, both meet its end first.
+        for is_told in [false, true] {
+            let (mut successor, theirs) = started();
+            successor.tell("hello", &[]).unwrap();
+            let why = format!("{FAILED}a file:\n- a fault");
+            send(&theirs, why.as_bytes(), &[], SendFlags::empty()).unwrap();
+            drop(theirs);
+            if is_told {
+                successor.tell(YOURS, &[]).unwrap();
+            }
+            let told = successor.await_word(PREPARED, LOOK).unwrap_err();
+            assert_eq!(
+                told,
+                format!("process {} ended before it served: a file: - a fault", successor.pid())
+            );
+        }
     }
 
     #[test]
