@@ -8,11 +8,11 @@ use std::time::Instant;
 use crate::admin::{self, Doors, Drain, History, Refusals, Tokens};
 use crate::config::{Config, Origin, Reload};
 use crate::frontend::{self, Frontend, LimitsInForce, Parts};
-use crate::net::{Certificates, Files, Inherited, Renewed};
+use crate::net::{Certificates, Files, Inherited, Renewed, TlsClient};
 use crate::supervisor::{Supervisor, supervisor};
 use crate::telemetry::{self, LevelHandle, Metrics};
 use crate::topology::{Marks, NODES_MAX, Orders, Placed, Reread, Restraints, orders};
-use crate::upgrade::Predecessor;
+use crate::upgrade::{self, Predecessor};
 use crate::{command, control};
 
 use life::{Life, Signals};
@@ -37,7 +37,7 @@ pub struct Bound {
 /// One sentence: which part could not be started, and why.
 pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound)) -> Result<(), String> {
     let (predecessor, inherited) = before_us(origin.is_some())?;
-    config.control.instance = predecessor.as_ref().map(|before| before.instance().into());
+    let (instance, first_id, last_notice) = left_by(predecessor.as_ref());
     let level = telemetry::init(&config.log)?;
     raise_descriptor_limit(config.frontend.limits.max_clients);
     config.control.find_nodes()?;
@@ -47,15 +47,13 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     let certificates = certificates_of(&config)?;
     // From here on little can fail, and the process before goes on if it does.
     predecessor.as_ref().map_or(Ok(()), Predecessor::wait_for_turn)?;
-    let (tls, node_tls) = (certificates.proxy.clone(), certificates.backend.clone());
     config.notes.iter().for_each(|note| tracing::warn!("{note}"));
     let nodes = config.control.nodes.len();
     let (marks, metrics) = (Arc::new(Marks::new(Instant::now())), Arc::new(metrics_of(&config)));
     let (reads, credentials) = (config.control.reads.clone(), config.control.credentials.clone());
     // Before anybody can learn that this process is there: one of them would end it.
-    let signals = Signals::caught()?;
-    let (handle, brain) =
-        control::start(config.control, node_tls.clone(), marks.clone()).map_err(|error| error.to_string())?;
+    let (signals, upgrades) = Signals::caught()?;
+    let (handle, brain) = start_brain(config.control, instance, certificates.backend.as_ref(), &marks)?;
     let limits: LimitsInForce = Arc::new(Arc::new(config.frontend.limits.clone()).into());
     let (drain, (supervisor, untold)) = (Drain::default(), supervisor());
     let (begins, restraints) = (drain.clone(), Restraints::new(config.frontend.workers));
@@ -67,6 +65,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         parity: handle.parity.clone(),
         restraints: restraints.clone(),
         rereads: rereads.clone(),
+        upgrades: upgrades.clone(),
         drain: Arc::new(move || begins.begin()),
         credentials,
     };
@@ -79,12 +78,12 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         metrics: metrics.clone(),
         limits: limits.clone(),
         control,
-        tls,
-        node_tls,
-        first_id: predecessor.as_ref().map_or(1, Predecessor::first_id),
+        tls: certificates.proxy.clone(),
+        node_tls: certificates.backend.clone(),
+        first_id,
+        last_notice,
     };
-    let frontend =
-        Frontend::start(parts, listeners).map_err(|error| format!("cannot serve clients: {error}"))?;
+    let frontend = serve(parts, listeners)?;
     untold.tell(handle.status.clone(), frontend.turns()).map_err(no_thread)?;
     let admin = admin.serve(Doors {
         tokens: Tokens::new(config.admin.token, config.admin.roles),
@@ -100,6 +99,8 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         refusals: Refusals::default(),
         restraints,
         rereads: rereads.clone(),
+        upgrades,
+        predecessor: frontend.predecessor(),
         drain: drain.clone(),
     })?;
     tracing::info!(listen = ?bound.listen, admin = %bound.admin, nodes, version = env!("CARGO_PKG_VERSION"), "serving");
@@ -110,12 +111,36 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     Ok(())
 }
 
+/// Why this process does not serve; whoever started it to be succeeded by it, if it was that, may tell its people.
+pub fn tell_why_not(why: &str) {
+    upgrade::fail(why);
+}
+
 /// Clients of the process before come as soon as it knows that this one serves.
 fn succeed(before: Predecessor, frontend: &Frontend) -> Result<(), String> {
     let line = before.line().map_err(|error| format!("clients can not be taken up: {error}"))?;
-    frontend.take_up(move || line.next()).map_err(no_thread)?;
+    frontend.take_up(before.pid(), move || line.next()).map_err(no_thread)?;
     before.succeed();
     Ok(())
+}
+
+/// Its name among brains, where ids of clients begin, and the last number of a notice.
+fn left_by(predecessor: Option<&Predecessor>) -> (Option<Arc<str>>, u64, i64) {
+    let legacy = predecessor.map(Predecessor::legacy);
+    legacy.map_or((None, 1, 0), |left| (Some(left.instance.as_str().into()), left.first_id, left.last_notice))
+}
+
+fn serve(parts: Parts, listeners: Vec<frontend::Bound>) -> Result<Frontend, String> {
+    Frontend::start(parts, listeners).map_err(|error| format!("cannot serve clients: {error}"))
+}
+
+fn start_brain(
+    settings: control::Settings,
+    instance: Option<Arc<str>>,
+    tls: Option<&Arc<TlsClient>>,
+    marks: &Arc<Marks>,
+) -> Result<(control::Handle, control::Running), String> {
+    control::start(settings, instance, tls.cloned(), marks.clone()).map_err(|error| error.to_string())
 }
 
 /// The process that this one succeeds, if there is one, and the sockets that this one was given.

@@ -3,8 +3,8 @@
 //!
 //! They talk over a pair of sockets that keeps packets apart; the successor finds its end of it as its standard input. In this
 //! order: [`Successor::start`] sends the sockets, the successor does everything that may fail and says [`PREPARED`], is told
-//! [`YOURS`], and says [`SERVING`]. Whoever ends before that closes its end, and the other goes on as if nothing had been. From then
-//! on each packet is a client, until the predecessor ends.
+//! [`YOURS`], and says [`SERVING`]. Whoever ends before that closes its end, and the other goes on as if nothing had been; the
+//! successor says why, by [`FAILED`]. From then on each packet is a client, until the predecessor ends.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,10 +13,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use socket2::SockRef;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -25,7 +27,7 @@ use crate::net::Inherited;
 /// Holds the process id of the predecessor, which has to be the parent: others may have inherited it.
 const VARIABLE: &str = "_REDHOLD_SUCCEEDS";
 
-/// First packet of the protocol; behind it stands how the predecessor is called among brains.
+/// First packet of the protocol; behind it stands what is left to the successor beside the sockets, a [`Legacy`].
 const HELLO: &str = "redhold-upgrade 1 ";
 
 /// Everything that may fail has been done, but for taking `failover.state_dir`.
@@ -36,6 +38,15 @@ const YOURS: &str = "yours";
 
 /// Clients are served.
 const SERVING: &str = "serving";
+
+/// Behind it stands why the successor ends without having served.
+const FAILED: &str = "failed: ";
+
+/// Bytes of that that are told; a file that is no configuration may have thousands of faults.
+const WHY_MAX: usize = 4096;
+
+/// What it says last to others, and its end, take less.
+const ENDING: Duration = Duration::from_secs(1);
 
 /// Longest packet: a client with what it has sent so far.
 const PACKET_MAX: usize = 128 << 10;
@@ -52,6 +63,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Nobody decides meanwhile.
 const TAKING_OVER: Duration = Duration::from_secs(10);
 
+/// How long a process waits for its successor at most, beside what it does itself.
+pub(crate) const LONGEST: Duration = PREPARING.saturating_add(TAKING_OVER).saturating_add(ENDING);
+
 /// The process that is to take over, as its predecessor sees it. Dropped before it serves it is killed.
 #[derive(Debug)]
 pub(crate) struct Successor {
@@ -62,15 +76,13 @@ pub(crate) struct Successor {
 
 impl Successor {
     /// Starts the program that lies now where this one was started from, with the same arguments, and waits until it is prepared.
-    /// Blocks, unless `gives_up` says that this process is to end itself. `instance`: how that is called among brains; `first_id`:
-    /// where the successor's ids of clients are to begin.
+    /// Blocks, unless `gives_up` says that this process is to end itself.
     ///
     /// # Errors
     /// One sentence: why not; the process that was started has ended then.
     pub(crate) fn start(
         sockets: &[OwnedFd],
-        instance: &str,
-        first_id: u64,
+        legacy: &Legacy,
         mut gives_up: impl FnMut() -> bool,
     ) -> Result<Self, String> {
         if sockets.len() > SOCKETS_MAX {
@@ -92,9 +104,7 @@ impl Successor {
         drop(command);
         let mut successor = Self { child, line, serves: false };
         let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
-        let hello = format!("{HELLO}{instance} {first_id}");
-        let sent = send(&successor.line, hello.as_bytes(), &sockets, SendFlags::empty());
-        sent.map_err(|error| successor.fate(&error))?;
+        successor.tell(&format!("{HELLO}{}", legacy.words()), &sockets)?;
         for _ in 0..PREPARING.as_millis() / LOOK.as_millis() {
             if gives_up() {
                 return Err("this process is to end".to_owned());
@@ -118,15 +128,30 @@ impl Successor {
     /// As [`Successor::start`].
     pub(crate) fn take_over(mut self) -> Result<Line, String> {
         let line = self.line.try_clone().map_err(|error| error.to_string())?;
-        send(&self.line, YOURS.as_bytes(), &[], SendFlags::empty()).map_err(|error| self.fate(&error))?;
+        self.tell(YOURS, &[])?;
         self.await_word(SERVING, TAKING_OVER)?;
         self.serves = true;
         Ok(Line(line))
     }
 
+    fn tell(&mut self, words: &str, sockets: &[BorrowedFd<'_>]) -> Result<(), String> {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        match send(&self.line, words.as_bytes(), sockets, SendFlags::empty()) {
+            // Who has ended may have said why, which is heard next.
+            Err(error) if !matches!(error.kind(), BrokenPipe | ConnectionReset) => Err(self.fate(&error)),
+            _ => Ok(()),
+        }
+    }
+
     fn await_word(&mut self, word: &str, patience: Duration) -> Result<(), String> {
         match hear(&self.line, Some(patience)) {
             Ok((said, _)) if said == word => Ok(()),
+            Ok((said, _)) if said.starts_with(FAILED) => {
+                // What it tells the log comes after.
+                let _ = hear(&self.line, Some(ENDING));
+                let why = said[FAILED.len()..].replace(char::is_control, " ");
+                Err(format!("process {} ended before it served: {why}", self.pid()))
+            }
             Ok((said, _)) => Err(format!("process {} said '{said}' instead of '{word}'", self.pid())),
             Err(error) => Err(self.fate(&error)),
         }
@@ -195,42 +220,73 @@ impl Line {
 #[derive(Debug)]
 pub(crate) struct Predecessor {
     line: OwnedFd,
-    instance: String,
-    first_id: u64,
+    legacy: Legacy,
+    pid: u32,
+}
+
+/// What a process leaves to the one that succeeds it beside its sockets and clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Legacy {
+    /// How both are called among brains.
+    pub(crate) instance: String,
+    /// Where the successor's ids of clients begin.
+    pub(crate) first_id: u64,
+    /// Numbers of notices go on after this one.
+    pub(crate) last_notice: i64,
+}
+
+impl Legacy {
+    fn words(&self) -> String {
+        let Self { instance, first_id, last_notice } = self;
+        format!("{instance} {first_id} {last_notice}")
+    }
+
+    /// `None`: it is not understood. What a later version says beyond this is passed over.
+    fn of(words: &str) -> Option<Self> {
+        let mut words = words.split(' ');
+        let instance = words.next()?.to_owned();
+        Some(Self {
+            instance,
+            first_id: words.next()?.parse().ok()?,
+            last_notice: words.next()?.parse().ok()?,
+        })
+    }
 }
 
 impl Predecessor {
     /// Whoever started this process to be succeeded by it, and the sockets; `None`: it was started by somebody else. Blocks.
     ///
     /// # Errors
-    /// One sentence: it speaks of a version that this one does not understand, or a socket can not be used.
+    /// One sentence: it speaks of a version that this one does not understand, a socket can not be used, or it has ended.
     pub(crate) fn find() -> Result<Option<(Self, Inherited)>, String> {
-        let parent = rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
-        if parent.is_none() || std::env::var(VARIABLE).ok() != parent {
+        if !succeeds_its_parent()? {
             return Ok(None);
         }
+        // Nobody would end this process if its parent ended while names are waited for.
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(|error| error.to_string())?;
+        // It may have been just before.
+        succeeds_its_parent()?;
         let failed = |error: io::Error| format!("the process that is to be succeeded: {error}");
         let line = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
         let (hello, sockets) = hear(&line, Some(PREPARING)).map_err(failed)?;
-        let names = hello.strip_prefix(HELLO).and_then(|names| names.split_once(' '));
-        let understood = names.and_then(|(instance, id)| Some((instance.to_owned(), id.parse().ok()?)));
-        let Some((instance, first_id)) = understood else {
+        let Some(legacy) = hello.strip_prefix(HELLO).and_then(Legacy::of) else {
             return Err(format!(
                 "the process that is to be succeeded says '{hello}', which is not understood"
             ));
         };
         let inherited = Inherited::of(sockets).map_err(failed)?;
-        Ok(Some((Self { line, instance, first_id }, inherited)))
+        let pid = getppid().and_then(|pid| u32::try_from(pid.as_raw_pid()).ok()).unwrap_or_default();
+        Ok(Some((Self { line, legacy, pid }, inherited)))
     }
 
-    /// How it is called among brains.
-    pub(crate) fn instance(&self) -> &str {
-        &self.instance
+    /// Its process id; 0: it has ended.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid
     }
 
-    /// Where ids of clients begin.
-    pub(crate) fn first_id(&self) -> u64 {
-        self.first_id
+    /// What it leaves.
+    pub(crate) fn legacy(&self) -> &Legacy {
+        &self.legacy
     }
 
     /// Says that everything is prepared, and waits until nothing is decided there any more. Blocks.
@@ -238,6 +294,8 @@ impl Predecessor {
     /// # Errors
     /// It has ended, or goes on by itself.
     pub(crate) fn wait_for_turn(&self) -> Result<(), String> {
+        // From here on the line tells, and once it is this one's turn nobody else serves.
+        set_parent_process_death_signal(None).map_err(|error| error.to_string())?;
         let turn = send(&self.line, PREPARED.as_bytes(), &[], SendFlags::empty())
             .and_then(|()| hear(&self.line, None));
         match turn {
@@ -259,6 +317,35 @@ impl Predecessor {
     pub(crate) fn succeed(self) {
         // If it has ended nobody waits for it.
         let _ = send(&self.line, SERVING.as_bytes(), &[], SendFlags::empty());
+    }
+}
+
+/// Whether this process was started to succeed its parent.
+///
+/// # Errors
+/// One sentence: it was to succeed a process that has ended.
+fn succeeds_its_parent() -> Result<bool, String> {
+    let parent = getppid().map(|pid| pid.as_raw_pid().to_string());
+    is_named(std::env::var(VARIABLE).ok().as_deref(), parent.as_deref())
+}
+
+/// The same, by what [`VARIABLE`] holds.
+fn is_named(named: Option<&str>, parent: Option<&str>) -> Result<bool, String> {
+    match named {
+        None => Ok(false),
+        Some(named) if parent == Some(named) => Ok(true),
+        // It must not serve: another may hold the sockets, and some clients.
+        Some(named) => Err(format!("process {named}, which this one was to succeed ({VARIABLE}), has ended")),
+    }
+}
+
+/// Says why this process ends without having served, if it was started to succeed another.
+pub(crate) fn fail(why: &str) {
+    if let (Ok(true), Ok(line)) = (succeeds_its_parent(), io::stdin().as_fd().try_clone_to_owned()) {
+        let end = (0..=why.len().min(WHY_MAX)).rfind(|end| why.is_char_boundary(*end)).unwrap_or(0);
+        let why = &why[..end];
+        // If it has ended it is told to nobody.
+        let _ = send(&line, format!("{FAILED}{why}").as_bytes(), &[], SendFlags::DONTWAIT);
     }
 }
 
@@ -298,7 +385,8 @@ fn receive(line: &OwnedFd, patience: Option<Duration>) -> io::Result<(Zeroizing<
     let mut handed = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         match recvmsg(line, &mut [IoSliceMut::new(&mut buffer)], &mut handed, RecvFlags::CMSG_CLOEXEC) {
-            Err(rustix::io::Errno::INTR) => {}
+            // Reset: the other end was closed without having read all; what it had said before comes next.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             other => break other?,
         }
     };
@@ -325,6 +413,62 @@ fn hear(line: &OwnedFd, patience: Option<Duration>) -> io::Result<(String, Vec<O
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_is_read_as_it_was_said_and_more_is_passed_over() {
+        let legacy = Legacy { instance: "0123456789abcdef".to_owned(), first_id: 7, last_notice: 9 };
+        assert_eq!(Legacy::of(&legacy.words()), Some(legacy.clone()));
+        assert_eq!(Legacy::of(&format!("{} more", legacy.words())), Some(legacy));
+        for words in ["", "a", "a 1", "a 1 x", "a x 1"] {
+            assert_eq!(Legacy::of(words), None, "{words}");
+        }
+    }
+
+    #[test]
+    fn who_was_to_succeed_another_than_its_parent_is_nobodys_successor_and_does_not_serve() {
+        assert_eq!(is_named(None, Some("7")), Ok(false));
+        assert_eq!(is_named(Some("7"), Some("7")), Ok(true));
+        for parent in [Some("1"), None] {
+            assert!(is_named(Some("7"), parent).unwrap_err().contains("process 7"));
+        }
+    }
+
+    /// The successor's end is in the test's hands.
+    fn started() -> (Successor, OwnedFd) {
+        let (line, theirs) = pair().unwrap();
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        (Successor { child, line, serves: false }, theirs)
+    }
+
+    #[test]
+    fn why_it_does_not_serve_is_heard_also_of_who_has_ended_without_listening() {
+        // What is told to it meanwhile, and what is heard of it, both meet its end first.
+        for is_told in [false, true] {
+            let (mut successor, theirs) = started();
+            successor.tell("hello", &[]).unwrap();
+            let why = format!("{FAILED}a file:\n- a fault");
+            send(&theirs, why.as_bytes(), &[], SendFlags::empty()).unwrap();
+            drop(theirs);
+            if is_told {
+                successor.tell(YOURS, &[]).unwrap();
+            }
+            let told = successor.await_word(PREPARED, LOOK).unwrap_err();
+            assert_eq!(
+                told,
+                format!("process {} ended before it served: a file: - a fault", successor.pid())
+            );
+        }
+    }
+
+    #[test]
+    fn who_ends_without_a_word_and_who_is_late_are_told_apart() {
+        let (mut successor, theirs) = started();
+        assert!(successor.await_word(PREPARED, LOOK).unwrap_err().contains("did not come to it in time"));
+        drop(theirs);
+        // A child of another test may have this end too, for a moment.
+        let told = successor.await_word(PREPARED, PREPARING).unwrap_err();
+        assert!(told.contains("ended before it served (signal: 9"), "{told}");
+    }
 
     #[test]
     fn words_come_apart_and_sockets_listen_where_they_did() {

@@ -52,7 +52,7 @@ pub(super) fn allow<'a>(
         Err(Fault::Target)
     } else if tokens.is_empty() {
         allow_here(peer, headers)
-            .and_then(|()| if asks == Asks::Order { allow_marked(headers) } else { Ok(()) })
+            .and_then(|()| if asks.is_order() { allow_marked(headers) } else { Ok(()) })
             .map(|()| Holder { by: None, role: TokenRole::Admin })
     } else {
         allow_bearer(tokens, headers)
@@ -92,7 +92,13 @@ enum Fault {
 
 impl Fault {
     fn refusal(self, asks: Asks) -> Refusal {
-        let reason = if asks == Asks::Order { self.of_order() } else { self.of_details() };
+        let reason = match (asks, &self) {
+            (Asks::Upgrade, Self::Role(_)) => {
+                "the role of this token may not replace the process; that needs admin"
+            }
+            (Asks::Order | Asks::Upgrade, _) => self.of_order(),
+            (Asks::Look | Asks::Details, _) => self.of_details(),
+        };
         let (code, challenge) = (self.code(), self.challenge());
         let (by, fault) = match self {
             Self::Role(by) => (Some(by), None),
@@ -227,6 +233,20 @@ mod tests {
         let (tokens, peer) = (Tokens::default(), peer.parse().unwrap());
         let looked = allow(&tokens, Asks::Details, peer, &target, &map(headers));
         looked.map(drop).map_err(|refusal| refusal.reason.to_owned())
+    }
+
+    #[test]
+    fn an_upgrade_asks_for_as_much_as_an_order_at_least() {
+        let target = Uri::from_static("/api/upgrade");
+        let upgrade = |peer: &str, headers: &[(&'static str, &str)]| {
+            let tokens = Tokens::default();
+            let asked = allow(&tokens, Asks::Upgrade, peer.parse().unwrap(), &target, &map(headers));
+            asked.map(drop).map_err(|refusal| refusal.reason)
+        };
+        let (mark, host) = (("x-redhold", "1"), ("host", "localhost"));
+        assert_eq!(upgrade("127.0.0.1:1", &[mark, host]), Ok(()));
+        assert!(upgrade("127.0.0.1:1", &[host]).unwrap_err().contains("X-Redhold"));
+        assert!(upgrade("10.0.0.1:1", &[mark, host]).unwrap_err().contains("orders are taken from"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 
-use crate::topology::{NodeId, Order, Reread, Restraints};
+use crate::topology::{NodeId, Order, Orders, Reread, Restraints, Upgrade};
 
 use super::routes::Doors;
 use super::status::{OrderBody, episode_since};
@@ -72,12 +72,22 @@ pub(super) async fn restrain(restraints: &Restraints, path: &str) -> (StatusCode
 
 /// Has the configuration read again.
 pub(super) async fn reread(doors: &Doors) -> (StatusCode, OrderBody) {
+    of_the_process(&doors.rereads, Reread, PATIENCE).await
+}
+
+/// Has another process take over. Whoever ordered it is answered by this one.
+pub(super) async fn upgrade(doors: &Doors) -> (StatusCode, OrderBody) {
+    of_the_process(&doors.upgrades, Upgrade, Upgrade::WITHIN).await
+}
+
+async fn of_the_process<O>(orders: &Orders<O>, order: O, patience: Duration) -> (StatusCode, OrderBody) {
     let body = |ok, answer| OrderBody { ok, answer, episode: None };
-    match tokio::time::timeout(PATIENCE, doors.rereads.place(Reread)).await {
+    match tokio::time::timeout(patience, orders.place(order)).await {
         Ok(Ok(answer)) => (StatusCode::OK, body(true, answer)),
         Ok(Err(answer)) => (StatusCode::CONFLICT, body(false, answer)),
         Err(_) => {
-            let answer = format!("not read within {} s; it still may be", PATIENCE.as_secs());
+            let answer =
+                format!("no answer within {} s; the order may still be carried out", patience.as_secs());
             (StatusCode::GATEWAY_TIMEOUT, body(false, answer))
         }
     }

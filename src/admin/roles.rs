@@ -26,6 +26,8 @@ pub(super) enum Asks {
     Details,
     /// The right to give orders.
     Order,
+    /// The right to have another process take over: it may run another program, by another configuration.
+    Upgrade,
 }
 
 impl TokenRole {
@@ -34,7 +36,15 @@ impl TokenRole {
         match asks {
             Asks::Look | Asks::Details => true,
             Asks::Order => self >= Self::Operator,
+            Asks::Upgrade => self == Self::Admin,
         }
+    }
+}
+
+impl Asks {
+    /// Whether something is changed, rather than looked at.
+    pub(super) fn is_order(self) -> bool {
+        matches!(self, Self::Order | Self::Upgrade)
     }
 }
 
@@ -95,10 +105,12 @@ mod tests {
 
     #[test]
     fn each_role_may_what_those_before_it_may() {
-        let may = |role: TokenRole| [Asks::Look, Asks::Details, Asks::Order].map(|asks| role.may(asks));
-        assert_eq!(may(TokenRole::Viewer), [true, true, false]);
-        assert_eq!(may(TokenRole::Operator), [true; 3]);
-        assert_eq!(may(TokenRole::Admin), [true; 3]);
+        let may = |role: TokenRole| {
+            [Asks::Look, Asks::Details, Asks::Order, Asks::Upgrade].map(|asks| role.may(asks))
+        };
+        assert_eq!(may(TokenRole::Viewer), [true, true, false, false]);
+        assert_eq!(may(TokenRole::Operator), [true, true, true, false]);
+        assert_eq!(may(TokenRole::Admin), [true; 4]);
         assert_eq!(TokenRole::default(), TokenRole::Viewer, "what is not said gives least");
     }
 

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -16,12 +17,12 @@ use crate::control::StatusReader;
 use crate::net::Certificates;
 use crate::routing::Routes;
 use crate::telemetry::{LevelHandle, Metrics, TrafficReader};
-use crate::topology::{Marks, Orders, Reread, Restraints};
+use crate::topology::{Marks, Orders, Reread, Restraints, Upgrade};
 
-use super::orders::{Kind, place, reread, restrain};
+use super::orders::{Kind, place, reread, restrain, upgrade};
 use super::places::Work;
 use super::roles::{Asks, TokenRole, Tokens};
-use super::status::{OrderBody, status_of};
+use super::status::{OrderBody, YIELDED, status_of};
 use super::{Drain, History, Refusals, guard, page};
 
 /// Largest body of a request, bytes.
@@ -57,6 +58,10 @@ pub struct Doors {
     pub restraints: Restraints,
     /// Orders that the configuration is read again.
     pub rereads: Orders<Reread>,
+    /// Orders that another process takes over.
+    pub upgrades: Orders<Upgrade>,
+    /// Process id of the one before this, as long as it serves clients yet; 0: none.
+    pub predecessor: Arc<AtomicU32>,
     /// Tells the log who was turned away.
     pub refusals: Refusals,
     /// Begins the drain.
@@ -90,7 +95,7 @@ pub(super) async fn answer(
             });
             return read(doors, &path, allowed);
         }
-        Asks::Order => match allowed() {
+        Asks::Order | Asks::Upgrade => match allowed() {
             Ok(holder) => holder.by,
             Err(refusal) => {
                 doors.refusals.note_order(&refusal, peer, &path);
@@ -126,6 +131,7 @@ static ROUTES: &[(&str, &[(Method, Asks)])] = &[
     ("/api/readonly/off", &[(Method::POST, Asks::Order)]),
     ("/api/drain", &[(Method::POST, Asks::Order)]),
     ("/api/reload", &[(Method::POST, Asks::Order)]),
+    ("/api/upgrade", &[(Method::POST, Asks::Upgrade)]),
 ];
 
 /// What there is, for who has lost his way.
@@ -196,6 +202,9 @@ fn ready(doors: &Doors) -> Answer {
         let what = if restraint.paused { "requests wait" } else { "writes are refused" };
         return text(StatusCode::OK, format!("ready, but {what} by order\n"));
     }
+    if status.machine.yielded {
+        return text(StatusCode::OK, format!("ready, but {YIELDED}\n"));
+    }
     match (status.other_brains.first(), doors.status.record_unwritten()) {
         (Some(brain), _) => text(StatusCode::OK, format!("ready, only observing: {brain}\n")),
         (None, Some(fault)) => text(StatusCode::OK, format!("ready, but {fault}\n")),
@@ -221,6 +230,7 @@ async fn order(doors: &Doors, who: By<'_>, path: &str, query: &str, body: &[u8])
             return told(who, path, restrain(&doors.restraints, path).await);
         }
         "/api/reload" => return told(who, path, reread(doors).await),
+        "/api/upgrade" => return told(who, path, upgrade(doors).await),
         "/api/drain" => {
             let answer = if doors.drain.begin() { "draining\n" } else { "draining already\n" };
             return text(StatusCode::ACCEPTED, answer);

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use crate::net::{self, Inherited};
+use crate::topology::Upgrade;
 
 use super::follow::follow;
 use super::places::{Places, Work};
@@ -24,8 +25,9 @@ use super::settings::Settings;
 /// Longest time for a request's headers to arrive.
 const HEADERS_WITHIN: Duration = Duration::from_secs(5);
 
-/// Longest life of a connection, which carries one request; longer than the longest order.
+/// Longest life of a connection, which carries one request; longer than the longest order, [`Upgrade::WITHIN`].
 const LIFE_MAX: Duration = Duration::from_secs(90);
+const _: () = assert!(LIFE_MAX.as_secs() > Upgrade::WITHIN.as_secs());
 
 /// Largest head of a request, bytes.
 const HEAD_MAX: usize = 16 << 10;

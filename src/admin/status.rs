@@ -1,5 +1,6 @@
 //! `/api/status`: the snapshots of control, routing and telemetry as one value; its JSON is a contract.
 
+use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,9 @@ pub struct StatusBody {
     pub read_only: bool,
     /// The proxy is about to end.
     pub draining: bool,
+    /// Another process is about to take over from this one, or the one before serves clients yet; one sentence.
+    #[serde(default)]
+    pub upgrade: Option<String>,
     /// Clients connected.
     pub clients: i64,
     /// Requests that wait for a primary.
@@ -284,6 +288,7 @@ pub(super) fn status_of(doors: &Doors, allowed: Result<TokenRole, String>) -> St
         paused: doors.restraints.now().paused,
         read_only: doors.restraints.now().read_only,
         draining: doors.drain.begun(),
+        upgrade: upgrade(machine.yielded, doors.predecessor.load(Ordering::Relaxed)),
         clients: doors.metrics.clients(),
         held_requests: doors.metrics.held(),
         failovers_left: machine.tokens,
@@ -299,6 +304,20 @@ pub(super) fn status_of(doors: &Doors, allowed: Result<TokenRole, String>) -> St
         token_needed: !doors.tokens.is_empty(),
         details: allowed.is_ok().then(|| doors.traffic.look().into()),
         details_refused: allowed.err(),
+    }
+}
+
+/// Whoever takes over has not said yet that it serves.
+pub(super) const YIELDED: &str = "another process is about to take over, and nothing is decided here";
+
+/// `before`: process id of the one that this one has taken over from, while it is there; 0: none.
+fn upgrade(yielded: bool, before: u32) -> Option<String> {
+    match (yielded, before) {
+        (true, _) => Some(YIELDED.to_owned()),
+        (false, 0) => None,
+        (false, before) => {
+            Some(format!("process {before}, which this one has taken over from, serves clients yet"))
+        }
     }
 }
 

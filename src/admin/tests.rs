@@ -188,6 +188,9 @@ impl Fixture {
             restraints: Restraints::new(0),
             // Nobody reads a configuration again here.
             rereads: orders().0,
+            // Nor takes over.
+            upgrades: orders().0,
+            predecessor: Arc::default(),
             certificates: Certificates::default(),
             refusals: Refusals::default(),
             drain: drain.clone(),
@@ -463,9 +466,14 @@ fn an_order_that_makes_no_sense_is_refused_before_it_is_placed() {
 #[test]
 fn orders_without_the_guards_signs_are_refused() {
     let mut fixture = Fixture::new();
-    for path in
-        ["/api/switchover", "/api/failover?force=true", "/api/adopt?to=a:1", "/api/drain", "/api/reload"]
-    {
+    for path in [
+        "/api/switchover",
+        "/api/failover?force=true",
+        "/api/adopt?to=a:1",
+        "/api/drain",
+        "/api/reload",
+        "/api/upgrade",
+    ] {
         let (code, reason) = fixture.ask(&format!("POST {path} HTTP/1.1"), "");
         assert!(code == 403 && reason.contains("X-Redhold: 1"), "{path}: {code} {reason}");
         let rebound = format!("POST {path} HTTP/1.1\r\nX-Redhold: 1\r\nHost: evil.example\r\n\r\n");
@@ -477,9 +485,21 @@ fn orders_without_the_guards_signs_are_refused() {
 }
 
 #[test]
-fn a_reload_that_nobody_carries_out_is_a_conflict() {
-    let (code, answer) = Fixture::new().order("/api/reload", "");
-    assert!(code == 409 && answer.contains("the proxy is stopping; nothing was done"), "{code} {answer}");
+fn an_order_of_the_process_that_nobody_carries_out_is_a_conflict() {
+    for path in ["/api/reload", "/api/upgrade"] {
+        let (code, answer) = Fixture::new().order(path, "");
+        assert!(code == 409 && answer.contains("the proxy is stopping; nothing was done"), "{code} {answer}");
+    }
+}
+
+#[test]
+fn who_is_about_to_be_succeeded_says_so() {
+    let fixture = Fixture::new();
+    fixture.change(|status| status.machine.yielded = true);
+    let says = "another process is about to take over, and nothing is decided here";
+    assert_eq!(fixture.get("/readyz"), (200, format!("ready, but {says}\n")));
+    let status: StatusBody = serde_json::from_str(&fixture.get("/api/status").1).unwrap();
+    assert_eq!(status.upgrade.as_deref(), Some(says));
 }
 
 #[test]

@@ -6,19 +6,26 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::admin::{self, Drain};
 use crate::control;
 use crate::frontend::{Frontend, HandOver, LimitsInForce};
 use crate::supervisor::Supervisor;
-use crate::topology::{Orders, Reread};
-use crate::upgrade::{Line, Successor};
+use crate::topology::{Answer, Orders, Placed, Reread, Upgrade, orders};
+use crate::upgrade::{self, Legacy, Line, Successor};
 
 /// What the end takes beside the two times that clients are given: their last words, and a change of primary that is under way.
 const LAST_STEPS: Duration = Duration::from_secs(10);
 
 /// How long a process that is itself a successor waits for the last clients of the one before, which may hold something there.
 const ALL_HERE: Duration = Duration::from_secs(5);
+
+// Whoever ordered it is to hear of it; what is yielded is given back at once where it is not taken.
+const _: () = assert!(
+    ALL_HERE.as_secs() + upgrade::LONGEST.as_secs() + control::YIELDING.as_secs()
+        <= Upgrade::WITHIN.as_secs()
+);
 
 /// What runs.
 pub(super) struct Life {
@@ -36,7 +43,8 @@ pub(super) struct Life {
 /// What a signal or an order asks for.
 enum Wish {
     End,
-    Succession,
+    /// With where to say what came of it, unless it was a signal.
+    Succession(Option<oneshot::Sender<Answer>>),
 }
 
 /// What comes from now on waits until it is asked for.
@@ -47,6 +55,7 @@ pub(super) struct Signals {
     /// Caught, since the system's answer to it is to end the process.
     hangup: Signal,
     succession: Signal,
+    upgrades: mpsc::Receiver<Placed<Upgrade>>,
     /// Somebody has asked for the end meanwhile.
     ended: bool,
 }
@@ -54,15 +63,24 @@ pub(super) struct Signals {
 impl Life {
     /// Runs until somebody ends it, or another process has taken over; then lets clients go.
     pub(super) fn until_the_end(self, mut signals: Signals) {
-        while let Wish::Succession = signals.next(&self.drain, &self.rereads) {
+        while let Wish::Succession(asker) = signals.next(&self.drain, &self.rereads) {
             match self.hand_over(|| signals.is_ending(&self.drain)) {
                 Ok((successor, line)) => {
+                    let answer = format!("process {successor} has taken over");
+                    asker.into_iter().chain(signals.others_who_ask()).for_each(|asker| {
+                        let _ = asker.send(Ok(answer.clone()));
+                    });
                     if signals.is_ending(&self.drain) {
                         end_process(successor);
                     }
                     return self.leave(successor, line);
                 }
-                Err(why) => tracing::error!("SIGUSR2: no other process takes over: {why}"),
+                Err(why) => {
+                    tracing::error!("no other process takes over: {why}");
+                    // Whoever asked may have left.
+                    let answer = Err(format!("no other process takes over: {why}"));
+                    asker.map(|asker| asker.send(answer));
+                }
             }
         }
         self.end();
@@ -76,15 +94,19 @@ impl Life {
         }
         self.await_clients(&mut gives_up)?;
         let sockets = self.sockets.as_ref().ok_or("it was started without a configuration file")?;
-        let successor =
-            Successor::start(sockets, self.brain.instance(), self.frontend.ids_to_come(), gives_up)?;
+        let legacy = Legacy {
+            instance: self.brain.instance().to_owned(),
+            first_id: self.frontend.ids_to_come(),
+            last_notice: self.frontend.notices_to_come(),
+        };
+        let successor = Successor::start(sockets, &legacy, gives_up)?;
         let pid = successor.pid();
         self.brain.yield_to_another()?;
         let taken = successor.take_over();
         if taken.is_err() {
-            self.brain
-                .regain()
-                .unwrap_or_else(|error| tracing::error!("nothing is decided any more: {error}"));
+            self.brain.regain().unwrap_or_else(|error| {
+                tracing::error!("nothing is decided until it can be taken back: {error}")
+            });
         }
         Ok((pid, taken?))
     }
@@ -145,17 +167,19 @@ fn end_process(pid: u32) {
 impl Signals {
     /// # Errors
     /// The system has no descriptor left.
-    pub(super) fn caught() -> Result<Self, String> {
-        Self::catch().map_err(|error| format!("cannot wait for signals: {error}"))
+    pub(super) fn caught() -> Result<(Self, Orders<Upgrade>), String> {
+        let (upgrades, ordered) = orders();
+        let signals = Self::catch(ordered).map_err(|error| format!("cannot wait for signals: {error}"))?;
+        Ok((signals, upgrades))
     }
 
-    fn catch() -> std::io::Result<Self> {
+    fn catch(upgrades: mpsc::Receiver<Placed<Upgrade>>) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
         let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let (hangup, succession) = (signal(SignalKind::hangup())?, signal(SignalKind::user_defined2())?);
         drop(entered);
-        Ok(Self { runtime, terminate, interrupt, hangup, succession, ended: false })
+        Ok(Self { runtime, terminate, interrupt, hangup, succession, upgrades, ended: false })
     }
 
     /// Whether the process is to end; if so that is what comes next.
@@ -174,8 +198,13 @@ impl Signals {
         *ended
     }
 
+    /// Those who ordered what has been carried out meanwhile, for somebody else.
+    fn others_who_ask(&mut self) -> Vec<oneshot::Sender<Answer>> {
+        std::iter::from_fn(|| self.upgrades.try_recv().ok()).map(|placed| placed.answer).collect()
+    }
+
     fn next(&mut self, drain: &Drain, rereads: &Orders<Reread>) -> Wish {
-        let Self { runtime, terminate, interrupt, hangup, succession, ended } = self;
+        let Self { runtime, terminate, interrupt, hangup, succession, upgrades, ended } = self;
         if *ended {
             return Wish::End;
         }
@@ -185,7 +214,13 @@ impl Signals {
                     _ = terminate.recv() => return Wish::End,
                     _ = interrupt.recv() => return Wish::End,
                     () = drain.wait() => return Wish::End,
-                    _ = succession.recv() => return Wish::Succession,
+                    _ = succession.recv() => return Wish::Succession(None),
+                    Some(Placed { answer, .. }) = upgrades.recv() => {
+                        // Nobody learns what comes of an order that was given up while it waited.
+                        if !answer.is_closed() {
+                            return Wish::Succession(Some(answer));
+                        }
+                    }
                     _ = hangup.recv() => {
                         let rereads = rereads.clone();
                         tokio::spawn(async move {

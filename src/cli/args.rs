@@ -36,6 +36,8 @@ pub(super) enum Command {
     Failover(FailoverArgs),
     /// Makes a node the primary of the group, whatever was recorded before.
     Adopt(AdoptArgs),
+    /// Has the program started anew, by its file as it is now, and that process take over; nobody is dropped.
+    Upgrade(UpgradeArgs),
     /// Prints completions for a shell.
     Completions {
         /// The shell.
@@ -117,4 +119,10 @@ pub(super) struct AdoptArgs {
     pub(super) admin: AdminUrl,
     /// The node that shall lead, host:port as configured.
     pub(super) node: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct UpgradeArgs {
+    #[command(flatten)]
+    pub(super) admin: AdminUrl,
 }

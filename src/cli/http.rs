@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::admin::TokenFile;
 use crate::net::{self, ClientFiles};
+use crate::topology::Upgrade;
 
 use super::args::AdminUrl;
 
@@ -16,7 +17,8 @@ use super::args::AdminUrl;
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Longest wait for an answer; longer than the endpoint itself gives an order.
-const ANSWER_WITHIN: Duration = Duration::from_secs(75);
+const ANSWER_WITHIN: Duration = Duration::from_secs(95);
+const _: () = assert!(ANSWER_WITHIN.as_secs() > Upgrade::WITHIN.as_secs());
 
 /// Largest answer, bytes.
 const ANSWER_MAX: u64 = 8 << 20;

@@ -2,7 +2,7 @@
 
 use crate::admin::OrderBody;
 
-use super::args::{AdminUrl, AdoptArgs, FailoverArgs, SwitchoverArgs};
+use super::args::{AdminUrl, AdoptArgs, FailoverArgs, SwitchoverArgs, UpgradeArgs};
 use super::http::{ask, encode};
 use super::program::{Fault, print};
 use super::status;
@@ -19,6 +19,10 @@ pub(super) fn failover(args: &FailoverArgs) -> Result<(), Fault> {
 
 pub(super) fn adopt(args: &AdoptArgs) -> Result<(), Fault> {
     order(&args.admin, &format!("/api/adopt?to={}", encode(&args.node)))
+}
+
+pub(super) fn upgrade(args: &UpgradeArgs) -> Result<(), Fault> {
+    order(&args.admin, "/api/upgrade")
 }
 
 fn order(admin: &AdminUrl, path: &str) -> Result<(), Fault> {

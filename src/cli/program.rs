@@ -51,6 +51,7 @@ fn carry_out(command: Command) -> Result<(), Fault> {
         Command::Switchover(args) => orders::switchover(&args),
         Command::Failover(args) => orders::failover(&args),
         Command::Adopt(args) => orders::adopt(&args),
+        Command::Upgrade(args) => orders::upgrade(&args),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "redhold", &mut text);

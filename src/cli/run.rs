@@ -10,8 +10,13 @@ const NO_FILE: &str = "no configuration: say --config FILE.\n\
 
 /// Runs the proxy until it was drained.
 pub(super) fn run(file: &ConfigFile) -> Result<(), Fault> {
-    let origin = read(file)?;
-    crate::app::run(origin.config().clone(), Some(origin), |_| {}).map_err(Fault::Failed)
+    let ran = read(file).and_then(|origin| {
+        crate::app::run(origin.config().clone(), Some(origin), |_| {}).map_err(Fault::Failed)
+    });
+    if let Err(Fault::Failed(why) | Fault::Usage(why)) = &ran {
+        crate::app::tell_why_not(why);
+    }
+    ran
 }
 
 /// Reads the named configuration.

@@ -70,6 +70,9 @@ fn render(status: &StatusBody) -> String {
     if status.read_only {
         let _ = writeln!(text, "READ-ONLY writes are refused by order, until PROXY READONLY OFF");
     }
+    if let Some(upgrade) = &status.upgrade {
+        let _ = writeln!(text, "UPGRADE   {upgrade}");
+    }
     if let Some(fault) = &status.record_unwritten {
         let _ =
             writeln!(text, "RECORD    {fault}; without it a restart of this proxy may not know who leads");
@@ -264,6 +267,7 @@ mod tests {
             writable: true,
             held: None,
             draining: false,
+            upgrade: None,
             clients: 3,
             paused: false,
             read_only: false,
@@ -307,7 +311,7 @@ Last failovers, newest first
     fn a_proxy_of_another_version_is_understood() {
         let mut body = serde_json::to_value(group()).expect("JSON");
         let fields = body.as_object_mut().expect("an object");
-        for newer in ["history", "may_order", "token_needed", "lost", "advice", "degraded"] {
+        for newer in ["upgrade", "history", "may_order", "token_needed", "lost", "advice", "degraded"] {
             assert!(fields.remove(newer).is_some(), "{newer}");
         }
         fields.insert("newest".to_owned(), 1.into());
@@ -330,6 +334,7 @@ Last failovers, newest first
             Some(HeldBody { since: "S".to_owned(), for_ms: 2500, reason: "a:1 is silent".to_owned() });
         status.writable = false;
         status.draining = true;
+        status.upgrade = Some("process 7 serves clients yet".to_owned());
         status.record_unwritten = Some("the record of epoch 2 was not written: full".to_owned());
         status.other_brains.push("sentinel-1".to_owned());
         status.advice.push("evicts what replicas serve".to_owned());
@@ -360,6 +365,7 @@ Last failovers, newest first
             "primary   a:1  (epoch 41, HELD for 2.5 s: a:1 is silent)",
             "proxy     0.1.0 steady, draining, as of T",
             "RECORD    the record of epoch 2 was not written: full; without it a restart of this proxy may not know who leads",
+            "UPGRADE   process 7 serves clients yet",
             "ADVICE    evicts what replicas serve",
             "OBSERVING only: another brain was heard: sentinel-1",
             "a:1   was primary*  DOWN 1 h  -     -      1.23 ms  7.0.15   7     works on EVAL for 900 ms; no answer",

@@ -127,7 +127,7 @@ impl Reload {
         Self { origin, level, limits, declare, taken: None }
     }
 
-    /// What it came to, in one line: what is now so, and which keys differ from what the process runs with and wait for a restart. A
+    /// What it came to, in one line: what is now so, and which keys differ from what the process runs with and wait for another one. A
     /// level of the log that was changed while the process ran is again what the file says.
     ///
     /// # Errors
@@ -166,7 +166,10 @@ impl Reload {
         let mut waiting = origin.reading.differing(&next);
         waiting.retain(|path| !is_live(path));
         if !waiting.is_empty() {
-            said.push(format!("only a restart changes {}", waiting.join(", ")));
+            said.push(format!(
+                "{} waits for an upgrade in place (`redhold upgrade`) or a restart",
+                waiting.join(", ")
+            ));
         }
         self.taken = Some(Origin { path: origin.path.clone(), reading: next });
         Ok(if said.is_empty() { "nothing has changed".to_owned() } else { said.join("; ") })

@@ -27,7 +27,7 @@ pub(super) const ADMIN_ROLES: &[Key] = &[
         "role",
         Kind::Choice(&["viewer", "operator", "restorer", "admin"], Some(role)),
         r#""operator""#,
-        "viewer: sees what clients ask for, and may order nothing. operator: gives orders too. admin: everything, as who has admin.token_file's token; today an operator may as much. restorer: not yet.",
+        "viewer: sees what clients ask for, and may order nothing. operator: gives orders too, but for an upgrade. admin: everything, as who has admin.token_file's token. restorer: not yet.",
     ),
 ];
 

@@ -29,7 +29,7 @@ use super::parity::Warm;
 use super::quarantine::Quarantine;
 use super::watched::Watched;
 use super::weights::Weights;
-use super::yielding::{Brain, Will, Yielding, changes_something};
+use super::yielding::{Brain, Regaining, Will, Yielding, changes_something};
 use super::{NodeFacts, ParityReport, Quarantined, Status};
 
 /// Longest wait of the loop; what comes later than this says how long the thread was stalled.
@@ -124,6 +124,8 @@ pub(super) struct Driver {
     pub(super) status_due: bool,
     /// Who waits to be told that nothing is decided here any more.
     pub(super) yielding: Option<Yielding>,
+    /// It was taken back in vain.
+    pub(super) regaining: Option<Regaining>,
     pub(super) brain: Brain,
 }
 
@@ -185,6 +187,7 @@ impl Driver {
             status_at: Instant::now(),
             status_due: true,
             yielding: None,
+            regaining: None,
             brain,
         }
     }
@@ -219,6 +222,7 @@ impl Driver {
                 Woken::Stop => stop_by = Some(Instant::now() + STOP_PATIENCE),
             }
             self.try_to_yield();
+            self.try_to_regain();
             self.show();
         }
         info!("the control thread ends");

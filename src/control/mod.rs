@@ -43,5 +43,5 @@ pub use preflight::{Finding, Severity, preflight};
 pub use record::StartError;
 pub use settings::{Credentials, Settings};
 pub use signals::Signals;
-pub use start::{Running, start};
+pub use start::{Running, YIELDING, start};
 pub use status::{NodeFacts, Quarantined, Status, StatusReader};

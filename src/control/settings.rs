@@ -59,6 +59,4 @@ pub struct Settings {
     pub durability: durability::Settings,
     /// `[[users]]`
     pub users: Arc<Vec<User>>,
-    /// How the process that this one replaces is called among brains, so that neither takes the other for another one.
-    pub instance: Option<Arc<str>>,
 }

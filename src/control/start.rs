@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -36,6 +36,9 @@ const DEMANDS_MAX: usize = 16;
 /// Nodes that are about to lead; there is one at a time.
 const WARMS_MAX: usize = 4;
 
+/// Longest wait in [`Running::yield_to_another`].
+pub const YIELDING: Duration = super::driver::STOP_PATIENCE;
+
 /// The running control thread. Dropping it stops the thread without waiting for it.
 #[derive(Debug)]
 pub struct Running {
@@ -67,7 +70,8 @@ impl Running {
     /// Takes back what was yielded, from what is recorded on. Blocks.
     ///
     /// # Errors
-    /// One sentence: why `state_dir` can not be used; the roles that the nodes have are followed then.
+    /// One sentence: why `state_dir` can not be used; the roles that the nodes have are followed then, and it is tried again, after a
+    /// tenth of a second at first and each ten seconds at last.
     pub fn regain(&self) -> Result<(), String> {
         self.want(Will::Regain)
     }
@@ -93,12 +97,13 @@ impl Running {
 }
 
 /// Starts the thread `redhold-control`, which looks at the nodes, decides who leads and publishes where requests go.
-/// No node needs to be reachable. `tls`: how they are spoken to over TLS, if they are. `marks` are the data path's, made for as many nodes.
+/// No node needs to be reachable. `instance`: how this process is called among brains, as one before it was; `None`: by a new name. `tls`: how they are spoken to over TLS, if they are. `marks` are the data path's, made for as many nodes.
 ///
 /// # Errors
 /// When `state_dir` cannot be used: see [`StartError`]. Nothing was started then.
 pub fn start(
     settings: Settings,
+    instance: Option<Arc<str>>,
     tls: Option<Arc<TlsClient>>,
     marks: Arc<Marks>,
 ) -> Result<(Handle, Running), StartError> {
@@ -145,7 +150,7 @@ pub fn start(
         script_cache: settings.script_cache,
         introductions: settings.users.iter().filter_map(User::acl_setuser).collect(),
     };
-    let identity = Identity::of(settings.instance.clone());
+    let identity = Identity::of(instance);
     let instance = identity.instance.clone();
     let (wills, wanted) = mpsc::channel(1);
     let (declarations, declared) = declarations();

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::backend::{Identity, Login};
 use crate::control::{Credentials, Parity, Signals, StatusReader};
 use crate::resp::Proto;
-use crate::topology::{Orders, Reread, Restraints};
+use crate::topology::{Orders, Reread, Restraints, Upgrade};
 
 /// See the module's text. Cheap to clone.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub struct Control {
     pub restraints: Restraints,
     /// Orders that the configuration is read again.
     pub rereads: Orders<Reread>,
+    /// Orders that another process takes over.
+    pub upgrades: Orders<Upgrade>,
     /// Begins the drain of the process; true for the call that did.
     pub drain: Arc<dyn Fn() -> bool + Send + Sync>,
     /// The proxy's own, for questions about users.

@@ -64,6 +64,12 @@ impl Notices {
         }
     }
 
+    /// Clients may know notices up to this number, of a process before this one.
+    pub(super) fn go_on_after(&self, last: i64) {
+        let mut log = self.lock();
+        log.last = log.last.max(last);
+    }
+
     /// The process ends then; said once.
     pub(super) fn moving(&self, by: Instant) {
         let mut log = self.lock();
@@ -159,6 +165,15 @@ mod tests {
             remedy,
             nodes: Vec::new(),
         }
+    }
+
+    #[test]
+    fn numbers_go_on_after_those_of_the_process_before() {
+        let notices = Notices::default();
+        notices.go_on_after(41);
+        assert_eq!((notices.last(), told(&notices)), (41, vec![]), "nothing is told again");
+        notices.saw(&table(1, true, false));
+        assert_eq!(told(&notices), [(42, FAILING)]);
     }
 
     fn told(notices: &Notices) -> Vec<(i64, What)> {

@@ -7,7 +7,7 @@ use bytes::BytesMut;
 
 use crate::command::classify;
 use crate::resp::{Request, RequestScanner, encode};
-use crate::topology::{NodeId, Order, Reread};
+use crate::topology::{NodeId, Order, Reread, Upgrade};
 
 use super::client::Special;
 use super::client_command::Local;
@@ -27,6 +27,7 @@ enum Wish {
     Group(Order),
     Drain,
     Reload,
+    Upgrade,
     Pause,
     Resume,
     ReadOnly(bool),
@@ -50,6 +51,7 @@ const SUBCOMMANDS: &[(&str, RangeInclusive<usize>)] = &[
     ("readonly", 3..=3),
     ("drain", 2..=2),
     ("reload", 2..=2),
+    ("upgrade", 2..=2),
 ];
 
 impl Connection {
@@ -115,7 +117,13 @@ impl Connection {
                 let clients = worker.shared.clients.load(Relaxed);
                 let draining = worker.shared.ending() != Ending::NotYet;
                 let restraint = control.restraints.now();
-                proxy_read::status(&status, &worker.current(), marks, (clients, draining, restraint))
+                let succeeded = worker.shared.heir.get().is_some();
+                proxy_read::status(
+                    &status,
+                    &worker.current(),
+                    marks,
+                    (clients, draining, succeeded, restraint),
+                )
             }
         }
     }
@@ -139,6 +147,7 @@ impl Connection {
         let order = match words[..] {
             ["drain"] => return Ok(Wish::Drain),
             ["reload"] => return Ok(Wish::Reload),
+            ["upgrade"] => return Ok(Wish::Upgrade),
             ["pause"] => return Ok(Wish::Pause),
             ["resume"] => return Ok(Wish::Resume),
             ["readonly", "on"] => return Ok(Wish::ReadOnly(true)),
@@ -181,9 +190,10 @@ impl Connection {
                 Err(refusal) => Err(refusal),
                 Ok(user) => {
                     tracing::info!(client = client.id, user, ?wish, "order received");
+                    let patience = if wish == Wish::Upgrade { Upgrade::WITHIN } else { PATIENCE };
                     let placed = carry_out(&worker.control, wish);
-                    let answer = tokio::time::timeout(PATIENCE, placed).await.unwrap_or_else(|_| {
-                        let patience = PATIENCE.as_secs();
+                    let answer = tokio::time::timeout(patience, placed).await.unwrap_or_else(|_| {
+                        let patience = patience.as_secs();
                         Err(format!("no answer within {patience} s; the order may still be carried out"))
                     });
                     tracing::info!(client = client.id, ?answer, "order answered");
@@ -208,6 +218,7 @@ async fn carry_out(control: &super::Control, wish: Wish) -> Result<String, Strin
         Wish::Resume => control.restraints.resume().await,
         Wish::ReadOnly(on) => control.restraints.read_only(on).await,
         Wish::Reload => control.rereads.place(Reread).await,
+        Wish::Upgrade => control.upgrades.place(Upgrade).await,
         Wish::Drain if (control.drain)() => Ok("draining".to_owned()),
         Wish::Drain => Ok("draining already".to_owned()),
     }

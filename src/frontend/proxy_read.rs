@@ -48,7 +48,9 @@ pub(super) const HELP: &[&str] = &[
     "DRAIN",
     "    Let clients go and end the proxy.",
     "RELOAD",
-    "    Read the configuration file again, and name the keys that only a restart changes.",
+    "    Read the configuration file again, and name the keys that only another process takes.",
+    "UPGRADE",
+    "    Start the program anew, by its configuration file as it is now, and have that process take over. Nobody is dropped.",
     "HELP",
     "    Print this help.",
 ];
@@ -58,7 +60,7 @@ pub(super) fn status(
     status: &Status,
     table: &RoutingTable,
     marks: &Marks,
-    (clients, draining, restraint): (usize, bool, Restraint),
+    (clients, draining, succeeded, restraint): (usize, bool, bool, Restraint),
 ) -> String {
     let now = Instant::now();
     let machine = &status.machine;
@@ -79,6 +81,9 @@ pub(super) fn status(
     line("paused", &u8::from(restraint.paused));
     line("read_only", &u8::from(restraint.read_only));
     line("draining", &u8::from(draining));
+    if succeeded {
+        line("upgrade", &"another process has taken over; this one serves who holds something here");
+    }
     line("clients", &clients);
     line("nodes", &status.nodes.len());
     line("nodes_up", &machine.nodes.iter().filter(|node| node.up).count());

@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,9 @@ const HANDING: Duration = Duration::from_secs(1);
 /// Ids that a process gives at most between the start of another one and its own last client.
 const IDS_BETWEEN: u64 = 1 << 20;
 
+/// Notices that it tells at most until then.
+const NOTICES_BETWEEN: i64 = 1 << 10;
+
 /// What the frontend is made of.
 pub struct Parts {
     /// `[proxy]` and `[limits]`
@@ -67,6 +70,8 @@ pub struct Parts {
     pub node_tls: Option<Arc<TlsClient>>,
     /// Where ids of clients begin.
     pub first_id: u64,
+    /// Numbers of notices go on after this one.
+    pub last_notice: i64,
 }
 
 /// The running threads.
@@ -91,6 +96,7 @@ impl Frontend {
         let shared = Shared::new(parts.marks.clone(), parts.reads.own_writes, slow_log, parts.limits.clone());
         let shared = Arc::new(shared.metering(rates));
         shared.begin_ids_at(parts.first_id);
+        shared.notices.go_on_after(parts.last_notice);
         let (ending, ends) = watch::channel(Ending::NotYet);
         let (mut workers, mut doors) = (Vec::new(), Vec::new());
         let sample_one_in = parts.backend.sample_one_in;
@@ -127,18 +133,22 @@ impl Frontend {
         move || shared.turns()
     }
 
-    /// Serves clients of the process before, as they come, on a thread of its own that ends with them.
+    /// Serves clients of the process `pid`, which was before, as they come, on a thread of its own that ends with them.
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn take_up(&self, mut next: impl FnMut() -> Option<Handed> + Send + 'static) -> io::Result<()> {
+    pub fn take_up(
+        &self,
+        pid: u32,
+        mut next: impl FnMut() -> Option<Handed> + Send + 'static,
+    ) -> io::Result<()> {
         let (doors, shared) = (self.doors.clone(), self.shared.clone());
-        shared.taking_up.store(true, Ordering::Relaxed);
+        shared.predecessor.store(pid, Ordering::Relaxed);
         let take_all = move || {
             while let Some(handed) = next() {
                 take_up(handed, &doors, &shared);
             }
-            shared.taking_up.store(false, Ordering::Relaxed);
+            shared.predecessor.store(0, Ordering::Relaxed);
         };
         std::thread::Builder::new().name("successions".to_owned()).spawn(take_all).map(|_| ())
     }
@@ -146,7 +156,13 @@ impl Frontend {
     /// Clients of the process before may yet come.
     #[must_use]
     pub fn is_taking_up(&self) -> bool {
-        self.shared.taking_up.load(Ordering::Relaxed)
+        self.shared.predecessor.load(Ordering::Relaxed) != 0
+    }
+
+    /// Process id of the one before, as long as clients of it may yet come; 0: none.
+    #[must_use]
+    pub fn predecessor(&self) -> Arc<AtomicU32> {
+        self.shared.predecessor.clone()
     }
 
     /// Above all ids that clients have, and any that they are likely to get soon.
@@ -155,12 +171,19 @@ impl Frontend {
         self.shared.ids_so_far() + IDS_BETWEEN
     }
 
+    /// As high as any notice has been numbered, and any that is likely to be told soon.
+    #[must_use]
+    pub fn notices_to_come(&self) -> i64 {
+        self.shared.notices.last().saturating_add(NOTICES_BETWEEN)
+    }
+
     /// As [`Self::drain`], but who is free goes to another process by `heir` instead of being closed.
     pub fn hand_over(self, heir: HandOver, patience: Duration) {
         self.shut();
         let _ = self.shared.heir.set(heir);
         let first = patience.min(HANDING);
         self.enter(Ending::Draining, first);
+        tracing::info!(clients = self.clients(), "left where they hold something");
         // Who is still here holds something, and is told that it has to move.
         self.shared.notices.moving(Instant::now() + patience - first);
         self.let_go(patience - first);

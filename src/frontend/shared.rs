@@ -1,7 +1,7 @@
 //! What the workers share with each other and with the acceptor. No ordinary request comes here.
 
 use std::hash::RandomState;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -67,8 +67,8 @@ pub(super) struct Shared {
     next_client: AtomicU64,
     /// How clients go to the process that takes over, once there is one.
     pub(super) heir: OnceLock<HandOver>,
-    /// Clients of the process before may yet come.
-    pub(super) taking_up: AtomicBool,
+    /// Process id of the one before, as long as clients of it may yet come; 0: none.
+    pub(super) predecessor: Arc<AtomicU32>,
 }
 
 impl Shared {
@@ -98,7 +98,7 @@ impl Shared {
             ending: AtomicU8::new(Ending::NotYet as u8),
             next_client: AtomicU64::new(1),
             heir: OnceLock::new(),
-            taking_up: AtomicBool::new(false),
+            predecessor: Arc::default(),
         }
     }
 

@@ -18,7 +18,7 @@ pub use live::{Marks, NodeMarks};
 pub use lost::{LostRequest, LostRequests, Suspicion, Told};
 pub use node::{Address, AddressError, NODES_MAX, NodeId, NodeSpec, OfNode, Role, find, numbered, position};
 pub use observation::{Health, Observation, Replication};
-pub use orders::{Answer, Order, Orders, Placed, Reread, orders};
+pub use orders::{Answer, Order, Orders, Placed, Reread, Upgrade, orders};
 pub use own_calls::{Calls, OwnCalls, counted_as};
 pub use refused_users::{RefusalTold, RefusedUsers};
 pub use remedy::Remedy;

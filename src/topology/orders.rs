@@ -1,5 +1,7 @@
 //! The handle through which people order something: any thread places, one answers.
 
+use std::time::Duration;
+
 use tokio::sync::{mpsc, oneshot};
 
 use super::NodeId;
@@ -33,6 +35,15 @@ pub type Answer = Result<String, String>;
 /// To read the configuration again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reread;
+
+/// To have the program started anew, and that process take over from this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upgrade;
+
+impl Upgrade {
+    /// By then it is known what came of it.
+    pub const WITHIN: Duration = Duration::from_secs(85);
+}
 
 /// An order on its way, with the way back.
 #[derive(Debug)]

@@ -13,6 +13,8 @@ enum Asks {
     Look,
     Details,
     Order,
+    /// Of who may do everything.
+    Upgrade,
 }
 
 /// Every route. A drain ends the proxy, so it is the last.
@@ -32,6 +34,7 @@ const ROUTES: &[(&str, &str, Asks)] = &[
     ("POST", "/api/readonly/on", Asks::Order),
     ("POST", "/api/readonly/off", Asks::Order),
     ("POST", "/api/reload", Asks::Order),
+    ("POST", "/api/upgrade", Asks::Upgrade),
     ("POST", "/api/drain", Asks::Order),
 ];
 
@@ -119,11 +122,19 @@ fn is_answered_as_it_may(
     let (code, head, body) = asked(proxy, method, path, token);
     let challenge = head.contains("www-authenticate: bearer");
     match asks {
+        Asks::Upgrade if orders && name == "night-shift" => {
+            assert!(
+                (code, challenge) == (403, true) && body.contains("needs admin"),
+                "{who}: {head}\n{body}"
+            );
+        }
+        // The file is none, and nobody takes over.
+        Asks::Upgrade if orders => assert!(code == 409 && body.contains("1 fault"), "{who}: {head}\n{body}"),
         Asks::Order if orders => {
             assert!(!challenge && ![401, 403, 503].contains(&code), "{who}: {head}\n{body}");
             eventually(LONG, &format!("{who}: the log names him"), || lines(proxy, &received) > before);
         }
-        Asks::Order => {
+        Asks::Order | Asks::Upgrade => {
             let (refused, scope) = if sees { (403, true) } else { (401, false) };
             assert_eq!((code, challenge), (refused, true), "{who}: {head}\n{body}");
             assert_eq!(head.contains("insufficient_scope"), scope, "{who}: {head}");
@@ -176,6 +187,7 @@ fn each_may_what_its_role_may_and_no_more() {
     assert!(status["read_only"] == false && status["paused"] == false && status["draining"] == false);
     let most = may.len();
     for (nth, caller) in may.into_iter().enumerate() {
+        std::fs::write(proxy.config_file(), "[proxy]\nnonsense = 1\n").expect("its folder is writable");
         ROUTES.iter().for_each(|route| is_answered_as_it_may(&proxy, *route, *caller));
         assert!(proxy.wait_exit().success(), "{}", proxy.log());
         assert!(!proxy.log().contains("0123456789abcdef"), "no token is told: {}", proxy.log());

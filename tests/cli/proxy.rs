@@ -136,7 +136,7 @@ fn a_configuration_is_read_again_by_order_and_by_signal() {
     assert_eq!(level(), "debug\n");
     write(&first.replace("workers = 2", "workers = 1"));
     proxy.sighup();
-    let told = "SIGHUP: log.level is now info; only a restart changes proxy.workers";
+    let told = "SIGHUP: log.level is now info; proxy.workers waits for an upgrade in place (`redhold upgrade`) or a restart";
     eventually(LONG, "the log tells", || proxy.log().contains(told));
     write(
         &first

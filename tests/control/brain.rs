@@ -36,7 +36,7 @@ impl Brain {
     pub(crate) fn start(settings: Settings) -> Self {
         let marks = Arc::new(Marks::new(Instant::now()));
         let (handle, running) =
-            control::start(settings, None, marks.clone()).expect("the control thread starts");
+            control::start(settings, None, None, marks.clone()).expect("the control thread starts");
         Self { handle, marks, running }
     }
 

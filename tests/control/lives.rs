@@ -58,7 +58,8 @@ fn the_record_outlives_the_process_and_is_held_by_one() {
     let (brain, table) = Brain::serving(settings.clone());
     assert_eq!(table.epoch, 1);
     let marks = std::sync::Arc::clone(&brain.marks);
-    let second = control::start(settings.clone(), None, marks).map(drop).expect_err("one process at a time");
+    let second =
+        control::start(settings.clone(), None, None, marks).map(drop).expect_err("one process at a time");
     assert!(second.to_string().contains(&std::process::id().to_string()), "{second}");
     brain.order(Order::Switchover { to: None }).expect("a switchover");
     let (table, _) = brain.next_primary(1);

@@ -148,9 +148,15 @@ fn the_end_takes_as_long_as_the_file_says_at_the_end() {
 fn what_only_a_restart_changes_is_named_each_time_and_what_was_taken_once() {
     let server = Server::start();
     let proxy = Proxy::start(&[server.address()]);
-    assert_eq!(reload(&proxy, "proxy.workers", 1), "only a restart changes proxy.workers");
-    let both = "now as the file says: proxy.max_clients; only a restart changes proxy.workers";
+    assert_eq!(
+        reload(&proxy, "proxy.workers", 1),
+        "proxy.workers waits for an upgrade in place (`redhold upgrade`) or a restart"
+    );
+    let both = "now as the file says: proxy.max_clients; proxy.workers waits for an upgrade in place (`redhold upgrade`) or a restart";
     assert_eq!(reload(&proxy, "proxy.max_clients", 77), both);
-    assert_eq!(reload(&proxy, "proxy.max_clients", 77), "only a restart changes proxy.workers");
+    assert_eq!(
+        reload(&proxy, "proxy.max_clients", 77),
+        "proxy.workers waits for an upgrade in place (`redhold upgrade`) or a restart"
+    );
     assert!(proxy.log().contains("the configuration file changes proxy.max_clients"), "{}", proxy.log());
 }

@@ -1,7 +1,10 @@
 //! Another process of the program takes over: the sockets listen all the time, and one process decides.
 
 use std::fs;
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -9,8 +12,7 @@ use rustix::process::Signal;
 use socket2::SockRef;
 
 use crate::support::{
-    Client, Group, LONG, Load, Proxy, ProxyOptions, Successor, Value, encode, eventually, eventually_some,
-    row_field, signal,
+    Client, Group, LONG, Load, Proxy, ProxyOptions, Successor, Value, encode, eventually, row_field, signal,
 };
 
 /// SHA-256 of `secret`.
@@ -37,6 +39,33 @@ impl Drop for Over<'_> {
 #[track_caller]
 fn has_ended(count: usize, proxy: &Proxy) {
     eventually(LONG, "it has ended", || proxy.log().matches("app::life: stopped").count() == count);
+}
+
+/// Has the proxy start a process that waits for a name that stands for nobody yet; its id.
+#[track_caller]
+fn waits_for_a_name(proxy: &Proxy, group: &Group) -> String {
+    let good = fs::read_to_string(proxy.config_file()).expect("the file is there");
+    let node = format!("{:?}", group.addresses()[0].to_string());
+    assert!(good.contains(&node), "{good}");
+    let waits = good.replace(&node, "\"dns:nowhere.invalid:6379\"");
+    fs::write(proxy.config_file(), waits).expect("the file can be written");
+    signal(proxy.pid(), Signal::USR2);
+    eventually(LONG, "it is waited for", || proxy.log().contains("it is waited for"));
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", proxy.pid()));
+    let children = children.expect("the process runs");
+    children.split_whitespace().next().expect("a process was started").to_owned()
+}
+
+/// Reads up to the notice that writes go again, and returns its number.
+#[track_caller]
+fn notice_of_an_end(client: &mut Client) -> i64 {
+    loop {
+        if let Value::Push(items) = client.read()
+            && items[0] == Value::bulk("MIGRATED")
+        {
+            return items[1].int().expect("a number");
+        }
+    }
 }
 
 /// Whoever decides at the moment replaces the primary.
@@ -95,6 +124,8 @@ fn the_one_decides_and_the_other_follows_until_its_last_client_is_free() {
     let counted = || proxy.metric("redhold_clients");
     assert!((0..32).all(|_| counted() == Some(4.0)), "the successor alone answers who asks for metrics");
     drop(here);
+    let upgrade = format!("process {}, which this one has taken over from, serves clients yet", proxy.pid());
+    assert_eq!(proxy.status()["upgrade"], upgrade.as_str());
     replaces_the_primary(&mut group, &proxy);
     let log = proxy.log();
     assert!(!log.contains("another brain"), "neither takes the other for a stranger: {log}");
@@ -103,6 +134,7 @@ fn the_one_decides_and_the_other_follows_until_its_last_client_is_free() {
     assert_eq!(waiter.read().items()[1], Value::bulk("job"));
     eventually(LONG, "the process ends", || proxy.has_exited());
     served(&proxy);
+    eventually(LONG, "it is told of no more", || proxy.status()["upgrade"].is_null());
 }
 
 #[test]
@@ -113,19 +145,27 @@ fn who_can_not_take_over_changes_nothing() {
     let fails = |text: String, why: &str| {
         fs::write(proxy.config_file(), text).expect("the file can be written");
         let written = proxy.log().len();
-        signal(proxy.pid(), Signal::USR2);
-        eventually(LONG, "it is said", || proxy.log()[written..].contains("no other process takes over"));
-        let log = proxy.log()[written..].to_owned();
-        assert!(log.contains(why) && log.contains("ended before it served"), "{log}");
+        let (code, answer) = proxy.http("POST", "/api/upgrade").expect("it is answered");
+        let (log, says) = (proxy.log()[written..].to_owned(), ["no other process takes over: ", why]);
+        assert!(code == 409 && says.iter().all(|words| answer.contains(words)), "{code} {answer}");
+        assert!(says.iter().all(|words| log.contains(words)), "{log}");
         served(&proxy);
     };
-    fails(format!("nonsense\n{good}"), "1 fault");
+    fails(format!("nonsense\n{good}"), ": 1 fault ");
     // Found when the process before has stopped deciding already.
     let state = proxy.state_dir().display().to_string();
     let blocked = proxy.state_dir().join("file");
     fs::write(&blocked, "").expect("the folder is writable");
     fails(good.replace(&state, &blocked.display().to_string()), "failover.state_dir");
-    eventually(LONG, "it decides again", || proxy.log().contains("deciding again"));
+    let again = || proxy.log().matches("deciding again").count();
+    eventually(LONG, "it decides again", || again() == 1);
+    // A record that can not be taken back either is tried for until it can.
+    let (state, aside) = (proxy.state_dir(), proxy.state_dir().with_extension("aside"));
+    fs::rename(&state, &aside).and_then(|()| fs::write(&state, "")).expect("the folder is writable");
+    fails(fs::read_to_string(proxy.config_file()).expect("the file is there"), "failover.state_dir");
+    assert!(proxy.log().contains("nothing is decided until") && again() == 1, "{}", proxy.log());
+    fs::remove_file(&state).and_then(|()| fs::rename(&aside, &state)).expect("the folder is writable");
+    eventually(LONG, "it decides after all", || again() == 2);
     replaces_the_primary(&mut group, &proxy);
     // And it can be succeeded yet.
     fs::write(proxy.config_file(), good).expect("the file can be written");
@@ -138,21 +178,51 @@ fn who_can_not_take_over_changes_nothing() {
 fn who_waits_for_a_successor_may_be_ended() {
     let group = Group::plain(0);
     let mut proxy = Proxy::start(&group.addresses());
-    let good = fs::read_to_string(proxy.config_file()).expect("the file is there");
-    // A name that stands for nobody yet is waited for.
-    let node = format!("{:?}", group.addresses()[0].to_string());
-    assert!(good.contains(&node), "{good}");
-    let waits = good.replace(&node, "\"dns:nowhere.invalid:6379\"");
-    fs::write(proxy.config_file(), waits).expect("the file can be written");
-    signal(proxy.pid(), Signal::USR2);
-    let child = eventually_some(LONG, "a process is started", || {
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", proxy.pid())).ok()?;
-        children.split_whitespace().next().map(str::to_owned)
-    });
+    let child = waits_for_a_name(&proxy, &group);
     served(&proxy);
     signal(proxy.pid(), Signal::TERM);
     eventually(LONG, "the process ends", || proxy.has_exited());
     assert!(!fs::exists(format!("/proc/{child}")).expect("a path"), "and takes the other with it");
+}
+
+#[test]
+fn who_waits_to_be_a_successor_ends_with_who_started_it() {
+    let group = Group::plain(0);
+    let mut proxy = Proxy::start(&group.addresses());
+    let child = waits_for_a_name(&proxy, &group);
+    proxy.kill9();
+    // Where nobody waits for it, it stays as one that has ended.
+    let has_ended = || {
+        let status = fs::read_to_string(format!("/proc/{child}/stat"));
+        status.map_or(true, |status| status.contains(") Z "))
+    };
+    eventually(LONG, "the other ends too", has_ended);
+    assert!(TcpStream::connect(proxy.address()).is_err(), "and nobody listens");
+}
+
+#[test]
+fn who_orders_it_is_told_who_took_over_and_keeps_the_connection() {
+    let group = Group::plain(1);
+    group.nodes().iter().for_each(|node| drop(node.call("ACL SETUSER boss on >pw ~* &* +@all")));
+    let proxy = Proxy::start(&group.addresses());
+    let mut boss = proxy.client();
+    assert_eq!(boss.call("HELLO 3 AUTH boss pw").get("proto"), Some(&Value::Int(3)));
+    assert_eq!(boss.call("CLIENT MAINT_NOTIFICATIONS ON"), Value::ok());
+    let id = boss.call("CLIENT ID");
+    proxy.switch_over();
+    let before = notice_of_an_end(&mut boss);
+    let url = format!("http://{}", proxy.admin_address());
+    let ordered = || Command::new(env!("CARGO_BIN_EXE_redhold")).args(["upgrade", "--admin", &url]).output();
+    let first = Successor::told(&boss.call("PROXY UPGRADE").text().expect("a sentence"));
+    has_ended(1, &proxy);
+    let told = ordered().expect("the program can be started");
+    let second = Successor::told(&String::from_utf8_lossy(&told.stdout));
+    has_ended(2, &proxy);
+    assert!(second.pid != first.pid && told.status.success());
+    proxy.switch_over();
+    let after = notice_of_an_end(&mut boss);
+    assert!(after > before, "clients know notices by their numbers: {before}, {after}");
+    assert_eq!(boss.call("CLIENT ID"), id);
 }
 
 #[test]
@@ -283,4 +353,39 @@ fn a_user_of_the_proxys_own_is_one_for_the_successor_too() {
     assert_eq!(client.call("GET app:k"), Value::bulk("v"));
     assert!(client.call("GET other").error().is_some_and(|text| text.starts_with("NOPERM")));
     assert!(proxy.client().call("GET app:k").error().is_some_and(|text| text.starts_with("NOAUTH")));
+}
+
+#[test]
+fn a_unix_socket_goes_over_and_who_came_by_it_and_what_a_balancer_announced() {
+    let group = Group::plain(0);
+    let options = ProxyOptions::new(&group.addresses()).set("proxy.proxy_protocol", "true");
+    let proxy = options.set("proxy.trusted", "[\"127.0.0.2\"]").start();
+    let (file, path) = (proxy.config_file(), proxy.config_file().with_file_name("socket"));
+    let text = fs::read_to_string(&file).expect("the file is there");
+    let beside = text.replacen("listen = [", &format!("listen = [\"unix:{}\", ", path.display()), 1);
+    assert_ne!(beside, text);
+    fs::write(&file, beside).expect("the file can be written");
+    let first = Successor::of(proxy.pid(), &proxy);
+    has_ended(1, &proxy);
+    let ask = |stream: &mut UnixStream| {
+        stream.write_all(b"CLIENT INFO\r\n").expect("it is served");
+        let mut reply = vec![0; 1 << 12];
+        let read = stream.read(&mut reply).expect("it is answered");
+        String::from_utf8_lossy(&reply[..read]).into_owned()
+    };
+    let mut local = UnixStream::connect(&path).expect("it listens");
+    local.set_read_timeout(Some(LONG)).expect("a socket");
+    let mut announced = Client::connect_from(IpAddr::from([127, 0, 0, 2]), proxy.address());
+    announced.send_raw(b"PROXY TCP4 10.1.2.3 10.0.0.9 5000 6380\r\n");
+    let mut row = || announced.call("CLIENT INFO").text().expect("a row");
+    let known = |row: &str| ["id", "addr", "laddr"].map(|field| row_field(row, field).expect(field));
+    let (before, local_before) = (known(&row()), known(&ask(&mut local)));
+    assert_eq!(before[1..], ["10.1.2.3:5000", "10.0.0.9:6380"]);
+    assert!(local_before[1].starts_with(&path.display().to_string()), "{local_before:?}");
+    let _second = Successor::of(first.pid, &proxy);
+    has_ended(2, &proxy);
+    assert_eq!((known(&row()), known(&ask(&mut local))), (before, local_before));
+    let mut newcomer = UnixStream::connect(&path).expect("it listens");
+    newcomer.set_read_timeout(Some(LONG)).expect("a socket");
+    assert!(ask(&mut newcomer).contains("cmd=client"));
 }

@@ -23,6 +23,13 @@ impl Successor {
         });
         Self { pid }
     }
+
+    /// The one of which the answer to an order tells.
+    #[track_caller]
+    pub fn told(answer: &str) -> Self {
+        let pid = answer.split_once("process ").and_then(|(_, rest)| rest.split_once(" has taken over"));
+        Self { pid: pid.and_then(|(pid, _)| pid.parse().ok()).expect(answer) }
+    }
 }
 
 impl Drop for Successor {

@@ -52,12 +52,12 @@ fn only_what_differs_is_named() {
     let other = "[failover]\nhold = \"6s\"\n";
     assert_eq!(
         said("other", same, other),
-        "now as the file says: proxy.drain_timeout; only a restart changes failover.hold"
+        "now as the file says: proxy.drain_timeout; failover.hold waits for an upgrade in place (`redhold upgrade`) or a restart"
     );
     assert_eq!(said("moved", NODES, &format!("\n\n{NODES}")), "nothing has changed");
     assert_eq!(
         said("back", other, same),
-        "now as the file says: proxy.drain_timeout; only a restart changes failover.hold"
+        "now as the file says: proxy.drain_timeout; failover.hold waits for an upgrade in place (`redhold upgrade`) or a restart"
     );
 }
 
@@ -88,9 +88,15 @@ fn nodes_are_declared_before_anything_else_is_taken_and_nothing_is_if_they_can_n
 #[test]
 fn secrets_and_rules_are_compared_and_not_told() {
     let [first, second] = ["sesame", "hunter2"].map(|word| format!("[backend]\npassword = \"{word}\"\n"));
-    assert_eq!(said("secret", &first, &second), "only a restart changes backend.password");
+    assert_eq!(
+        said("secret", &first, &second),
+        "backend.password waits for an upgrade in place (`redhold upgrade`) or a restart"
+    );
     let rule = format!("{NODES}[[durability.rules]]\nprefix = \"cart:\"\nmode = \"semi_sync\"\n");
-    assert_eq!(said("rule", NODES, &rule), "only a restart changes durability.rules");
+    assert_eq!(
+        said("rule", NODES, &rule),
+        "durability.rules waits for an upgrade in place (`redhold upgrade`) or a restart"
+    );
     let file = Secret::new("held", "sesame");
     let text = format!("[backend]\npassword_file = \"{}\"", file.0.display());
     let place = Secret::new("holds", &text);
@@ -98,7 +104,10 @@ fn secrets_and_rules_are_compared_and_not_told() {
     std::fs::write(&file.0, "hunter2").unwrap();
     let limits = in_force(&origin);
     let told = Reload::new(Some(origin), LevelHandle::unused(), limits, declare()).again();
-    assert_eq!(told.as_deref(), Ok("only a restart changes backend.password_file"));
+    assert_eq!(
+        told.as_deref(),
+        Ok("backend.password_file waits for an upgrade in place (`redhold upgrade`) or a restart")
+    );
 }
 
 /// The keys that a reload takes, each with another value than its default.

@@ -127,7 +127,13 @@ fn there_are_so_many_roles_at_most() {
 fn another_role_takes_a_restart_and_another_token_takes_nothing() {
     let [_, ops, _] = files("reload");
     let [first, other] = ["operator", "viewer"].map(|role| row("ops", &ops, role));
-    assert_eq!(said("roles", &first, &other), "only a restart changes admin.roles");
-    assert_eq!(said("roles-none", "", &first), "only a restart changes admin.roles");
+    assert_eq!(
+        said("roles", &first, &other),
+        "admin.roles waits for an upgrade in place (`redhold upgrade`) or a restart"
+    );
+    assert_eq!(
+        said("roles-none", "", &first),
+        "admin.roles waits for an upgrade in place (`redhold upgrade`) or a restart"
+    );
     assert_eq!(said("roles-same", &first, &format!("\n{first}")), "nothing has changed");
 }

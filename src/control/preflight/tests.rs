@@ -131,7 +131,7 @@ fn two_primaries_and_another_proxy_are_told() {
     }
     let settings = settings(&[&one, &two]);
     let marks = Arc::new(Marks::new(Instant::now()));
-    let (handle, running) = super::super::start(settings.clone(), None, marks).unwrap();
+    let (handle, running) = super::super::start(settings.clone(), None, None, marks).unwrap();
     eventually("the proxy has seen both", || {
         handle.status.load().nodes.iter().all(|node| node.seen.is_some())
     });
