@@ -11,7 +11,8 @@ use crate::frontend::{self, Frontend, LimitsInForce, Parts};
 use crate::net::{Certificates, Files, Inherited, Renewed};
 use crate::supervisor::{Supervisor, supervisor};
 use crate::telemetry::{self, LevelHandle, Metrics};
-use crate::topology::{Marks, Orders, Placed, Reread, Restraints, orders};
+use crate::topology::{Address, Marks, Orders, Placed, Reread, Restraints, orders};
+use crate::traces::{Exporter, NodePlace};
 use crate::upgrade::Predecessor;
 use crate::{command, control};
 
@@ -52,24 +53,17 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     let nodes = config.control.nodes.len();
     let (marks, metrics) = (Arc::new(Marks::new(nodes, Instant::now())), Arc::new(metrics_of(&config)));
     let (reads, credentials) = (config.control.reads.clone(), config.control.credentials.clone());
+    let (traces, exporter) = Exporter::start(config.traces, places_of(&config.control), &metrics)
+        .map_err(|error| format!("traces can not be told: {error}"))?;
     // Before anybody can learn that this process is there: one of them would end it.
     let signals = Signals::caught()?;
     let (handle, brain) =
         control::start(config.control, node_tls.clone(), marks.clone()).map_err(|error| error.to_string())?;
     let limits: LimitsInForce = Arc::new(Arc::new(config.frontend.limits.clone()).into());
     let (drain, (supervisor, untold)) = (Drain::default(), supervisor());
-    let (begins, restraints) = (drain.clone(), Restraints::new(config.frontend.workers));
+    let restraints = Restraints::new(config.frontend.workers);
     let rereads = start_reloads(origin, level.clone(), limits.clone(), supervisor.clone())?;
-    let control = frontend::Control {
-        status: handle.status.clone(),
-        orders: handle.orders.clone(),
-        signals: handle.signals.clone(),
-        parity: handle.parity.clone(),
-        restraints: restraints.clone(),
-        rereads: rereads.clone(),
-        drain: Arc::new(move || begins.begin()),
-        credentials,
-    };
+    let control = control_doors(&handle, restraints.clone(), rereads.clone(), drain.clone(), credentials);
     let parts = Parts {
         settings: config.frontend,
         backend: config.backend,
@@ -78,6 +72,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         marks: marks.clone(),
         metrics: metrics.clone(),
         limits: limits.clone(),
+        traces: traces.clone(),
         control,
         tls,
         node_tls,
@@ -93,6 +88,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         status: handle.status,
         routes: handle.routes,
         metrics,
+        traces,
         marks,
         level,
         traffic: frontend.traffic(),
@@ -106,7 +102,8 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     ready(&bound);
     supervisor.serving();
     predecessor.map_or(Ok(()), |before| succeed(before, &frontend))?;
-    Life { frontend, brain, admin, limits, supervisor, drain, rereads, sockets }.until_the_end(signals);
+    Life { frontend, brain, admin, exporter, limits, supervisor, drain, rereads, sockets }
+        .until_the_end(signals);
     Ok(())
 }
 
@@ -177,6 +174,32 @@ fn metrics_of(config: &Config) -> Metrics {
         config.control.nodes.iter().map(|node| node.address.to_string()).collect(),
         config.frontend.workers,
     )
+}
+
+/// What clients reach of the control thread, by PROXY.
+fn control_doors(
+    handle: &control::Handle,
+    restraints: Restraints,
+    rereads: Orders<Reread>,
+    drain: Drain,
+    credentials: control::Credentials,
+) -> frontend::Control {
+    frontend::Control {
+        status: handle.status.clone(),
+        orders: handle.orders.clone(),
+        signals: handle.signals.clone(),
+        parity: handle.parity.clone(),
+        restraints,
+        rereads,
+        drain: Arc::new(move || drain.begin()),
+        credentials,
+    }
+}
+
+/// Where the nodes are, in the order of their positions.
+fn places_of(control: &control::Settings) -> Vec<NodePlace> {
+    let place = |address: &Address| NodePlace { host: address.host.clone(), port: address.port };
+    control.nodes.iter().map(|node| place(&node.address)).collect()
 }
 
 /// Descriptors beside those of clients: listeners, nodes, lent connections, files.

@@ -12,6 +12,7 @@ use crate::control;
 use crate::frontend::{Frontend, HandOver, LimitsInForce};
 use crate::supervisor::Supervisor;
 use crate::topology::{Orders, Reread};
+use crate::traces::Exporter;
 use crate::upgrade::{Line, Successor};
 
 /// What the end takes beside the two times that clients are given: their last words, and a change of primary that is under way.
@@ -25,6 +26,7 @@ pub(super) struct Life {
     pub(super) frontend: Frontend,
     pub(super) brain: control::Running,
     pub(super) admin: admin::Server,
+    pub(super) exporter: Exporter,
     pub(super) limits: LimitsInForce,
     pub(super) supervisor: Supervisor,
     pub(super) drain: Drain,
@@ -111,6 +113,7 @@ impl Life {
         let heir = HandOver(Arc::new(move |words, socket| line.give(words, socket)));
         self.frontend.hand_over(heir, self.limits.load().drain_timeout);
         self.brain.stop();
+        self.exporter.stop();
         tracing::info!("stopped");
     }
 
@@ -129,6 +132,8 @@ impl Life {
         self.frontend.drain(self.limits.load().drain_timeout);
         self.brain.stop();
         self.admin.stop();
+        // When everybody has gone: nobody waits for it but the end of the process.
+        self.exporter.stop();
         tracing::info!("stopped");
     }
 }
