@@ -68,7 +68,7 @@ pub struct Request {
     pub user: Option<Vec<u8>>,
     /// When its wait began.
     pub began: SystemTime,
-    /// For how long the proxy held it, or sent it in vain, before the last departure.
+    /// For how long the proxy held it, opened a connection for it, or sent it in vain, before the last departure.
     pub held: Duration,
     /// Who answered; `None`: the proxy itself.
     pub at_node: Option<AtNode>,
