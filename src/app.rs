@@ -11,7 +11,8 @@ use crate::frontend::{self, Frontend, LimitsInForce, Parts};
 use crate::net::{Certificates, Files, Inherited, Renewed, TlsClient};
 use crate::supervisor::{Supervisor, supervisor};
 use crate::telemetry::{self, LevelHandle, Metrics};
-use crate::topology::{Marks, NODES_MAX, Orders, Placed, Reread, Restraints, orders};
+use crate::topology::{Marks, NODES_MAX, Orders, Placed, Reread, Restraints, Upgrade, orders};
+use crate::traces::Exporter;
 use crate::upgrade::{self, Predecessor};
 use crate::{command, control};
 
@@ -51,24 +52,17 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     let nodes = config.control.nodes.len();
     let (marks, metrics) = (Arc::new(Marks::new(Instant::now())), Arc::new(metrics_of(&config)));
     let (reads, credentials) = (config.control.reads.clone(), config.control.credentials.clone());
+    let (traces, exporter) = Exporter::start(config.traces, &metrics)
+        .map_err(|error| format!("traces can not be told: {error}"))?;
     // Before anybody can learn that this process is there: one of them would end it.
     let (signals, upgrades) = Signals::caught()?;
     let (handle, brain) = start_brain(config.control, instance, certificates.backend.as_ref(), &marks)?;
     let limits: LimitsInForce = Arc::new(Arc::new(config.frontend.limits.clone()).into());
     let (drain, (supervisor, untold)) = (Drain::default(), supervisor());
-    let (begins, restraints) = (drain.clone(), Restraints::new(config.frontend.workers));
+    let restraints = Restraints::new(config.frontend.workers);
     let rereads = start_reloads(origin, &level, &limits, &supervisor, &handle)?;
-    let control = frontend::Control {
-        status: handle.status.clone(),
-        orders: handle.orders.clone(),
-        signals: handle.signals.clone(),
-        parity: handle.parity.clone(),
-        restraints: restraints.clone(),
-        rereads: rereads.clone(),
-        upgrades: upgrades.clone(),
-        drain: Arc::new(move || begins.begin()),
-        credentials,
-    };
+    let orders = (rereads.clone(), upgrades.clone());
+    let control = control_doors(&handle, restraints.clone(), orders, drain.clone(), credentials);
     let parts = Parts {
         settings: config.frontend,
         backend: config.backend,
@@ -77,6 +71,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         marks: marks.clone(),
         metrics: metrics.clone(),
         limits: limits.clone(),
+        traces: traces.clone(),
         control,
         tls: certificates.proxy.clone(),
         node_tls: certificates.backend.clone(),
@@ -92,6 +87,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
         status: handle.status,
         routes: handle.routes,
         metrics,
+        traces,
         marks,
         level,
         traffic: frontend.traffic(),
@@ -107,7 +103,8 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     ready(&bound);
     supervisor.serving();
     predecessor.map_or(Ok(()), |before| succeed(before, &frontend))?;
-    Life { frontend, brain, admin, limits, supervisor, drain, rereads, sockets }.until_the_end(signals);
+    Life { frontend, brain, admin, exporter, limits, supervisor, drain, rereads, sockets }
+        .until_the_end(signals);
     Ok(())
 }
 
@@ -203,6 +200,27 @@ fn metrics_of(config: &Config) -> Metrics {
         NODES_MAX,
         config.frontend.workers,
     )
+}
+
+/// What clients reach of the control thread, by PROXY.
+fn control_doors(
+    handle: &control::Handle,
+    restraints: Restraints,
+    (rereads, upgrades): (Orders<Reread>, Orders<Upgrade>),
+    drain: Drain,
+    credentials: control::Credentials,
+) -> frontend::Control {
+    frontend::Control {
+        status: handle.status.clone(),
+        orders: handle.orders.clone(),
+        signals: handle.signals.clone(),
+        parity: handle.parity.clone(),
+        restraints,
+        rereads,
+        upgrades,
+        drain: Arc::new(move || drain.begin()),
+        credentials,
+    }
 }
 
 /// Descriptors beside those of clients: listeners, nodes, lent connections, files.

@@ -4,7 +4,7 @@
 //! it means, [`session`] what this client may do next, [`users`] who may come in, [`routing`] where it goes, [`backend`] carries it to a
 //! node, [`frontend`] owns the clients' sockets. Beside the journey stand [`topology`] (who exists),
 //! [`failover`] (who should lead, decided without I/O), [`control`] (the hands and eyes of that decision),
-//! [`admin`] and [`telemetry`]; [`supervisor`] tells systemd; [`config`] fills everyone's settings and [`app`] wires the parts together.
+//! [`admin`], [`telemetry`] and [`traces`]; [`supervisor`] tells systemd; [`config`] fills everyone's settings and [`app`] wires the parts together.
 
 #![forbid(unsafe_code)]
 
@@ -26,5 +26,6 @@ pub mod session;
 pub mod supervisor;
 pub mod telemetry;
 pub mod topology;
+pub mod traces;
 mod upgrade;
 pub mod users;

@@ -9,7 +9,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use redhold::backend::{
-    Caller, Carries, Identity, Past, Pipeline, Pools, Sampler, Settings, Slow, Surroundings, Target,
+    Caller, Carries, Identity, Past, Pipeline, Pools, Sampler, Settings, Slow, Surroundings, Target, Traced,
     Unanswered,
 };
 use redhold::command;
@@ -144,6 +144,7 @@ fn surroundings() -> Surroundings {
     Surroundings {
         tls: None,
         sampler: Rc::new(Sampler::new(settings.sample_one_in, 1)),
+        tracer: Rc::new(Sampler::per_million(0, 1)),
         marks: Arc::new(Marks::new(Instant::now())),
         scratch: Rc::new(RefCell::new(vec![0; 64 << 10].into_boxed_slice())),
         kept: Rc::default(),
@@ -254,4 +255,8 @@ impl Caller for Asker {
     }
 
     fn sampled(&self, _tag: u16, _request: &[u8], _db: u32) {}
+
+    fn traced(&self, _traced: &Traced<'_>) {
+        panic!("nothing is traced");
+    }
 }

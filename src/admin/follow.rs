@@ -1,4 +1,4 @@
-//! Feeds the metrics of the group from the control thread's snapshots.
+//! Feeds the metrics of the group, and the traces of its changes, from the control thread's snapshots.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use crate::control::{Status, StatusReader};
 use crate::failover::{self, NodeStatus};
 use crate::telemetry::{Episode, Metrics, NodeRole, NodeView};
 use crate::topology::{NodeId, Role, find};
+use crate::traces::{Change, Step, Traces};
 
 /// Follows the snapshots until the control thread ends.
-pub(super) async fn follow(mut status: StatusReader, metrics: Arc<Metrics>) {
+pub(super) async fn follow(mut status: StatusReader, metrics: Arc<Metrics>, traces: Traces) {
     let mut follower = Follower::default();
     loop {
-        follower.take(&status.load(), &metrics);
+        follower.take(&status.load(), &metrics, &traces);
         if !status.changed().await {
             return;
         }
@@ -30,7 +31,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn take(&mut self, status: &Status, metrics: &Metrics) {
+    fn take(&mut self, status: &Status, metrics: &Metrics, traces: &Traces) {
         let machine = &status.machine;
         if !self.pings.keys().eq(status.nodes.iter().map(|node| &node.id)) {
             self.pings.retain(|id, _| find(&status.nodes, *id).is_some());
@@ -59,6 +60,9 @@ impl Follower {
                 // A start is no failover: there was no primary to replace.
                 if episode.before.1.is_some() {
                     metrics.episode(&ended_episode(episode, ended));
+                    if traces.is_on() {
+                        traces.change(change(status, episode, ended));
+                    }
                 }
                 self.episode = Some(episode.began);
             }
@@ -90,6 +94,21 @@ fn ended_episode(episode: &failover::Episode, ended: Instant) -> Episode {
         changed: episode.before.1 != episode.after.1,
         total,
         phases: phases(&episode.notes, total),
+    }
+}
+
+fn change(status: &Status, episode: &failover::Episode, ended: Instant) -> Change {
+    let address = |node: NodeId| status.address(node).map(ToString::to_string);
+    let side = |(epoch, primary): (u64, Option<NodeId>)| (epoch, primary.and_then(address));
+    let step = |note: &failover::Note| Step { since: note.since, phase: note.phase, text: note.text.clone() };
+    Change {
+        ordered: episode.ordered,
+        began: status.wall(episode.began),
+        took: ended.saturating_duration_since(episode.began),
+        held: episode.held,
+        before: side(episode.before),
+        after: side(episode.after),
+        steps: episode.notes.iter().map(step).collect(),
     }
 }
 
@@ -136,7 +155,7 @@ mod tests {
     #[test]
     fn each_ping_and_each_ended_episode_counts_once() {
         let metrics = Metrics::new(vec![], vec!["a:1".to_owned(), "b:2".to_owned()], 2, 0);
-        let mut follower = Follower::default();
+        let (mut follower, traces) = (Follower::default(), Traces::default());
         let mut snapshot = status();
         let count = |series: &str| {
             let text = metrics.render().unwrap();
@@ -145,22 +164,36 @@ mod tests {
         };
         let pings = r#"redhold_node_ping_seconds_count{node="a:1"}"#;
         let changed = r#"redhold_failovers_total{kind="failover",result="changed"}"#;
-        follower.take(&snapshot, &metrics);
-        follower.take(&snapshot, &metrics);
+        follower.take(&snapshot, &metrics, &traces);
+        follower.take(&snapshot, &metrics, &traces);
         assert_eq!((count(pings), count("redhold_epoch"), count(changed)), (1, 41, 0));
         assert_eq!(count(r#"redhold_quarantined_bytes_total{result="kept"}"#), 11);
         snapshot.nodes[0].seen = snapshot.nodes[0].seen.map(|seen| seen + Duration::from_millis(100));
-        follower.take(&snapshot, &metrics);
+        follower.take(&snapshot, &metrics, &traces);
         assert_eq!(count(pings), 2);
         let mut open = episode(&snapshot);
         let ended = open.ended.take();
         snapshot.machine.episodes.push(open);
-        follower.take(&snapshot, &metrics);
+        follower.take(&snapshot, &metrics, &traces);
         assert_eq!(count(changed), 0, "it goes on");
         snapshot.machine.episodes[0].ended = ended;
-        follower.take(&snapshot, &metrics);
-        follower.take(&snapshot, &metrics);
+        follower.take(&snapshot, &metrics, &traces);
+        follower.take(&snapshot, &metrics, &traces);
         assert_eq!(count(changed), 1);
+    }
+
+    #[test]
+    fn a_change_is_told_with_its_primaries_and_its_steps() {
+        let mut snapshot = status();
+        snapshot.at_wall = std::time::UNIX_EPOCH + Duration::from_secs(9);
+        let episode = episode(&snapshot);
+        let ended = episode.ended.expect("it is over");
+        let told = change(&snapshot, &episode, ended);
+        let ms = Duration::from_millis;
+        assert_eq!((told.began, told.took, told.held), (snapshot.at_wall, ms(500), ms(400)));
+        assert_eq!((told.before, told.after), ((41, Some("a:1".to_owned())), (42, Some("b:2".to_owned()))));
+        let steps: Vec<_> = told.steps.iter().map(|step| (step.phase, step.since)).collect();
+        assert_eq!((steps, told.ordered), (vec![("suspect", ms(0)), ("promote", ms(100))], false));
     }
 
     #[test]
@@ -171,7 +204,7 @@ mod tests {
         start.before = (0, None);
         snapshot.machine.episodes.push(start);
         snapshot.machine.nodes[0].up = false;
-        Follower::default().take(&snapshot, &metrics);
+        Follower::default().take(&snapshot, &metrics, &Traces::default());
         let text = metrics.render().unwrap();
         assert!(text.contains("redhold_failovers_total{kind=\"failover\",result=\"changed\"} 0\n"), "{text}");
         assert!(text.contains("redhold_node_role{node=\"a:1\",role=\"primary\"} 0\n"), "{text}");

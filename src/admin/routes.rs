@@ -18,6 +18,7 @@ use crate::net::Certificates;
 use crate::routing::Routes;
 use crate::telemetry::{LevelHandle, Metrics, TrafficReader};
 use crate::topology::{Marks, Orders, Reread, Restraints, Upgrade};
+use crate::traces::Traces;
 
 use super::orders::{Kind, place, reread, restrain, upgrade};
 use super::places::Work;
@@ -46,6 +47,8 @@ pub struct Doors {
     pub routes: Routes,
     /// All metrics.
     pub metrics: Arc<Metrics>,
+    /// Takes changes of primary that are over.
+    pub traces: Traces,
     /// What the data path noted of the nodes.
     pub marks: Arc<Marks>,
     /// The level of the log.

@@ -96,7 +96,7 @@ impl Bound {
         let listener = self.listener;
         let run = move || {
             runtime.block_on(async move {
-                tokio::spawn(follow(doors.status.clone(), doors.metrics.clone()));
+                tokio::spawn(follow(doors.status.clone(), doors.metrics.clone(), doors.traces.clone()));
                 tokio::spawn(doors.history.clone().keep(doors.metrics.clone()));
                 if let Some(tls) = doors.certificates.admin.clone() {
                     tokio::spawn(net::keep_fresh("admin.tls", tls));

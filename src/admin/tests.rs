@@ -19,6 +19,7 @@ use crate::telemetry::{
 use crate::topology::{
     Marks, NodeId, Order, Placed, Replication, Restraints, Role, Suspicion, Told, Toll, orders,
 };
+use crate::traces::Traces;
 
 /// Far longer than any answer takes here.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -175,6 +176,7 @@ impl Fixture {
             orders: handle,
             status: reader.into(),
             routes: routes_reader,
+            traces: Traces::default(),
             metrics: Arc::new(Metrics::new(
                 vec!["GET".to_owned()],
                 vec!["a:1".to_owned(), "b:2".to_owned()],

@@ -13,6 +13,7 @@ use crate::control;
 use crate::frontend::{Frontend, HandOver, LimitsInForce};
 use crate::supervisor::Supervisor;
 use crate::topology::{Answer, Orders, Placed, Reread, Upgrade, orders};
+use crate::traces::Exporter;
 use crate::upgrade::{self, Legacy, Line, Successor};
 
 /// What the end takes beside the two times that clients are given: their last words, and a change of primary that is under way.
@@ -32,6 +33,7 @@ pub(super) struct Life {
     pub(super) frontend: Frontend,
     pub(super) brain: control::Running,
     pub(super) admin: admin::Server,
+    pub(super) exporter: Exporter,
     pub(super) limits: LimitsInForce,
     pub(super) supervisor: Supervisor,
     pub(super) drain: Drain,
@@ -133,6 +135,7 @@ impl Life {
         let heir = HandOver(Arc::new(move |words, socket| line.give(words, socket)));
         self.frontend.hand_over(heir, self.limits.load().drain_timeout);
         self.brain.stop();
+        self.exporter.stop();
         tracing::info!("stopped");
     }
 
@@ -151,6 +154,8 @@ impl Life {
         self.frontend.drain(self.limits.load().drain_timeout);
         self.brain.stop();
         self.admin.stop();
+        // When everybody has gone: nobody waits for it but the end of the process.
+        self.exporter.stop();
         tracing::info!("stopped");
     }
 }

@@ -67,6 +67,25 @@ impl Slow<'_> {
     }
 }
 
+/// A request that is traced and has its reply.
+#[derive(Clone, Copy, Debug)]
+pub struct Traced<'a> {
+    /// The caller's tag of it.
+    pub tag: u16,
+    /// The node that answered.
+    pub node: NodeId,
+    /// When it was handed over.
+    pub since: Instant,
+    /// Microseconds that it waited before.
+    pub waited: u32,
+    /// It was sent more than once.
+    pub resent: bool,
+    /// The reply, if it is an error.
+    pub error: Option<&'a [u8]>,
+    /// When the reply came.
+    pub now: Instant,
+}
+
 /// Receives what comes back. Every method is called from the worker's own thread, never while the connection's
 /// state is borrowed by the caller.
 pub trait Caller: Clone + PartialEq + 'static {
@@ -98,6 +117,9 @@ pub trait Caller: Clone + PartialEq + 'static {
 
     /// A request with this tag was sampled, in database `db`. Told before its reply is handed over.
     fn sampled(&self, tag: u16, request: &[u8], db: u32);
+
+    /// A request of this caller is traced. Told before its reply is handed over, unless that is an error.
+    fn traced(&self, traced: &Traced<'_>);
 
     /// The connection's turn is over: what was received may be written to the outside.
     fn settle(&self);

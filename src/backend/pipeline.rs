@@ -73,6 +73,8 @@ pub struct Surroundings {
     pub metrics: Arc<WorkerMetrics>,
     /// Which answered requests their callers are told again.
     pub sampler: Rc<Sampler>,
+    /// … and of which they are told for how long they took.
+    pub tracer: Rc<Sampler>,
 }
 
 impl Surroundings {

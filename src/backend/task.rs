@@ -17,7 +17,7 @@ use super::dial::{Busy, DialError, Dialled, dial};
 use super::owed::Owed;
 use super::pipeline::{Inner, Phase, Pipeline, first_len, nth};
 use super::trouble::Trouble;
-use super::{Caller, ROW_BITS, Slow};
+use super::{Caller, ROW_BITS, Slow, Traced};
 
 /// A reply longer than this is passed on in pieces as it comes, instead of being gathered first. A loss in the
 /// middle of such a reply can not be repaired: the caller is told that it is broken.
@@ -321,8 +321,13 @@ fn one_by_one<C: Caller>(
             let mut request = pipeline.0.refused.take();
             request.clear();
             pipeline.front_request(&mut request)?;
+            let traced = traced(pipeline, now)?;
             let complete = strike(pipeline, 1, now)?;
             let kept_back = u32::from(caller.error(tag, frame, &request, resent));
+            // What is kept back is not answered yet.
+            if kept_back == 0 && !pipeline.0.around.tracer.passes(1) {
+                pipeline.0.around.tracer.take(1, |_| caller.traced(&Traced { error: Some(frame), ..traced }));
+            }
             match complete {
                 Some(complete) => complete.count(pipeline, kept_back),
                 // The run goes on, if the connection does.
@@ -389,10 +394,32 @@ impl Complete {
 
 /// Counts `count` replies of the front run. `None` when the node answered more than was sent to it.
 fn answer<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) -> Option<()> {
+    if !pipeline.0.around.tracer.passes(count) {
+        trace(pipeline, count, now);
+    }
     if let Some(complete) = strike(pipeline, count, now)? {
         complete.count(pipeline, 0);
     }
     Some(())
+}
+
+/// Tells the caller which of the next `count` requests of the front run are traced, none of which was answered with an error. Nothing
+/// tells them apart but that.
+#[cold]
+fn trace<C: Caller>(pipeline: &Pipeline<C>, count: u32, now: Instant) {
+    let Some((caller, _)) = front(pipeline) else { return };
+    if let Some(traced) = traced(pipeline, now) {
+        pipeline.0.around.tracer.take(count, |_| caller.traced(&traced));
+    }
+}
+
+/// What is told of a request of the front run that is traced.
+fn traced<C: Caller>(pipeline: &Pipeline<C>, now: Instant) -> Option<Traced<'static>> {
+    let Inner { target, owed, .. } = &*pipeline.0;
+    let owed = owed.borrow();
+    let Owed { tag, since, past, .. } = owed.front()?;
+    let (waited, resent) = (past.waited, past.resent);
+    Some(Traced { tag: *tag, node: target.node, since: *since, waited, resent, error: None, now })
 }
 
 /// Strikes `count` replies off the front run; the run, if these were its last ones. `None` when the node answered more than was sent

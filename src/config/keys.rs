@@ -11,12 +11,13 @@ use crate::topology::NODES_MAX;
 
 use super::durability::{DURABILITY, DURABILITY_RULES};
 use super::kind::{Declared, Form, GIB, Key, Kind, MIB, Section, TIB, absent, key, socket_address};
-use super::later::{ARCHIVE, CACHE, COMPRESSION, COORDINATOR, MIRROR, TRACING};
+use super::later::{ARCHIVE, CACHE, COMPRESSION, COORDINATOR, MIRROR};
 use super::memory;
 use super::proxy::PROXY;
 use super::read::Config;
 use super::roles::ADMIN_ROLES;
 use super::tls::{ADMIN_TLS, BACKEND_TLS, PROXY_TLS};
+use super::traces::TRACING;
 use super::users::{USERS, begin_user};
 
 const fn table(name: &'static str, about: &'static str, keys: &'static [Key]) -> Section {
@@ -72,7 +73,11 @@ pub static SECTIONS: &[Section] = &[
     ),
     table("limits", "Bounds that keep one client from harming the others.", LIMITS),
     table("log", "Logs, and what is remembered of requests.", LOG),
-    table("tracing", "Traces.", TRACING),
+    table(
+        "tracing",
+        "Traces of requests and of changes of primary, for an OpenTelemetry collector.",
+        TRACING,
+    ),
     optional("archive", "The continuous archive; absent: none.", ARCHIVE),
 ];
 

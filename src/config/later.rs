@@ -59,11 +59,6 @@ pub(super) const COORDINATOR: &[Key] = &[
     ),
 ];
 
-pub(super) const TRACING: &[Key] = &[
-    key("otlp", Kind::Text(None), r#""""#, "URL of an OTLP collector; empty: none."),
-    key("sample", Kind::Share(None), "0.0", "Share of the requests that is traced."),
-];
-
 pub(super) const ARCHIVE: &[Key] = &[
     absent(
         "store",

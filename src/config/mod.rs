@@ -18,6 +18,7 @@ mod reload;
 mod roles;
 mod rows;
 mod tls;
+mod traces;
 mod units;
 mod users;
 mod value;

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::failover::InFlight;
-use crate::{admin, backend, control, frontend, telemetry};
+use crate::{admin, backend, control, frontend, telemetry, traces};
 
 use super::checks;
 use super::fault::{Faults, Place};
@@ -33,6 +33,8 @@ pub struct Config {
     pub admin: admin::Settings,
     /// `[log]`
     pub log: telemetry::Settings,
+    /// `[tracing]`, but for the share
+    pub traces: traces::Settings,
     /// What is no fault but worth a line in the log: variables that look like keys and are none.
     pub notes: Vec<String>,
 }

@@ -32,6 +32,7 @@ const LIVE: &[&str] = &[
     "limits.memory",
     "limits.clients_per_address",
     "limits.connections_per_second",
+    "tracing.sample",
 ];
 
 /// Whether a reload takes this key.

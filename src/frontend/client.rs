@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::backend::{Caller, Pipeline, Slow, Unanswered, first_len};
-use crate::command::{Effect, Lane};
+use crate::backend::{Caller, Pipeline, Slow, Traced, Unanswered, first_len};
+use crate::command::{Effect, Lane, classify};
 use crate::durability::Withheld;
 use crate::error::Failure;
-use crate::resp::encode;
+use crate::resp::{RequestScanner, encode};
 use crate::session::Listing;
 use crate::telemetry::{Direction, ErrorKind, Side};
 use crate::topology::NodeId;
@@ -25,7 +25,7 @@ use super::registry::Live;
 use super::stream::Writer;
 use super::tag::row_of;
 use super::window::Window;
-use super::worker::{Took, Worker};
+use super::worker::{Answered, Took, Worker};
 use super::written::Touches;
 
 /// An output buffer that outgrew this is given back when it runs empty.
@@ -517,7 +517,7 @@ impl Caller for ClientRef {
                 if fate == Fate::Again {
                     self.worker.count_reissued();
                 }
-                redo::after_loss(fate, request, lost.since, &ambiguous, lost.node)
+                redo::after_loss(fate, (row, request), lost.since, &ambiguous, lost.node)
             };
             self.redo.borrow_mut().lost(redo);
         }
@@ -534,6 +534,21 @@ impl Caller for ClientRef {
 
     fn sampled(&self, tag: u16, request: &[u8], db: u32) {
         self.worker.note_sampled(row_of(tag), request, db);
+    }
+
+    fn traced(&self, traced: &Traced<'_>) {
+        let Traced { tag, node, since, waited, resent, error, now } = *traced;
+        let mut row = row_of(tag);
+        if let Some(Special::Session(original)) = &*self.special.borrow() {
+            // The proxy's own question is none of the client's requests.
+            let Some(scanner) = RequestScanner::of_kept(original) else { return };
+            row = classify(&scanner.request(original)).row;
+        } else if self.session_reply.borrow().is_some() {
+            // Whose question was refused is not known any more.
+            return;
+        }
+        let answered = Answered { row, node: Some(node), since, waited, resent, now };
+        self.worker.trace(self, &answered, error.unwrap_or_default());
     }
 
     fn settle(&self) {

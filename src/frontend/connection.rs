@@ -225,9 +225,14 @@ impl Connection {
                     self.client.end_keeping_back();
                     return Step::Taken;
                 }
-                Some(Redo::Answer(failure)) => {
+                Some(Redo::Answer { failure, row, since }) => {
                     if self.is_owed_nothing() {
+                        let before = self.client.out.borrow().len();
                         self.client.fail(failure);
+                        if self.worker.is_traced() {
+                            let reply = &self.client.out.borrow()[before..];
+                            self.worker.trace_waited(&self.client, *row, *since, reply);
+                        }
                         Step::Taken
                     } else {
                         Step::Wait

@@ -425,8 +425,7 @@ impl Connection {
             return Step::Wait;
         }
         self.leave_queue();
-        self.client.fail(failure);
-        Step::Taken
+        self.answer_with(|client| client.fail(failure))
     }
 
     /// Answers with what `write` appends, in its turn.
@@ -435,7 +434,14 @@ impl Connection {
             return Step::Wait;
         }
         self.leave_queue();
-        write(&mut self.client.out.borrow_mut());
+        self.answer_with(|client| write(&mut client.out.borrow_mut()))
+    }
+
+    /// The request at hand is answered by what is appended to the output.
+    pub(super) fn answer_with(&self, write: impl FnOnce(&ClientRef)) -> Step {
+        let before = self.client.out.borrow().len();
+        write(&self.client);
+        self.worker.trace_own(&self.client, &self.client.out.borrow()[before..]);
         Step::Taken
     }
 }

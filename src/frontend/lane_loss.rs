@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
+use crate::command::RowId;
 use crate::error::Failure;
 use crate::resp::{Proto, encode};
 use crate::session::Fate;
@@ -92,8 +93,9 @@ impl Connection {
             }
         }
         for (at, mut redo) in redos.into_iter().enumerate() {
+            let row = taken.get(at).map_or(RowId::UNKNOWN, |sent| sent.row);
             if let (Redo::Send { .. }, Loss::Never(failure)) = (&redo, &loss) {
-                redo = Redo::Answer(failure.clone());
+                redo = Redo::answer(failure.clone(), row, lane.since);
             }
             if matches!(redo, Redo::Send { .. }) && at < written {
                 self.worker.count_reissued();
@@ -183,7 +185,7 @@ impl Connection {
         for (at, (fate, sent)) in fates.into_iter().zip(taken).enumerate() {
             redos.push(match fate {
                 Fate::SendAgain { .. } if never && is_exec(sent) => {
-                    Redo::Answer(Failure::TransactionLost { reason: TOO_LATE })
+                    Redo::answer(Failure::TransactionLost { reason: TOO_LATE }, sent.row, lane.since)
                 }
                 // As the client sent it, not as it went on the wire: it is judged and rewritten anew.
                 Fate::SendAgain { request, .. } => {
@@ -193,7 +195,7 @@ impl Connection {
                 Fate::Subscribe(request) => Redo::again(&request, sent.resent, lane.since),
                 Fate::Answer(bytes) => Redo::Say(bytes.into()),
                 Fate::ByRetryClass => self.fate(lane, sent, at < written),
-                Fate::Ambiguous => Redo::Answer(self.ambiguous(lane)),
+                Fate::Ambiguous => Redo::answer(self.ambiguous(lane), sent.row, lane.since),
             });
         }
     }
@@ -236,13 +238,15 @@ impl Connection {
             self.worker.note_lost(&LostRequest { node, epoch, row, request, resent, waited });
         }
         if sent.request.is_empty() {
-            return Redo::Answer(if written { self.ambiguous(lane) } else { Failure::LargeCut });
+            let failure = if written { self.ambiguous(lane) } else { Failure::LargeCut };
+            return Redo::answer(failure, sent.row, lane.since);
         }
         if !written {
             return Redo::again(&sent.request, sent.resent, lane.since);
         }
         let fate = fate_of(&sent.request, &self.worker.retry_rules(), sent.resent, waited);
-        redo::after_loss(fate, &sent.request, lane.since, &self.ambiguous(lane), &lane.target.address)
+        let request = (sent.row, &sent.request[..]);
+        redo::after_loss(fate, request, lane.since, &self.ambiguous(lane), &lane.target.address)
     }
 
     fn ambiguous(&self, lane: &PinnedLane) -> Failure {

@@ -21,7 +21,7 @@ use super::monitor_line;
 use super::parity::has_changed;
 use super::purpose::{After, Purpose, Sent};
 use super::redo;
-use super::worker::Took;
+use super::worker::{Answered, Took};
 
 /// Why a lane can go no further.
 enum Ended {
@@ -197,7 +197,7 @@ impl Connection {
         match verdict {
             Verdict::Reply if last && answered_here(lane, kind) => {
                 drop(out);
-                if let Some(local) = self.strike(lane).and_then(|sent| sent.local) {
+                if let Some(local) = self.strike(lane, bytes).and_then(|sent| sent.local) {
                     self.carry_out(*local, bytes);
                 }
             }
@@ -207,7 +207,7 @@ impl Connection {
             }
             Verdict::Reply if last && self.withholds(lane, bytes) => {
                 drop(out);
-                let sent = self.strike(lane);
+                let sent = self.strike(lane, bytes);
                 self.client.spread(
                     lane.target.node,
                     sent.map(|it| it.request).unwrap_or_default(),
@@ -233,7 +233,8 @@ impl Connection {
             Verdict::Drop => {}
             Verdict::Instead(instead) => {
                 out.extend_from_slice(&instead);
-                self.strike(lane);
+                drop(out);
+                self.strike(lane, &instead);
             }
             Verdict::Executed(executed) => {
                 if executed.is_plain() {
@@ -246,7 +247,7 @@ impl Connection {
                 drop(out);
                 self.withhold_pinned(lane, before, bytes, last);
                 if last {
-                    self.executed(lane);
+                    self.executed(lane, bytes);
                 }
             }
             Verdict::PlayAgain => return Err(Ended::Refused),
@@ -306,7 +307,7 @@ impl Connection {
 
     /// Hands on what was kept of a large reply, now that it is whole.
     fn gathered(&mut self, lane: &mut PinnedLane) {
-        let Some(mut local) = self.strike(lane).and_then(|sent| sent.local) else { return };
+        let Some(mut local) = self.strike(lane, b"").and_then(|sent| sent.local) else { return };
         let whole = local.begun().map(std::mem::take).unwrap_or_default();
         if self.client.doomed.get().is_none() {
             self.carry_out(*local, &whole);
@@ -340,22 +341,22 @@ impl Connection {
         if last {
             lane.middle = None;
             if rest == Rest::Reply {
-                self.executed(lane);
+                self.executed(lane, b"");
             }
         }
     }
 
     /// Strikes off what was answered at length. If it was an EXEC, what it did to the connection is carried out.
-    fn executed(&mut self, lane: &mut PinnedLane) {
-        self.strike(lane);
+    fn executed(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
+        self.strike(lane, reply);
         for request in lane.stamper.take().map(Stamper::left).unwrap_or_default() {
             self.accepted_anyhow(lane, &request, true);
         }
     }
 
-    /// The oldest request was answered: it is counted, remembered if that took long, and may be sampled. Who waited at the node for
-    /// something to happen did so of his own accord.
-    pub(super) fn strike(&self, lane: &mut PinnedLane) -> Option<Sent> {
+    /// The oldest request was answered: it is counted, remembered if that took long, and may be sampled and traced. Who waited at the
+    /// node for something to happen did so of his own accord. `reply`: empty where it came in pieces, so that it is no error.
+    pub(super) fn strike(&self, lane: &mut PinnedLane, reply: &[u8]) -> Option<Sent> {
         let sent = lane.strike()?;
         let now = self.worker.now();
         let micros = now.saturating_duration_since(sent.since).as_micros();
@@ -373,6 +374,12 @@ impl Connection {
         let sampler = &self.worker.pools.around().sampler;
         if !sampler.passes(1) {
             sampler.take(1, |_| self.worker.note_sampled(sent.row, &sent.request, self.session.identity.db));
+        }
+        let asked = !(sent.is_of_session() && sent.request.is_empty());
+        if asked && self.worker.is_traced() {
+            let Sent { row, since, waited, resent, .. } = sent;
+            let answered = Answered { row, node: Some(lane.target.node), since, waited, resent, now };
+            self.worker.trace(&self.client, &answered, reply);
         }
         Some(sent)
     }
@@ -396,7 +403,7 @@ impl Connection {
 
     /// Strikes the oldest request off, and notes what it has set.
     fn replied(&mut self, lane: &mut PinnedLane, reply: &[u8]) {
-        let Some(sent) = self.strike(lane) else { return };
+        let Some(sent) = self.strike(lane, reply) else { return };
         let spec = sent.row.spec();
         if spec.parity {
             if has_changed(reply) {

@@ -35,7 +35,13 @@ pub(super) enum Redo {
         probe: bool,
     },
     /// The client is told.
-    Answer(Failure),
+    Answer {
+        failure: Failure,
+        /// Of the request.
+        row: RowId,
+        /// When the client's wait for it began.
+        since: Instant,
+    },
     /// The client gets these bytes.
     Say(Bytes),
 }
@@ -75,6 +81,11 @@ impl Redo {
         }
     }
 
+    /// Tells the client that its request of this row, for which its wait began at `since`, has failed.
+    pub(super) fn answer(failure: Failure, row: RowId, since: Instant) -> Self {
+        Self::Answer { failure, row, since }
+    }
+
     /// Lets it wait until then.
     pub(super) fn not_before(mut self, moment: Instant) -> Self {
         if let Self::Send { after, .. } = &mut self {
@@ -95,7 +106,7 @@ impl Redo {
     pub(super) fn refusal(&self) -> Option<&Bytes> {
         match self {
             Self::Send { refusal, .. } => refusal.as_ref().map(|refusal| &refusal.frame),
-            Self::Answer(_) | Self::Say(_) => None,
+            Self::Answer { .. } | Self::Say(_) => None,
         }
     }
 
@@ -192,15 +203,15 @@ pub(super) fn fate_of(request: &[u8], rules: &RetryRules, resent: bool, waited: 
 /// What is done about a request that met `fate`.
 pub(super) fn after_loss(
     fate: Fate,
-    request: &[u8],
+    (row, request): (RowId, &[u8]),
     since: Instant,
     ambiguous: &Failure,
     node: &Address,
 ) -> Redo {
     match fate {
         Fate::Again => Redo::again(request, true, since),
-        Fate::Unknown => Redo::Answer(ambiguous.clone()),
-        Fate::DiedWith => Redo::Answer(Failure::InFlightAtDeath { node: node.to_string() }),
+        Fate::Unknown => Redo::answer(ambiguous.clone(), row, since),
+        Fate::DiedWith => Redo::answer(Failure::InFlightAtDeath { node: node.to_string() }, row, since),
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::command::RowId;
 use crate::resp::Proto;
 use crate::session::{ClientFlags, ClientRow};
+use crate::traces;
 
 use super::busy_clients::Progress;
 use super::shared::lock;
@@ -347,6 +348,20 @@ impl Registry {
     /// The ends of a client's socket.
     pub(super) fn ends_of(&self, id: u64) -> Option<Ends> {
         lock(&self.clients).get(&id).map(|entry| entry.place.ends.clone())
+    }
+
+    /// The ends of a client's socket, who it is, `None` for the default user, and its database.
+    pub(super) fn traced(&self, id: u64) -> (traces::Ends, Option<Vec<u8>>, u32) {
+        let clients = lock(&self.clients);
+        let Some(Entry { place, said, .. }) = clients.get(&id) else {
+            return (traces::Ends::Unknown, None, 0);
+        };
+        let ends = match &place.ends {
+            Ends::Tcp(theirs, ours) => traces::Ends::Tcp(*theirs, *ours),
+            Ends::Unix(path) => traces::Ends::Unix(path.clone()),
+        };
+        let said = said.as_deref();
+        (ends, said.and_then(|said| said.user.clone()), said.map_or(0, |said| said.db))
     }
 
     /// Every client, in the order of ids. One that was killed is none any more, though its thread may not have

@@ -15,6 +15,7 @@ use crate::net::{TlsClient, TlsServer, keep_fresh};
 use crate::routing::{self, Routes};
 use crate::telemetry::{Metrics, TrafficReader};
 use crate::topology::Marks;
+use crate::traces::Traces;
 
 use super::arrivals::take_clients;
 use super::barrier_line;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Those that clients meet now; a reload puts others there.
     pub limits: LimitsInForce,
+    /// Takes requests that are traced.
+    pub traces: Traces,
     /// What PROXY reads and orders by.
     pub control: Control,
     /// The certificate of `settings.tls`.

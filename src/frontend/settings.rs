@@ -39,6 +39,8 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// `limits.memory`, resolved: bytes.
     pub memory: u64,
+    /// `tracing.sample`: of a million requests so many are traced.
+    pub traced_ppm: u32,
 }
 
 impl Default for Limits {
@@ -50,6 +52,7 @@ impl Default for Limits {
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
             memory: u64::MAX,
+            traced_ppm: 0,
         }
     }
 }

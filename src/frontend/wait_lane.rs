@@ -219,6 +219,7 @@ impl Connection {
     pub(super) fn take_wait_reply(&self, lane: &mut PinnedLane, frame: &[u8]) {
         let Purpose::Wait(wait) = &mut lane.purpose else { return };
         let mut out = self.client.out.borrow_mut();
+        let before = out.len();
         match wait.on_reply(frame) {
             Next::Read => return,
             Next::HandOn => out.extend_from_slice(frame),
@@ -233,7 +234,7 @@ impl Connection {
             }
         }
         drop(out);
-        self.strike(lane);
+        self.strike(lane, &self.client.out.borrow()[before..]);
     }
 
     /// Does what the last reply asked for; called with the connection in its place.

@@ -6,6 +6,7 @@ mod returning;
 mod sample;
 mod slow;
 mod spill;
+mod trace;
 mod warm;
 
 use std::cell::{Cell, Ref, RefCell};
@@ -27,6 +28,7 @@ use crate::routing::{self, Cached, Gate, Routes, RoutingTable};
 use crate::session::Names;
 use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId, Restraint};
+use crate::traces::Traces;
 
 use super::blanks::Blanks;
 use super::client::{Client, ClientRef};
@@ -44,6 +46,7 @@ use returning::Returning;
 pub(super) use returning::keep_waking;
 pub(super) use slow::Took;
 use spill::Spill;
+pub(super) use trace::Answered;
 use warm::Warming;
 
 /// Bytes that one read of a socket takes at most: values of 64 KiB are common, and with what is around them they come in one.
@@ -89,6 +92,10 @@ pub(super) struct Worker {
     pub(super) room: Rc<Room>,
     pub(super) memory: Memory,
     spill: Spill,
+    /// Takes requests that are traced.
+    pub(super) traces: Traces,
+    /// The client whose hold was over last, in which turn that was, and when it began.
+    ended_hold: Cell<Option<(u64, Instant, Instant)>>,
     /// What it has sampled.
     hot_keys: Arc<Mutex<HotKeys>>,
     /// How often it came round to what is due, for whoever wonders whether it hangs.
@@ -152,6 +159,7 @@ impl Worker {
         let seed = RandomState::new().hash_one(());
         let around = Surroundings {
             sampler: Rc::new(Sampler::new(backend.sample_one_in, seed)),
+            tracer: Rc::new(Sampler::per_million(0, !seed)),
             settings: Rc::new(backend.clone()),
             tls: parts.node_tls.clone(),
             marks: marks.clone(),
@@ -179,6 +187,8 @@ impl Worker {
             room,
             memory: Memory::default(),
             spill: Spill::default(),
+            traces: parts.traces.clone(),
+            ended_hold: Cell::default(),
             hot_keys,
             turns,
             read_turn: Cell::new(0),
@@ -302,6 +312,7 @@ impl Worker {
     /// The client's hold is over, whichever way; how many microseconds it lasted, if there was one.
     pub(super) fn unhold(&self, client: &Client) -> Option<u32> {
         let since = client.held_since.take()?;
+        self.ended_hold.set(Some((client.id, self.now(), since)));
         self.room.leave(client.id);
         self.metrics.held(-1);
         let micros = since.elapsed().as_micros();
@@ -462,6 +473,7 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
     let mut sweep = tokio::time::interval(SWEEP);
     let mut beat = tokio::time::interval(LONG_BEAT);
     let mut late = tokio::time::Instant::now();
+    worker.tune_traces();
     loop {
         let table = worker.table();
         let expiry = match table.gate {
@@ -481,6 +493,7 @@ pub(super) async fn follow_table(worker: Rc<Worker>, mut routes: Routes) {
                 worker.turns.fetch_add(1, Ordering::Relaxed);
                 worker.mark_long();
                 worker.tell_resubscribed();
+                worker.tune_traces();
             }
             () = tokio::time::sleep_until(late) => {
                 late = tokio::time::Instant::now() + if worker.note_late() { LATE_BEAT } else { WRITES_BEAT };

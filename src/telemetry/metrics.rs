@@ -12,12 +12,31 @@ use super::group::{Episode, Group, NodeRole, NodeView, micros};
 use super::names::{self, Metric, MetricKind};
 use super::worker::{ErrorKind, WorkerMetrics};
 
+/// What became of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpanOutcome {
+    /// A collector has taken it.
+    Sent,
+    /// There was no room for it among those that wait.
+    Dropped,
+    /// No collector took it, however often it was posted.
+    Failed,
+}
+
+impl SpanOutcome {
+    /// All of them, with their label.
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Sent, "sent"), (Self::Dropped, "dropped"), (Self::Failed, "failed")];
+}
+
 /// Every metric of the process.
 #[derive(Debug)]
 pub struct Metrics {
     commands: Vec<String>,
     workers: Vec<Arc<WorkerMetrics>>,
     group: Mutex<Group>,
+    /// By [`SpanOutcome`]; any thread adds to them, and only for what is traced.
+    spans: [AtomicU64; SpanOutcome::ALL.len()],
 }
 
 impl Metrics {
@@ -28,7 +47,7 @@ impl Metrics {
         let block = |_| Arc::new(WorkerMetrics::new(commands.len(), ids));
         // One more for the acceptor.
         let workers = (0..=workers).map(block).collect();
-        let metrics = Self { commands, workers, group: Mutex::default() };
+        let metrics = Self { commands, workers, group: Mutex::default(), spans: Default::default() };
         metrics.declare((0..).zip(nodes));
         metrics
     }
@@ -116,6 +135,17 @@ impl Metrics {
         self.group().episode(episode);
     }
 
+    /// Counts spans of traces.
+    pub fn spans(&self, outcome: SpanOutcome, n: u64) {
+        self.spans[outcome as usize].fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// How many there were since the start.
+    #[must_use]
+    pub fn spans_so_far(&self, outcome: SpanOutcome) -> u64 {
+        self.spans[outcome as usize].load(Ordering::Relaxed)
+    }
+
     /// Everything in Prometheus's text format, version 0.0.4.
     ///
     /// # Errors
@@ -124,6 +154,9 @@ impl Metrics {
         let mut families = Vec::with_capacity(names::ALL.len());
         self.collect_group(&mut families);
         self.collect_workers(&mut families);
+        let spans =
+            SpanOutcome::ALL.map(|(outcome, label)| (vec![label], number(self.spans_so_far(outcome))));
+        families.push(family(&names::TRACE_SPANS, spans));
         // A family without a series (no replica's lag is known yet) is not a text that the encoder takes.
         families.retain(|family: &MetricFamily| !family.get_metric().is_empty());
         TextEncoder::new().encode_to_string(&families).map_err(|error| error.to_string())

@@ -21,7 +21,7 @@ pub use brake::Brake;
 pub use buckets::Durations;
 pub use group::{Episode, NodeRole, NodeView};
 pub use log::{LevelHandle, init};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, SpanOutcome};
 pub use names::{ALL, Metric, MetricKind, reference};
 pub use settings::{Format, Settings};
 pub use traffic::{BusyClient, HotKey, HotKeys, SlowRequest, Traffic, TrafficReader};

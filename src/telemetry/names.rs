@@ -112,6 +112,8 @@ metrics! {
         "Reads that reads.policy = \"prefer_replica\" gave to the primary since no replica was usable.";
     RESUBSCRIPTIONS = "redhold_resubscriptions_total", COUNTER, "clients", [],
         "Clients whose subscriptions were made again after their connection was lost.";
+    TRACE_SPANS = "redhold_trace_spans_total", COUNTER, "spans", [("outcome", "sent, dropped, failed")],
+        "Spans of traces ([tracing]): taken by the collector; dropped, since too many waited for it; failed, since it took them at none of five tries, or would never.";
 }
 
 /// `docs/metrics.md`.

@@ -206,6 +206,21 @@ fn all_moved() -> String {
 }
 
 #[test]
+fn spans_are_counted_by_what_became_of_them() {
+    let metrics = metrics();
+    for (outcome, label, spans) in [
+        (SpanOutcome::Sent, "sent", 3),
+        (SpanOutcome::Dropped, "dropped", 5),
+        (SpanOutcome::Failed, "failed", 7),
+    ] {
+        let series = format!("redhold_trace_spans_total{{outcome=\"{label}\"}}");
+        let moved = moved(&metrics, || metrics.spans(outcome, spans));
+        assert_eq!(moved, owned(&[(&series, f64::from(u32::try_from(spans).unwrap()))]));
+        assert_eq!(metrics.spans_so_far(outcome), spans);
+    }
+}
+
+#[test]
 fn every_declared_metric_is_shown_and_no_other() {
     let text = all_moved();
     let shown: BTreeSet<_> =

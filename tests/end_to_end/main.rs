@@ -75,6 +75,7 @@ mod switchover_pinned;
 mod target;
 mod tls;
 mod tls_nodes;
+mod traces;
 mod transactions;
 mod upgrade;
 mod users;

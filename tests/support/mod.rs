@@ -10,6 +10,7 @@ mod bystander;
 mod certificates;
 mod client;
 mod client_list;
+mod collector;
 mod counts;
 mod fake_node;
 mod features;
@@ -34,6 +35,7 @@ pub use bystander::{Bystander, Seen};
 pub use certificates::{Authority, Certificate, CertificateFolder};
 pub use client::{Client, encode};
 pub use client_list::row_field;
+pub use collector::{Collector, Span};
 pub use counts::Counts;
 pub use fake_node::{FakeNode, Script};
 pub use features::{

@@ -3,7 +3,7 @@
 use crate::source::File;
 
 /// Folder, and the folders it may name. What is not listed may not be named.
-const ARROWS: [(&str, &[&str]); 21] = [
+const ARROWS: [(&str, &[&str]); 22] = [
     ("main", &["cli"]),
     ("lib", &[]),
     (
@@ -24,6 +24,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "resp",
             "net",
             "telemetry",
+            "traces",
             "users",
             "error",
         ],
@@ -47,6 +48,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "resp",
             "net",
             "telemetry",
+            "traces",
             "users",
             "error",
         ],
@@ -67,6 +69,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "resp",
             "net",
             "telemetry",
+            "traces",
             "users",
             "error",
         ],
@@ -85,6 +88,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "resp",
             "net",
             "telemetry",
+            "traces",
             "users",
             "error",
         ],
@@ -102,6 +106,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
             "resp",
             "net",
             "telemetry",
+            "traces",
             "error",
         ],
     ),
@@ -122,6 +127,7 @@ const ARROWS: [(&str, &[&str]); 21] = [
     ("resp", &["error"]),
     ("net", &["error"]),
     ("telemetry", &["error"]),
+    ("traces", &["telemetry", "error"]),
 ];
 
 /// Folders that only decide, and their files that join threads: marks, the handles for orders, the publisher.
@@ -172,9 +178,9 @@ const HOMES: [(&str, &[&str]); 18] = [
     ("tracing_subscriber", &["telemetry"]),
     ("toml", &["config"]),
     ("serde", &["config", "admin", "control"]),
-    ("serde_json", &["admin", "cli", "control"]),
-    ("hyper", &["admin", "cli"]),
-    ("hyper_util", &["admin", "cli"]),
+    ("serde_json", &["admin", "cli", "control", "traces"]),
+    ("hyper", &["admin", "cli", "traces"]),
+    ("hyper_util", &["admin", "cli", "traces"]),
     ("clap", &["cli"]),
     ("subtle", &["admin", "users"]),
     ("sha1", &["control"]),

@@ -100,6 +100,9 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         slowlog = "20ms"
         slowlog_len = 30
         hotkeys_one_in = 40
+        [tracing]
+        otlp = "http://collector:4318/"
+        sample = 0.0125
 "#;
 
 /// `[durability]` above: of the rules the one with the longer prefix comes first.
@@ -131,6 +134,7 @@ fn every_limit() -> frontend::Limits {
         drain_delay: Duration::from_secs(1),
         drain_timeout: Duration::from_secs(120),
         memory: 6 << 20,
+        traced_ppm: 12_500,
     }
 }
 
@@ -230,6 +234,8 @@ fn every_key_that_works_reaches_its_settings() {
     assert_eq!(config.control.state_dir, None);
     assert_eq!((config.control.quarantine_files, config.control.quarantine_size), (3, 1 << 20));
     assert_eq!(config.control.script_cache, 5 << 20);
+    let posted = config.traces.collector.as_ref().map(ToString::to_string);
+    assert_eq!(posted.as_deref(), Some("http://collector:4318/v1/traces"));
     assert_eq!(*config.control.users, users());
     assert!(Arc::ptr_eq(&config.control.users, &config.frontend.users), "one list for all");
     assert_eq!(config.control.credentials.username, "u");

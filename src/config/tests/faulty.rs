@@ -26,6 +26,11 @@ pub(super) const FAULTS: &[(&str, &str)] = &[
         "[limits]\nmemory = \"150%\"\n[backend]\nnodes = [\"a:1\"]",
         "limits.memory: `150%` is not a share from \"0%\" to \"100%\", nor a size like \"512MiB\" (line 2)",
     ),
+    (
+        "[tracing]\notlp = \"collector:4318\"",
+        "tracing.otlp: `collector:4318` has no scheme; write http://host:port (line 2)",
+    ),
+    ("[tracing]\nsample = 1.5", "tracing.sample: `1.5` is not a share from 0.0 to 1.0 (line 2)"),
     ("[backend]\nnodes = []", "backend.nodes: is empty: name at least one node (line 2)"),
     (
         "[backend]\nnodes = [\"dns:redis\"]",

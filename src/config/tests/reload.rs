@@ -123,6 +123,7 @@ proxy.deny = ["10.66.0.0/16"]
 limits.memory = "6MiB"
 limits.clients_per_address = 11
 limits.connections_per_second = 12
+tracing.sample = 0.5
 "#;
 
 #[test]
@@ -147,10 +148,10 @@ fn what_is_taken_is_all_that_a_key_means_and_no_other_key_means_it() {
     let live = live.filter(|(section, key)| is_live(&format!("{section}.{key}"))).count();
     assert_eq!(live, LIVE.trim().lines().count() + 2, "and log.level, backend.nodes");
     // Whoever adds a limit adds it here, and its key above.
-    let Limits { max_clients, entrance, idle_timeout, drain_delay, drain_timeout, memory } =
+    let Limits { max_clients, entrance, idle_timeout, drain_delay, drain_timeout, memory, traced_ppm } =
         of(LIVE).frontend.limits;
     let Entrance { allow, deny, trusted, proxy_protocol, per_address, per_second } = entrance;
-    assert_eq!((max_clients, memory, per_address, per_second), (7, 6 << 20, 11, 12));
+    assert_eq!((max_clients, memory, per_address, per_second, traced_ppm), (7, 6 << 20, 11, 12, 500_000));
     assert_eq!([idle_timeout, drain_delay, drain_timeout].map(|time| time.as_secs()), [8, 1, 120]);
     assert_eq!([allow.len(), deny.len(), trusted.len(), usize::from(proxy_protocol)], [1; 4]);
 }
