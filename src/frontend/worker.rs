@@ -1,6 +1,7 @@
 //! What the clients of one thread share: pipelines, the routing table, buffers, counters, and the marks that they leave
 //! for the control thread.
 
+mod big;
 mod marks;
 mod returning;
 mod sample;
@@ -28,6 +29,7 @@ use crate::session::Names;
 use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId, Restraint};
 
+use super::big_keys::BigKeys;
 use super::blanks::Blanks;
 use super::client::{Client, ClientRef};
 use super::durable::Durable;
@@ -40,6 +42,7 @@ use super::scripts::SeenScripts;
 use super::shared::{Shared, lock};
 use super::users::Users;
 use super::{Control, Parts, Settings};
+pub(super) use big::{Begun, Passed};
 use returning::Returning;
 pub(super) use returning::keep_waking;
 pub(super) use slow::Took;
@@ -91,6 +94,7 @@ pub(super) struct Worker {
     spill: Spill,
     /// What it has sampled.
     hot_keys: Arc<Mutex<HotKeys>>,
+    big_keys: Arc<Mutex<BigKeys>>,
     /// How often it came round to what is due, for whoever wonders whether it hangs.
     turns: Arc<AtomicU64>,
     /// Position of the node after the one that took the last read that was spread.
@@ -163,7 +167,8 @@ impl Worker {
         };
         let table = routes.load();
         let nodes = table.nodes.len();
-        let (hot_keys, turns) = (shared.new_hot_keys(), shared.new_turns());
+        let (hot_keys, big_keys) = (shared.new_hot_keys(), shared.new_big_keys());
+        let turns = shared.new_turns();
         Rc::new(Self {
             withholds: settings.durability.is_on(),
             spares: !settings.durability.rules.is_empty(),
@@ -181,6 +186,7 @@ impl Worker {
             memory: Memory::default(),
             spill: Spill::default(),
             hot_keys,
+            big_keys,
             turns,
             read_turn: Cell::new(0),
             scanner: Cell::default(),

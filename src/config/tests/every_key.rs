@@ -100,6 +100,7 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         slowlog = "20ms"
         slowlog_len = 30
         hotkeys_one_in = 40
+        bigkeys_min = "2KiB"
 "#;
 
 /// `[durability]` above: of the rules the one with the longer prefix comes first.
@@ -198,6 +199,7 @@ fn every_key_that_works_reaches_its_settings() {
         hold_memory: 1 << 20,
         slow_micros: 20_000,
         sample_one_in: 40,
+        big_bytes: 2 << 10,
         ..Default::default()
     };
     assert_eq!(config.backend, backend);
