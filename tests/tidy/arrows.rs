@@ -161,7 +161,7 @@ const IMPURE: [(&str, &str); 22] = [
 ];
 
 /// Crates from outside and the folders that may name them.
-const HOMES: [(&str, &[&str]); 18] = [
+const HOMES: [(&str, &[&str]); 19] = [
     ("sd_notify", &["supervisor"]),
     ("listenfd", &["net"]),
     ("der", &["net"]),
@@ -176,6 +176,7 @@ const HOMES: [(&str, &[&str]); 18] = [
     ("hyper", &["admin", "cli"]),
     ("hyper_util", &["admin", "cli"]),
     ("clap", &["cli"]),
+    ("ratatui", &["cli"]),
     ("subtle", &["admin", "users"]),
     ("sha1", &["control"]),
     ("sha2", &["users"]),
