@@ -9,8 +9,8 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use redhold::backend::{
-    Caller, Carries, Identity, Past, Pipeline, Pools, Sampler, Settings, Slow, Surroundings, Target, Traced,
-    Unanswered,
+    BigReply, Caller, Carries, Identity, Past, Pipeline, Pools, Sampler, Settings, Slow, Surroundings,
+    Target, Traced, Unanswered,
 };
 use redhold::command;
 use redhold::telemetry::Metrics;
@@ -244,6 +244,10 @@ impl Caller for Asker {
 
     fn refused(&self, _tag: u16, error: &[u8], _count: u32) {
         panic!("the node refuses: {:?}", String::from_utf8_lossy(error));
+    }
+
+    fn big(&self, _tag: u16, _request: &[u8], reply: &BigReply) {
+        panic!("a reply of {} bytes", reply.bytes);
     }
 
     fn lost(&self, unanswered: &Unanswered<'_>, _broken: bool) {

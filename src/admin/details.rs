@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::telemetry::{BusyClient, HotKeys, SlowRequest, Traffic};
+use crate::telemetry::{BigKey, BigKeys, BusyClient, HotKeys, SlowRequest, Traffic};
 
 use super::time::{micros, millis, rfc3339};
 
@@ -13,6 +13,9 @@ pub struct DetailsBody {
     pub slow: Vec<SlowBody>,
     /// Keys that are asked for most.
     pub hot_keys: HotKeysBody,
+    /// Keys with the largest requests and replies; of a proxy that does not tell them none.
+    #[serde(default)]
+    pub big_keys: BigKeysBody,
     /// Clients: first those who ask for most, then those who hold most memory.
     pub clients: Vec<ClientBody>,
 }
@@ -64,6 +67,46 @@ pub struct HotKeyBody {
     pub at_most: u64,
 }
 
+/// Keys with the largest requests and replies.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BigKeysBody {
+    /// How far back they go.
+    pub seconds: u64,
+    /// Bytes from which on one is remembered; `None`: none is.
+    pub min_bytes: Option<u64>,
+    /// Keys with the largest requests, the largest first.
+    pub requests: Vec<BigKeyBody>,
+    /// Keys with the largest replies, the largest first.
+    pub replies: Vec<BigKeyBody>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BigKeyBody {
+    /// The first key that the request names; empty: it names none, or it was not kept.
+    pub key: String,
+    /// How many it names.
+    pub keys: u32,
+    /// Its database.
+    pub db: u32,
+    /// The command.
+    pub command: String,
+    /// Bytes of the largest.
+    pub bytes: u64,
+    /// How often one was big, since the key is among the largest.
+    pub times: u64,
+    /// When the largest passed.
+    pub at: String,
+    /// The node that it went to or came from.
+    pub node: String,
+    /// The client's address.
+    pub client: String,
+    /// The client's name; empty: none.
+    pub client_name: String,
+    /// As whom the client is authenticated.
+    pub user: String,
+}
+
 /// A client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientBody {
@@ -92,6 +135,7 @@ impl From<Traffic> for DetailsBody {
         Self {
             slow: traffic.slow.into_iter().map(Into::into).collect(),
             hot_keys: traffic.hot_keys.into(),
+            big_keys: traffic.big_keys.into(),
             clients: traffic.clients.into_iter().map(Into::into).collect(),
         }
     }
@@ -121,6 +165,36 @@ impl From<HotKeys> for HotKeysBody {
             at_most: key.most,
         });
         Self { seconds: hot.span.as_secs(), one_in: hot.one_in, sampled: hot.sampled, keys: keys.collect() }
+    }
+}
+
+impl From<BigKeys> for BigKeysBody {
+    fn from(big: BigKeys) -> Self {
+        let told = |keys: Vec<BigKey>| keys.into_iter().map(Into::into).collect();
+        Self {
+            seconds: big.span.as_secs(),
+            min_bytes: big.min_bytes,
+            requests: told(big.requests),
+            replies: told(big.replies),
+        }
+    }
+}
+
+impl From<BigKey> for BigKeyBody {
+    fn from(big: BigKey) -> Self {
+        Self {
+            key: big.key,
+            keys: big.keys,
+            db: big.db,
+            command: big.command,
+            bytes: big.bytes,
+            times: big.times,
+            at: rfc3339(big.at),
+            node: big.node,
+            client: big.client,
+            client_name: big.client_name,
+            user: big.user,
+        }
     }
 }
 

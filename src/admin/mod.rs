@@ -25,7 +25,7 @@ mod tests;
 #[doc(hidden)]
 pub use guard::is_local_name;
 
-pub use details::{ClientBody, DetailsBody, HotKeyBody, HotKeysBody, SlowBody};
+pub use details::{BigKeyBody, BigKeysBody, ClientBody, DetailsBody, HotKeyBody, HotKeysBody, SlowBody};
 pub use drain::Drain;
 pub use history::{History, HistoryBody};
 pub use refusals::Refusals;

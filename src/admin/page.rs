@@ -19,7 +19,7 @@ pub(super) const PAGE: &str = concat!(
 /// would make markup of a text is forbidden to the script as well. A test says what has to stand here after a change.
 pub(super) const POLICY: &str = "default-src 'none'; \
      style-src 'sha256-MheMCECflvVkHVfzu4kzK8xcMO8jMpXtUbJG/DsPT44='; \
-     script-src 'sha256-1Y1OU25BIoe6EBhHAr5Q6CBZX9BxnfeTTlW/XBzTPRw='; \
+     script-src 'sha256-0QcHqtHFlhtVWf2KJfyi3QRBPc67lCPjtvL9dCZ3xhs='; \
      connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; \
      require-trusted-types-for 'script'; trusted-types 'none'";
 

@@ -14,7 +14,7 @@ use crate::failover::{self, Level, Note};
 use crate::net::{Certificates, Inherited};
 use crate::routing::{Gate, NodeRoute, Publisher, RoutingTable, publisher};
 use crate::telemetry::{
-    BusyClient, HotKey, HotKeys, LevelHandle, Metrics, SlowRequest, Traffic, TrafficReader,
+    BigKey, BigKeys, BusyClient, HotKey, HotKeys, LevelHandle, Metrics, SlowRequest, Traffic, TrafficReader,
 };
 use crate::topology::{
     Marks, NodeId, Order, Placed, Replication, Restraints, Role, Suspicion, Told, Toll, orders,
@@ -147,7 +147,22 @@ fn traffic() -> Traffic {
         age: Duration::from_secs(120),
     };
     let hot_keys = HotKeys { span: Duration::from_secs(61), one_in: 1000, sampled: 100, keys: vec![key] };
-    Traffic { slow: vec![slow], hot_keys, clients: vec![client] }
+    let big = BigKey {
+        key: "big:1".to_owned(),
+        keys: 2,
+        db: 4,
+        command: "MGET".to_owned(),
+        bytes: 200_000,
+        times: 8,
+        at: SystemTime::UNIX_EPOCH + Duration::from_secs(951_782_400),
+        node: "b:2".to_owned(),
+        client: "10.0.0.9:8".to_owned(),
+        client_name: "me".to_owned(),
+        user: "app".to_owned(),
+    };
+    let big_keys =
+        BigKeys { span: Duration::from_secs(62), min_bytes: Some(100), requests: vec![], replies: vec![big] };
+    Traffic { slow: vec![slow], hot_keys, big_keys, clients: vec![client] }
 }
 
 /// The endpoint with its other ends in the hands of the test.
@@ -360,11 +375,18 @@ fn what_clients_ask_for_is_told_to_whom_the_guard_lets_see_it() {
     let hot = &details.hot_keys;
     assert_eq!((hot.seconds, hot.one_in, hot.sampled), (61, 1000, 100));
     assert_eq!((hot.keys[0].db, hot.keys[0].at_least, hot.keys[0].at_most), (3, 40, 41));
+    let big = &details.big_keys;
+    assert_eq!((big.seconds, big.min_bytes, big.requests.len()), (62, Some(100), 0));
+    let reply = &big.replies[0];
+    assert_eq!((reply.key.as_str(), reply.keys, reply.db, reply.command.as_str()), ("big:1", 2, 4, "MGET"));
+    assert_eq!((reply.bytes, reply.times, reply.at.as_str()), (200_000, 8, "2000-02-29T00:00:00.000Z"));
+    assert_eq!((reply.node.as_str(), reply.user.as_str()), ("b:2", "app"));
     let client = &details.clients[0];
     assert_eq!((client.id, client.requests_per_second, client.requests), (7, 5, 600));
     assert_eq!((client.memory_bytes, client.connected_for_ms), (70, 120_000));
 
-    let shows = |text: &str| ["GET <b>", "user:1", "10.0.0.9"].iter().any(|word| text.contains(word));
+    let shows =
+        |text: &str| ["GET <b>", "user:1", "big:1", "10.0.0.9"].iter().any(|word| text.contains(word));
     let (body, text) = read(&fixture, "Host: evil.example:9380\r\nX-Redhold: 1");
     assert!(!body.may_order && body.details.is_none() && !shows(&text), "{text}");
     assert!(body.details_refused.is_some_and(|why| why.contains("localhost")), "{text}");

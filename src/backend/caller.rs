@@ -59,6 +59,19 @@ pub struct Slow<'a> {
     pub now: Instant,
 }
 
+/// Of a reply that is big.
+#[derive(Clone, Copy, Debug)]
+pub struct BigReply {
+    /// Of the whole reply.
+    pub bytes: u64,
+    /// The node that answered.
+    pub node: NodeId,
+    /// The database of the connection.
+    pub db: u32,
+    /// When its end came.
+    pub now: Instant,
+}
+
 impl Slow<'_> {
     /// The last of them. To find it costs a look at all.
     #[must_use]
@@ -120,6 +133,10 @@ pub trait Caller: Clone + PartialEq + 'static {
 
     /// A request of this caller is traced. Told before its reply is handed over, unless that is an error.
     fn traced(&self, traced: &Traced<'_>);
+
+    /// The reply to this request, with this tag, is as long as [`Settings::big_bytes`](super::Settings::big_bytes) says, or longer.
+    /// Told before its end is handed over.
+    fn big(&self, tag: u16, request: &[u8], reply: &BigReply);
 
     /// The connection's turn is over: what was received may be written to the outside.
     fn settle(&self);

@@ -17,7 +17,7 @@ mod settings;
 mod task;
 mod trouble;
 
-pub use caller::{Caller, ROW_BITS, Slow, Traced, Unanswered};
+pub use caller::{BigReply, Caller, ROW_BITS, Slow, Traced, Unanswered};
 pub use dial::{Busy, DialError, Dialled, dial};
 pub use identity::{Identity, Introduction, Login};
 pub use owed::Past;

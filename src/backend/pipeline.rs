@@ -18,7 +18,7 @@ use crate::topology::{Address, Marks, NodeId};
 
 use super::owed::OwedQueue;
 use super::send_log::SendLog;
-use super::{Caller, Identity, Past, Sampler, Settings, Unanswered};
+use super::{BigReply, Caller, Identity, Past, Sampler, Settings, Unanswered};
 
 /// Requests without a reply on a connection that is not known to be admitted. Servers close a connection that has to
 /// authenticate when its replies outgrow the 16 KiB that every connection has; the longest that they give to strangers
@@ -109,8 +109,8 @@ pub(super) struct Inner<C> {
     /// Callers that found no room and want to hear when there is some.
     pub(super) waiting: RefCell<Vec<C>>,
     pub(super) waker: RefCell<Option<Waker>>,
-    /// True once a piece of the front run's reply was passed on.
-    pub(super) broken: Cell<bool>,
+    /// Bytes of the front run's next reply that were passed on before its end came.
+    pub(super) passed_on: Cell<u64>,
     /// A request that was refused, while its caller is told; kept for its allocation.
     pub(super) refused: Cell<Vec<u8>>,
     pub(super) last_used: Cell<Instant>,
@@ -142,7 +142,7 @@ impl<C: Caller> Pipeline<C> {
             owed: RefCell::default(),
             waiting: RefCell::default(),
             waker: RefCell::default(),
-            broken: Cell::new(false),
+            passed_on: Cell::new(0),
             refused: Cell::default(),
             last_used: Cell::new(now),
             doubted: Cell::new(None),
@@ -305,6 +305,24 @@ impl<C: Caller> Pipeline<C> {
         Some(())
     }
 
+    /// Tells `caller` of replies of the front run that are big, among `count` that have come: of so many bytes each.
+    #[cold]
+    pub(super) fn tell_big(&self, caller: &C, replies: impl Iterator<Item = u64>, now: Instant) {
+        let inner = &self.0;
+        let (owed, log) = (inner.owed.borrow(), inner.log.borrow());
+        let Some((run, requests)) = owed.front().and_then(|run| Some((run, log.kept().get(..run.bytes)?)))
+        else {
+            return;
+        };
+        let (node, db) = (inner.target.node, inner.target.identity.db);
+        for (at, bytes) in (run.answered - run.located.0..).zip(replies) {
+            if bytes >= inner.around.settings.big_bytes {
+                let request = nth(&requests[run.located.1..], at);
+                caller.big(run.tag, request, &BigReply { bytes, node, db, now });
+            }
+        }
+    }
+
     fn wake(&self) {
         if let Some(waker) = self.0.waker.borrow().as_ref() {
             waker.wake_by_ref();
@@ -318,7 +336,7 @@ impl<C: Caller> Pipeline<C> {
         let total = &self.0.around.kept;
         total.set(total.get() - log.len());
         let (kept, mut written) = (log.kept(), log.written());
-        let mut broken = self.0.broken.get();
+        let mut broken = self.0.passed_on.get() > 0;
         let mut start = 0;
         for run in &runs {
             let requests = &kept[start..start + run.bytes];

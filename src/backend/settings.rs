@@ -26,6 +26,8 @@ pub struct Settings {
     pub slow_micros: u64,
     /// `log.hotkeys_one_in`: of so many requests one is told, once it is answered, to who sent it; 0: none.
     pub sample_one_in: u32,
+    /// `log.bigkeys_min`, bytes: a reply that is as long is told to who asked for it; `u64::MAX`: none is.
+    pub big_bytes: u64,
 }
 
 impl Default for Settings {
@@ -39,6 +41,7 @@ impl Default for Settings {
             hold_memory: 64 << 20,
             slow_micros: 10_000,
             sample_one_in: 1_000,
+            big_bytes: 128 << 10,
         }
     }
 }

@@ -170,7 +170,7 @@ fn deliver<C: Caller>(
     inner.around.metrics.bytes(Side::Backend, Direction::In, chunk.len() as u64);
     let mut at = 0;
     while at < chunk.len() {
-        let fresh = reader.partial.is_empty() && !inner.broken.get();
+        let fresh = reader.partial.is_empty() && inner.passed_on.get() == 0;
         let taken = if fresh {
             deliver_run(pipeline, reader, &chunk[at..], touched)
         } else {
@@ -253,7 +253,7 @@ fn finish<C: Caller>(
         Fed::More => (bytes.len(), false),
     };
     let push = reader.scanner.kind() == b'>';
-    let streaming = pipeline.0.broken.get();
+    let streaming = pipeline.0.passed_on.get() > 0;
     if streaming {
         piece(pipeline, &bytes[..taken], last, touched, reader.now)?;
         return Some(taken);
@@ -266,13 +266,15 @@ fn finish<C: Caller>(
         } else if !push {
             let (caller, tag) = front(pipeline)?;
             touch(touched, &caller);
+            if is_big(pipeline, frame.len() as u64) {
+                pipeline.tell_big(&caller, std::iter::once(frame.len() as u64), reader.now);
+            }
             answer(pipeline, 1, reader.now)?;
             caller.gathered(tag, &mut frame);
         }
         reader.partial = recycled(frame);
     } else if reader.partial.len() > GATHER_MAX && !push {
         let begun = std::mem::take(&mut reader.partial);
-        pipeline.0.broken.set(true);
         piece(pipeline, &begun, false, touched, reader.now)?;
     }
     Some(taken)
@@ -298,6 +300,9 @@ fn hand_over<C: Caller>(
     let front = |run: &Owed<C>| (run.caller.clone(), run.tag, run.past.resent);
     let (caller, tag, resent) = pipeline.0.owed.borrow().front().map(front)?;
     touch(touched, &caller);
+    if is_big(pipeline, frames.len() as u64) {
+        pipeline.tell_big(&caller, lengths(frames, count), now);
+    }
     if errors {
         return one_by_one(pipeline, &caller, (tag, resent), frames, now);
     }
@@ -357,13 +362,33 @@ fn piece<C: Caller>(
     now: Instant,
 ) -> Option<()> {
     let (caller, tag) = front(pipeline)?;
+    let passed_on = pipeline.0.passed_on.get() + piece.len() as u64;
+    pipeline.0.passed_on.set(if last { 0 } else { passed_on });
     if last {
-        pipeline.0.broken.set(false);
+        if is_big(pipeline, passed_on) {
+            pipeline.tell_big(&caller, std::iter::once(passed_on), now);
+        }
         answer(pipeline, 1, now)?;
     }
     touch(touched, &caller);
     caller.part(tag, piece, last);
     Some(())
+}
+
+/// Whether one of some replies of so many bytes together may be big.
+#[inline]
+fn is_big<C: Caller>(pipeline: &Pipeline<C>, bytes: u64) -> bool {
+    bytes >= pipeline.0.around.settings.big_bytes
+}
+
+/// How long each of `count` replies is that stand back to back.
+fn lengths(frames: &[u8], count: u32) -> impl Iterator<Item = u64> {
+    let mut rest = frames;
+    (0..count).map(move |_| {
+        let len = if count == 1 { rest.len() } else { first_len(rest) };
+        rest = &rest[len..];
+        len as u64
+    })
 }
 
 /// Whose reply comes next, and its tag. `None` when nobody asked for one.

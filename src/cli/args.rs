@@ -61,7 +61,7 @@ pub(super) struct CheckArgs {
     pub(super) connect: bool,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct AdminUrl {
     /// The admin endpoint of the proxy.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9380")]
@@ -75,7 +75,8 @@ pub(super) struct AdminUrl {
     /// Its private key, PEM.
     #[arg(long, value_name = "FILE", requires = "cert")]
     pub(super) key: Option<PathBuf>,
-    /// A file with a token, that of admin.token_file or one of admin.roles: for orders, and for what clients ask for in `status --json`.
+    /// A file or a pipe with a token, that of admin.token_file or one of admin.roles: for orders, and for what clients ask for in
+    /// `status --json` and in the view of `status --watch`. Read once.
     #[arg(long, value_name = "FILE", env = "REDHOLD_ADMIN_TOKEN_FILE")]
     pub(super) token_file: Option<PathBuf>,
 }
@@ -87,7 +88,8 @@ pub(super) struct StatusArgs {
     /// Prints the JSON of /api/status.
     #[arg(long)]
     pub(super) json: bool,
-    /// Prints it again each second until interrupted.
+    /// Shows it again each second: on a terminal as a view that fills it, with throughput, clients, keys and slow requests; elsewhere as
+    /// text.
     #[arg(long)]
     pub(super) watch: bool,
 }

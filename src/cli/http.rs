@@ -33,25 +33,29 @@ pub(super) struct Answer {
     pub(super) body: String,
 }
 
-/// Asks an endpoint (`http://host:port`, `https://host:port`, `host:port`) for a path, with the token in the file
-/// `token`.
+/// The token in a file or a pipe, which is read once: a pipe has it only once.
+///
+/// # Errors
+/// A sentence that names the file.
+pub(super) fn token_in(path: &Path) -> Result<Zeroizing<String>, String> {
+    TokenFile::read_at(path).map_err(|fault| format!("--token-file: {fault}"))
+}
+
+/// Asks an endpoint (`http://host:port`, `https://host:port`, `host:port`) for a path, with this token.
 ///
 /// # Errors
 /// A sentence that names the URL, or the file that can not be used.
 pub(super) fn ask(
     admin: &AdminUrl,
-    token: Option<&Path>,
+    token: Option<&str>,
     method: &str,
     path: &str,
     body: &str,
 ) -> Result<Answer, String> {
     let url = &admin.admin;
     let endpoint = Endpoint::of(url)?;
-    let bearer = match token.map(TokenFile::read_at) {
-        Some(Ok(token)) => Zeroizing::new(format!("Authorization: Bearer {}\r\n", *token)),
-        Some(Err(fault)) => return Err(format!("--token-file: {fault}")),
-        None => Zeroizing::default(),
-    };
+    let bearer =
+        token.map(|token| Zeroizing::new(format!("Authorization: Bearer {token}\r\n"))).unwrap_or_default();
     // The resolved address as Host: orders are refused under any other name than localhost.
     let request = Zeroizing::new(format!(
         "{method} {path} HTTP/1.1\r\nHost: {}\r\nX-Redhold: 1\r\n{}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",

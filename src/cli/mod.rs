@@ -9,5 +9,6 @@ mod orders;
 mod program;
 mod run;
 mod status;
+mod watch;
 
 pub use program::main;

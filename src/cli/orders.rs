@@ -3,7 +3,7 @@
 use crate::admin::OrderBody;
 
 use super::args::{AdminUrl, AdoptArgs, FailoverArgs, SwitchoverArgs, UpgradeArgs};
-use super::http::{ask, encode};
+use super::http::{ask, encode, token_in};
 use super::program::{Fault, print};
 use super::status;
 
@@ -26,7 +26,9 @@ pub(super) fn upgrade(args: &UpgradeArgs) -> Result<(), Fault> {
 }
 
 fn order(admin: &AdminUrl, path: &str) -> Result<(), Fault> {
-    let answer = ask(admin, admin.token_file.as_deref(), "POST", path, "").map_err(Fault::Failed)?;
+    let token = admin.token_file.as_deref().map(token_in).transpose().map_err(Fault::Failed)?;
+    let token = token.as_ref().map(|token| token.as_str());
+    let answer = ask(admin, token, "POST", path, "").map_err(Fault::Failed)?;
     let Ok(order) = serde_json::from_str::<OrderBody>(&answer.body) else {
         return Err(Fault::Failed(format!("refused with {}: {}", answer.code, answer.body.trim_end())));
     };

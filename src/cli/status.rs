@@ -4,54 +4,98 @@ use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::admin::{EpisodeBody, LostRequestBody, NodeBody, StatusBody};
 
-use super::args::StatusArgs;
-use super::http::ask;
+use super::args::{AdminUrl, StatusArgs};
+use super::http::{ask, token_in};
 use super::program::{Fault, print};
+use super::watch;
 
 /// Pause between two looks of `--watch`.
-const BEAT: Duration = Duration::from_secs(1);
+pub(super) const BEAT: Duration = Duration::from_secs(1);
 
 /// Episodes shown with their notes; older ones are one line each.
 const TOLD_IN_FULL: usize = 1;
 
 pub(super) fn status(args: &StatusArgs) -> Result<(), Fault> {
-    if !args.watch {
-        return print(&look(args).map_err(Fault::Failed)?);
+    let fills = args.watch && !args.json && is_screen();
+    // What needs a token is not shown in the text for people, and a token goes no way that it need not.
+    let path = args.admin.token_file.as_deref().filter(|_| args.json || fills);
+    let token = path.map(token_in).transpose().map_err(Fault::Failed)?;
+    if fills {
+        return watch::watch(&args.admin, token);
     }
-    let clear = if std::io::stdout().is_terminal() && !args.json { "\x1b[H\x1b[2J" } else { "" };
+    let token = token.as_ref().map(|token| token.as_str());
+    if !args.watch {
+        return print(&look(args, token).map_err(Fault::Failed)?);
+    }
     loop {
         // A proxy that is away for a moment is what one watches for.
-        let text =
-            look(args).unwrap_or_else(|reason| if args.json { String::new() } else { format!("{reason}\n") });
-        print(&format!("{clear}{text}"))?;
+        match look(args, token) {
+            Ok(text) => print(&text)?,
+            // Whoever reads JSON reads nothing else there.
+            Err(reason) if args.json => eprintln!("redhold: {reason}"),
+            Err(reason) => print(&format!("{reason}\n"))?,
+        }
         std::thread::sleep(BEAT);
     }
 }
 
-fn look(args: &StatusArgs) -> Result<String, String> {
-    let url = &args.admin.admin;
-    // What needs a token is not shown to people here, and a token goes no way that it need not.
-    let token = args.admin.token_file.as_deref().filter(|_| args.json);
-    let answer = ask(&args.admin, token, "GET", "/api/status", "")?;
+/// Whether what is written is seen on a terminal that can be drawn on.
+fn is_screen() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+}
+
+fn look(args: &StatusArgs, token: Option<&str>) -> Result<String, String> {
+    let body = asked(&args.admin, token)?;
+    if args.json { Ok(body) } else { read(&args.admin.admin, &body).map(|status| render(&status)) }
+}
+
+/// The JSON of `/api/status`.
+///
+/// # Errors
+/// A sentence that names the endpoint.
+pub(super) fn asked(admin: &AdminUrl, token: Option<&str>) -> Result<String, String> {
+    let answer = ask(admin, token, "GET", "/api/status", "")?;
     if answer.code != 200 {
-        return Err(format!("{url} answered {}: {}", answer.code, answer.body.trim_end()));
+        return Err(format!("{} answered {}: {}", admin.admin, answer.code, answer.body.trim_end()));
     }
-    if args.json {
-        return Ok(answer.body);
+    Ok(answer.body)
+}
+
+/// What that JSON says, its texts as they may be written to a terminal.
+///
+/// # Errors
+/// A sentence that names the endpoint.
+pub(super) fn read(url: &str, body: &str) -> Result<StatusBody, String> {
+    let mut value =
+        serde_json::from_str(body).map_err(|error| format!("{url} speaks of something else: {error}"))?;
+    make_harmless(&mut value);
+    serde_json::from_value(value).map_err(|error| format!("{url} speaks of something else: {error}"))
+}
+
+fn make_harmless(value: &mut Value) {
+    match value {
+        Value::String(text) => *text = harmless(text),
+        Value::Array(values) => values.iter_mut().for_each(make_harmless),
+        Value::Object(fields) => fields.values_mut().for_each(make_harmless),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-    let status = serde_json::from_str(&answer.body);
-    status.map(|status| render(&status)).map_err(|error| format!("{url} speaks of something else: {error}"))
+}
+
+/// With what would move a terminal's cursor or turn text around escaped.
+pub(super) fn harmless(text: &str) -> String {
+    let escape = |c: char| {
+        if matches!(c, '\\' | '\'' | '"') { c.to_string() } else { c.escape_debug().to_string() }
+    };
+    text.chars().map(escape).collect()
 }
 
 fn render(status: &StatusBody) -> String {
     let mut text = String::new();
-    let state = match (&status.held, status.writable) {
-        (Some(held), _) => format!("HELD for {}: {}", span(held.for_ms), held.reason),
-        (None, true) => "writable".to_owned(),
-        (None, false) => "NOT WRITABLE".to_owned(),
-    };
+    let state = state(status);
     let draining = if status.draining { ", draining" } else { "" };
     let primary = status.primary.as_deref().unwrap_or("none yet");
     let _ = writeln!(text, "primary   {primary}  (epoch {}, {state})", status.epoch);
@@ -61,27 +105,8 @@ fn render(status: &StatusBody) -> String {
         "clients   {}, {} requests held, {} failovers allowed at once",
         status.clients, status.held_requests, status.failovers_left
     );
-    if status.degraded {
-        let _ = writeln!(text, "DEGRADED  writes wait for no replica until enough are back");
-    }
-    if status.paused {
-        let _ = writeln!(text, "PAUSED    requests wait by order, until PROXY RESUME or POST /api/resume");
-    }
-    if status.read_only {
-        let _ = writeln!(text, "READ-ONLY writes are refused by order, until PROXY READONLY OFF");
-    }
-    if let Some(upgrade) = &status.upgrade {
-        let _ = writeln!(text, "UPGRADE   {upgrade}");
-    }
-    if let Some(fault) = &status.record_unwritten {
-        let _ =
-            writeln!(text, "RECORD    {fault}; without it a restart of this proxy may not know who leads");
-    }
-    for brain in &status.other_brains {
-        let _ = writeln!(text, "OBSERVING only: another brain was heard: {brain}");
-    }
-    for advice in &status.advice {
-        let _ = writeln!(text, "ADVICE    {advice}");
+    for trouble in troubles(status) {
+        let _ = writeln!(text, "{trouble}");
     }
     text.push('\n');
     nodes(&mut text, status);
@@ -96,6 +121,43 @@ fn render(status: &StatusBody) -> String {
     if !status.episodes.is_empty() {
         text.push_str("\nLast failovers, newest first\n");
     }
+    text + &episodes(status)
+}
+
+/// Whether writes go on.
+pub(super) fn state(status: &StatusBody) -> String {
+    match (&status.held, status.writable) {
+        (Some(held), _) => format!("HELD for {}: {}", span(held.for_ms), held.reason),
+        (None, true) => "writable".to_owned(),
+        (None, false) => "NOT WRITABLE".to_owned(),
+    }
+}
+
+/// What is not as it should be about the proxy, a line each.
+pub(super) fn troubles(status: &StatusBody) -> Vec<String> {
+    let mut lines = Vec::new();
+    if status.degraded {
+        lines.push("DEGRADED  writes wait for no replica until enough are back".to_owned());
+    }
+    if status.paused {
+        lines.push("PAUSED    requests wait by order, until PROXY RESUME or POST /api/resume".to_owned());
+    }
+    if status.read_only {
+        lines.push("READ-ONLY writes are refused by order, until PROXY READONLY OFF".to_owned());
+    }
+    lines.extend(status.upgrade.iter().map(|upgrade| format!("UPGRADE   {upgrade}")));
+    if let Some(fault) = &status.record_unwritten {
+        lines.push(format!("RECORD    {fault}; without it a restart of this proxy may not know who leads"));
+    }
+    let brain = |brain: &String| format!("OBSERVING only: another brain was heard: {brain}");
+    lines.extend(status.other_brains.iter().map(brain));
+    lines.extend(status.advice.iter().map(|advice| format!("ADVICE    {advice}")));
+    lines
+}
+
+/// The last failovers, the newest first; it alone with its notes.
+pub(super) fn episodes(status: &StatusBody) -> String {
+    let mut text = String::new();
     for (age, episode) in status.episodes.iter().rev().enumerate() {
         if age < TOLD_IN_FULL {
             timeline(&mut text, episode);
@@ -131,7 +193,8 @@ fn lost(text: &mut String, status: &StatusBody) {
     }
 }
 
-fn nodes(text: &mut String, status: &StatusBody) {
+/// A line for each node below one that says what they are.
+pub(super) fn nodes(text: &mut String, status: &StatusBody) {
     let head =
         ["NODE", "ROLE", "STATE", "LAG", "STALE", "PING", "VERSION", "KEYS", "REMARK"].map(str::to_owned);
     let rows = status.nodes.iter().map(|node| row(node, status.primary.as_deref() == Some(&node.address)));
@@ -167,7 +230,8 @@ fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     rows.iter().map(line).collect()
 }
 
-fn headline(text: &mut String, episode: &EpisodeBody) {
+/// An episode in one line.
+pub(super) fn headline(text: &mut String, episode: &EpisodeBody) {
     let (from, to) = (&episode.primary_before, &episode.primary_after);
     let name = |node: &Option<String>| node.clone().unwrap_or_else(|| "none".to_owned());
     let change =
@@ -207,7 +271,7 @@ fn span(ms: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::admin::{HeldBody, HistoryBody, LostBody, NoteBody, SettingBody, TollBody};
 
@@ -237,7 +301,8 @@ mod tests {
         }
     }
 
-    fn group() -> StatusBody {
+    /// A primary, a replica, and one failover.
+    pub(in crate::cli) fn group() -> StatusBody {
         let note = NoteBody {
             after_ms: 5,
             level: "info".to_owned(),
@@ -325,6 +390,19 @@ Last failovers, newest first
         expected.may_order = false;
         expected.nodes.iter_mut().for_each(|node| node.parity = None);
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn what_would_move_the_cursor_is_escaped() {
+        let mut hostile = group();
+        hostile.version = "\x1b[2J\r\n\u{202e}x\"\\'y\u{9b}2J".to_owned();
+        hostile.nodes[0].remark = Some("\x07".to_owned());
+        let body = serde_json::to_string(&hostile).expect("JSON");
+        let status = read("u", &body).expect("it is understood");
+        assert_eq!(status.version, "\\u{1b}[2J\\r\\n\\u{202e}x\"\\'y\\u{9b}2J");
+        assert_eq!(status.nodes[0].remark.as_deref(), Some("\\u{7}"));
+        assert_eq!(read("u", &serde_json::to_string(&group()).expect("JSON")), Ok(group()));
+        assert!(read("u", "{").is_err_and(|error| error.starts_with("u speaks of something else")));
     }
 
     #[test]

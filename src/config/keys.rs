@@ -495,6 +495,12 @@ const LOG: &[Key] = &[
         "1000",
         "Of so many requests the keys of one are counted for PROXY HOTKEYS; 0: of none.",
     ),
+    key(
+        "bigkeys_min",
+        Kind::Size(0..=TIB, Some(|c, v| set(&mut c.backend.big_bytes, if v == 0 { u64::MAX } else { v }))),
+        r#""128KiB""#,
+        "Size from which on requests and replies are remembered for PROXY BIGKEYS; 0: none are.",
+    ),
 ];
 
 fn declare(config: &mut Config, declared: Vec<Declared>) -> Result<(), String> {

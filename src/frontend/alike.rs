@@ -72,6 +72,9 @@ impl Connection {
     fn send_alike(&self, run: &Run, requests: &[u8], count: u32) {
         let (worker, client) = (&self.worker, &self.client);
         let node = run.pipeline.target().node;
+        if worker.is_big(requests.len() as u64) {
+            self.big_among(run.row, node, requests, count);
+        }
         run.pipeline.send(client, tag_of(run.row, false), (requests, count), Past::default(), worker.now());
         client.owed.set(client.owed.get() + count);
         client.in_flight.set(client.in_flight.get() + requests.len());

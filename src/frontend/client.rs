@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::backend::{Caller, Pipeline, Slow, Traced, Unanswered, first_len};
+use crate::backend::{BigReply, Caller, Pipeline, Slow, Traced, Unanswered, first_len};
 use crate::command::{Effect, Lane, classify};
 use crate::durability::Withheld;
 use crate::error::Failure;
@@ -17,6 +17,7 @@ use crate::session::Listing;
 use crate::telemetry::{Direction, ErrorKind, Side};
 use crate::topology::NodeId;
 
+use super::big_keys::Direction as Way;
 use super::cursor;
 use super::lost_request::LostRequest;
 use super::maintenance::Subscription;
@@ -25,7 +26,7 @@ use super::registry::Live;
 use super::stream::Writer;
 use super::tag::row_of;
 use super::window::Window;
-use super::worker::{Answered, Took, Worker};
+use super::worker::{Answered, Passed, Took, Worker};
 use super::written::Touches;
 
 /// An output buffer that outgrew this is given back when it runs empty.
@@ -549,6 +550,12 @@ impl Caller for ClientRef {
         }
         let answered = Answered { row, node: Some(node), since, waited, resent, now };
         self.worker.trace(self, &answered, error.unwrap_or_default());
+    }
+
+    fn big(&self, tag: u16, request: &[u8], reply: &BigReply) {
+        let BigReply { bytes, node, db, now } = *reply;
+        let passed = Passed { direction: Way::Reply, row: row_of(tag), node, db, bytes, now };
+        self.worker.note_big(self, &passed, request);
     }
 
     fn settle(&self) {

@@ -278,6 +278,9 @@ impl Connection {
         let (client, now) = (&self.client, self.worker.now());
         let past = Past { resent: *resent, waited: self.take_waited(*since) };
         let tag = tag_of(class.row, self.worker.spares && dispatched.demand.is_none());
+        if self.worker.is_big(request.raw().len() as u64) {
+            self.big_sent(dispatched, pipeline.target().node);
+        }
         if !request.is_strict() {
             let mut multibulk = self.worker.multibulk.borrow_mut();
             multibulk.clear();

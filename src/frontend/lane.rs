@@ -25,6 +25,7 @@ use super::purpose::{After, Purpose, Sent};
 use super::redirect::Redirection;
 use super::registry::Held;
 use super::shared::Shared;
+use super::worker::Begun;
 use super::written::Touched;
 
 /// Requests longer than this are not kept for sending again.
@@ -67,6 +68,10 @@ pub(super) struct PinnedLane {
     pub(super) since: Instant,
     /// The rest of a large request that is still to come from the client.
     pub(super) tail: Option<RequestTail>,
+    /// What is remembered of it once it has come.
+    pub(super) begun: Option<Box<Begun>>,
+    /// Bytes of the reply at hand that have come.
+    pub(super) replied: u64,
     /// The frame at hand is large: what becomes of its further pieces.
     pub(super) middle: Option<Rest>,
     /// The reply at hand is EXEC's and has cursors in it.
@@ -220,6 +225,8 @@ impl PinnedLane {
             names: Names::default(),
             since,
             tail: None,
+            begun: None,
+            replied: 0,
             middle: None,
             stamper: None,
             stood: false,
@@ -245,7 +252,7 @@ impl PinnedLane {
         self.sent.clear();
         self.counted = None;
         self.standing.clear();
-        (self.stamper, self.tail, self.names) = (None, None, Names::default());
+        (self.stamper, self.tail, self.begun, self.names) = (None, None, None, Names::default());
         if !self.kept.try_reclaim(KEPT) {
             self.kept = BytesMut::new();
         }

@@ -176,6 +176,7 @@ impl Connection {
                 Step::Wait
             }
             Ok(mut lane) => {
+                lane.begun = self.big_begun(scanner, bytes, lane.bytes);
                 lane.write(bytes);
                 // Counted from its beginning: a switch that cut it would be an error to its client.
                 let writes = self.worker.is_waited_for(class.effect);
@@ -221,11 +222,17 @@ impl Connection {
         };
         lane.write(&bytes[..taken]);
         self.metered &= !ended;
-        match lane.sent.back_mut() {
+        if !ended {
+            lane.tail = Some(tail);
+            return Some((taken, Step::Taken));
+        }
+        if let Some(sent) = lane.sent.back_mut() {
             // How long its client took to send it says nothing of the node.
-            Some(sent) if ended => sent.since = self.worker.now(),
-            _ if ended => {}
-            _ => lane.tail = Some(tail),
+            sent.since = self.worker.now();
+        }
+        if let Some(mut lane) = self.pinned.take() {
+            self.big_ended(&mut lane);
+            self.pinned = Some(lane);
         }
         Some((taken, Step::Taken))
     }

@@ -5,6 +5,8 @@ mod alike;
 mod arrivals;
 mod barrier_line;
 mod batching;
+mod big_keys;
+mod big_sent;
 mod blanks;
 mod busy_clients;
 mod client;

@@ -273,6 +273,7 @@ impl Connection {
         }
         let asked = self.asked_instead(dispatched, queueing);
         let waited = self.take_waited(dispatched.since);
+        let is_big = self.worker.is_big(request.raw().len() as u64);
         let Some(lane) = self.pinned.as_mut() else { return Step::Wait };
         if self.worker.spares && class.row.spec().name == "multi" && !queueing {
             lane.block = Level::Async;
@@ -321,6 +322,9 @@ impl Connection {
                 self.leave_transaction();
                 return Step::Taken;
             }
+        }
+        if is_big {
+            self.big_sent(dispatched, node);
         }
         if class.effect == Effect::Write {
             self.session.wrote_in = epoch;

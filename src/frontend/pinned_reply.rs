@@ -174,6 +174,9 @@ impl Connection {
             false if kind == b'>' => Verdict::Extra,
             false => Verdict::Reply,
         };
+        if !matches!(verdict, Verdict::Drop | Verdict::Extra) {
+            lane.replied = bytes.len() as u64;
+        }
         if !last {
             lane.middle = Some(match verdict {
                 Verdict::Drop => Rest::Dropped,
@@ -316,6 +319,9 @@ impl Connection {
 
     /// A further piece of a large reply goes where its first one went.
     fn take_further(&mut self, lane: &mut PinnedLane, rest: Rest, bytes: &[u8], last: bool) {
+        if matches!(rest, Rest::Reply | Rest::Kept) {
+            lane.replied += bytes.len() as u64;
+        }
         if rest == Rest::Kept {
             self.gathers(lane, bytes);
             if last {
@@ -370,6 +376,10 @@ impl Connection {
             let (row, node, waited) = (sent.row, Some(lane.target.node), sent.waited);
             let took = Took { row, node, micros, waited, local: lane.local, now };
             self.worker.note_slow(&self.client, &took, || &sent.request);
+        }
+        let replied = std::mem::take(&mut lane.replied);
+        if self.worker.is_big(replied) {
+            self.big_answered(sent.row, lane.target.node, &sent.request, replied);
         }
         let sampler = &self.worker.pools.around().sampler;
         if !sampler.passes(1) {

@@ -43,6 +43,7 @@ const SUBCOMMANDS: &[(&str, RangeInclusive<usize>)] = &[
     ("route", 3..=usize::MAX),
     ("slowlog", 3..=4),
     ("hotkeys", 2..=3),
+    ("bigkeys", 2..=3),
     ("switchover", 2..=3),
     ("failover", 2..=4),
     ("adopt", 3..=3),
@@ -87,7 +88,7 @@ impl Connection {
                 encode::verbatim(&mut said, text.as_bytes(), self.session.identity.proto);
             }
             (_, b"route") => encode::bulk(&mut said, self.route(request).as_bytes()),
-            (_, b"slowlog" | b"hotkeys") => match Look::of(request) {
+            (_, b"slowlog" | b"hotkeys" | b"bigkeys") => match Look::of(request) {
                 Ok(look) => return self.look(dispatched, look),
                 Err(text) => encode::error(&mut said, &text),
             },

@@ -1,5 +1,5 @@
-//! PROXY SLOWLOG and HOTKEYS: what took long, and what is asked for most. Both show others' requests, so that they are for whom
-//! a node would let look at its own.
+//! PROXY SLOWLOG, HOTKEYS and BIGKEYS: what took long, what is asked for most, what is big. All show others' requests, so that
+//! they are for whom a node would let look at its own.
 
 use std::time::Instant;
 
@@ -7,11 +7,13 @@ use bytes::BytesMut;
 
 use crate::resp::{Proto, Request, encode, parse_integer};
 
+use super::big_keys::{Big, Origin};
 use super::client::Special;
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
 use super::proxy_right::{Asker, may_look};
 use super::shared::lock;
+use super::slow_log::named;
 use super::worker::Worker;
 
 /// Entries that are shown when nobody says how many; as in Redis.
@@ -28,10 +30,14 @@ pub(super) enum Look {
     SlowReset,
     /// HOTKEYS: so many.
     Hot(usize),
+    /// BIGKEYS: so many requests, and so many replies.
+    Big(usize),
+    /// BIGKEYS RESET
+    BigReset,
 }
 
 impl Look {
-    /// Of a request for one of the two with a fitting number of arguments.
+    /// Of a request for one of the three with a fitting number of arguments.
     ///
     /// # Errors
     /// In Redis's words, as it says them of its own SLOWLOG.
@@ -39,6 +45,10 @@ impl Look {
         let word = |at: usize| request.arg(at).to_ascii_lowercase();
         if word(1) == b"hotkeys" {
             return count(request, 2).map(Self::Hot);
+        }
+        if word(1) == b"bigkeys" {
+            let resets = request.len() > 2 && word(2) == b"reset";
+            return if resets { Ok(Self::BigReset) } else { count(request, 2).map(Self::Big) };
         }
         match (word(2).as_slice(), request.len()) {
             (b"get", _) => count(request, 3).map(Self::Slow),
@@ -70,6 +80,14 @@ impl Look {
                 encode::error(out, "ERR no keys are counted, since log.hotkeys_one_in is 0");
             }
             Self::Hot(count) => hottest(worker, count, proto, out),
+            Self::Big(_) | Self::BigReset if big_bytes(worker) == u64::MAX => {
+                encode::error(out, "ERR none are remembered, since log.bigkeys_min is 0");
+            }
+            Self::Big(count) => biggest(worker, count, proto, out),
+            Self::BigReset => {
+                shared.forget_big_keys(Instant::now());
+                encode::simple(out, "OK");
+            }
         }
     }
 }
@@ -90,11 +108,42 @@ fn one_in(worker: &Worker) -> u32 {
     worker.pools.around().settings.sample_one_in
 }
 
+fn big_bytes(worker: &Worker) -> u64 {
+    worker.pools.around().settings.big_bytes
+}
+
+fn integer(number: u64, out: &mut BytesMut) {
+    encode::integer(out, i64::try_from(number).unwrap_or(i64::MAX));
+}
+
+fn biggest(worker: &Worker, count: usize, proto: Proto, out: &mut BytesMut) {
+    let biggest = worker.shared.biggest(count, Instant::now());
+    encode::map_header(out, 4, proto);
+    encode::bulk(out, b"seconds");
+    integer(biggest.span.as_secs(), out);
+    encode::bulk(out, b"min-bytes");
+    integer(big_bytes(worker), out);
+    for (name, bigs) in [("requests", &biggest.requests), ("replies", &biggest.replies)] {
+        encode::bulk(out, name.as_bytes());
+        encode::array_header(out, bigs.len());
+        for big in bigs {
+            let Big { row, db, key, keys, bytes, times, origin } = big;
+            let Origin { unix, node, addr, name, user } = origin;
+            encode::array_header(out, 11);
+            encode::bulk(out, key);
+            integer(u64::from(*keys), out);
+            integer(u64::from(*db), out);
+            encode::bulk(out, named(*row).join(&b' ').as_slice());
+            [*bytes, *times, *unix].into_iter().for_each(|number| integer(number, out));
+            for text in [node.as_bytes(), addr.as_bytes(), name, user] {
+                encode::bulk(out, text);
+            }
+        }
+    }
+}
+
 fn hottest(worker: &Worker, count: usize, proto: Proto, out: &mut BytesMut) {
     let hottest = worker.shared.hottest(count, Instant::now());
-    let integer = |number: u64, out: &mut BytesMut| {
-        encode::integer(out, i64::try_from(number).unwrap_or(i64::MAX));
-    };
     encode::map_header(out, 4, proto);
     encode::bulk(out, b"seconds");
     integer(hottest.span.as_secs(), out);

@@ -85,6 +85,7 @@ pub struct Frontend {
     shared: Arc<Shared>,
     ending: watch::Sender<Ending>,
     sample_one_in: u32,
+    big_bytes: u64,
 }
 
 impl Frontend {
@@ -102,7 +103,7 @@ impl Frontend {
         shared.notices.go_on_after(parts.last_notice);
         let (ending, ends) = watch::channel(Ending::NotYet);
         let (mut workers, mut doors) = (Vec::new(), Vec::new());
-        let sample_one_in = parts.backend.sample_one_in;
+        let (sample_one_in, big_bytes) = (parts.backend.sample_one_in, parts.backend.big_bytes);
         let parts = Arc::new(parts);
         for index in 0..parts.settings.workers {
             let (door, clients) = door();
@@ -115,7 +116,7 @@ impl Frontend {
         let doorway = Doorway::new(doors.clone(), shared.clone(), parts.metrics.acceptor());
         let acceptor = move || run_acceptor(bound, doorway, certificates, &ends);
         let acceptor = std::thread::Builder::new().name("acceptor".to_owned()).spawn(acceptor)?;
-        Ok(Self { workers, doors, acceptor, shared, ending, sample_one_in })
+        Ok(Self { workers, doors, acceptor, shared, ending, sample_one_in, big_bytes })
     }
 
     /// Clients connected now.
@@ -124,10 +125,10 @@ impl Frontend {
         self.shared.clients.load(Ordering::Relaxed)
     }
 
-    /// Tells what clients do: slow requests, hot keys, who is busy.
+    /// Tells what clients do: slow requests, hot keys, big keys, who is busy.
     #[must_use]
     pub fn traffic(&self) -> TrafficReader {
-        traffic::reader(self.shared.clone(), self.sample_one_in)
+        traffic::reader(self.shared.clone(), self.sample_one_in, self.big_bytes)
     }
 
     /// Tells from any thread how often each worker has come round to what was due, twenty times a second as a rule.

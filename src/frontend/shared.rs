@@ -9,6 +9,7 @@ use crate::routing::OwnWrites;
 use crate::topology::Marks;
 use crate::users::{Meter, Rate};
 
+use super::big_keys::{self, BigKeys, Biggest};
 use super::entrance::Addresses;
 use super::handed::HandOver;
 use super::hot_keys::{self, HotKeys, Hottest};
@@ -58,6 +59,8 @@ pub(super) struct Shared {
     pub(super) slow_log: Mutex<SlowLog>,
     /// What each worker has sampled.
     hot_keys: Mutex<Vec<Arc<Mutex<HotKeys>>>>,
+    /// What was big at each worker.
+    big_keys: Mutex<Vec<Arc<Mutex<BigKeys>>>>,
     /// How often each worker came round.
     turns: Mutex<Vec<Arc<AtomicU64>>>,
     hasher: RandomState,
@@ -92,6 +95,7 @@ impl Shared {
             meters: Vec::new(),
             slow_log: Mutex::new(slow_log),
             hot_keys: Mutex::default(),
+            big_keys: Mutex::default(),
             turns: Mutex::default(),
             hasher: RandomState::new(),
             born: Instant::now(),
@@ -141,6 +145,13 @@ impl Shared {
         counts
     }
 
+    /// What one more worker remembers of big requests and replies.
+    pub(super) fn new_big_keys(&self) -> Arc<Mutex<BigKeys>> {
+        let known = Arc::new(Mutex::new(BigKeys::new(self.hasher.clone(), self.born)));
+        lock(&self.big_keys).push(known.clone());
+        known
+    }
+
     /// A count for one more worker, which it raises when it comes round.
     pub(super) fn new_turns(&self) -> Arc<AtomicU64> {
         let turns = Arc::default();
@@ -162,6 +173,22 @@ impl Shared {
         };
         let workers: Vec<HotKeys> = lock(&self.hot_keys).iter().map(copy).collect();
         hot_keys::merged(&workers, count, now)
+    }
+
+    /// The `count` keys with the largest requests, and those with the largest replies, of all workers.
+    pub(super) fn biggest(&self, count: usize, now: Instant) -> Biggest {
+        let copy = |known: &Arc<Mutex<BigKeys>>| {
+            let mut known = lock(known);
+            known.advance(now);
+            known.clone()
+        };
+        let workers: Vec<BigKeys> = lock(&self.big_keys).iter().map(copy).collect();
+        big_keys::merged(&workers, count, now)
+    }
+
+    /// Forgets them.
+    pub(super) fn forget_big_keys(&self, now: Instant) {
+        lock(&self.big_keys).iter().for_each(|known| lock(known).reset(now));
     }
 }
 

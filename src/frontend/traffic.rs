@@ -1,15 +1,16 @@
-//! What is shown of slow requests, hot keys and busy clients outside of RESP: cut, and as text. Who may see it is decided by
+//! What is shown of slow requests, hot keys, big keys and busy clients outside of RESP: cut, and as text. Who may see it is decided by
 //! whoever shows it.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use crate::session::ClientRow;
-use crate::telemetry::{BusyClient, HotKey, HotKeys, SlowRequest, Traffic, TrafficReader};
+use crate::telemetry::{BigKey, BigKeys, BusyClient, HotKey, HotKeys, SlowRequest, Traffic, TrafficReader};
 
+use super::big_keys::Big;
 use super::busy_clients::Looks;
 use super::shared::{Shared, lock};
-use super::slow_log::Entry;
+use super::slow_log::{Entry, named};
 
 /// Requests that are told of the slow log.
 const SLOW_MAX: usize = 20;
@@ -20,8 +21,11 @@ const KEYS_MAX: usize = 20;
 /// Characters of a request, a key or a name that are told, before escapes.
 const TEXT_MAX: usize = 200;
 
-/// Tells what `shared` knows; one of `one_in` requests is sampled for hot keys.
-pub(super) fn reader(shared: Arc<Shared>, one_in: u32) -> TrafficReader {
+/// Keys with big requests that are told, and as many with big replies.
+const BIG_MAX: usize = 10;
+
+/// Tells what `shared` knows; one of `one_in` requests is sampled for hot keys, and what has `big_bytes` or more is big.
+pub(super) fn reader(shared: Arc<Shared>, one_in: u32, big_bytes: u64) -> TrafficReader {
     let looks = Mutex::new(Looks::default());
     TrafficReader::new(move || {
         let now = Instant::now();
@@ -33,6 +37,7 @@ pub(super) fn reader(shared: Arc<Shared>, one_in: u32) -> TrafficReader {
         Traffic {
             slow: slow.iter().map(slow_of).collect(),
             hot_keys: hot_keys(&shared, one_in, now),
+            big_keys: big_keys(&shared, big_bytes, now),
             clients: clients.collect(),
         }
     })
@@ -61,6 +66,33 @@ fn hot_keys(shared: &Shared, one_in: u32, now: Instant) -> HotKeys {
         most: key.most,
     });
     HotKeys { span: hottest.span, one_in, sampled: hottest.sampled, keys: keys.collect() }
+}
+
+fn big_keys(shared: &Shared, big_bytes: u64, now: Instant) -> BigKeys {
+    let biggest = shared.biggest(BIG_MAX, now);
+    let told = |bigs: &[Big]| bigs.iter().map(big_of).collect();
+    BigKeys {
+        span: biggest.span,
+        min_bytes: (big_bytes < u64::MAX).then_some(big_bytes),
+        requests: told(&biggest.requests),
+        replies: told(&biggest.replies),
+    }
+}
+
+fn big_of(big: &Big) -> BigKey {
+    BigKey {
+        key: text_of(&big.key),
+        keys: big.keys,
+        db: big.db,
+        command: text_of(&named(big.row).join(&b' ')),
+        bytes: big.bytes,
+        times: big.times,
+        at: UNIX_EPOCH + Duration::from_secs(big.origin.unix),
+        node: big.origin.node.clone(),
+        client: big.origin.addr.clone(),
+        client_name: text_of(&big.origin.name),
+        user: text_of(&big.origin.user),
+    }
 }
 
 fn client_of(row: &ClientRow, per_second: u64) -> BusyClient {

@@ -1,6 +1,7 @@
 //! What the clients of one thread share: pipelines, the routing table, buffers, counters, and the marks that they leave
 //! for the control thread.
 
+mod big;
 mod marks;
 mod returning;
 mod sample;
@@ -30,6 +31,7 @@ use crate::telemetry::WorkerMetrics;
 use crate::topology::{Marks, NodeId, Restraint};
 use crate::traces::Traces;
 
+use super::big_keys::BigKeys;
 use super::blanks::Blanks;
 use super::client::{Client, ClientRef};
 use super::durable::Durable;
@@ -42,6 +44,7 @@ use super::scripts::SeenScripts;
 use super::shared::{Shared, lock};
 use super::users::Users;
 use super::{Control, Parts, Settings};
+pub(super) use big::{Begun, Passed};
 use returning::Returning;
 pub(super) use returning::keep_waking;
 pub(super) use slow::Took;
@@ -98,6 +101,7 @@ pub(super) struct Worker {
     ended_hold: Cell<Option<(u64, Instant, Instant)>>,
     /// What it has sampled.
     hot_keys: Arc<Mutex<HotKeys>>,
+    big_keys: Arc<Mutex<BigKeys>>,
     /// How often it came round to what is due, for whoever wonders whether it hangs.
     turns: Arc<AtomicU64>,
     /// Position of the node after the one that took the last read that was spread.
@@ -170,7 +174,8 @@ impl Worker {
             metrics: metrics.clone(),
         };
         let table = routes.load();
-        let (hot_keys, turns) = (shared.new_hot_keys(), shared.new_turns());
+        let (hot_keys, big_keys) = (shared.new_hot_keys(), shared.new_big_keys());
+        let turns = shared.new_turns();
         Rc::new(Self {
             withholds: settings.durability.is_on(),
             spares: !settings.durability.rules.is_empty(),
@@ -190,6 +195,7 @@ impl Worker {
             traces: parts.traces.clone(),
             ended_hold: Cell::default(),
             hot_keys,
+            big_keys,
             turns,
             read_turn: Cell::new(0),
             scanner: Cell::default(),

@@ -24,5 +24,5 @@ pub use log::{LevelHandle, init};
 pub use metrics::{Metrics, SpanOutcome};
 pub use names::{ALL, Metric, MetricKind, reference};
 pub use settings::{Format, Settings};
-pub use traffic::{BusyClient, HotKey, HotKeys, SlowRequest, Traffic, TrafficReader};
+pub use traffic::{BigKey, BigKeys, BusyClient, HotKey, HotKeys, SlowRequest, Traffic, TrafficReader};
 pub use worker::{Direction, ErrorKind, Side, WorkerMetrics};

@@ -11,6 +11,8 @@ pub struct Traffic {
     pub slow: Vec<SlowRequest>,
     /// Keys that are asked for most.
     pub hot_keys: HotKeys,
+    /// Keys with the largest requests and replies.
+    pub big_keys: BigKeys,
     /// Clients that ask for most, and those that hold most memory.
     pub clients: Vec<BusyClient>,
 }
@@ -60,6 +62,46 @@ pub struct HotKey {
     pub least: u64,
     /// How often it was sampled at most.
     pub most: u64,
+}
+
+/// Keys with the largest requests and replies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BigKeys {
+    /// How far back they go.
+    pub span: Duration,
+    /// Bytes from which on one is remembered; `None`: none is.
+    pub min_bytes: Option<u64>,
+    /// Keys with the largest requests, the largest first.
+    pub requests: Vec<BigKey>,
+    /// Keys with the largest replies, the largest first.
+    pub replies: Vec<BigKey>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BigKey {
+    /// The first key that the request names; empty: it names none, or it was not kept.
+    pub key: String,
+    /// How many it names.
+    pub keys: u32,
+    /// Its database.
+    pub db: u32,
+    /// The command.
+    pub command: String,
+    /// Bytes of the largest.
+    pub bytes: u64,
+    /// How often one was big, since the key is among the largest.
+    pub times: u64,
+    /// When the largest passed, whole seconds.
+    pub at: SystemTime,
+    /// The node that it went to or came from.
+    pub node: String,
+    /// The client's address.
+    pub client: String,
+    /// The client's name; empty: none.
+    pub client_name: String,
+    /// As whom the client is authenticated.
+    pub user: String,
 }
 
 /// A client.

@@ -12,6 +12,7 @@ mod preflight;
 mod proxy;
 mod sockets;
 mod supervisor;
+mod watch;
 
 use std::fs;
 use std::path::{Path, PathBuf};

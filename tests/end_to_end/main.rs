@@ -8,6 +8,7 @@ mod ailing_primary;
 mod another_process;
 mod bad_input;
 mod batching;
+mod big_keys;
 mod black_box;
 mod blocking;
 mod bounds;

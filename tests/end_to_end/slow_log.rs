@@ -239,13 +239,17 @@ fn wrong_requests_are_answered_in_the_words_of_the_server() {
         ("PROXY SLOWLOG RESET 1", "wrong number of arguments for 'proxy|slowlog' command"),
         ("PROXY SLOWLOG nonsense", "unknown subcommand 'nonsense'. Try PROXY HELP."),
         ("PROXY HOTKEYS 1 2", "wrong number of arguments for 'proxy|hotkeys' command"),
+        ("PROXY BIGKEYS RESET 1", "wrong number of arguments for 'proxy|bigkeys' command"),
+        ("PROXY BIGKEYS nonsense", "count should be greater than or equal to -1"),
         ("PROXY HOTKEYS -2", "count should be greater than or equal to -1"),
     ] {
         assert_eq!(client.call(request), Value::Error(format!("ERR {words}")), "{request}");
     }
     let help = client.call("PROXY HELP");
     let help: Vec<String> = help.items().iter().filter_map(Value::text).collect();
-    for line in ["SLOWLOG GET [<count>]", "SLOWLOG LEN", "SLOWLOG RESET", "HOTKEYS [<count>]"] {
+    for line in
+        ["SLOWLOG GET [<count>]", "SLOWLOG LEN", "SLOWLOG RESET", "HOTKEYS [<count>]", "BIGKEYS [<count>]"]
+    {
         assert!(help.iter().any(|said| said == line), "{line} in {help:?}");
     }
     let none = ProxyOptions::new(&[server.address()])
@@ -277,7 +281,7 @@ fn requests_of_others_are_for_whom_the_node_would_show_its_own_slow_log() {
     let (mut stranger, mut clerk, mut boss) = (proxy.client(), proxy.client(), proxy.client());
     assert_eq!(clerk.call("AUTH clerk pw"), Value::ok());
     assert_eq!(boss.call("AUTH boss pw"), Value::ok());
-    for look in ["SLOWLOG GET", "SLOWLOG LEN", "SLOWLOG RESET", "HOTKEYS"] {
+    for look in ["SLOWLOG GET", "SLOWLOG LEN", "SLOWLOG RESET", "HOTKEYS", "BIGKEYS", "BIGKEYS RESET"] {
         let look = format!("PROXY {look}");
         assert_eq!(
             stranger.call(&look),

@@ -21,6 +21,7 @@ fn names_and_keys_of_clients_are_text_and_secrets_are_left_out() {
     let proxy = ProxyOptions::new(&group.addresses())
         .set("log.slowlog", "\"0s\"")
         .set("log.hotkeys_one_in", "1")
+        .set("log.bigkeys_min", "\"40B\"")
         .start();
     let mut client = proxy.client();
     assert_eq!(client.cmd(&["CLIENT", "SETNAME", MARKUP]), Value::ok());
@@ -35,6 +36,7 @@ fn names_and_keys_of_clients_are_text_and_secrets_are_left_out() {
         slow.contains(MARKUP) && slow.contains("\\u{202e}\\u{1b}[2J<b>v</b>")
     });
     browser.wait_text("hot", "the hot keys", |hot| hot.contains(MARKUP) && hot.contains(SCRIPT));
+    browser.wait_text("big", "the big keys", |big| big.contains(MARKUP) && big.contains(SCRIPT));
     browser.wait_text("clients", "the client's name", |clients| clients.contains(MARKUP));
     let slow = browser.wait_text("slow", "a request with a secret", |slow| slow.contains("SETUSER"));
     assert!(slow.contains("(redacted)") && !proxy.status().to_string().contains("correct-horse"), "{slow}");

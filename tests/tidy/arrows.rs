@@ -167,7 +167,7 @@ const IMPURE: [(&str, &str); 22] = [
 ];
 
 /// Crates from outside and the folders that may name them.
-const HOMES: [(&str, &[&str]); 18] = [
+const HOMES: [(&str, &[&str]); 19] = [
     ("sd_notify", &["supervisor"]),
     ("listenfd", &["net"]),
     ("der", &["net"]),
@@ -182,6 +182,7 @@ const HOMES: [(&str, &[&str]); 18] = [
     ("hyper", &["admin", "cli", "traces"]),
     ("hyper_util", &["admin", "cli", "traces"]),
     ("clap", &["cli"]),
+    ("ratatui", &["cli"]),
     ("subtle", &["admin", "users"]),
     ("sha1", &["control"]),
     ("sha2", &["users"]),

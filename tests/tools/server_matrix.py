@@ -39,7 +39,7 @@ AREAS = {
     "failing, slow and exchanged nodes": "ailing_primary another_process kept_back node_faults refusals slow_primary tls_nodes",
     "planned and forced changes of primary": "forced_failover quarantine switchover_pinned",
     "what every node gets, what Redhold owns and hides": "hidden owned parity proxy_command put_back",
-    "slow requests, hot keys, metrics": "hot_keys metrics slow_log slow_parts traces",
+    "slow requests, hot keys, metrics": "big_keys hot_keys metrics slow_log slow_parts traces",
     "reads from replicas": "read_outage read_spread read_tokens reads",
     "durability": "durability durability_bounds durability_degraded durability_disks durability_edges durability_quorum"
     " durability_reads durability_rules",

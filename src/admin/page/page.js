@@ -214,7 +214,7 @@ function details() {
   at('forget').hidden = !token;
   if (!found) {
     // What was shown to who had the token is not left in the page.
-    ['slow', 'hot', 'clients'].forEach(id => section(id, null, () => []));
+    ['slow', 'hot', 'big', 'clients'].forEach(id => section(id, null, () => []));
     return;
   }
   const none = text => make('p', {class: 'quiet'}, text);
@@ -222,6 +222,7 @@ function details() {
   const slowColumns = [{name: 'when'}, {name: 'took', number: true}, {name: 'held', number: true}, {name: 'in Redis', number: true}, {name: 'request', code: true}, {name: 'client', code: true}, {name: 'where', code: true}];
   section('slow', slow, () => slow.length ? table('Slow requests', slowColumns, slow) : none('None took as long as log.slowlog.'));
   hot(found.hot_keys, none);
+  big(found.big_keys, none);
   const clients = found.clients.map(one => [
     `${one.address} ${one.name}`.trim(), one.user, one.command, count(one.requests_per_second), count(one.requests), bytes(one.memory_bytes),
   ]);
@@ -239,6 +240,16 @@ function hot(found, none) {
   const rows = found.keys.map(key => [key.key, String(key.db), share(key), `${count(key.at_least)} to ${count(key.at_most)}`]);
   const columns = [{name: 'key', code: true}, {name: 'database', number: true}, {name: 'share', number: true}, {name: 'sampled', number: true}];
   section('hot', rows, () => rows.length ? table('Hot keys', columns, rows) : none('None stands out.'));
+}
+
+function big(found, none) {
+  show('big-note', !found || found.min_bytes === null ? 'None are remembered, since log.bigkeys_min is 0.'
+    : `Requests and replies of ${bytes(found.min_bytes)} and more, over ${millis(1000 * found.seconds)}.`);
+  const row = kind => one => [one.key, kind, one.command, bytes(one.bytes), count(one.times), String(one.db), moment(one.at), `${one.client} ${one.client_name}`.trim(), one.node];
+  const rows = found ? [...found.requests.map(row('request')), ...found.replies.map(row('reply'))] : [];
+  const columns = [{name: 'key', code: true}, {name: 'what'}, {name: 'command'}, {name: 'largest', number: true}, {name: 'times', number: true},
+    {name: 'database', number: true}, {name: 'when'}, {name: 'client', code: true}, {name: 'node', code: true}];
+  section('big', rows, () => rows.length ? table('Big keys', columns, rows) : none('None was as large.'));
 }
 
 // What the dialog was opened for: a primary that changes meanwhile is not the one that somebody agreed to replace.

@@ -100,6 +100,7 @@ const EVERY_KEY_THAT_WORKS: &str = r#"
         slowlog = "20ms"
         slowlog_len = 30
         hotkeys_one_in = 40
+        bigkeys_min = "2KiB"
         [tracing]
         otlp = "http://collector:4318/"
         sample = 0.0125
@@ -202,6 +203,7 @@ fn every_key_that_works_reaches_its_settings() {
         hold_memory: 1 << 20,
         slow_micros: 20_000,
         sample_one_in: 40,
+        big_bytes: 2 << 10,
         ..Default::default()
     };
     assert_eq!(config.backend, backend);

@@ -121,6 +121,7 @@ const MOVED: &[(&str, &str, How)] = &[
     ("log.hotkeys_one_in", "tests/end_to_end/hot_keys.rs", Set),
     ("tracing.otlp", "tests/end_to_end/traces.rs", Set),
     ("tracing.sample", "tests/end_to_end/traces.rs", Set),
+    ("log.bigkeys_min", "tests/end_to_end/big_keys.rs", Set),
 ];
 
 #[test]
