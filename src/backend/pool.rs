@@ -173,7 +173,7 @@ impl<C: Caller> Pools<C> {
     }
 
     /// `node` is no longer declared: nothing more is asked of it, and its connections are closed when it owes nothing any more, or
-    /// after [`RETIRES_WITHIN`].
+    /// ten seconds.
     pub fn retire(&self, node: NodeId) {
         let by = Instant::now() + RETIRES_WITHIN;
         let pool = self.pool(node);

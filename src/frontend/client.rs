@@ -9,10 +9,10 @@ use std::time::Instant;
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::backend::{BigReply, Caller, Pipeline, Slow, Traced, Unanswered, first_len};
-use crate::command::{Effect, Lane, classify};
+use crate::command::{Effect, Lane};
 use crate::durability::Withheld;
 use crate::error::Failure;
-use crate::resp::{RequestScanner, encode};
+use crate::resp::encode;
 use crate::session::Listing;
 use crate::telemetry::{Direction, ErrorKind, Side};
 use crate::topology::NodeId;
@@ -26,7 +26,7 @@ use super::registry::Live;
 use super::stream::Writer;
 use super::tag::row_of;
 use super::window::Window;
-use super::worker::{Answered, Passed, Took, Worker};
+use super::worker::{Passed, Took, Worker};
 use super::written::Touches;
 
 /// An output buffer that outgrew this is given back when it runs empty.
@@ -538,18 +538,7 @@ impl Caller for ClientRef {
     }
 
     fn traced(&self, traced: &Traced<'_>) {
-        let Traced { tag, node, since, waited, resent, error, now } = *traced;
-        let mut row = row_of(tag);
-        if let Some(Special::Session(original)) = &*self.special.borrow() {
-            // The proxy's own question is none of the client's requests.
-            let Some(scanner) = RequestScanner::of_kept(original) else { return };
-            row = classify(&scanner.request(original)).row;
-        } else if self.session_reply.borrow().is_some() {
-            // Whose question was refused is not known any more.
-            return;
-        }
-        let answered = Answered { row, node: Some(node), since, waited, resent, now };
-        self.worker.trace(self, &answered, error.unwrap_or_default());
+        self.worker.trace_answered(self, traced);
     }
 
     fn big(&self, tag: u16, request: &[u8], reply: &BigReply) {

@@ -174,8 +174,7 @@ impl Worker {
             metrics: metrics.clone(),
         };
         let table = routes.load();
-        let (hot_keys, big_keys) = (shared.new_hot_keys(), shared.new_big_keys());
-        let turns = shared.new_turns();
+        let (hot_keys, big_keys, turns) = (shared.new_hot_keys(), shared.new_big_keys(), shared.new_turns());
         Rc::new(Self {
             withholds: settings.durability.is_on(),
             spares: !settings.durability.rules.is_empty(),

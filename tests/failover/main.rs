@@ -8,4 +8,5 @@ mod script;
 mod simulation;
 #[path = "../support/size.rs"]
 mod size;
+mod words;
 mod world;

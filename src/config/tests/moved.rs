@@ -119,9 +119,9 @@ const MOVED: &[(&str, &str, How)] = &[
     ("log.slowlog", "tests/end_to_end/slow_log.rs", Set),
     ("log.slowlog_len", "tests/end_to_end/slow_log.rs", Set),
     ("log.hotkeys_one_in", "tests/end_to_end/hot_keys.rs", Set),
+    ("log.bigkeys_min", "tests/end_to_end/big_keys.rs", Set),
     ("tracing.otlp", "tests/end_to_end/traces.rs", Set),
     ("tracing.sample", "tests/end_to_end/traces.rs", Set),
-    ("log.bigkeys_min", "tests/end_to_end/big_keys.rs", Set),
 ];
 
 #[test]

@@ -3,12 +3,15 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::command::RowId;
+use crate::backend::Traced;
+use crate::command::{RowId, classify};
+use crate::resp::RequestScanner;
 use crate::topology::NodeId;
 use crate::traces::{AtNode, Code, NodePlace, Request};
 
+use super::super::tag::row_of;
 use super::Worker;
-use crate::frontend::client::Client;
+use crate::frontend::client::{Client, Special};
 
 /// A request that is traced and was answered.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +79,22 @@ impl Worker {
             error: reply.starts_with(b"-").then(|| Code::of(reply)),
             resent,
         });
+    }
+
+    /// A request of this client that went over a shared connection is traced.
+    pub(in crate::frontend) fn trace_answered(&self, client: &Client, traced: &Traced<'_>) {
+        let Traced { tag, node, since, waited, resent, error, now } = *traced;
+        let mut row = row_of(tag);
+        if let Some(Special::Session(original)) = &*client.special.borrow() {
+            // The proxy's own question is none of the client's requests.
+            let Some(scanner) = RequestScanner::of_kept(original) else { return };
+            row = classify(&scanner.request(original)).row;
+        } else if client.session_reply.borrow().is_some() {
+            // Whose question was refused is not known any more.
+            return;
+        }
+        let answered = Answered { row, node: Some(node), since, waited, resent, now };
+        self.trace(client, &answered, error.unwrap_or_default());
     }
 
     /// The proxy itself has answered a request of this client, which it may have held until now.
