@@ -75,10 +75,21 @@ impl Declarations {
 
 impl Driver {
     pub(super) fn redeclare(&mut self, declaration: Declaration) {
-        let Declaration { declared, done } = declaration;
+        let Declaration { mut declared, done } = declaration;
+        // A name that stays is followed as ever: it was looked up only now, and who is needed stays.
+        let mut told = Vec::new();
+        for name in &mut declared.names {
+            let before =
+                self.ends.declared.borrow().names.iter().find(|it| it.address == name.address).cloned();
+            if let Some(before) = before {
+                let seen = Ok(name.as_before(&before));
+                told.extend(name.follow(&seen, |address| self.needs(address)));
+            }
+        }
         let said = self.declare(&declared.all());
         if said.is_ok() {
             self.ends.declared.send_replace(declared.into());
+            self.show_names(told);
         }
         // Whoever asked may have left.
         let _ = done.send(said);
@@ -87,29 +98,33 @@ impl Driver {
     /// Names were looked up again.
     pub(super) fn hear_names(&mut self, seen: &Seen) {
         let mut declared = Declared::clone(&self.ends.declared.borrow());
-        let (mut told, primary) = (Vec::new(), self.verdict.as_ref().and_then(|verdict| verdict.primary));
+        let mut told = Vec::new();
         for name in &mut declared.names {
-            let seen = seen.iter().find(|(position, _)| *position == name.position);
-            let needed = |address: &Address| {
-                let known = self.nodes.iter().find(|known| known.address == *address)?;
-                let answers = !self.absent.contains(&known.id);
-                if primary == Some(known.id) { Some("leads") } else { answers.then_some("answers") }
-            };
-            told.extend(seen.into_iter().flat_map(|(_, seen)| name.follow(seen, needed)));
+            // By name: the list may be another one since.
+            let seen = seen.iter().find(|(address, _)| *address == name.address);
+            let seen = seen.into_iter();
+            told.extend(seen.flat_map(|(_, seen)| name.follow(seen, |address| self.needs(address))));
         }
-        let nodes = declared.all();
-        if nodes.len() > NODES_MAX {
-            told.push(format!("backend.nodes stand for {} nodes, {NODES_MAX} is the most", nodes.len()));
-        } else {
-            match self.declare(&nodes) {
-                Ok(_) => drop(self.ends.declared.send_replace(declared.into())),
-                Err(why) => {
-                    told.push(format!("what names have come to stand for is not taken up yet: {why}"))
-                }
-            }
+        match self.declare(&declared.all()) {
+            Ok(_) => drop(self.ends.declared.send_replace(declared.into())),
+            Err(why) => told.push(format!("what names have come to stand for is not taken up yet: {why}")),
         }
+        self.show_names(told);
+    }
+
+    /// Why a node stays one although its name does not stand for it any more.
+    fn needs(&self, address: &Address) -> Option<&'static str> {
+        let known = self.nodes.iter().find(|known| known.address == *address)?;
+        match self.verdict.as_ref().and_then(|verdict| verdict.primary) {
+            None => Some("may have to lead"),
+            Some(primary) if primary == known.id => Some("leads"),
+            Some(_) => self.lives(known.id).then_some("answers"),
+        }
+    }
+
+    fn show_names(&mut self, told: Vec<String>) {
         if *self.moved != *told {
-            told.iter().for_each(|sentence| warn!("{sentence}"));
+            told.iter().filter(|it| !self.moved.contains(it)).for_each(|sentence| warn!("{sentence}"));
             self.moved = told.into();
             self.status_due = true;
         }
@@ -120,7 +135,10 @@ impl Driver {
     /// # Errors
     /// See [`Machine::may_declare`](crate::failover::Machine::may_declare).
     fn declare(&mut self, specs: &[NodeSpec]) -> Result<String, String> {
-        let nodes = self.watched.name(specs);
+        if specs.len() > NODES_MAX {
+            return Err(format!("backend.nodes stand for {} nodes, {NODES_MAX} is the most", specs.len()));
+        }
+        let (nodes, last) = self.watched.name(specs);
         if nodes == self.brain.nodes {
             return Ok("the same nodes".to_owned());
         }
@@ -141,9 +159,10 @@ impl Driver {
         for (id, known) in before {
             self.weights.forget(id);
             self.absent.remove(&id);
+            self.heard_at.remove(&id);
             self.gone.insert(id, known.address);
         }
-        self.watched.declare(&nodes);
+        self.watched.declare(&nodes, last);
         self.brain.nodes.clone_from(&nodes);
         self.feed(Event::Declared(nodes));
         self.status_due = true;

@@ -101,6 +101,8 @@ pub(super) struct Driver {
     pub(super) nodes: Vec<NodeFacts>,
     /// Nobody answered there, or not with INFO. One that is only silent may still have its connections.
     pub(super) absent: BTreeSet<NodeId>,
+    /// When each last said anything, be it a refusal.
+    pub(super) heard_at: BTreeMap<NodeId, Instant>,
     pub(super) gone: BTreeMap<NodeId, Address>,
     /// In what names of nodes are not followed, one sentence each.
     pub(super) moved: Arc<[String]>,
@@ -170,6 +172,7 @@ impl Driver {
             quarantined: Quarantined::default(),
             nodes: unseen(&brain.nodes),
             absent: brain.nodes.iter().map(|(id, _)| *id).collect(),
+            heard_at: BTreeMap::new(),
             gone: BTreeMap::new(),
             moved: Arc::default(),
             verdict: None,

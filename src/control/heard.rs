@@ -15,6 +15,9 @@ use super::brains::Greeted;
 use super::driver::{BRAINS_MAX, Driver};
 use super::monitor::{Heard, Look};
 
+/// A node that has said nothing for so long may be gone for good, if its name says so too.
+const GONE_AFTER: Duration = Duration::from_secs(10);
+
 impl Driver {
     pub(super) fn take(&mut self, heard: Heard, after_stall: bool) {
         match heard {
@@ -46,6 +49,9 @@ impl Driver {
     fn note(&mut self, look: &Look) {
         let node = look.observation.node;
         let Some(at) = position(&self.nodes, node) else { return };
+        if matches!(look.observation.health, Health::Answered(_) | Health::Refused(_)) {
+            self.heard_at.insert(node, look.observation.at);
+        }
         let known = &mut self.nodes[at];
         known.error.clone_from(&look.error);
         match &look.observation.health {
@@ -68,6 +74,11 @@ impl Driver {
         }
         self.choose_greeted();
         self.note_attached();
+    }
+
+    /// Whether a node has said anything of late, be it a refusal.
+    pub(super) fn lives(&self, node: NodeId) -> bool {
+        self.heard_at.get(&node).is_some_and(|at| at.elapsed() < GONE_AFTER)
     }
 
     /// Makes known how many replicas follow the primary, as far as the last looks tell.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use crate::topology::Address;
+use crate::topology::{Address, NODES_MAX};
 
 use super::{Declared, Settings};
 
@@ -60,6 +60,11 @@ impl NodeName {
             }
             Ok(_) => None,
         }
+    }
+
+    /// Its nodes as another reading of the configuration has them, before it was looked up for that.
+    pub(super) fn as_before(&mut self, before: &Self) -> BTreeSet<IpAddr> {
+        std::mem::replace(&mut self.found, before.found.clone())
     }
 
     /// Where the nodes are that it stands for, in the order of their addresses.
@@ -148,6 +153,10 @@ impl Settings {
         }
         self.written = std::mem::take(&mut self.nodes);
         self.nodes = self.declared().all();
+        if self.nodes.len() > NODES_MAX {
+            let many = self.nodes.len();
+            return Err(format!("backend.nodes stand for {many} nodes; {NODES_MAX} is the most"));
+        }
         self.suffice()
     }
 
@@ -176,8 +185,8 @@ fn of_one_kind(all: BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
     if of_v4.is_empty() { all } else { of_v4 }
 }
 
-/// What names were seen to stand for, by position.
-pub(super) type Seen = Vec<(usize, io::Result<BTreeSet<IpAddr>>)>;
+/// What names were seen to stand for.
+pub(super) type Seen = Vec<(Address, io::Result<BTreeSet<IpAddr>>)>;
 
 /// Looks again and again for as long as somebody wants to know.
 pub(super) async fn keep_looking(mut declared: watch::Receiver<Arc<Declared>>, seen: mpsc::Sender<Seen>) {
@@ -190,7 +199,8 @@ pub(super) async fn keep_looking(mut declared: watch::Receiver<Arc<Declared>>, s
             }
         }
         tokio::time::sleep(LOOK).await;
-        let look = move || names.iter().map(|name| (name.position, look_up(&name.address))).collect();
+        let look =
+            move || names.into_iter().map(|name| (name.address.clone(), look_up(&name.address))).collect();
         let found = match tokio::task::spawn_blocking(look).await {
             Ok(found) => found,
             Err(error) => return tracing::error!(%error, "names of nodes are looked up no more"),

@@ -243,7 +243,8 @@ impl Parts {
             greeted,
             sink,
         });
-        watched.declare(&self.brain.nodes);
+        let last = self.brain.nodes.last().map_or(NodeId(0), |(id, _)| *id);
+        watched.declare(&self.brain.nodes, last);
         let (seen, names) = mpsc::channel(1);
         tokio::spawn(keep_looking(declared.subscribe(), seen));
         let (parity_ends, parity) = self.parity;

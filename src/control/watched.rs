@@ -1,6 +1,6 @@
 //! The nodes that are declared, and the tasks that look at each for as long as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -55,28 +55,32 @@ impl Watched {
         self.dials.borrow().clone()
     }
 
-    /// Gives every node the id that it has or, in the order of declaration, the next that nobody has. Ids of nodes that have gone are
-    /// given again as late as there is room for, so that whoever still speaks of one does not mean another.
-    pub(super) fn name(&self, specs: &[NodeSpec]) -> Vec<(NodeId, NodeSpec)> {
+    /// Gives every node the id that it has or, in the order of declaration, the next that nobody has; and tells which was given last. Ids
+    /// of nodes that have gone are given again as late as there is room for, so that whoever still speaks of one does not mean another.
+    pub(super) fn name(&self, specs: &[NodeSpec]) -> (Vec<(NodeId, NodeSpec)>, NodeId) {
         let dials = self.dials();
         let known: BTreeMap<&Address, NodeId> = dials.iter().map(|dial| (&dial.address, dial.node)).collect();
+        let mut taken: BTreeSet<NodeId> =
+            specs.iter().filter_map(|spec| known.get(&spec.address).copied()).collect();
+        let going: BTreeSet<NodeId> = known.values().copied().collect();
         let mut last = self.last;
-        let mut taken: Vec<NodeId> = known.values().copied().collect();
         let mut named: Vec<(NodeId, NodeSpec)> = Vec::with_capacity(specs.len());
         for spec in specs {
             let id = known.get(&spec.address).copied().unwrap_or_else(|| {
-                last = after(last, &taken);
-                taken.push(last);
+                let free = after(last, |id| !taken.contains(&id) && !going.contains(&id));
+                last = free.or_else(|| after(last, |id| !taken.contains(&id))).unwrap_or(last);
+                taken.insert(last);
                 last
             });
             named.push((id, spec.clone()));
         }
         named.sort_by_key(|(id, _)| *id);
-        named
+        (named, last)
     }
 
-    /// These are the nodes from now on, in the order of ids.
-    pub(super) fn declare(&mut self, nodes: &[(NodeId, NodeSpec)]) {
+    /// These are the nodes from now on, in the order of ids, of which `last` was given last.
+    pub(super) fn declare(&mut self, nodes: &[(NodeId, NodeSpec)], last: NodeId) {
+        self.last = last;
         let before = self.dials();
         let mut dials = Vec::with_capacity(nodes.len());
         let mut tasks = std::mem::take(&mut self.tasks);
@@ -87,7 +91,6 @@ impl Watched {
                 (_, gone) => {
                     gone.iter().flatten().for_each(AbortHandle::abort);
                     self.means.marks.of(*id).forget();
-                    self.last = *id;
                     let dial = self.dial(*id, spec);
                     let looks = self.look_at(&dial);
                     (dial, looks)
@@ -121,10 +124,25 @@ impl Watched {
     }
 }
 
-/// The first id behind `last` that is not taken, round the end of those that there are.
-fn after(last: NodeId, taken: &[NodeId]) -> NodeId {
+/// The first id behind `last` that is free, round the end of those that there are.
+fn after(last: NodeId, is_free: impl Fn(NodeId) -> bool) -> Option<NodeId> {
     let next = |id: NodeId| NodeId(if id.slot() + 1 < NODES_MAX { id.0 + 1 } else { 0 });
     let ids = std::iter::successors(Some(next(last)), |id| Some(next(*id)));
-    // There are as many ids as there may be nodes.
-    ids.take(NODES_MAX).find(|id| !taken.contains(id)).unwrap_or(last)
+    ids.take(NODES_MAX).find(|id| is_free(*id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_go_round_and_pass_over_those_that_are_not_free() {
+        let free = |last: u16, free: &[u16]| after(NodeId(last), |id| free.contains(&id.0)).map(|id| id.0);
+        assert_eq!(free(0, &[0, 1, 7]), Some(1));
+        assert_eq!(free(1, &[0, 1, 7]), Some(7));
+        assert_eq!(free(7, &[0, 1, 7]), Some(0));
+        assert_eq!(free(255, &[0, 255]), Some(0));
+        assert_eq!(free(3, &[3]), Some(3), "nobody else's is left");
+        assert_eq!(free(3, &[]), None);
+    }
 }

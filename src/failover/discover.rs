@@ -63,7 +63,7 @@ impl Machine {
     }
 
     /// The recorded primary, if it is still declared.
-    fn remembered(&self) -> Option<NodeId> {
+    pub(super) fn remembered(&self) -> Option<NodeId> {
         let record = self.memory.as_ref()?;
         self.nodes.iter().find(|node| node.name() == record.primary).map(|node| node.id)
     }

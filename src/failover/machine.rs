@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::topology::{Health, NodeId, NodeSpec, Replication, find, position};
 
 use super::budget::Budget;
+use super::declare::Gone;
 use super::episode::Timeline;
 use super::node::{Node, Sight, look};
 use super::remedy::Want;
@@ -123,6 +124,8 @@ pub struct Machine {
     pub(super) trace: Trace,
     /// Recorded as in sync, and not declared any more: they may hold what nobody else has until all who are declared have caught up.
     pub(super) undeclared: Vec<(String, String)>,
+    /// Who is not declared, the longest gone first, [`NODES_MAX`](crate::topology::NODES_MAX) at most.
+    pub(super) gone: VecDeque<Gone>,
     /// Nodes that came to be declared while the machine ran.
     pub(super) declared: u64,
     /// Replicas of the primary's that no configuration names, as of the last look at it.
@@ -150,24 +153,9 @@ impl Machine {
         record: Option<Record>,
         now: Instant,
     ) -> Self {
-        let mut nodes: Vec<Node> = nodes.into_iter().map(|(id, spec)| Node::new(id, spec, now)).collect();
-        for (address, run_id) in record.iter().flat_map(|record| &record.run_ids) {
-            if let Some(node) = nodes.iter_mut().find(|node| node.name() == *address) {
-                node.in_sync = Some(run_id.clone());
-            }
-        }
-        for address in record.iter().flat_map(|record| &record.deposed) {
-            if let Some(node) = nodes.iter_mut().find(|node| node.name() == *address) {
-                node.deposed = true;
-            }
-        }
-        for kept in record.iter().flat_map(|record| &record.borrowed) {
-            if let Some(node) = nodes.iter_mut().find(|node| node.name() == kept.node) {
-                node.changed.push(kept.clone().into());
-            }
-        }
+        let nodes: Vec<Node> = nodes.into_iter().map(|(id, spec)| Node::new(id, spec, now)).collect();
         let recorded = record.iter().flat_map(|record| record.run_ids.iter().cloned());
-        let undeclared =
+        let undeclared: Vec<_> =
             recorded.filter(|(address, _)| !nodes.iter().any(|node| node.name() == *address)).collect();
         let epoch = record.as_ref().map_or(0, |record| record.epoch);
         let gauge = Gauge::new(Slowness::of(settings.busy_timeout, settings.interval));
@@ -188,7 +176,7 @@ impl Machine {
             explained_until: None,
             published: None,
             told: String::new(),
-            memory: record,
+            memory: None,
             recorded: None,
             record_after: now,
             resuming: false,
@@ -200,6 +188,7 @@ impl Machine {
             planned_after: now,
             trace: Trace::default(),
             undeclared,
+            gone: record.as_ref().map(Record::gone).unwrap_or_default(),
             declared: 0,
             strangers: 0,
             alone_since: None,
@@ -209,6 +198,9 @@ impl Machine {
             want: None,
             order: None,
         };
+        let mut nodes = std::mem::take(&mut machine.nodes);
+        nodes.iter_mut().for_each(|node| machine.remember(node));
+        (machine.nodes, machine.memory) = (nodes, record);
         machine.hold("no primary was found yet".to_owned());
         machine
     }

@@ -208,6 +208,9 @@ impl Machine {
         if self.group.primary.is_none() {
             return Err("no primary was ever decided: redhold adopt NODE".to_owned());
         }
+        if to.is_some_and(|to| !self.is_declared(to)) {
+            return Err("no such node is declared".to_owned());
+        }
         let began = self.now;
         let trial = Trial { began, cause: Cause::Ordered, order: Some(id), to };
         self.begin(true);

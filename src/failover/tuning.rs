@@ -66,7 +66,11 @@ impl Machine {
             let kept = node.changed.iter().filter(|changed| changed.is_borrowed());
             kept.map(|changed| changed.clone().into_record(name.clone())).collect::<Vec<_>>()
         };
-        self.nodes.iter().flat_map(of_node).collect()
+        let of_gone = |gone: &super::declare::Gone| {
+            let kept = gone.changed.iter().filter(|changed| changed.is_borrowed());
+            kept.map(|changed| changed.clone().into_record(gone.name.clone())).collect::<Vec<_>>()
+        };
+        self.nodes.iter().flat_map(of_node).chain(self.gone.iter().flat_map(of_gone)).collect()
     }
 
     /// Puts back what need not be otherwise any more: `min-replicas-to-write`, lowered so that a primary could write alone, once it

@@ -175,7 +175,7 @@ impl Machine {
                 .filter_map(|node| Some((node.name(), node.in_sync.clone()?)))
                 .chain(self.undeclared.iter().cloned())
                 .collect(),
-            deposed: self.nodes.iter().filter(|node| node.deposed).map(Node::name).collect(),
+            deposed: self.all_deposed(),
             intent,
             borrowed: self.borrowed(),
         };

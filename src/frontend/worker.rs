@@ -241,7 +241,12 @@ impl Worker {
             self.pools.refresh(node.id, old.carries_over(new, node.id), new.epoch);
         }
         for gone in old.nodes.iter().filter(|node| new.node(node.id).is_none()) {
-            self.pools.retire(gone.id);
+            // Between the two tables it may have ceased to lead.
+            if old.primary == Some(gone.id) {
+                self.pools.refresh(gone.id, false, new.epoch);
+            } else {
+                self.pools.retire(gone.id);
+            }
         }
         self.durable.table_changed(self, old, new);
         if old.epoch != new.epoch {
