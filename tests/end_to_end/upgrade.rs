@@ -12,7 +12,8 @@ use rustix::process::Signal;
 use socket2::SockRef;
 
 use crate::support::{
-    Client, Group, LONG, Load, Proxy, ProxyOptions, Successor, Value, encode, eventually, row_field, signal,
+    Client, Group, LONG, Load, Proxy, ProxyOptions, Server, Successor, Value, encode, eventually, row_field,
+    signal,
 };
 
 /// SHA-256 of `secret`.
@@ -159,7 +160,13 @@ fn who_can_not_take_over_changes_nothing() {
     fails(good.replace(&state, &blocked.display().to_string()), "failover.state_dir");
     let again = || proxy.log().matches("deciding again").count();
     eventually(LONG, "it decides again", || again() == 1);
-    // A record that can not be taken back either is tried for until it can.
+    // A record that can not be taken back either is tried for until it can. None is due meanwhile: every node is in the last one.
+    let is_in =
+        |node: &Server, record: &str| node.info("run_id").is_some_and(|run_id| record.contains(&run_id));
+    eventually(LONG, "the record has every node", || {
+        let record = fs::read_to_string(proxy.state_dir().join("group.record")).unwrap_or_default();
+        group.nodes().iter().all(|node| is_in(node, &record))
+    });
     let (state, aside) = (proxy.state_dir(), proxy.state_dir().with_extension("aside"));
     fs::rename(&state, &aside).and_then(|()| fs::write(&state, "")).expect("the folder is writable");
     fails(fs::read_to_string(proxy.config_file()).expect("the file is there"), "failover.state_dir");
