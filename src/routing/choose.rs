@@ -78,7 +78,13 @@ impl RoutingTable {
         fits: impl Fn(&NodeRoute) -> bool,
     ) -> Option<NodeId> {
         let far = |node: &NodeRoute| !settings.zone.is_empty() && node.zone != settings.zone;
-        let (before, from) = self.nodes.split_at(self.nodes.partition_point(|node| node.id.slot() < turn));
+        // Where none was ever taken out of the list, ids are positions.
+        let at = match turn.checked_sub(1).map(|last| self.nodes.get(last)) {
+            None => 0,
+            Some(Some(last)) if last.id.slot() + 1 == turn => turn,
+            Some(_) => self.nodes.partition_point(|node| node.id.slot() < turn),
+        };
+        let (before, from) = self.nodes.split_at(at);
         let fitting = from.iter().chain(before).filter(|node| fits(node));
         fitting.min_by_key(|node| (far(node), cost(node.id))).map(|node| node.id)
     }

@@ -29,16 +29,22 @@ pub trait OfNode {
 /// Where `node` stands in a list that is in the order of ids; `None`: it is not in it.
 #[must_use]
 pub fn position<T: OfNode>(list: &[T], node: NodeId) -> Option<usize> {
-    // Where none was ever taken out of the list, ids are positions.
-    match list.get(node.slot()) {
-        Some(found) if found.node() == node => Some(node.slot()),
-        _ => list.binary_search_by_key(&node, OfNode::node).ok(),
-    }
+    list.binary_search_by_key(&node, OfNode::node).ok()
 }
 
 /// What a list in the order of ids has of `node`.
+#[inline]
 #[must_use]
 pub fn find<T: OfNode>(list: &[T], node: NodeId) -> Option<&T> {
+    // Where none was ever taken out of the list, ids are positions.
+    match list.get(node.slot()) {
+        Some(found) if found.node() == node => Some(found),
+        _ => find_moved(list, node),
+    }
+}
+
+#[cold]
+fn find_moved<T: OfNode>(list: &[T], node: NodeId) -> Option<&T> {
     position(list, node).map(|at| &list[at])
 }
 
