@@ -172,8 +172,8 @@ impl<C: Caller> Pools<C> {
         }
     }
 
-    /// `node` is no longer declared: nothing more is asked of it, and its connections are closed when it owes nothing any more, or
-    /// ten seconds.
+    /// `node` is no longer declared: nothing more is asked of it, and its connections are closed when it owes nothing any more, after
+    /// ten seconds at the latest.
     pub fn retire(&self, node: NodeId) {
         let by = Instant::now() + RETIRES_WITHIN;
         let pool = self.pool(node);

@@ -11,8 +11,8 @@ pub(super) struct Attached {
     pub(super) coming: u32,
 }
 
-/// Who follows, of nodes in one order, among which the primary has this position. `None` when the primary is absent: one that is gone lacks nothing. A moment later the table says that writes wait,
-/// and until then none is refused.
+/// Who follows, of nodes in one order, among which the primary has this position. `None` when the primary is absent: one that is
+/// gone lacks nothing. A moment later the table says that writes wait, and until then none is refused.
 pub(super) fn attached(
     primary: Option<usize>,
     facts: &[Option<&Replication>],

@@ -229,7 +229,13 @@ impl Machine {
             }
             Event::Declared(nodes) => self.declare(nodes),
             Event::OtherBrain(who) => self.hear(who),
-            Event::Yielded(yielded) => self.yielded = yielded,
+            Event::Yielded(yielded) => {
+                self.yielded = yielded;
+                if !yielded {
+                    // What was recorded meanwhile was recorded nowhere.
+                    self.recorded = None;
+                }
+            }
             Event::Tick { late } => {
                 if late {
                     self.forgive();

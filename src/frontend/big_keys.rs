@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::command::RowId;
 
+use super::two_windows::TwoWindows;
+
 /// Keys that one window of a worker has room for in each direction, some 500 bytes each at most.
 pub(super) const ROOM: usize = 64;
 
@@ -108,17 +110,13 @@ struct Window {
 #[derive(Clone, Debug)]
 pub(super) struct BigKeys {
     hasher: RandomState,
-    born: Instant,
-    /// When the window began that runs now.
-    began: Instant,
-    now: Window,
-    before: Window,
+    windows: TwoWindows<Window>,
 }
 
 impl BigKeys {
     /// `hasher` and `born` are the same for all that are [merged].
     pub(super) fn new(hasher: RandomState, born: Instant) -> Self {
-        Self { hasher, born, began: born, now: Window::default(), before: Window::default() }
+        Self { hasher, windows: TwoWindows::new(WINDOW, born) }
     }
 
     /// Something big passed; `origin` is asked only where it is larger than what is known.
@@ -126,30 +124,19 @@ impl BigKeys {
         self.advance(now);
         let hash = self.hasher.hash_one((big.row.0, big.db, big.key));
         match big.direction {
-            Direction::Request => self.now.requests.note(hash, big, origin),
-            Direction::Reply => self.now.replies.note(hash, big, origin),
+            Direction::Request => self.windows.now.requests.note(hash, big, origin),
+            Direction::Reply => self.windows.now.replies.note(hash, big, origin),
         }
     }
 
     /// Forgets what is too old by now.
     pub(super) fn advance(&mut self, now: Instant) {
-        let over = now.saturating_duration_since(self.began).as_secs() / WINDOW.as_secs();
-        if over > 0 {
-            let last = std::mem::take(&mut self.now);
-            self.before = if over == 1 { last } else { Window::default() };
-            self.began += WINDOW * u32::try_from(over).unwrap_or(u32::MAX);
-        }
+        self.windows.advance(now);
     }
 
     /// Forgets everything.
     pub(super) fn reset(&mut self, now: Instant) {
         *self = Self::new(self.hasher.clone(), now);
-    }
-
-    /// How far back what is remembered goes.
-    fn span(&self, now: Instant) -> Duration {
-        let before = if self.began > self.born { WINDOW } else { Duration::ZERO };
-        now.saturating_duration_since(self.began) + before
     }
 }
 
@@ -166,9 +153,9 @@ pub(super) struct Biggest {
 
 /// What all workers, [advanced](BigKeys::advance) to `now`, have remembered: the first `count` of each direction, at most [`ROOM`].
 pub(super) fn merged(workers: &[BigKeys], count: usize, now: Instant) -> Biggest {
-    let windows = || workers.iter().flat_map(|worker| [&worker.now, &worker.before]);
+    let windows = || workers.iter().flat_map(|worker| worker.windows.both());
     Biggest {
-        span: workers.iter().map(|worker| worker.span(now)).max().unwrap_or_default(),
+        span: workers.iter().map(|worker| worker.windows.span(now)).max().unwrap_or_default(),
         requests: first(windows().map(|window| &window.requests), count),
         replies: first(windows().map(|window| &window.replies), count),
     }
@@ -286,7 +273,7 @@ mod tests {
             let found = merged(&workers, usize::MAX, born).replies;
             let found: Vec<_> = told(&found).into_iter().map(|(key, bytes, _)| (key, bytes)).collect();
             assert_eq!(found, expected, "seed {seed}");
-            assert!(workers.iter().all(|worker| worker.now.replies.0.len() == ROOM));
+            assert!(workers.iter().all(|worker| worker.windows.now.replies.0.len() == ROOM));
             assert_eq!(merged(&workers, 5, born).replies.len(), 5);
         }
     }

@@ -9,6 +9,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
 use super::slow_log::cut;
+use super::two_windows::TwoWindows;
 
 /// Keys that one window has room for. A key with a larger share of what was sampled than one of so many is never missing.
 pub(super) const ROOM: usize = 128;
@@ -76,40 +77,25 @@ impl Window {
 #[derive(Clone, Debug)]
 pub(super) struct HotKeys {
     hasher: RandomState,
-    born: Instant,
-    /// When the window began that runs now.
-    began: Instant,
-    now: Window,
-    before: Window,
+    windows: TwoWindows<Window>,
 }
 
 impl HotKeys {
     /// `hasher` and `born` are the same for all that are [merged].
     pub(super) fn new(hasher: RandomState, born: Instant) -> Self {
-        Self { hasher, born, began: born, now: Window::default(), before: Window::default() }
+        Self { hasher, windows: TwoWindows::new(WINDOW, born) }
     }
 
     /// A request for this key was sampled.
     pub(super) fn note(&mut self, db: u32, key: &[u8], now: Instant) {
         self.advance(now);
         let hash = self.hasher.hash_one((db, key));
-        self.now.note(hash, db, key);
+        self.windows.now.note(hash, db, key);
     }
 
     /// Forgets what is too old by now.
     pub(super) fn advance(&mut self, now: Instant) {
-        let over = now.saturating_duration_since(self.began).as_secs() / WINDOW.as_secs();
-        if over > 0 {
-            let last = std::mem::take(&mut self.now);
-            self.before = if over == 1 { last } else { Window::default() };
-            self.began += WINDOW * u32::try_from(over).unwrap_or(u32::MAX);
-        }
-    }
-
-    /// How far back what is counted goes.
-    fn span(&self, now: Instant) -> Duration {
-        let before = if self.began > self.born { WINDOW } else { Duration::ZERO };
-        now.saturating_duration_since(self.began) + before
+        self.windows.advance(now);
     }
 }
 
@@ -126,7 +112,7 @@ pub(super) struct Hottest {
 
 /// What all workers, [advanced](HotKeys::advance) to `now`, have counted: the first `count` keys.
 pub(super) fn merged(workers: &[HotKeys], count: usize, now: Instant) -> Hottest {
-    let windows = || workers.iter().flat_map(|worker| [&worker.now, &worker.before]);
+    let windows = || workers.iter().flat_map(|worker| worker.windows.both());
     let unknown: u64 = windows().map(Window::unknown).sum();
     let mut keys: HashMap<u64, Counted> = HashMap::new();
     for window in windows() {
@@ -148,7 +134,7 @@ pub(super) fn merged(workers: &[HotKeys], count: usize, now: Instant) -> Hottest
     keys.sort_by(|a, b| (b.least(), b.most, &a.key, a.db).cmp(&(a.least(), a.most, &b.key, b.db)));
     keys.truncate(count);
     Hottest {
-        span: workers.iter().map(|worker| worker.span(now)).max().unwrap_or_default(),
+        span: workers.iter().map(|worker| worker.windows.span(now)).max().unwrap_or_default(),
         sampled: windows().map(|window| window.sampled).sum(),
         keys,
     }
@@ -189,9 +175,9 @@ mod tests {
             let workers = 1 + usize::try_from(seed % 4).expect("few");
             let samples = 2_000 + seed * 50;
             let (hot, exact) = sampled(seed, workers, samples);
-            let Hottest { sampled, keys, .. } = merged(&hot, usize::MAX, hot[0].began);
+            let Hottest { sampled, keys, .. } = merged(&hot, usize::MAX, hot[0].windows.began);
             assert_eq!(sampled, samples);
-            let bound = hot.iter().map(|worker| worker.now.sampled / ROOM as u64).sum::<u64>();
+            let bound = hot.iter().map(|worker| worker.windows.now.sampled / ROOM as u64).sum::<u64>();
             for key in &keys {
                 let really = exact[&key.key];
                 assert!(key.least() <= really && really <= key.most, "seed {seed}: {key:?}, {really}");
@@ -200,14 +186,14 @@ mod tests {
             for (key, really) in exact.iter().filter(|(_, count)| **count > bound + 1) {
                 assert!(keys.iter().any(|it| it.key == *key), "seed {seed}: {key:?} with {really}");
             }
-            assert!(hot.iter().all(|worker| worker.now.keys.len() <= ROOM));
+            assert!(hot.iter().all(|worker| worker.windows.now.keys.len() <= ROOM));
         }
     }
 
     #[test]
     fn while_there_is_room_counts_are_exact() {
         let mut hot = HotKeys::new(RandomState::new(), Instant::now());
-        let now = hot.began;
+        let now = hot.windows.began;
         for (key, count) in [("a", 3), ("b", 5), ("once", 1)] {
             (0..count).for_each(|_| hot.note(0, key.as_bytes(), now));
         }

@@ -65,6 +65,7 @@ mod stream;
 mod tag;
 mod tls;
 mod traffic;
+mod two_windows;
 mod users;
 mod wait_lane;
 mod window;
