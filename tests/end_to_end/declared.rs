@@ -27,9 +27,12 @@ fn shown(proxy: &Proxy) -> Vec<String> {
     nodes.iter().map(|node| node["address"].as_str().expect("a text").to_owned()).collect()
 }
 
-/// Whether the proxy has a connection to the node.
+/// Whether anybody has a connection to the node, beside who asks and those with whom it replicates.
 fn is_connected(server: &Server) -> bool {
-    server.call("CLIENT LIST").text().is_some_and(|list| list.contains("name=redhold"))
+    let list = server.call("CLIENT LIST").text().expect("a text");
+    let is_other =
+        |line: &&str| !["flags=M", "flags=S", "cmd=client"].iter().any(|words| line.contains(words));
+    list.lines().any(|line| is_other(&line))
 }
 
 /// Reads again and again until it is dropped; a reply that is none ends it at once.
@@ -104,6 +107,31 @@ fn nodes_come_and_go_under_load_without_an_error_and_without_a_closed_connection
     assert!(proxy.metric(&format!("redhold_node_up{{node=\"{second}\"}}")).is_none());
     assert_eq!(proxy.metric(&format!("redhold_node_up{{node=\"{third}\"}}")), Some(1.0));
     assert_eq!(proxy.status()["epoch"], 1, "nobody was replaced");
+}
+
+#[test]
+fn what_a_node_still_owes_when_it_goes_is_waited_for() {
+    let group = Group::plain(1);
+    let [first, second] = [0, 1].map(|index| group.addresses()[index]);
+    let replica = &group.nodes()[1];
+    for order in ["CONFIG SET replica-read-only no", "SET k here", "CONFIG SET replica-read-only yes"] {
+        assert_eq!(replica.call(order), Value::ok(), "{order}");
+    }
+    let options = ProxyOptions::new(&[first, second]).set("reads.policy", "\"replica\"");
+    let proxy = options.set("failover.tune_nodes", "false").start();
+    proxy.wait_well();
+    let mut client = proxy.client();
+    assert_eq!(client.call("GET k"), Value::bulk("here"), "the replica alone has it");
+    let came = || proxy.metric("redhold_bytes_total{side=\"client\",direction=\"in\"}").unwrap_or_default();
+    let before = came();
+    assert_eq!(replica.call("CLIENT PAUSE 1500"), Value::ok());
+    client.send(&["GET", "k"]);
+    eventually(LONG, "it is on its way", || came() > before);
+    assert_eq!(declare(&proxy, &[first]), (200, format!("nodes: removed {second}")));
+    assert_eq!(client.call("PING"), Value::bulk("here"), "the reply of the node that has gone comes first");
+    assert_eq!(client.read(), Value::Simple("PONG".to_owned()));
+    assert_eq!(client.call("GET k"), Value::Nil);
+    eventually(LONG, "nobody speaks with it any more", || !is_connected(replica));
 }
 
 #[test]
