@@ -76,14 +76,11 @@ impl Declarations {
 impl Driver {
     pub(super) fn redeclare(&mut self, declaration: Declaration) {
         let Declaration { mut declared, done } = declaration;
-        // A name that stays is followed as ever: it was looked up only now, and who is needed stays.
+        let present = self.ends.declared.borrow().clone();
         let mut told = Vec::new();
         for name in &mut declared.names {
-            let before =
-                self.ends.declared.borrow().names.iter().find(|it| it.address == name.address).cloned();
-            if let Some(before) = before {
-                let seen = Ok(name.as_before(&before));
-                told.extend(name.follow(&seen, |address| self.needs(address)));
+            if let Some(before) = present.names.iter().find(|before| before.address == name.address) {
+                told.extend(name.follow_on(before, |address| self.needs(address)));
             }
         }
         let said = self.declare(&declared.all());

@@ -62,9 +62,14 @@ impl NodeName {
         }
     }
 
-    /// Its nodes as another reading of the configuration has them, before it was looked up for that.
-    pub(super) fn as_before(&mut self, before: &Self) -> BTreeSet<IpAddr> {
-        std::mem::replace(&mut self.found, before.found.clone())
+    /// It is another reading of `before`, looked up only now: it goes on from there, as at every look.
+    pub(super) fn follow_on(
+        &mut self,
+        before: &Self,
+        needed: impl Fn(&Address) -> Option<&'static str>,
+    ) -> Vec<String> {
+        let seen = std::mem::replace(&mut self.found, before.found.clone());
+        self.follow(&Ok(seen), needed)
     }
 
     /// Where the nodes are that it stands for, in the order of their addresses.
@@ -215,10 +220,11 @@ pub(super) async fn keep_looking(mut declared: watch::Receiver<Arc<Declared>>, s
 mod tests {
     use super::*;
     use crate::durability::Level;
+    use crate::topology::NodeSpec;
 
-    fn node(address: &str) -> crate::topology::NodeSpec {
+    fn node(address: &str) -> NodeSpec {
         let address = address.parse().unwrap();
-        crate::topology::NodeSpec { address, peer_address: None, zone: "z".to_owned(), priority: 7 }
+        NodeSpec { address, peer_address: None, zone: "z".to_owned(), priority: 7 }
     }
 
     fn addresses(list: &[&str]) -> BTreeSet<IpAddr> {

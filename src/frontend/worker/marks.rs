@@ -121,8 +121,10 @@ impl Worker {
     pub(super) fn mark_long(&self) {
         let is_long = |tag: u16| row_of(tag).spec().long;
         let mut marked = self.marked_long.borrow_mut();
-        let declared = self.table.borrow().nodes.iter().map(|node| node.id).collect::<BTreeSet<_>>();
-        for node in declared.union(&marked.clone()).copied() {
+        // One that has gone may still be owed the end of its mark.
+        let nodes: BTreeSet<_> =
+            self.table.borrow().nodes.iter().map(|node| node.id).chain(marked.iter().copied()).collect();
+        for node in nodes {
             let long = self.long.borrow();
             let lent =
                 long.values().filter(|(at, ..)| *at == node).map(|(_, since, row)| (*since, row.0)).min();
