@@ -18,11 +18,11 @@ demo: ## `redhold demo`: load, a kill -9 of the primary, and what the clients sa
 	cargo build --release --locked
 	@exec target/release/redhold demo
 
-test: ## format, lints, unit, property, end to end and documentation tests; no root, at most 15 minutes after the build
+test: ## format, unit, property, end to end and documentation tests; no root, at most 15 minutes after the build; lints: `make check`
 	@tests/tools/groups.sh test
 
-test-all: ## everything: `test`, then the longer groups of tests/budget.toml; some need root
-	@REDHOLD_ALL_SERVERS=1 tests/tools/groups.sh test all
+test-all: ## everything: `test` as a newcomer runs it, then the longer groups of tests/budget.toml; some need root
+	@REDHOLD_ALL_SERVERS=1 tests/tools/groups.sh all
 
 test-suite: ## Redis's own test suite against a redis-server, and against Redhold in front of one and of three; RUNS=3
 	@tests/tools/need.sh cargo redis-server tclsh python3

@@ -90,6 +90,25 @@ def judge(recorded, counted, bound):
     return faults, hints
 
 
+# Percent of a request's instructions that metrics may take, and the part that says what they take of which whole request.
+METRICS_MAX = 2
+METRICS = {"request-get-p16c50": "metrics-p16", "request-set-p16c50": "metrics-p16",
+           "request-get-p1c1": "metrics-p1", "request-set-p1c1": "metrics-p1"}
+
+
+def metrics(counted, requests):
+    """Two lists of lines: what is counted beside each whole request, and where that is too much."""
+    said, faults = [], []
+    for request, part in METRICS.items():
+        if part in counted and request in requests:
+            share = 100 * counted[part] / requests[request]
+            line = f"{request}: metrics take {counted[part]} of {requests[request]} instructions, {share:.2f} %"
+            said.append(line)
+            if share >= METRICS_MAX:
+                faults.append(f"{line}; {METRICS_MAX} % is the most")
+    return said, faults
+
+
 def self_test():
     """Shows that a rise fails, that a fall does not, and that nothing is passed over."""
     recorded = {"same": 100.0, "bound": 100.0, "risen": 100.0, "fallen": 100.0}
@@ -98,5 +117,8 @@ def self_test():
     named = [[line.split(":")[0] for line in lines] for lines in (faults, hints)]
     if named != [["risen", "new"], ["fallen"]] or "105.1" not in faults[0] or "100.0" not in faults[0]:
         raise Failed(f"judged wrongly: {faults}, {hints}")
+    said, faults = metrics({"metrics-p16": 12.0, "metrics-p1": 199.0}, {"request-get-p16c50": 600, "request-get-p1c1": 10_000})
+    if len(said) != 2 or [line.split(":")[0] for line in faults] != ["request-get-p16c50"] or "1.99 %" not in said[1]:
+        raise Failed(f"metrics are judged wrongly: {said}, {faults}")
     if judge(recorded, {"risen": 114.9}, BOUND_OF_ANOTHER_COMPILER)[0] or not judge({"a": 1}, {"a": 1.2}, 15)[0]:
         raise Failed("the bound of another compiler is not 15 %")

@@ -11,9 +11,10 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use redhold::command::{Lane, classify};
+use redhold::command::{self, Lane, classify};
 use redhold::resp::{Limits, RequestScanner, Scan};
 use redhold::routing::{self, Choice, Gate, NodeRoute, RoutingTable};
+use redhold::telemetry::{Direction, Metrics, Side};
 use redhold::topology::{Address, NodeId, Remedy};
 
 use pipeline::{Count, Stage};
@@ -36,7 +37,7 @@ type Part = (&'static str, fn(&mut Meter));
 
 /// `p16`: clients with 16 requests at a time, `p1`: with one. `alike`: the end of a request that begins as the one before it;
 /// `run`: 16 of them handed over at once.
-const PARTS: [Part; 17] = [
+const PARTS: [Part; 19] = [
     ("scan-get", |meter| scan(meter, GET)),
     ("scan-set", |meter| scan(meter, SET)),
     ("scan-inline", |meter| scan(meter, INLINE)),
@@ -54,6 +55,8 @@ const PARTS: [Part; 17] = [
     ("match-get-p1", |meter| Stage::new(1).serve(meter, Count::Match, GET, VALUE)),
     ("match-get-p16", |meter| Stage::new(16).serve(meter, Count::Match, GET, VALUE)),
     ("match-set-p16", |meter| Stage::new(16).serve(meter, Count::Match, SET, OK)),
+    ("metrics-p1", |meter| metrics(meter, 1)),
+    ("metrics-p16", |meter| metrics(meter, 16)),
 ];
 
 fn main() -> ExitCode {
@@ -191,6 +194,32 @@ fn route_to_replica(meter: &mut Meter) {
             }
         });
     }
+}
+
+/// What is counted of a request, with nothing around it: bytes on each side and way, the command, both durations; of `together`
+/// requests that come and are answered in one go once. The others that a read of a socket brings share its bytes, which is left out.
+fn metrics(meter: &mut Meter, together: u32) {
+    let names = command::rows().iter().map(|row| row.name.to_owned()).collect();
+    let metrics = Metrics::new(names, vec!["127.0.0.1:6379".to_owned()], 1, 1);
+    let worker = metrics.worker(0);
+    let row = command::find(b"get").expect("a row").0;
+    let bytes = u64::from(together) * 32;
+    while meter.goes_on() {
+        meter.count(READ * together as usize, || {
+            for turn in 0..READ as u64 {
+                let (worker, n) = (black_box(&*worker), black_box(u64::from(together)));
+                worker.bytes(Side::Client, Direction::In, bytes);
+                worker.command(row, true, n);
+                worker.bytes(Side::Backend, Direction::Out, bytes);
+                worker.bytes(Side::Backend, Direction::In, bytes);
+                worker.backend_duration(0, 80 + turn, n);
+                worker.duration(row, 80 + turn, n);
+                worker.bytes(Side::Client, Direction::Out, bytes);
+            }
+        });
+    }
+    let text = metrics.render().expect("it is shown");
+    assert!(text.contains("redhold_command_duration_seconds_count{command=\"get\"}"), "nothing was counted");
 }
 
 /// A primary and two replicas that may be read from.

@@ -142,6 +142,8 @@ pub struct Machine {
     pub(super) want: Option<Want>,
     /// The order that is being carried out.
     pub(super) order: Option<OrderId>,
+    /// It panics when it contradicts itself.
+    pub(super) checks: bool,
 }
 
 impl Machine {
@@ -197,6 +199,7 @@ impl Machine {
             slow_after: now,
             want: None,
             order: None,
+            checks: cfg!(debug_assertions),
         };
         let mut nodes = std::mem::take(&mut machine.nodes);
         nodes.iter_mut().for_each(|node| machine.remember(node));
@@ -274,7 +277,7 @@ impl Machine {
             if from == self.phase {
                 break;
             }
-            debug_assert!(from.allowed(self.phase), "{} -> {}", from.name(), self.phase.name());
+            self.check_transition(from, self.phase);
         }
         self.answer = None;
     }

@@ -45,7 +45,7 @@ impl Machine {
                     self.answer_order(Some(before), Err("another order came in between".to_owned()));
                     self.order = Some(id);
                 }
-                debug_assert!(self.phase.allowed(state.phase()), "order in {}", self.phase.name());
+                self.check_transition(self.phase, state.phase());
                 self.phase = state.phase();
                 self.state = state;
             }

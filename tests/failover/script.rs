@@ -171,8 +171,9 @@ impl Player {
 
     fn machine(&mut self) -> &mut Machine {
         let (specs, settings, record, now) = (&self.specs, &self.settings, &self.record, self.now);
-        self.machine
-            .get_or_insert_with(|| Machine::new(numbered(specs), settings.clone(), record.clone(), now))
+        self.machine.get_or_insert_with(|| {
+            Machine::new(numbered(specs), settings.clone(), record.clone(), now).checked()
+        })
     }
 
     fn node(&self, name: &str) -> NodeId {

@@ -1,7 +1,8 @@
 //! Executes the steps of a Dockerfile in directories made by debootstrap. Needs root; no container engine.
 //!
-//! `debian:bookworm-slim` is a minimal Debian 12. `rust:1-bookworm` is the same with gcc, and with this machine's own Rust toolchain and
-//! its fetched crates bound into it. Mounts live in a mount namespace of their own and end with it.
+//! `debian:bookworm-slim` is a minimal Debian 12. `rust:1-bookworm` is the same with gcc, with this machine's own Rust toolchain and its
+//! fetched crates bound into it, and with what this checkout has compiled of those. Mounts live in a mount namespace of their own and
+//! end with it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,6 +79,8 @@ fn run(line: &str, step: &Step, root: &Path, rust: bool, work: &Path) {
         vec![("PATH".to_owned(), "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned())];
     if rust {
         let target = work.join("target");
+        let seed = [Path::new("target/release"), &target.join("release")];
+        expect_success(Command::new("tests/tools/seed.sh").args(seed), "seed.sh");
         let bound = inside_out(root, &step.workdir).join("target");
         for (from, to) in
             [(toolchain(), root.join(TOOLCHAIN)), (cargo_home(), root.join(CARGO_HOME)), (target, bound)]

@@ -2,7 +2,7 @@
 # Runs the named groups of tests/budget.toml, each within its budget, and prints a table. Fails when a group failed,
 # ran out of its budget, or could not run: nothing is skipped.
 #
-#   tests/tools/groups.sh TIER...        every group of the tiers `test`, `all`, in the file's order
+#   tests/tools/groups.sh TIER           every group of the tier `test` or `all`, in the file's order
 #   tests/tools/groups.sh --group NAME   one group
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -14,7 +14,7 @@ export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never}
 export PATH=$PATH:/usr/sbin:/sbin
 
 # A group's own build may take so many seconds, on a busy machine too.
-readonly BUILD_MAX=600
+readonly BUILD_MAX=900
 
 declare -A tier seconds needs build run
 order=()
@@ -129,12 +129,19 @@ adopt_unnamed
 chosen=()
 if [[ ${1:-} == --group ]]; then
     chosen=("${@:2}")
-    # The budgets are those of tests, not of compilers; and a compiler that is killed half way leaves a broken target folder.
-    cargo test --locked --no-run || exit 1
 else
     for name in "${order[@]}"; do
-        [[ " $* " == *" ${tier[$name]} "* ]] && chosen+=("$name")
+        [[ ${1:-} == "${tier[$name]}" ]] && chosen+=("$name")
     done
+fi
+# The budgets are those of tests, not of compilers; and a compiler that is killed half way leaves a broken target folder. What the longer
+# groups need is installed meanwhile.
+if [[ " ${chosen[*]} " != *' build '* ]]; then
+    tests=$(for name in "${chosen[@]}"; do echo "${run[$name]:-}"; done |
+        grep -oE 'cargo test --locked [^&|;]*' | grep -oE -- '--test [a-z_]+' | sort -u)
+    tests/tools/need.sh $(for name in "${chosen[@]}"; do echo "${needs[$name]:-}"; done) &
+    cargo test --locked --no-run $tests || exit 1
+    wait $!
 fi
 [[ ${#chosen[@]} -gt 0 ]] || { echo "groups.sh: nothing to run for: $*" >&2; exit 2; }
 for name in "${chosen[@]}"; do

@@ -239,7 +239,7 @@ impl World {
             .collect();
         let mut world = Self {
             servers,
-            machine: Machine::new(numbered(&specs), believed(&settings, bug), None, start),
+            machine: Machine::new(numbered(&specs), believed(&settings, bug), None, start).checked(),
             acked: Vec::new(),
             table: None,
             promotions: 0,
@@ -312,7 +312,8 @@ impl World {
     fn start(&mut self) {
         self.down = false;
         let settings = believed(&self.settings, self.bug);
-        self.machine = Machine::new(numbered(&self.specs), settings, self.record.clone(), self.instant());
+        self.machine =
+            Machine::new(numbered(&self.specs), settings, self.record.clone(), self.instant()).checked();
         self.begin();
     }
 
