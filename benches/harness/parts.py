@@ -97,10 +97,12 @@ METRICS = {"request-get-p16c50": "metrics-p16", "request-set-p16c50": "metrics-p
 
 
 def metrics(counted, requests):
-    """Two lists of lines: what is counted beside each whole request, and where that is too much."""
+    """Two lists of lines: what is counted beside each whole request, and where that is too much, or nothing is known of the whole."""
     said, faults = [], []
     for request, part in METRICS.items():
-        if part in counted and request in requests:
+        if part in counted and request not in requests:
+            faults.append(f"{request}: no instructions are recorded")
+        elif part in counted:
             share = 100 * counted[part] / requests[request]
             line = f"{request}: metrics take {counted[part]} of {requests[request]} instructions, {share:.2f} %"
             said.append(line)
@@ -117,8 +119,10 @@ def self_test():
     named = [[line.split(":")[0] for line in lines] for lines in (faults, hints)]
     if named != [["risen", "new"], ["fallen"]] or "105.1" not in faults[0] or "100.0" not in faults[0]:
         raise Failed(f"judged wrongly: {faults}, {hints}")
-    said, faults = metrics({"metrics-p16": 12.0, "metrics-p1": 199.0}, {"request-get-p16c50": 600, "request-get-p1c1": 10_000})
-    if len(said) != 2 or [line.split(":")[0] for line in faults] != ["request-get-p16c50"] or "1.99 %" not in said[1]:
+    said, faults = metrics({"metrics-p16": 12.0, "metrics-p1": 199.0},
+                           {"request-get-p16c50": 600, "request-set-p16c50": 601, "request-get-p1c1": 10_000})
+    named = [line.split(":")[0] for line in faults]
+    if len(said) != 3 or named != ["request-get-p16c50", "request-set-p1c1"] or "1.99 %" not in said[2]:
         raise Failed(f"metrics are judged wrongly: {said}, {faults}")
     if judge(recorded, {"risen": 114.9}, BOUND_OF_ANOTHER_COMPILER)[0] or not judge({"a": 1}, {"a": 1.2}, 15)[0]:
         raise Failed("the bound of another compiler is not 15 %")
