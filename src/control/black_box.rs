@@ -152,6 +152,7 @@ mod tests {
             before: (1, Some(NodeId(0))),
             after: (2, Some(NodeId(1))),
             held: Duration::ZERO,
+            phases: Vec::new(),
             toll: Toll::default(),
             notes: Vec::new(),
         }

@@ -94,6 +94,7 @@ impl Driver {
 
     /// Names were looked up again.
     pub(super) fn hear_names(&mut self, seen: &Seen) {
+        self.vouch(seen);
         let mut declared = Declared::clone(&self.ends.declared.borrow());
         let mut told = Vec::new();
         for name in &mut declared.names {
@@ -135,6 +136,15 @@ impl Driver {
         if specs.len() > NODES_MAX {
             return Err(format!("backend.nodes stand for {} nodes, {NODES_MAX} is the most", specs.len()));
         }
+        let is_new = |spec: &&NodeSpec| !self.nodes.iter().any(|known| known.address == spec.address);
+        let come = specs.iter().filter(is_new).count();
+        if self.nodes.len() + come > NODES_MAX {
+            // Each has to have an id that is nobody's who goes.
+            return Err(format!(
+                "{come} nodes come while {} are there, {NODES_MAX} at once is the most: take out some first",
+                self.nodes.len()
+            ));
+        }
         let (nodes, last) = self.watched.name(specs);
         if nodes == self.brain.nodes {
             return Ok("the same nodes".to_owned());
@@ -157,6 +167,7 @@ impl Driver {
             self.weights.forget(id);
             self.absent.remove(&id);
             self.heard_at.remove(&id);
+            self.vouched.remove(&id);
             self.gone.insert(id, known.address);
         }
         self.watched.declare(&nodes, last);

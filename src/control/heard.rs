@@ -14,6 +14,7 @@ use super::attached::attached;
 use super::brains::Greeted;
 use super::driver::{BRAINS_MAX, Driver};
 use super::monitor::{Heard, Look};
+use super::names::Seen;
 
 /// A node that has said nothing for so long may be gone for good, if its name says so too.
 const GONE_AFTER: Duration = Duration::from_secs(10);
@@ -49,9 +50,6 @@ impl Driver {
     fn note(&mut self, look: &Look) {
         let node = look.observation.node;
         let Some(at) = position(&self.nodes, node) else { return };
-        if matches!(look.observation.health, Health::Answered(_) | Health::Refused(_)) {
-            self.heard_at.insert(node, look.observation.at);
-        }
         let known = &mut self.nodes[at];
         known.error.clone_from(&look.error);
         match &look.observation.health {
@@ -64,6 +62,7 @@ impl Driver {
             Health::Silent => {}
         }
         if let Health::Answered(facts) = &look.observation.health {
+            self.heard_at.insert(node, look.observation.at);
             known.facts = Some(Arc::from(facts.clone()));
             known.seen = Some(look.observation.at);
             known.ping = look.ping;
@@ -76,9 +75,27 @@ impl Driver {
         self.note_attached();
     }
 
-    /// Whether a node has said anything of late, be it a refusal.
+    /// Whether a node has answered of late, as the process that it was when a name stood for it last: an address may be given to
+    /// somebody else's server.
     pub(super) fn lives(&self, node: NodeId) -> bool {
-        self.heard_at.get(&node).is_some_and(|at| at.elapsed() < GONE_AFTER)
+        let present = position(&self.nodes, node).and_then(|at| self.nodes[at].facts.as_ref());
+        let is_known = present.is_some_and(|facts| self.vouched.get(&node) == Some(&facts.run_id));
+        is_known && self.heard_at.get(&node).is_some_and(|at| at.elapsed() < GONE_AFTER)
+    }
+
+    /// Notes which processes the names stand for now.
+    pub(super) fn vouch(&mut self, seen: &Seen) {
+        let stands_for = |known: &NodeFacts| {
+            let ip = known.address.host.parse().ok();
+            seen.iter().any(|(name, ips)| {
+                name.port == known.address.port
+                    && ip.is_some_and(|ip| ips.as_ref().is_ok_and(|ips| ips.contains(&ip)))
+            })
+        };
+        for known in self.nodes.iter().filter(|known| stands_for(known)) {
+            let run_id = known.facts.as_ref().map(|facts| facts.run_id.clone());
+            self.vouched.extend(run_id.map(|run_id| (known.id, run_id)));
+        }
     }
 
     /// Makes known how many replicas follow the primary, as far as the last looks tell.

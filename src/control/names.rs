@@ -92,6 +92,15 @@ impl NodeName {
             return told;
         }
         let (name, port) = (self.address.clone(), self.address.port);
+        if is_of_v4(addresses) != is_of_v4(&self.found) && !self.found.is_empty() && !addresses.is_empty() {
+            // A machine that has both would be two nodes.
+            let [now, before] =
+                [addresses, &self.found].map(|set| if is_of_v4(set) { "IPv4" } else { "IPv6" });
+            told.push(format!(
+                "dns:{name} has come to stand for {now} alone, and the nodes stay those of {before}"
+            ));
+            return told;
+        }
         self.found.retain(|ip| {
             if addresses.contains(ip) || fault.is_some() {
                 return true;
@@ -188,6 +197,10 @@ fn look_up(name: &Address) -> io::Result<BTreeSet<IpAddr>> {
 fn of_one_kind(all: BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
     let of_v4: BTreeSet<IpAddr> = all.iter().copied().filter(IpAddr::is_ipv4).collect();
     if of_v4.is_empty() { all } else { of_v4 }
+}
+
+fn is_of_v4(addresses: &BTreeSet<IpAddr>) -> bool {
+    addresses.iter().any(IpAddr::is_ipv4)
 }
 
 /// What names were seen to stand for.
@@ -333,6 +346,20 @@ mod tests {
         let (found, _) = follow(seen(&many[1..]), "10.0.0.5");
         assert_eq!(found.split(' ').count(), ADDRESSES_MAX, "who is needed has its place");
         assert!(found.starts_with("10.0.0.5 10.0.1.1"), "{found}");
+    }
+
+    #[test]
+    fn a_machine_does_not_become_a_node_once_more_by_its_address_of_another_kind() {
+        let mut name = settings().names.remove(0);
+        (name.expect, name.found) = (0, addresses(&["fd00::2", "fd00::3"]));
+        let told = name.follow(&Ok(addresses(&["10.0.0.2", "10.0.0.3"])), |_| Some("answers"));
+        assert_eq!(name.found, addresses(&["fd00::2", "fd00::3"]));
+        assert_eq!(
+            told,
+            ["dns:redis:6379 has come to stand for IPv4 alone, and the nodes stay those of IPv6"]
+        );
+        let told = name.follow(&Ok(addresses(&["fd00::3", "fd00::4"])), |_| None);
+        assert!(told.is_empty() && name.found == addresses(&["fd00::3", "fd00::4"]), "{told:?}");
     }
 
     #[test]

@@ -97,7 +97,7 @@ impl Running {
 }
 
 /// Starts the thread `redhold-control`, which looks at the nodes, decides who leads and publishes where requests go.
-/// No node needs to be reachable. `instance`: how this process is called among brains, as one before it was; `None`: by a new name. `tls`: how they are spoken to over TLS, if they are. `marks` are the data path's, made for as many nodes.
+/// No node needs to be reachable. `instance`: how this process is called among brains, as one before it was; `None`: by a new name. `tls`: how they are spoken to over TLS, if they are. `marks` are the data path's.
 ///
 /// # Errors
 /// When `state_dir` cannot be used: see [`StartError`]. Nothing was started then.

@@ -38,6 +38,13 @@ impl Machine {
                 self.phase().name()
             ));
         }
+        let going = self.nodes.iter().filter(|node| !nodes.iter().any(|(id, _)| *id == node.id));
+        let owe = self.undeclared.len() + going.filter(|node| node.in_sync.is_some()).count();
+        if owe > NODES_MAX {
+            return Err(format!(
+                "{owe} nodes would be gone that may have what those that stay do not have yet"
+            ));
+        }
         let leads = self.group.primary.or_else(|| self.remembered());
         let leads = leads.filter(|primary| !nodes.iter().any(|(id, _)| id == primary));
         leads.map_or(Ok(()), |primary| {

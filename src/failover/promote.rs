@@ -351,11 +351,15 @@ impl Machine {
 
     /// Replicas that can follow at once without any loss: sealed or attached, of the same history, or blank.
     fn siblings(&self, candidate: NodeId) -> Vec<NodeId> {
-        let Some(replid2) = self.node(candidate).facts.as_ref().map(|facts| facts.replid2.clone()) else {
+        let Some(leader) = self.node(candidate).facts.as_ref() else {
             return Vec::new();
         };
         let kin = |facts: &Replication| {
-            facts.role == Role::Replica && !facts.loading && (facts.replid == replid2 || facts.keys == 0)
+            facts.role == Role::Replica
+                && !facts.loading
+                && (facts.replid == leader.replid2 || facts.keys == 0)
+                // The candidate itself, by another address.
+                && facts.run_id != leader.run_id
         };
         let busy = |node: &super::node::Node| !matches!(node.rejoin, Rejoin::Idle { .. });
         let led_before = self.group.primary;

@@ -243,8 +243,25 @@ fn a_node_that_takes_no_more_connections_holds_nobody_up_for_ever() {
         assert_eq!(other.call("SELECT 3"), Value::Error(text.to_owned()));
     }
     assert!(start.elapsed() < Duration::from_secs(4), "the wait belongs to the node, not to each request");
+    assert_eq!(proxy.errors("out_of_reach"), 12.0);
     assert_eq!(client.call("GET k"), Value::bulk("v"), "who has a connection goes on");
     assert_eq!(node.call("CONFIG SET maxclients 1000"), Value::ok());
     eventually(LONG, "connections are opened again", || other.call("SELECT 3") == Value::ok());
     assert_eq!(other.call("BLPOP none 0.01"), Value::Nil);
+}
+
+/// A replica that is declared twice, under two addresses.
+#[test]
+fn a_process_of_two_addresses_is_promoted_and_not_told_to_follow_itself() {
+    let group = Group::plain(1);
+    let [primary, replica] = group.addresses()[..] else { unreachable!("two nodes were asked for") };
+    let alias = Relay::to(replica);
+    let proxy = ProxyOptions::new(&[primary, replica, alias.address()]).start();
+    proxy.switch_over_to(replica);
+    assert_eq!(group.nodes()[1].info("role").as_deref(), Some("master"));
+    let told = format!("{} is the same process as {replica}, under another address", alias.address());
+    eventually(LONG, "it is told", || proxy.log().contains(&told));
+    group.wait_following(0, 1);
+    assert_eq!(proxy.client().call("SET k v"), Value::ok());
+    assert_eq!(group.nodes()[1].call("GET k"), Value::bulk("v"));
 }
