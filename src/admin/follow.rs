@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::control::{Status, StatusReader};
 use crate::failover::{self, NodeStatus};
@@ -93,7 +93,7 @@ fn ended_episode(episode: &failover::Episode, ended: Instant) -> Episode {
         ordered: episode.ordered,
         changed: episode.before.1 != episode.after.1,
         total,
-        phases: phases(&episode.notes, total),
+        phases: episode.phases.clone(),
     }
 }
 
@@ -112,45 +112,12 @@ fn change(status: &Status, episode: &failover::Episode, ended: Instant) -> Chang
     }
 }
 
-/// Time spent in each phase: from its first note to the first note of the next one, or to the end.
-fn phases(notes: &[failover::Note], total: Duration) -> Vec<(&'static str, Duration)> {
-    let mut spent: Vec<(&'static str, Duration)> = Vec::new();
-    let mut entered = notes.first().map_or(total, |note| note.since);
-    for (index, note) in notes.iter().enumerate() {
-        let next = notes.get(index + 1);
-        if next.is_some_and(|next| next.phase == note.phase) {
-            continue;
-        }
-        let left = next.map_or(total, |next| next.since);
-        let here = left.saturating_sub(entered);
-        match spent.iter_mut().find(|(phase, _)| *phase == note.phase) {
-            Some((_, sum)) => *sum += here,
-            None => spent.push((note.phase, here)),
-        }
-        entered = left;
-    }
-    spent
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::tests::{episode, note, status};
+    use std::time::Duration;
 
-    #[test]
-    fn time_in_phases_adds_up_to_the_whole() {
-        let ms = Duration::from_millis;
-        let notes = [
-            note(0, "suspect"),
-            note(100, "suspect"),
-            note(300, "drain"),
-            note(700, "suspect"),
-            note(800, "release"),
-        ];
-        let expected = [("suspect", ms(400)), ("drain", ms(400)), ("release", ms(200))];
-        assert_eq!(phases(&notes, ms(1000)), expected);
-        assert_eq!(phases(&[], ms(1000)), []);
-    }
+    use crate::admin::tests::{episode, status};
 
     #[test]
     fn each_ping_and_each_ended_episode_counts_once() {

@@ -99,6 +99,7 @@ pub(super) fn episode(status: &Status) -> failover::Episode {
         before: (41, Some(NodeId(0))),
         after: (42, Some(NodeId(1))),
         held: Duration::from_millis(400),
+        phases: Vec::new(),
         toll: Toll::default(),
         notes: vec![note(0, "suspect"), note(100, "promote")],
     }

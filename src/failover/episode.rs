@@ -13,6 +13,8 @@ pub(super) struct Timeline {
     episodes: VecDeque<Episode>,
     /// Since when writes are held in the open episode.
     holding: Option<Instant>,
+    /// The phase, and since when its time is not counted yet.
+    phase: Option<(&'static str, Instant)>,
 }
 
 impl Timeline {
@@ -38,9 +40,27 @@ impl Timeline {
             before,
             after: before,
             held: Duration::ZERO,
+            phases: Vec::new(),
             toll: Toll::default(),
             notes: Vec::new(),
         });
+    }
+
+    /// Tells it which phase it is from now on.
+    pub(super) fn enter(&mut self, now: Instant, phase: &'static str) {
+        if self.phase.is_none_or(|(present, _)| present != phase) {
+            self.count(now);
+            self.phase = Some((phase, now));
+        }
+    }
+
+    /// Counts the time in the present phase up to now.
+    fn count(&mut self, now: Instant) {
+        let Some((phase, since)) = self.phase else { return };
+        self.phase = Some((phase, now));
+        if let Some(episode) = self.open() {
+            spend(episode, phase, now.saturating_duration_since(since.max(episode.began)));
+        }
     }
 
     /// Time since the open episode began; zero outside one.
@@ -88,6 +108,7 @@ impl Timeline {
 
     /// Ends the open episode.
     pub(super) fn end(&mut self, now: Instant, after: (u64, Option<NodeId>)) {
+        self.count(now);
         if let Some(episode) = self.open() {
             episode.ended = Some(now);
             episode.after = after;
@@ -99,11 +120,22 @@ impl Timeline {
         let mut list: Vec<Episode> = self.episodes.iter().cloned().collect();
         if let Some(open) = list.last_mut().filter(|episode| episode.ended.is_none()) {
             open.after = present;
+            if let Some((phase, since)) = self.phase {
+                spend(open, phase, now.saturating_duration_since(since.max(open.began)));
+            }
             if let Some(since) = self.holding {
                 open.held += now.saturating_duration_since(since.max(open.began));
             }
         }
         list
+    }
+}
+
+fn spend(episode: &mut Episode, phase: &'static str, time: Duration) {
+    match episode.phases.iter_mut().find(|(known, _)| *known == phase) {
+        Some((_, sum)) => *sum += time,
+        None if time.is_zero() => {}
+        None => episode.phases.push((phase, time)),
     }
 }
 
@@ -119,6 +151,27 @@ fn add(episode: &mut Episode, note: &Note) {
 mod tests {
     use super::*;
     use crate::failover::Level;
+
+    #[test]
+    fn time_in_phases_adds_up_to_the_whole() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut timeline = Timeline::default();
+        timeline.enter(at(0), "steady");
+        timeline.begin(at(50), false, (1, None));
+        for (ms, phase) in
+            [(50, "suspect"), (350, "drain"), (750, "suspect"), (800, "commit"), (800, "release")]
+        {
+            timeline.enter(at(ms), phase);
+        }
+        let ms = Duration::from_millis;
+        let so_far = [("suspect", ms(350)), ("drain", ms(400)), ("release", ms(100))];
+        assert_eq!(timeline.list(at(900), (1, None))[0].phases, so_far);
+        timeline.end(at(1_050), (2, None));
+        timeline.enter(at(1_050), "steady");
+        let whole = [("suspect", ms(350)), ("drain", ms(400)), ("release", ms(250))];
+        assert_eq!(timeline.list(at(9_000), (2, None))[0].phases, whole);
+    }
 
     #[test]
     fn episodes_and_notes_are_bounded_and_changes_outlive_false_alarms() {

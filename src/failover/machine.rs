@@ -271,6 +271,7 @@ impl Machine {
         // A bound, not an expectation: the longest chain is Suspect … Promote.
         for _ in 0..16 {
             let from = self.phase;
+            self.timeline.enter(self.now, from.name());
             let state = std::mem::replace(&mut self.state, State::Steady);
             self.state = self.work(state);
             self.phase = self.state.phase();
@@ -278,6 +279,7 @@ impl Machine {
                 break;
             }
             self.check_transition(from, self.phase);
+            self.timeline.enter(self.now, self.phase.name());
         }
         self.answer = None;
     }

@@ -73,6 +73,8 @@ pub struct Episode {
     pub after: (u64, Option<NodeId>),
     /// For how long writes were held in it, so far.
     pub held: Duration,
+    /// Time in each phase that took any, so far, by the one that was entered first.
+    pub phases: Vec<(&'static str, Duration)>,
     /// What it cost clients. The machine does not know: whoever asks for its status fills it in.
     pub toll: Toll,
     /// What happened, in order, at most [`NOTES_MAX`]; when more happened the middle is left out.

@@ -227,6 +227,15 @@ fn a_change_of_primary_moves_the_epoch_the_roles_and_one_episode() {
     );
     proxy.switch_over_to(addresses[1]);
     eventually(LONG, "all of it is told", || since.moved() == [1, -1, 1, 1, 1, 0]);
+    let phase = |phase: &str| {
+        proxy
+            .metric(&format!("redhold_failover_duration_seconds_sum{{phase=\"{phase}\"}}"))
+            .unwrap_or_default()
+    };
+    let phases =
+        ["intend", "quiesce", "pause", "catch_up", "promote", "verify", "demote", "release"].map(phase);
+    let (sum, total) = (phases.iter().sum::<f64>(), phase("total"));
+    assert!(phase("promote") > 0.0 && (sum - total).abs() < 0.005, "{phases:?} are {sum} of {total}");
     group.wait_following(0, 1);
     group.node(1).kill9();
     eventually(LONG, "all of it is told", || since.moved() == [2, 0, 0, 1, 2, 1]);
