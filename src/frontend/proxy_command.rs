@@ -86,8 +86,15 @@ impl Connection {
             (_, b"status" | b"nodes" | b"failovers" | b"clients") => {
                 let text = self.proxy_text(&word);
                 encode::verbatim(&mut said, text.as_bytes(), self.session.identity.proto);
+                if word == b"clients" {
+                    return self.look(dispatched, Look::Clients(said.freeze()));
+                }
+                return self.tell_of_nodes(dispatched, said);
             }
-            (_, b"route") => encode::bulk(&mut said, self.route(request).as_bytes()),
+            (_, b"route") => {
+                encode::bulk(&mut said, self.route(request).as_bytes());
+                return self.tell_of_nodes(dispatched, said);
+            }
             (_, b"slowlog" | b"hotkeys" | b"bigkeys") => match Look::of(request) {
                 Ok(look) => return self.look(dispatched, look),
                 Err(text) => encode::error(&mut said, &text),
@@ -96,6 +103,14 @@ impl Connection {
                 Ok(wish) => return self.order(dispatched, wish),
                 Err(text) => encode::error(&mut said, &text),
             },
+        }
+        self.admit(dispatched, Local::Say(said.freeze()))
+    }
+
+    /// To anybody who is let in, and without asking a node, since there may be none; unless clients are not to be told.
+    fn tell_of_nodes(&mut self, dispatched: &Dispatched<'_>, said: BytesMut) -> Step {
+        if self.worker.settings.hide_topology {
+            return self.look(dispatched, Look::HiddenNodes(said.freeze()));
         }
         self.admit(dispatched, Local::Say(said.freeze()))
     }

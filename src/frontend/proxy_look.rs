@@ -1,9 +1,9 @@
-//! PROXY SLOWLOG, HOTKEYS and BIGKEYS: what took long, what is asked for most, what is big. All show others' requests, so that
-//! they are for whom a node would let look at its own.
+//! What PROXY subcommands show: what took long, what is asked for most, what is big, who is there, where nodes are. Each is for
+//! whom a node would let see as much.
 
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::resp::{Proto, Request, encode, parse_integer};
 
@@ -11,7 +11,7 @@ use super::big_keys::{Big, Origin};
 use super::client::Special;
 use super::connection::{Connection, Step};
 use super::dispatch::Dispatched;
-use super::proxy_right::{Asker, may_look};
+use super::proxy_right::{Asker, CLIENTS, REQUESTS, may_look, may_order};
 use super::shared::lock;
 use super::slow_log::named;
 use super::worker::Worker;
@@ -20,7 +20,7 @@ use super::worker::Worker;
 const COUNT: usize = 10;
 
 /// What somebody asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     /// SLOWLOG GET: so many.
     Slow(usize),
@@ -34,6 +34,10 @@ pub(super) enum Look {
     Big(usize),
     /// BIGKEYS RESET
     BigReset,
+    /// CLIENTS: this reply.
+    Clients(Bytes),
+    /// STATUS, NODES, FAILOVERS and ROUTE where clients are not told where nodes are: this reply.
+    HiddenNodes(Bytes),
 }
 
 impl Look {
@@ -88,6 +92,17 @@ impl Look {
                 shared.forget_big_keys(Instant::now());
                 encode::simple(out, "OK");
             }
+            Self::Clients(reply) | Self::HiddenNodes(reply) => out.extend_from_slice(&reply),
+        }
+    }
+
+    /// Nothing, or the error for who may not look.
+    async fn is_allowed(&self, asker: &Asker, subcommand: &str) -> Result<(), String> {
+        match self {
+            Self::Clients(_) => may_look(asker, subcommand, &CLIENTS).await,
+            // Where clients are not told, who may send requests elsewhere has to know where to.
+            Self::HiddenNodes(_) => may_order(asker, subcommand).await.map(drop),
+            _ => may_look(asker, subcommand, &REQUESTS).await,
         }
     }
 }
@@ -171,7 +186,7 @@ impl Connection {
         let proto = self.session.identity.proto;
         let subcommand = String::from_utf8_lossy(dispatched.request.arg(1)).to_ascii_uppercase();
         tokio::task::spawn_local(async move {
-            let answer = may_look(&asker, &subcommand).await;
+            let answer = look.is_allowed(&asker, &subcommand).await;
             {
                 let mut out = client.out.borrow_mut();
                 match answer {

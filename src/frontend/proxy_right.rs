@@ -1,6 +1,6 @@
 //! Who may give PROXY orders: authenticated users that a node would let run FAILOVER, or those that are named. On a node that anybody
-//! may enter nobody may, since whoever reaches the port would be an operator. Who may look at others' requests: whom a node would
-//! let run SLOWLOG.
+//! may enter nobody may, since whoever reaches the port would be an operator. Who may look at others' requests, and at who is there:
+//! whom a node would let run SLOWLOG, and CLIENT LIST.
 
 use std::future::poll_fn;
 use std::io;
@@ -123,12 +123,33 @@ pub(super) async fn may_order(asker: &Asker, subcommand: &str) -> Result<String,
     }
 }
 
-/// Nothing, or the error for who may not look at other clients' requests: who may not at the nodes. Where anybody may enter,
-/// anybody may.
-pub(super) async fn may_look(asker: &Asker, subcommand: &str) -> Result<(), String> {
+/// What a subcommand lets see, and the command at a node that lets see as much there.
+#[derive(Debug)]
+pub(super) struct Sight {
+    what: &'static str,
+    command: &'static [&'static [u8]],
+    /// The command as people write it, and the ACL rule that allows it.
+    named: &'static str,
+    rule: &'static str,
+}
+
+/// What clients have sent.
+pub(super) static REQUESTS: Sight =
+    Sight { what: "requests of others", command: &[b"SLOWLOG", b"GET"], named: "SLOWLOG", rule: "+slowlog" };
+/// Who is there.
+pub(super) static CLIENTS: Sight = Sight {
+    what: "other clients",
+    command: &[b"CLIENT", b"LIST"],
+    named: "CLIENT LIST",
+    rule: "+client|list",
+};
+
+/// Nothing, or the error for who may not see this: who may not at the nodes. Where anybody may enter, anybody may.
+pub(super) async fn may_look(asker: &Asker, subcommand: &str, sight: &Sight) -> Result<(), String> {
+    let Sight { what, command, named, rule } = sight;
     let user = asker.user.as_deref().unwrap_or(b"default");
     let name = String::from_utf8_lossy(user);
-    match asker.ask_nodes(user, &[b"SLOWLOG", b"GET"]).await {
+    match asker.ask_nodes(user, command).await {
         Some(Right { open: Some(false) | None, .. }) if asker.user.is_none() => {
             Err("NOAUTH Authentication required.".to_owned())
         }
@@ -138,13 +159,13 @@ pub(super) async fn may_look(asker: &Asker, subcommand: &str) -> Result<(), Stri
             refused.reason
         )),
         Some(Right { refused: Some(refused), .. }) => {
-            let (reason, cure) = (&refused.reason, asker.cure(&name, &refused, "+slowlog"));
+            let (reason, cure) = (&refused.reason, asker.cure(&name, &refused, rule));
             Err(format!(
-                "NOPERM PROXY {subcommand} shows requests of others and is for users who may run SLOWLOG, and `{name}` \
+                "NOPERM PROXY {subcommand} shows {what} and is for users who may run {named}, and `{name}` \
                  may not ({reason}): {cure}"
             ))
         }
-        None => Err(format!("NOPERM no node could say whether `{name}` may run SLOWLOG; try again")),
+        None => Err(format!("NOPERM no node could say whether `{name}` may run {named}; try again")),
     }
 }
 

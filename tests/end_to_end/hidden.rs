@@ -56,6 +56,33 @@ fn info_and_role_name_no_replica_where_they_are_to_be_hidden() {
 }
 
 #[test]
+fn what_is_hidden_is_told_to_who_may_order() {
+    let group = Group::plain(1);
+    for node in group.nodes() {
+        node.call("ACL SETUSER clerk on >pw ~* &* +@all -failover");
+        node.call("ACL SETUSER boss on >pw ~* &* +@all");
+    }
+    let replica = group.addresses()[1].to_string();
+    for hide in [false, true] {
+        let options = ProxyOptions::new(&group.addresses()).set("proxy.hide_topology", &hide.to_string());
+        let proxy = options.start();
+        let [mut anybody, mut clerk, mut boss] = [(); 3].map(|()| proxy.client());
+        assert_eq!(clerk.call("AUTH clerk pw"), Value::ok());
+        assert_eq!(boss.call("AUTH boss pw"), Value::ok());
+        for request in ["STATUS", "NODES", "FAILOVERS", "ROUTE GET k"] {
+            let request = format!("PROXY {request}");
+            for client in [&mut anybody, &mut clerk] {
+                let reply = client.call(&request);
+                let refused = reply.error().is_some_and(|text| text.starts_with("NOPERM PROXY "));
+                assert_eq!(refused, hide, "{request}: {reply:?}");
+            }
+            assert!(boss.call(&request).error().is_none(), "{request}");
+        }
+        assert!(text(&boss.call("PROXY NODES")).contains(&replica));
+    }
+}
+
+#[test]
 fn connections_of_ones_own_hide_them_too() {
     let (group, proxy) = start(true);
     let mut client = Client::connect_resp3(proxy.address());

@@ -152,6 +152,7 @@ fn nobody_orders_where_anybody_may_enter() {
             "PAUSE",
             "RESUME",
             "READONLY ON",
+            "UPGRADE",
             &format!("ADOPT {}", group.addresses()[1]),
         ] {
             let refusal = client.call(&format!("PROXY {order}"));
@@ -215,6 +216,22 @@ fn where_the_proxys_own_user_may_not_ask_for_a_dry_run_who_may_do_everything_may
         assert!(text.starts_with("NOPERM PROXY") && text.contains("(NOPERM "), "{reply:?}");
         assert!(text.contains("Redhold's own user has to run ACL DRYRUN"), "{reply:?}");
     }
+}
+
+#[test]
+fn who_is_there_is_shown_to_whom_the_node_would_show_it() {
+    let server = Server::start();
+    assert_eq!(server.call("ACL SETUSER clerk on >pw ~* &* +@all -client"), Value::ok());
+    let proxy = Proxy::start(&[server.address()]);
+    let (mut anybody, mut clerk) = (proxy.client(), proxy.client());
+    anybody.call("CLIENT SETNAME me");
+    assert_eq!(clerk.call("AUTH clerk pw"), Value::ok());
+    let shown = text_of(&mut anybody, "PROXY CLIENTS");
+    let rows: Vec<_> = shown.lines().collect();
+    assert!(rows.len() == 2 && rows[0].contains(" name=me ") && rows[1].contains(" user=clerk "), "{shown}");
+    let refused = clerk.call("PROXY CLIENTS");
+    let begin = "NOPERM PROXY CLIENTS shows other clients and is for users who may run CLIENT LIST, and `clerk` may not (";
+    assert!(refused.error().is_some_and(|text| text.starts_with(begin)), "{refused:?}");
 }
 
 #[test]
