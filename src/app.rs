@@ -16,8 +16,10 @@ use crate::traces::Exporter;
 use crate::upgrade::{self, Predecessor};
 use crate::{command, control};
 
+use descriptors::Descriptors;
 use life::{Life, Signals};
 
+pub(crate) mod descriptors;
 mod life;
 
 /// The addresses in use, with the system's choice for every port 0.
@@ -40,8 +42,8 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     let (predecessor, inherited) = before_us(origin.is_some())?;
     let (instance, first_id, last_notice) = left_by(predecessor.as_ref());
     let level = telemetry::init(&config.log)?;
-    raise_descriptor_limit(config.frontend.limits.max_clients);
     config.control.find_nodes()?;
+    let descriptors = Descriptors::raised(&config);
     let (admin, listeners, bound) = bind(&config, inherited)?;
     // What has no file could not be started again.
     let sockets = origin.as_ref().map(|_| once_more(&admin, &listeners)).transpose()?;
@@ -60,7 +62,7 @@ pub fn run(mut config: Config, origin: Option<Origin>, ready: impl FnOnce(&Bound
     let limits: LimitsInForce = Arc::new(Arc::new(config.frontend.limits.clone()).into());
     let (drain, (supervisor, untold)) = (Drain::default(), supervisor());
     let restraints = Restraints::new(config.frontend.workers);
-    let rereads = start_reloads(origin, &level, &limits, &supervisor, &handle)?;
+    let rereads = start_reloads(origin, &level, &limits, descriptors, &supervisor, &handle)?;
     let orders = (rereads.clone(), upgrades.clone());
     let control = control_doors(&handle, restraints.clone(), orders, drain.clone(), credentials);
     let parts = Parts {
@@ -223,34 +225,12 @@ fn control_doors(
     }
 }
 
-/// Descriptors beside those of clients: listeners, nodes, lent connections, files.
-const OTHER_DESCRIPTORS: u64 = 1_024;
-
-/// Raises the limit of open files as far as the system allows, and says so when clients will not all fit.
-fn raise_descriptor_limit(max_clients: usize) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let wanted = max_clients as u64 + OTHER_DESCRIPTORS;
-    let limit = getrlimit(Resource::Nofile);
-    let present = limit.current.unwrap_or(u64::MAX);
-    if present >= wanted {
-        return;
-    }
-    let reachable = limit.maximum.map_or(wanted, |maximum| maximum.min(wanted));
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(reachable), maximum: limit.maximum });
-    if raised.is_err() || reachable < wanted {
-        tracing::warn!(
-            wanted,
-            allowed = reachable,
-            "the limit of open files is too low for proxy.max_clients; raise `ulimit -Hn` or LimitNOFILE"
-        );
-    }
-}
-
 /// A thread of its own, since names are looked up, which may take long.
 fn start_reloads(
     origin: Option<Origin>,
     level: &LevelHandle,
     limits: &LimitsInForce,
+    descriptors: Descriptors,
     supervisor: &Supervisor,
     handle: &control::Handle,
 ) -> Result<Orders<Reread>, String> {
@@ -262,7 +242,7 @@ fn start_reloads(
     let carry_out = move || {
         while let Some(Placed { answer, .. }) = placed.blocking_recv() {
             let said = supervisor.reloading(|| reload.again());
-            raise_descriptor_limit(limits.load().max_clients);
+            descriptors.raise(limits.load().max_clients);
             // Whoever asked may have left.
             answer.send(said).ok();
         }

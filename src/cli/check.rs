@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::app::descriptors::{self, Descriptors};
 use crate::control::{Finding, Severity, preflight};
 use crate::net::TlsClient;
 
@@ -20,9 +21,17 @@ pub(super) fn check(args: &CheckArgs) -> Result<(), Fault> {
         return print("The configuration has no faults.\n");
     }
     config.control.look_for_nodes().map_err(Fault::Failed)?;
+    let shortage =
+        Descriptors::of(&config).shortage(config.frontend.limits.max_clients, descriptors::allowed());
     let tls = config.backend.tls.map(TlsClient::load).transpose().map_err(Fault::Failed)?.map(Arc::new);
-    let findings = preflight(&config.control, tls.as_ref())
+    let mut findings = preflight(&config.control, tls.as_ref())
         .map_err(|error| Fault::Failed(format!("cannot ask the nodes: {error}")))?;
+    findings.extend(shortage.map(|(text, always)| Finding {
+        severity: if always { Severity::Warning } else { Severity::Info },
+        node: None,
+        text: format!("{text}, if the proxy may open as many as this shell"),
+        cure: descriptors::CURE.to_owned(),
+    }));
     print(&report(&findings))?;
     if findings.iter().any(|finding| finding.severity == Severity::Error) {
         return Err(Fault::Failed("the proxy could not do its work with these nodes".to_owned()));

@@ -1,6 +1,6 @@
 //! Commands to a running proxy in front of a real group.
 
-use super::support::{Group, LONG, Proxy, ProxyOptions, Value, eventually, free_port};
+use super::support::{Group, LONG, Proxy, ProxyOptions, Server, Value, eventually, free_port};
 use super::{File, redhold};
 
 fn url(proxy: &Proxy) -> String {
@@ -262,4 +262,45 @@ fn traffic_and_a_failover_move_the_metrics_by_known_amounts() {
     let (from, to) = (group.nodes()[0].address(), group.nodes()[1].address());
     assert!(status.contains(&format!("failover, {from} -> {to}, epoch 1 -> 2, took ")), "{status}");
     assert!(status.contains(&format!("start, none -> {from}, epoch 0 -> 1, took ")), "{status}");
+}
+
+/// The proxy for a hundred clients, started with this hard limit of open files, and half of it as the soft one.
+fn with_descriptors(server: &Server, hard: usize) -> Proxy {
+    let program = env!("CARGO_BIN_EXE_redhold");
+    let script = File::new(&format!(
+        "#!/bin/sh\nulimit -S -n {}\nulimit -H -n {hard}\nexec {program} \"$@\"\n",
+        hard / 2
+    ));
+    std::fs::set_permissions(script.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("it is ours");
+    let options = ProxyOptions::new(&[server.address()]).set("proxy.max_clients", "100");
+    options.set("backend.pipelines_max", "10").program(script.path().into()).start()
+}
+
+#[test]
+fn the_limit_of_open_files_is_raised_and_one_that_is_too_low_is_told() {
+    let server = Server::start();
+    // A hundred clients, a connection of its own for each, ten for each of two workers, and 1,024.
+    let needed = 100 + 100 + 20 + 1_024;
+    for (hard, told) in [
+        (1_000, Some("1000, is too low for proxy.max_clients: up to 1244 may be needed")),
+        (
+            1_200,
+            Some(
+                "1200, is too low for proxy.max_clients when many clients block, watch or subscribe: up to 1244",
+            ),
+        ),
+        (2_000, None),
+    ] {
+        let proxy = with_descriptors(&server, hard);
+        assert_eq!(proxy.client().call("PING"), Value::Simple("PONG".to_owned()));
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", proxy.pid())).expect("it runs");
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("it is listed");
+        let soft: usize =
+            line.split_whitespace().nth(3).and_then(|soft| soft.parse().ok()).expect("a number");
+        assert_eq!(soft, hard.min(needed), "{line}");
+        let log = proxy.log();
+        assert_eq!(log.contains("the limit of open files"), told.is_some(), "{log}");
+        assert!(told.is_none_or(|told| log.contains(told)), "{log}");
+    }
 }
