@@ -77,7 +77,7 @@ metrics! {
     BACKEND_DURATION = "redhold_backend_duration_seconds", HISTOGRAM, "seconds", [NODE],
         "Time from a request's departure towards the node to its reply's arrival; not of requests that park there, as BLPOP and WAIT do.";
     ERRORS = "redhold_errors_total", COUNTER, "replies",
-        [("kind", "hold_expired, out_of_reach, ambiguous, not_durable, no_replicas, no_barrier, uncommitted, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, protocol, max_clients, clients_per_address, denied, proxy_header, tls_handshake, client_output, memory, idle_timeout, node_refused, node_closed")],
+        [("kind", "hold_expired, out_of_reach, ambiguous, not_durable, no_replicas, no_barrier, uncommitted, in_flight_at_death, no_replica, no_connection, managed, cursor, transaction_lost, large_cut, unreadable, unauthorised, rate_limited, protocol, max_clients, clients_per_address, denied, proxy_header, tls_handshake, client_output, memory, idle_timeout, node_refused, node_closed")],
         "Error replies of the proxy's own and clients closed by it, by kind.";
     EXPIRY = "redhold_certificate_expiry_timestamp_seconds", GAUGE, "Unix time",
         [("section", "proxy.tls, backend.tls, admin.tls")],
@@ -96,7 +96,7 @@ metrics! {
         [("kind", "failover, switchover"), ("result", "changed, unchanged")],
         "Episodes ended, by whether the primary changed; unchanged ones are false alarms and refusals. Finding the first primary is none.";
     FAILOVER_DURATION = "redhold_failover_duration_seconds", HISTOGRAM, "seconds",
-        [("phase", "phases of the failover machine, and `total`")],
+        [("phase", "suspect, confirm, drain, seal, select, promote, verify, release, of a planned change intend, quiesce, pause, catch_up, demote, revert; and total")],
         "Time spent in each phase of an episode that changed the primary; `total`: from its first sign to its end.";
     QUARANTINED = "redhold_quarantined_bytes_total", COUNTER, "bytes", [("result", "kept, given_up")],
         "Writes that only a returning old primary had: kept in failover.state_dir, or given up for want of it or of room in it.";

@@ -105,6 +105,12 @@ fn each_kind_of_error_has_its_own_series() {
         let series = format!("redhold_errors_total{{kind=\"{label}\"}}");
         assert_eq!(moved(&metrics, || metrics.worker(1).error(kind)), [(series, 1.0)]);
     }
+    let labels = super::worker::ErrorKind::ALL.map(|(_, label)| label);
+    assert_eq!(
+        super::names::ERRORS.labels,
+        [("kind", labels.join(", ").as_str())],
+        "the reference names them all"
+    );
     let failure = Failure::Ambiguous { from: 1, to: 2 };
     assert_eq!(ErrorKind::from(&failure), ErrorKind::Ambiguous);
 }

@@ -91,6 +91,7 @@ fn malformed_frames_are_refused_in_redis_words(way: Way) {
         let answer = String::from_utf8_lossy(&client.read_to_close()).into_owned();
         assert_eq!(answer, format!("-ERR Protocol error: {words}\r\n"), "{:.40}", bytes);
     }
+    assert!(target.proxy.as_ref().is_none_or(|proxy| proxy.errors("protocol") == 12.0));
     unharmed(watched);
 }
 

@@ -48,6 +48,7 @@ fn a_failover_tells_how_many_requests_it_held_lost_and_sent_again() {
     for client in &mut counters {
         assert!(client.read().error().is_some_and(|text| text.starts_with("AMBIGUOUS ")));
     }
+    assert_eq!(proxy.errors("ambiguous"), 3.0);
     eventually(LONG, "writes are held", || proxy.status()["writable"] == false);
     held.iter_mut().for_each(|client| client.send(&["SET", "h", "v"]));
     wait_metric(&proxy, "redhold_held_requests", 9.0);

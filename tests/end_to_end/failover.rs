@@ -173,17 +173,24 @@ fn writes_that_outlast_the_hold_are_answered_at_once_and_go_on_later() {
     assert_eq!(client.call("SET k v"), Value::ok());
     group.node(0).kill9();
     let text = "TRYAGAIN no writable primary for 500 ms; command was not executed";
+    let (mut expired, mut ambiguous) = (0, 0);
     for reply in client.pipeline(&["SET k 1"; 100]) {
         let error = reply.error().expect("an error").to_owned();
         assert!(error == text || error.starts_with("AMBIGUOUS"), "{error}");
+        *(if error == text { &mut expired } else { &mut ambiguous }) += 1;
     }
     let start = std::time::Instant::now();
     for reply in client.pipeline(&["SET k 2"; 100]) {
         assert_eq!(reply, Value::Error(text.to_owned()));
     }
     assert!(start.elapsed() < Duration::from_secs(5), "the hold belongs to the outage, not to each request");
+    let counted = ["hold_expired", "ambiguous"].map(|kind| proxy.errors(kind));
+    assert_eq!(counted, [f64::from(expired + 100), f64::from(ambiguous)]);
     group.node(0).restart();
     eventually(LONG, "writes go again on the same connection", || client.call("SET k 3") == Value::ok());
+    eventually(LONG, "an outage that changed nobody is told as such", || {
+        proxy.metric("redhold_failovers_total{kind=\"failover\",result=\"unchanged\"}") == Some(1.0)
+    });
 }
 
 #[test]

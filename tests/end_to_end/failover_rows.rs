@@ -235,6 +235,7 @@ fn a_large_request_cut_before_its_last_byte_was_not_executed() {
         told.starts_with("-TRYAGAIN connection to the primary lost while a large request was sent"),
         "{told}"
     );
+    assert_eq!(scene.proxy.errors("large_cut"), 1.0);
     assert_eq!(scene.client().call("EXISTS k"), Value::Int(0));
 }
 

@@ -45,6 +45,20 @@ fn begun(proxy: &Proxy, request: &[u8]) -> Client {
 }
 
 #[test]
+fn what_is_not_served_yet_is_counted() {
+    let server = Server::start();
+    let proxy = Proxy::start(&[server.address()]);
+    let request = encode(&["SET", "k", &"v".repeat(MIB / 2)]);
+    let mut client = begun(&proxy, &request);
+    // Its buffer may be larger, but not by half.
+    let bytes = request.len() as f64;
+    eventually(LONG, "it is counted", || (bytes - 1.0..bytes * 1.5).contains(&held(&proxy)));
+    client.send_raw(&request[request.len() - 1..]);
+    assert_eq!(client.read(), Value::ok());
+    eventually(LONG, "it is served", || held(&proxy) == 0.0);
+}
+
+#[test]
 fn requests_without_an_end_fill_no_more_and_who_is_closed_is_told() {
     let server = Server::start();
     let proxy = ProxyOptions::new(&[server.address()]).set("limits.memory", "\"4MiB\"").start();

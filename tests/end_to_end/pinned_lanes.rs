@@ -91,6 +91,7 @@ fn what_waits_on_a_connection_of_ones_own_is_answered_at_the_holds_end() {
         reply.error().is_some_and(|text| text.starts_with("EXECABORT") && text.ends_with("not executed")),
         "{reply:?}"
     );
+    assert_eq!(proxy.errors("transaction_lost"), 1.0);
     assert_eq!(subscriber.call("INCR n"), Value::Error(text.to_owned()));
     assert_eq!(unsent.call("INCR n"), Value::Error(text.to_owned()));
     silent.send_raw(b"SET silent 2\r\n");

@@ -57,13 +57,15 @@ fn a_connection_takes_a_replica_in_its_turn_and_stays_there() {
     eventually(LONG, "of two connections each has its own", || {
         let (mut one, mut other) = (proxy.client(), proxy.client());
         forget(group.nodes());
+        let counted = || proxy.metric("redhold_commands_total{command=\"get\",node_role=\"replica\"}");
+        let before = counted().unwrap_or_default();
         for _ in 0..50 {
             assert_eq!(
                 [&mut one, &mut other].map(|client| client.call("GET k")),
                 [Value::bulk("v"), Value::bulk("v")]
             );
         }
-        served(group.nodes()) == [0, 50, 50]
+        served(group.nodes()) == [0, 50, 50] && counted() == Some(before + 100.0)
     });
 }
 

@@ -189,6 +189,7 @@ fn a_strict_policy_waits_for_a_replica_as_long_as_for_a_primary() {
     assert_eq!(client.call("GET k"), Value::Error(told.to_owned()));
     let waited = start.elapsed();
     assert!(waited >= Duration::from_millis(990) && waited < Duration::from_secs(20), "{waited:?}");
+    assert_eq!(proxy.errors("no_replica"), 1.0);
     assert_eq!(client.call("SET k w"), Value::ok(), "writes go on");
     client.send(&["GET", "k"]);
     group.node(1).restart();

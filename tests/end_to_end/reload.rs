@@ -64,6 +64,7 @@ fn who_comes_meets_the_limits_that_the_file_has_now_and_who_is_there_stays() {
     eventually(LONG, "two are left", || proxy.metric("redhold_clients") == Some(2.0));
     take(&proxy, "proxy.max_clients", 2);
     is_sent_away(from(1, &proxy), "-ERR max number of clients reached\r\n");
+    assert_eq!(proxy.errors("max_clients"), 1.0);
     drop(here.map(is_served));
     eventually(LONG, "they are gone", || proxy.metric("redhold_clients") == Some(0.0));
     drop(is_served(from(1, &proxy)));

@@ -80,6 +80,7 @@ fn a_scan_that_ends_its_connection_twice_is_not_sent_a_third_time() {
     let text = reply.error().expect("an error");
     assert!(text.starts_with("TRYAGAIN request was in flight when node"), "{text}");
     assert_eq!(relay.met(), 2);
+    assert_eq!(proxy.errors("in_flight_at_death"), 1.0);
 }
 
 #[test]
@@ -96,6 +97,7 @@ fn a_cursor_of_another_epoch_is_refused_in_the_first_epoch_too() {
         let reply = client.cmd(&[words, &[&cursor]].concat());
         assert_eq!(reply, Value::Error(text.to_owned()));
     }
+    assert_eq!(proxy.errors("cursor"), 2.0);
     let replies = client.pipeline(&["MULTI", &format!("SCAN {cursor}"), "EXEC"]);
     let refused = replies[2].items()[0].error().expect("an error");
     assert_eq!(refused, text);

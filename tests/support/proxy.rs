@@ -402,6 +402,11 @@ impl Proxy {
         body.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.trim().parse().ok())
     }
 
+    /// How many errors of this kind clients met, as the metrics tell.
+    pub fn errors(&self, kind: &str) -> f64 {
+        self.metric(&format!("redhold_errors_total{{kind=\"{kind}\"}}")).unwrap_or_default()
+    }
+
     /// One HTTP request to the admin page: status and body, `None` when it does not answer.
     pub fn http(&self, method: &str, path: &str) -> Option<(u16, String)> {
         self.http_with_body(method, path, "")

@@ -9,6 +9,34 @@ const ROOTS: [&str; 2] = ["src/lib.rs", "src/main.rs"];
 /// Lines before an `unsafe` among which its reason stands.
 const NEAR: usize = 4;
 
+/// Where what somebody gives is compared with a secret: in a time that does not tell how much of it is right.
+const COMPARED: [&str; 2] = ["src/admin/token.rs", "src/users/user.rs"];
+
+/// Files of [`COMPARED`] that compare otherwise.
+pub(crate) fn hasty(files: &[File]) -> Vec<String> {
+    let compares = |path: &str| {
+        let file = files.iter().find(|file| file.path == path);
+        file.is_some_and(|file| file.code().iter().any(|(_, line)| line.contains(".ct_eq(")))
+    };
+    COMPARED
+        .iter()
+        .filter(|path| !compares(path))
+        .map(|path| format!("{path}: compares by `ct_eq`"))
+        .collect()
+}
+
+#[test]
+fn secrets_are_compared_in_constant_time() {
+    crate::report(hasty);
+}
+
+#[test]
+fn a_hasty_comparison_is_found() {
+    let files = COMPARED.map(|path| File::planted(path, "// a.ct_eq(b)\nlet same = a == b;"));
+    assert_eq!(hasty(&files).len(), COMPARED.len());
+    assert!(hasty(&COMPARED.map(|path| File::planted(path, "let same = a.ct_eq(b);"))).is_empty());
+}
+
 fn is_unsafe(line: &str) -> bool {
     line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe")
 }
