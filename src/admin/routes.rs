@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -28,6 +29,9 @@ use super::{Drain, History, Refusals, guard, page};
 
 /// Largest body of a request, bytes.
 const BODY_MAX: usize = 4096;
+
+/// Longest time for it to arrive.
+const BODY_WITHIN: Duration = Duration::from_secs(5);
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -106,10 +110,16 @@ pub(super) async fn answer(
             }
         },
     };
-    work.set(true);
     let query = request.uri().query().unwrap_or("").to_owned();
-    match Limited::new(request.into_body(), BODY_MAX).collect().await {
-        Ok(body) => order(doors, By { peer, by }, &path, &query, &body.to_bytes()).await,
+    let body = Limited::new(request.into_body(), BODY_MAX).collect();
+    let Ok(body) = tokio::time::timeout(BODY_WITHIN, body).await else {
+        return text(StatusCode::REQUEST_TIMEOUT, "the body did not arrive within five seconds\n".to_owned());
+    };
+    match body {
+        Ok(body) => {
+            work.set(true);
+            order(doors, By { peer, by }, &path, &query, &body.to_bytes()).await
+        }
         Err(_) => text(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the body is cut off or longer than {BODY_MAX} bytes\n"),

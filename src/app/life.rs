@@ -205,6 +205,7 @@ impl Signals {
 
     /// Those who ordered what has been carried out meanwhile, for somebody else.
     fn others_who_ask(&mut self) -> Vec<oneshot::Sender<Answer>> {
+        self.upgrades.close();
         std::iter::from_fn(|| self.upgrades.try_recv().ok()).map(|placed| placed.answer).collect()
     }
 

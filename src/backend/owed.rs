@@ -4,6 +4,8 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use super::pipeline::first_len;
+
 /// What became of a request before it was handed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Past {
@@ -32,6 +34,15 @@ pub(crate) struct Owed<C> {
     pub(crate) since: Instant,
     /// Bytes of the run's first `located.0` requests, as far as they had to be found out.
     pub(crate) located: (u32, usize),
+}
+
+impl<C> Owed<C> {
+    /// Finds out where the first of its requests begins that is not answered yet.
+    pub(crate) fn locate(&mut self, requests: &[u8]) {
+        while self.located.0 < self.answered {
+            self.located = (self.located.0 + 1, self.located.1 + first_len(&requests[self.located.1..]));
+        }
+    }
 }
 
 /// See the module's text.

@@ -297,9 +297,7 @@ impl<C: Caller> Pipeline<C> {
         let run = owed.front_mut()?;
         let log = self.0.log.borrow();
         let requests = log.kept().get(..run.bytes)?;
-        while run.located.0 < run.answered {
-            run.located = (run.located.0 + 1, run.located.1 + first_len(&requests[run.located.1..]));
-        }
+        run.locate(requests);
         let request = &requests[run.located.1..];
         into.extend_from_slice(&request[..first_len(request)]);
         Some(())
@@ -309,17 +307,20 @@ impl<C: Caller> Pipeline<C> {
     #[cold]
     pub(super) fn tell_big(&self, caller: &C, replies: impl Iterator<Item = u64>, now: Instant) {
         let inner = &self.0;
-        let (owed, log) = (inner.owed.borrow(), inner.log.borrow());
-        let Some((run, requests)) = owed.front().and_then(|run| Some((run, log.kept().get(..run.bytes)?)))
-        else {
-            return;
-        };
+        let log = inner.log.borrow();
+        let located = inner.owed.borrow_mut().front_mut().and_then(|run| {
+            let requests = log.kept().get(..run.bytes)?;
+            run.locate(requests);
+            Some((run.tag, &requests[run.located.1..]))
+        });
+        let Some((tag, mut rest)) = located else { return };
         let (node, db) = (inner.target.node, inner.target.identity.db);
-        for (at, bytes) in (run.answered - run.located.0..).zip(replies) {
+        for bytes in replies {
+            let (request, behind) = rest.split_at(first_len(rest));
             if bytes >= inner.around.settings.big_bytes {
-                let request = nth(&requests[run.located.1..], at);
-                caller.big(run.tag, request, &BigReply { bytes, node, db, now });
+                caller.big(tag, request, &BigReply { bytes, node, db, now });
             }
+            rest = behind;
         }
     }
 

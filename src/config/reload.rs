@@ -41,7 +41,7 @@ pub(super) fn is_live(path: &str) -> bool {
 }
 
 /// Faults of one reading that are told; a file that is no configuration may have thousands.
-const TOLD_MAX: usize = 10;
+const TOLD_MAX: usize = 100;
 
 impl Reading {
     /// The keys on which two readings differ, in the order of the table. The same value in other words is no difference, and neither

@@ -107,9 +107,10 @@ pub fn bind(listen: &Listen, tls: bool, inherited: &mut Inherited) -> io::Result
             if let Some(listener) = inherited.unix(path) {
                 return Ok(Bound::Unix(listener));
             }
-            // A socket file that nobody listens on is what a crash left behind.
+            // A socket file that nobody listens on is what a process left behind. One to which we may not connect is another's.
+            let left = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
             let stale = std::fs::metadata(path).is_ok_and(|meta| meta.file_type().is_socket())
-                && std::os::unix::net::UnixStream::connect(path).is_err();
+                && std::os::unix::net::UnixStream::connect(path).is_err_and(left);
             if stale {
                 std::fs::remove_file(path)?;
             }
@@ -207,6 +208,23 @@ mod tests {
     use std::time::Instant;
 
     const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_socket_file_that_was_left_is_replaced_and_one_in_use_is_not() {
+        let path = std::env::temp_dir().join(format!("redhold-listener-{}", std::process::id()));
+        let bind = || bind(&Listen::Unix(path.clone()), false, &mut Inherited::default());
+        let first = bind().unwrap();
+        let refused = bind().unwrap_err().to_string();
+        assert!(refused.contains(&path.display().to_string()) && refused.contains("in use"), "{refused}");
+        assert!(std::os::unix::net::UnixStream::connect(&path).is_ok(), "whose it is goes on");
+        drop(first);
+        assert!(path.exists(), "nobody took it away");
+        drop(bind().unwrap());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "no socket").unwrap();
+        assert!(bind().is_err() && path.exists(), "nor is it anybody's but a socket's");
+        std::fs::remove_file(&path).unwrap();
+    }
 
     #[tokio::test]
     async fn a_clients_socket_does_not_stay_half_open() {

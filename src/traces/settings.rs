@@ -23,7 +23,9 @@ impl Endpoint {
     /// # Errors
     /// One sentence that names what is wrong with it.
     pub fn parse(url: &str) -> Result<Self, String> {
-        let wrong = |what: &str| format!("`{url}` {what}");
+        // What stands before a `@` may be a password.
+        let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, place)| format!("***@{place}"));
+        let wrong = |what: &str| format!("`{shown}` {what}");
         let rest = match url.split_once("://") {
             Some(("http", rest)) => rest,
             Some(("https", _)) => {
@@ -120,6 +122,7 @@ mod tests {
             ("http://::1:4318", "without brackets"),
             ("http://[collector]:4318", "no IPv6 address in its brackets"),
             ("http://me:sesame@collector:4318", "has a `@`"),
+            ("https://me:sesame@collector:4318", "over TLS"),
             ("http://collector:4318/?x=1", "has a `?`"),
             ("http://collector:4318/a b", "has a ` `"),
             ("http://collector:4318/\r\nX: y", "has a `\\r`"),
@@ -128,6 +131,7 @@ mod tests {
         ] {
             let said = Endpoint::parse(url).unwrap_err();
             assert!(said.contains(what), "{url}: {said}");
+            assert!(!said.contains("sesame"), "{said}");
         }
     }
 }

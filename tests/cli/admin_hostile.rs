@@ -227,6 +227,7 @@ fn who_only_takes_places_keeps_nobody_from_being_answered() {
         "",
         "GET /livez HTTP/1.1\r\nX-Slow: ",
         "POST /api/drain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n",
+        "POST /api/drain HTTP/1.1\r\nHost: localhost\r\nX-Redhold: 1\r\nContent-Length: 1000\r\n\r\n",
         "\x16\x03\x01",
     ];
     let mut crowd: Vec<TcpStream> = Vec::new();

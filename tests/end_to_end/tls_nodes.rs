@@ -65,6 +65,18 @@ fn requests_and_replies_of_every_size_and_lane_come_through() {
     assert_eq!(hears.read().items()[2], Value::bulk("hello"));
 }
 
+#[test]
+fn either_version_is_spoken() {
+    for version in ["TLSv1.2", "TLSv1.3"] {
+        let Some(folder) = certificates() else { return };
+        let server = Server::options().tls(&folder).set("tls-protocols", version).start();
+        let proxy = folder.asks_nodes(ProxyOptions::new(&[server.public()])).start();
+        let mut client = proxy.client();
+        assert_eq!(client.call("SET k v"), Value::ok(), "{version}");
+        assert_eq!(client.pipeline(&["MULTI", "GET k", "EXEC"])[2], Value::Array(vec![Value::bulk("v")]));
+    }
+}
+
 /// Bytes of a request that is not streamed.
 const LARGE: usize = 512 << 10;
 

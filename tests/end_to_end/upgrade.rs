@@ -12,8 +12,8 @@ use rustix::process::Signal;
 use socket2::SockRef;
 
 use crate::support::{
-    Client, Group, LONG, Load, Proxy, ProxyOptions, Server, Successor, Value, encode, eventually, row_field,
-    signal,
+    CertificateFolder, Client, Group, LONG, Load, Proxy, ProxyOptions, Server, Successor, Tunnel, Value,
+    encode, eventually, row_field, signal, trusting,
 };
 
 /// SHA-256 of `secret`.
@@ -136,6 +136,41 @@ fn the_one_decides_and_the_other_follows_until_its_last_client_is_free() {
     eventually(LONG, "the process ends", || proxy.has_exited());
     served(&proxy);
     eventually(LONG, "it is told of no more", || proxy.status()["upgrade"].is_null());
+}
+
+#[test]
+fn who_never_gets_free_is_closed_at_the_drain_timeout() {
+    let group = Group::plain(0);
+    let mut proxy = ProxyOptions::new(&group.addresses()).set("proxy.drain_timeout", "\"10s\"").start();
+    let mut watcher = proxy.client();
+    assert_eq!(watcher.call("WATCH k"), Value::ok());
+    let _successor = Successor::of(proxy.pid(), &proxy);
+    assert_eq!(watcher.call("GET k"), Value::Nil, "it is served yet");
+    // What it watches is the connection's, which nobody can hand over.
+    assert_eq!(watcher.read_to_close(), b"");
+    eventually(LONG, "the process ends", || proxy.has_exited());
+    served(&proxy);
+}
+
+#[test]
+fn who_speaks_tls_stays_until_nothing_is_owed_and_comes_back_over_tls() {
+    let (folder, group) = (CertificateFolder::new(), Group::plain(0));
+    let options = folder.shown_by(ProxyOptions::new(&group.addresses()));
+    let mut proxy = options.set("proxy.drain_timeout", "\"60s\"").start();
+    let way = Tunnel::open(proxy.address(), trusting(&folder.authority, None, rustls::ALL_VERSIONS));
+    let (mut waiter, mut idle) = (Client::connect(way.address()), Client::connect(way.address()));
+    assert_eq!(idle.call("SET k v"), Value::ok());
+    waiter.send(&["BLPOP", "q", "0"]);
+    eventually(LONG, "it waits", || group.nodes()[0].info("blocked_clients").as_deref() == Some("1"));
+    let _successor = Successor::of(proxy.pid(), &proxy);
+    // Its keys can not be handed over, and it is owed nothing.
+    assert_eq!(idle.read_to_close(), b"");
+    let mut next = Client::connect(way.address());
+    assert_eq!(next.call("RPUSH q job"), Value::Int(1));
+    assert_eq!(waiter.read().items()[1], Value::bulk("job"));
+    assert_eq!(waiter.read_to_close(), b"");
+    eventually(LONG, "the process ends", || proxy.has_exited());
+    assert_eq!(next.call("GET k"), Value::bulk("v"), "whoever takes over speaks TLS");
 }
 
 #[test]

@@ -12,7 +12,6 @@ use crate::dockerfile::Instruction;
 use crate::image::{Stage, Step};
 
 const TOOLCHAIN: &str = "usr/local/rust";
-const CARGO_HOME: &str = "usr/local/cargo";
 
 /// A stage whose steps were executed.
 #[derive(Debug)]
@@ -82,16 +81,19 @@ fn run(line: &str, step: &Step, root: &Path, rust: bool, work: &Path) {
         let seed = [Path::new("target/release"), &target.join("release")];
         expect_success(Command::new("tests/tools/seed.sh").args(seed), "seed.sh");
         let bound = inside_out(root, &step.workdir).join("target");
-        for (from, to) in
-            [(toolchain(), root.join(TOOLCHAIN)), (cargo_home(), root.join(CARGO_HOME)), (target, bound)]
-        {
+        for (from, to) in [
+            (toolchain(), root.join(TOOLCHAIN)),
+            (cargo_home(), inside_out(root, &cargo_home().to_string_lossy())),
+            (target, bound),
+        ] {
             for folder in [&from, &to] {
                 fs::create_dir_all(folder).expect("a directory can be made");
             }
             script.push_str(&format!("mount --bind '{}' '{}'\n", from.display(), to.display()));
         }
         env[0].1.insert_str(0, &format!("/{TOOLCHAIN}/bin:"));
-        env.push(("CARGO_HOME".to_owned(), format!("/{CARGO_HOME}")));
+        // Where crates lie is a part of what cargo knows compiled ones by.
+        env.push(("CARGO_HOME".to_owned(), cargo_home().to_string_lossy().into_owned()));
     }
     env.extend(step.env.iter().cloned());
     script.push_str("exec chroot \"$@\"\n");

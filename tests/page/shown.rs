@@ -27,6 +27,7 @@ fn the_new_primary_is_read_off_the_page_after_the_old_one_was_killed() {
             row(&mut browser, node).contains("replica\tup")
         });
         assert!(row(&mut browser, node).contains(&first.to_string()), "whom it follows");
+        eventually(PATIENCE, "how far it is behind", || row(&mut browser, node).contains("\t0 B\t"));
     }
     assert!(row(&mut browser, first).contains("primary\tup"));
     // One arrow from the proxy to the primary and one from there to each replica, all of them whole.
@@ -43,6 +44,10 @@ fn the_new_primary_is_read_off_the_page_after_the_old_one_was_killed() {
     });
     let plotted = "document.querySelector('#requests .line').getAttribute('d').split('L').length > 1";
     eventually(PATIENCE, "a line is drawn", || browser.evaluate(plotted) == true);
+    for line in [".line:not(.second)", ".line.second"] {
+        let plotted = plotted.replace("#requests .line", &format!("#latency {line}"));
+        eventually(PATIENCE, "and one for each latency", || browser.evaluate(&plotted) == true);
+    }
     group.wait_in_sync(0);
     group.node(0).kill9();
     let others = [second.to_string(), third.to_string()];

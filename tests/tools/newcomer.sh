@@ -40,10 +40,12 @@ cat >"$root/opt/steps" <<'STEPS'
 set -euo pipefail
 user=ada home=/home/ada
 useradd --create-home --shell /bin/bash $user
-mkdir -p $home/.cargo
-cp -a /usr/local/crates/registry $home/.cargo/
-chown -R $user: $home /opt/source
-as() { setpriv --reuid $user --regid $user --init-groups --no-new-privs env -i HOME=$home USER=$user \
+# Where they lie is a part of what cargo knows compiled crates by.
+mkdir -p "$CRATES"
+cp -a /usr/local/crates/registry "$CRATES/"
+chown -R $user: $home /opt/source "$CRATES"
+for above in $(dirname "$CRATES") $(dirname "$(dirname "$CRATES")"); do chmod o+x "$above"; done
+as() { setpriv --reuid $user --regid $user --init-groups --no-new-privs env -i HOME=$home USER=$user CARGO_HOME="$CRATES" \
     PATH=/usr/local/rust/bin:/usr/local/bin:/usr/bin:/bin CARGO_NET_OFFLINE=true CARGO_INCREMENTAL=0 "$@"; }
 fail() { echo "newcomer.sh: $*" >&2; exit 1; }
 step() { echo "newcomer.sh: $*, after $SECONDS s"; }
@@ -97,7 +99,7 @@ unshare --mount --pid --fork --kill-child bash -ec '
     mount --rbind /dev "$1/dev"
     mount --bind -o ro "$2" "$1/usr/local/rust"
     mount --bind "$3" "$1/usr/local/crates"
-    exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CI="${CI:-}" bash /opt/steps' \
+    exec chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root CI="${CI:-}" CRATES="$3" bash /opt/steps' \
     newcomer "$root" "$sysroot" "${CARGO_HOME:-$HOME/.cargo}"
 if [[ -z $(git status --porcelain) ]]; then
     mkdir -p target/test-logs

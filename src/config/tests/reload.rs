@@ -200,7 +200,7 @@ fn a_faulty_file_changes_nothing_and_every_fault_is_told() {
 fn a_file_that_is_no_configuration_is_not_told_whole_nor_in_lines_of_its_own() {
     let faulty: String = (0..1_000).map(|n| format!("\"key{n}\\nforged\" = 1\n")).collect();
     let said = reloaded("noise", "", &faulty).0.unwrap_err();
-    assert!(said.ends_with("; and 990 more") && said.len() < 4_000, "{said}");
+    assert!(said.ends_with("; and 900 more") && said.len() < 40_000, "{said}");
     assert!(!said.contains(char::is_control), "{said}");
 }
 
