@@ -106,7 +106,7 @@ pub(super) const PROXY: &[Key] = &[
         "hide_topology",
         Kind::Flag(Some(|c, v| set(&mut c.frontend.hide_topology, v))),
         "false",
-        "Whether INFO and ROLE show no addresses of replicas; both are then refused in MULTI. Scripts and PROXY NODES still tell.",
+        "Whether INFO and ROLE show no addresses of replicas; both are then refused in MULTI. Scripts still tell, and PROXY STATUS, NODES, FAILOVERS and ROUTE those who may give orders.",
     ),
     key(
         "owned_commands",

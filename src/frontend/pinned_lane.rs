@@ -220,6 +220,9 @@ impl Connection {
             self.pinned = None;
             return self.session_command(dispatched);
         }
+        if dispatched.class.lane == Lane::Proxy && self.executes_here() {
+            return self.proxy_command(dispatched);
+        }
         if self.worker.users.any()
             && proves(&dispatched.class)
             && let Some(step) = self.judge_proof(dispatched)
@@ -241,6 +244,21 @@ impl Connection {
             return step;
         }
         self.send_pinned(dispatched)
+    }
+
+    /// Whether a request is answered as on a connection that nothing stands on: by a node that knows who asks, not in a transaction, nor
+    /// where a subscriber may say little.
+    fn executes_here(&mut self) -> bool {
+        let Some(lane) = self.pinned.as_ref() else { return true };
+        let (standing, proto) = (&lane.standing, self.session.identity.proto);
+        let is_plain = !standing.transaction().is_queueing()
+            && standing.modes().is_loud()
+            && !standing.is_confined(proto);
+        let is_known = matches!(&lane.line, Line::Open(pinned) if pinned.is_admitted());
+        if is_plain && is_known {
+            self.admitted();
+        }
+        is_plain && is_known
     }
 
     /// False while replies have to come first. On a connection that the client keeps for modes alone, what may block parks

@@ -83,14 +83,12 @@ impl Connection {
                 encode::array_header(&mut said, proxy_read::HELP.len());
                 proxy_read::HELP.iter().for_each(|line| encode::simple(&mut said, line));
             }
-            (_, b"status" | b"nodes" | b"failovers" | b"clients") => {
+            (_, b"status" | b"nodes" | b"failovers") => {
                 let text = self.proxy_text(&word);
                 encode::verbatim(&mut said, text.as_bytes(), self.session.identity.proto);
-                if word == b"clients" {
-                    return self.look(dispatched, Look::Clients(said.freeze()));
-                }
                 return self.tell_of_nodes(dispatched, said);
             }
+            (_, b"clients") => return self.look(dispatched, Look::Clients),
             (_, b"route") => {
                 encode::bulk(&mut said, self.route(request).as_bytes());
                 return self.tell_of_nodes(dispatched, said);
@@ -122,12 +120,6 @@ impl Connection {
         match word {
             b"nodes" => proxy_read::nodes(&status, marks),
             b"failovers" => proxy_read::failovers(&status),
-            b"clients" => {
-                let mut text = String::new();
-                let rows = worker.shared.registry.rows(worker.now());
-                rows.iter().for_each(|row| row.write(&mut text));
-                text
-            }
             _ => {
                 use std::sync::atomic::Ordering::Relaxed;
                 let clients = worker.shared.clients.load(Relaxed);
@@ -189,6 +181,10 @@ impl Connection {
         let status = self.worker.control.status.load();
         let found = status.nodes.iter().find(|node| node.address.to_string().eq_ignore_ascii_case(name));
         found.map(|node| node.id).ok_or_else(|| {
+            // Who asks may not be one who may know.
+            if self.worker.settings.hide_topology {
+                return format!("ERR there is no node `{name}`");
+            }
             let names: Vec<_> = status.nodes.iter().map(|node| node.address.to_string()).collect();
             format!("ERR there is no node `{name}`; there are {}", names.join(", "))
         })

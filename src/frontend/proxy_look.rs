@@ -34,8 +34,8 @@ pub(super) enum Look {
     Big(usize),
     /// BIGKEYS RESET
     BigReset,
-    /// CLIENTS: this reply.
-    Clients(Bytes),
+    /// CLIENTS
+    Clients,
     /// STATUS, NODES, FAILOVERS and ROUTE where clients are not told where nodes are: this reply.
     HiddenNodes(Bytes),
 }
@@ -92,14 +92,20 @@ impl Look {
                 shared.forget_big_keys(Instant::now());
                 encode::simple(out, "OK");
             }
-            Self::Clients(reply) | Self::HiddenNodes(reply) => out.extend_from_slice(&reply),
+            Self::Clients => {
+                let mut text = String::new();
+                let rows = shared.registry.rows(worker.now());
+                rows.iter().for_each(|row| row.write(&mut text));
+                encode::verbatim(out, text.as_bytes(), proto);
+            }
+            Self::HiddenNodes(reply) => out.extend_from_slice(&reply),
         }
     }
 
     /// Nothing, or the error for who may not look.
     async fn is_allowed(&self, asker: &Asker, subcommand: &str) -> Result<(), String> {
         match self {
-            Self::Clients(_) => may_look(asker, subcommand, &CLIENTS).await,
+            Self::Clients => may_look(asker, subcommand, &CLIENTS).await,
             // Where clients are not told, who may send requests elsewhere has to know where to.
             Self::HiddenNodes(_) => may_order(asker, subcommand).await.map(drop),
             _ => may_look(asker, subcommand, &REQUESTS).await,

@@ -79,6 +79,8 @@ fn what_is_hidden_is_told_to_who_may_order() {
             assert!(boss.call(&request).error().is_none(), "{request}");
         }
         assert!(text(&boss.call("PROXY NODES")).contains(&replica));
+        let wrong = clerk.call("PROXY ADOPT nobody:1");
+        assert_eq!(wrong.error().is_some_and(|text| !text.contains(&replica)), hide, "{wrong:?}");
     }
 }
 

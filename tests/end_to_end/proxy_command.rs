@@ -219,6 +219,34 @@ fn where_the_proxys_own_user_may_not_ask_for_a_dry_run_who_may_do_everything_may
 }
 
 #[test]
+fn who_has_a_connection_of_his_own_may_ask_as_well() {
+    let server = Server::start();
+    let proxy = Proxy::start(&[server.address()]);
+    let (mut watcher, mut subscriber) = (proxy.client(), Client::connect_resp3(proxy.address()));
+    assert_eq!(watcher.call("WATCH k"), Value::ok());
+    subscriber.call("SUBSCRIBE news");
+    for client in [&mut watcher, &mut subscriber] {
+        assert!(text_of(client, "PROXY STATUS").contains("writable:1"));
+        assert_eq!(text_of(client, "PROXY CLIENTS").lines().count(), 2);
+        let replies = client.pipeline(&["SET a 1", "PROXY ROUTE GET a", "GET a", "PROXY NONE", "INCR a"]);
+        assert_eq!(
+            [&replies[0], &replies[2], &replies[4]],
+            [&Value::ok(), &Value::bulk("1"), &Value::Int(2)]
+        );
+        assert!(
+            replies[1].text().is_some() && replies[3].error().is_some_and(|text| text.contains("PROXY HELP"))
+        );
+    }
+    server.call("SET k changed");
+    server.call("PUBLISH news hello");
+    assert_eq!(subscriber.read().items()[2], Value::bulk("hello"));
+    let replies = watcher.pipeline(&["MULTI", "PROXY STATUS", "EXEC", "MULTI", "GET a", "EXEC"]);
+    assert!(replies[1].error().is_some_and(|text| text.starts_with("ERR unknown command")), "{replies:?}");
+    assert!(replies[2].error().is_some_and(|text| text.starts_with("EXECABORT ")), "{replies:?}");
+    assert_eq!(replies[5], Value::Array(vec![Value::bulk("2")]), "it watches no more");
+}
+
+#[test]
 fn who_is_there_is_shown_to_whom_the_node_would_show_it() {
     let server = Server::start();
     assert_eq!(server.call("ACL SETUSER clerk on >pw ~* &* +@all -client"), Value::ok());
