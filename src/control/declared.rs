@@ -94,7 +94,6 @@ impl Driver {
 
     /// Names were looked up again.
     pub(super) fn hear_names(&mut self, seen: &Seen) {
-        self.vouch(seen);
         let mut declared = Declared::clone(&self.ends.declared.borrow());
         let mut told = Vec::new();
         for name in &mut declared.names {
@@ -167,7 +166,6 @@ impl Driver {
             self.weights.forget(id);
             self.absent.remove(&id);
             self.heard_at.remove(&id);
-            self.vouched.remove(&id);
             self.gone.insert(id, known.address);
         }
         self.watched.declare(&nodes, last);

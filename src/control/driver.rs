@@ -103,8 +103,6 @@ pub(super) struct Driver {
     pub(super) absent: BTreeSet<NodeId>,
     /// When each last answered.
     pub(super) heard_at: BTreeMap<NodeId, Instant>,
-    /// The processes that nodes were when a name stood for them last.
-    pub(super) vouched: BTreeMap<NodeId, String>,
     pub(super) gone: BTreeMap<NodeId, Address>,
     /// In what names of nodes are not followed, one sentence each.
     pub(super) moved: Arc<[String]>,
@@ -175,7 +173,6 @@ impl Driver {
             nodes: unseen(&brain.nodes),
             absent: brain.nodes.iter().map(|(id, _)| *id).collect(),
             heard_at: BTreeMap::new(),
-            vouched: BTreeMap::new(),
             gone: BTreeMap::new(),
             moved: Arc::default(),
             verdict: None,

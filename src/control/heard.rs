@@ -14,7 +14,6 @@ use super::attached::attached;
 use super::brains::Greeted;
 use super::driver::{BRAINS_MAX, Driver};
 use super::monitor::{Heard, Look};
-use super::names::Seen;
 
 /// A node that has said nothing for so long may be gone for good, if its name says so too.
 const GONE_AFTER: Duration = Duration::from_secs(10);
@@ -75,27 +74,12 @@ impl Driver {
         self.note_attached();
     }
 
-    /// Whether a node has answered of late, as the process that it was when a name stood for it last: an address may be given to
-    /// somebody else's server.
+    /// Whether a node has answered of late, as one of the group.
     pub(super) fn lives(&self, node: NodeId) -> bool {
-        let present = position(&self.nodes, node).and_then(|at| self.nodes[at].facts.as_ref());
-        let is_known = present.is_some_and(|facts| self.vouched.get(&node) == Some(&facts.run_id));
-        is_known && self.heard_at.get(&node).is_some_and(|at| at.elapsed() < GONE_AFTER)
-    }
-
-    /// Notes which processes the names stand for now.
-    pub(super) fn vouch(&mut self, seen: &Seen) {
-        let stands_for = |known: &NodeFacts| {
-            let ip = known.address.host.parse().ok();
-            seen.iter().any(|(name, ips)| {
-                name.port == known.address.port
-                    && ip.is_some_and(|ip| ips.as_ref().is_ok_and(|ips| ips.contains(&ip)))
-            })
-        };
-        for known in self.nodes.iter().filter(|known| stands_for(known)) {
-            let run_id = known.facts.as_ref().map(|facts| facts.run_id.clone());
-            self.vouched.extend(run_id.map(|run_id| (known.id, run_id)));
-        }
+        let facts = |node| position(&self.nodes, node).and_then(|at| self.nodes[at].facts.as_deref());
+        let led = self.verdict.as_ref().and_then(|verdict| facts(verdict.primary?));
+        facts(node).is_some_and(|it| is_of_group(it, led))
+            && self.heard_at.get(&node).is_some_and(|at| at.elapsed() < GONE_AFTER)
     }
 
     /// Makes known how many replicas follow the primary, as far as the last looks tell.
@@ -152,5 +136,29 @@ impl Driver {
             *before = greets;
             changed
         });
+    }
+}
+
+/// Whether this is a server of the group that `led` leads: an address may have been given to somebody else's.
+fn is_of_group(facts: &Replication, led: Option<&Replication>) -> bool {
+    let is_copying = facts.role == Role::Replica && facts.syncing;
+    is_copying || led.is_none_or(|led| [&led.replid, &led.replid2].contains(&&facts.replid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_the_history_of_the_group_is_of_it() {
+        let of = |replid: &str| Replication { replid: replid.to_owned(), ..Replication::default() };
+        let led = Replication { replid2: "before".to_owned(), ..of("now") };
+        assert!(["now", "before"].iter().all(|replid| is_of_group(&of(replid), Some(&led))));
+        assert!(!is_of_group(&of("another's"), Some(&led)));
+        assert!(is_of_group(&of("another's"), None), "nobody is known to lead");
+        assert!(is_of_group(
+            &Replication { role: Role::Replica, syncing: true, ..of("none yet") },
+            Some(&led)
+        ));
     }
 }

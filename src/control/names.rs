@@ -86,7 +86,8 @@ impl NodeName {
         needed: impl Fn(&Address) -> Option<&'static str>,
     ) -> Vec<String> {
         let Ok(addresses) = seen else { return Vec::new() };
-        let fault = self.fault(seen);
+        let addresses = &of_one_kind(addresses, &self.found);
+        let fault = self.fault(&Ok(addresses.clone()));
         let mut told: Vec<String> = fault.iter().cloned().collect();
         if addresses.len() > ADDRESSES_MAX {
             return told;
@@ -97,7 +98,7 @@ impl NodeName {
             let [now, before] =
                 [addresses, &self.found].map(|set| if is_of_v4(set) { "IPv4" } else { "IPv6" });
             told.push(format!(
-                "dns:{name} has come to stand for {now} alone, and the nodes stay those of {before}"
+                "dns:{name} has come to stand for addresses of {now} alone: until a restart those of {before} stay nodes"
             ));
             return told;
         }
@@ -151,7 +152,7 @@ impl Settings {
         for name in &mut self.names {
             let mut told = String::new();
             loop {
-                let seen = resolve(&name.address);
+                let seen = resolve(&name.address).map(|all| of_one_kind(&all, &name.found));
                 let Some(fault) = name.fault(&seen) else {
                     name.found = seen.unwrap_or_default();
                     break;
@@ -190,13 +191,15 @@ impl Settings {
 /// The addresses that a name has now.
 fn look_up(name: &Address) -> io::Result<BTreeSet<IpAddr>> {
     let found = (&*name.host, name.port).to_socket_addrs()?;
-    Ok(of_one_kind(found.map(|address| address.ip()).collect()))
+    Ok(found.map(|address| address.ip()).collect())
 }
 
-/// Where there are some of IPv4 only those count: a machine with both is one node.
-fn of_one_kind(all: BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
-    let of_v4: BTreeSet<IpAddr> = all.iter().copied().filter(IpAddr::is_ipv4).collect();
-    if of_v4.is_empty() { all } else { of_v4 }
+/// Those of the kind that there is `already`, or else of IPv4, and all where there are none of that kind: a machine that has addresses
+/// of both is one node.
+fn of_one_kind(all: &BTreeSet<IpAddr>, already: &BTreeSet<IpAddr>) -> BTreeSet<IpAddr> {
+    let wanted_v4 = already.is_empty() || is_of_v4(already);
+    let wanted: BTreeSet<IpAddr> = all.iter().copied().filter(|ip| ip.is_ipv4() == wanted_v4).collect();
+    if wanted.is_empty() { all.clone() } else { wanted }
 }
 
 fn is_of_v4(addresses: &BTreeSet<IpAddr>) -> bool {
@@ -356,15 +359,21 @@ mod tests {
         assert_eq!(name.found, addresses(&["fd00::2", "fd00::3"]));
         assert_eq!(
             told,
-            ["dns:redis:6379 has come to stand for IPv4 alone, and the nodes stay those of IPv6"]
+            [
+                "dns:redis:6379 has come to stand for addresses of IPv4 alone: until a restart those of IPv6 stay nodes"
+            ]
         );
-        let told = name.follow(&Ok(addresses(&["fd00::3", "fd00::4"])), |_| None);
+        let told = name.follow(&Ok(addresses(&["10.0.0.3", "fd00::3", "fd00::4"])), |_| None);
         assert!(told.is_empty() && name.found == addresses(&["fd00::3", "fd00::4"]), "{told:?}");
     }
 
     #[test]
     fn a_machine_with_addresses_of_both_kinds_is_one_node() {
-        assert_eq!(of_one_kind(addresses(&["fd00::2", "10.0.0.2", "fd00::3"])), addresses(&["10.0.0.2"]));
+        let (both, six) =
+            (addresses(&["fd00::2", "10.0.0.2", "fd00::3"]), addresses(&["fd00::2", "fd00::3"]));
+        assert_eq!(of_one_kind(&both, &BTreeSet::new()), addresses(&["10.0.0.2"]));
+        assert_eq!(of_one_kind(&both, &addresses(&["fd00::9"])), six);
+        assert_eq!(of_one_kind(&six, &addresses(&["10.0.0.9"])), six);
         let six: Address = "[fd00::2]:1".parse().unwrap();
         assert_eq!(look_up(&six).unwrap(), addresses(&["fd00::2"]));
     }

@@ -160,16 +160,16 @@ mod tests {
         timeline.enter(at(0), "steady");
         timeline.begin(at(50), false, (1, None));
         for (ms, phase) in
-            [(50, "suspect"), (350, "drain"), (750, "suspect"), (800, "commit"), (800, "release")]
+            [(50, "suspect"), (350, "drain"), (750, "suspect"), (800, "commit"), (800, "verify")]
         {
             timeline.enter(at(ms), phase);
         }
         let ms = Duration::from_millis;
-        let so_far = [("suspect", ms(350)), ("drain", ms(400)), ("release", ms(100))];
+        let so_far = [("suspect", ms(350)), ("drain", ms(400)), ("verify", ms(100))];
         assert_eq!(timeline.list(at(900), (1, None))[0].phases, so_far);
         timeline.end(at(1_050), (2, None));
         timeline.enter(at(1_050), "steady");
-        let whole = [("suspect", ms(350)), ("drain", ms(400)), ("release", ms(250))];
+        let whole = [("suspect", ms(350)), ("drain", ms(400)), ("verify", ms(250))];
         assert_eq!(timeline.list(at(9_000), (2, None))[0].phases, whole);
     }
 

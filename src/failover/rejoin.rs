@@ -122,8 +122,8 @@ impl Machine {
             return Need::Nothing;
         }
         if facts.run_id == led.run_id {
-            let (node, primary) = (node.name(), primary.name());
-            return Need::Strange(format!("{node} is the same process as {primary}, under another address"));
+            let primary = primary.name();
+            return Need::Strange(format!("is the same process as {primary}, under another address"));
         }
         let known = node.in_sync.is_some() || node.deposed || facts.keys == 0;
         let kin = [&led.replid, &led.replid2].contains(&&facts.replid);
