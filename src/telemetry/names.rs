@@ -96,7 +96,7 @@ metrics! {
         [("kind", "failover, switchover"), ("result", "changed, unchanged")],
         "Episodes ended, by whether the primary changed; unchanged ones are false alarms and refusals. Finding the first primary is none.";
     FAILOVER_DURATION = "redhold_failover_duration_seconds", HISTOGRAM, "seconds",
-        [("phase", "suspect, confirm, drain, seal, select, promote, verify, release, of a planned change intend, quiesce, pause, catch_up, demote, revert; and total")],
+        [("phase", "suspect, confirm, drain, seal, select, promote, verify, blocked, observe, of a planned change intend, quiesce, pause, catch_up, demote, revert; and total")],
         "Time spent in each phase of an episode that changed the primary; `total`: from its first sign to its end.";
     QUARANTINED = "redhold_quarantined_bytes_total", COUNTER, "bytes", [("result", "kept, given_up")],
         "Writes that only a returning old primary had: kept in failover.state_dir, or given up for want of it or of room in it.";

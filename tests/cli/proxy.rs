@@ -267,12 +267,12 @@ fn traffic_and_a_failover_move_the_metrics_by_known_amounts() {
 /// The proxy for a hundred clients, started with this hard limit of open files, and half of it as the soft one.
 fn with_descriptors(server: &Server, hard: usize) -> Proxy {
     let program = env!("CARGO_BIN_EXE_redhold");
-    let script = File::new(&format!(
-        "#!/bin/sh\nulimit -S -n {}\nulimit -H -n {hard}\nexec {program} \"$@\"\n",
-        hard / 2
-    ));
-    std::fs::set_permissions(script.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
-        .expect("it is ours");
+    let script = File::new("");
+    let text = format!("#!/bin/sh\nulimit -S -n {}\nulimit -H -n {hard}\nexec {program} \"$@\"\n", hard / 2);
+    // Written by another process: what this one has open for writing, a child of it may have for a moment.
+    let write = "printf %s \"$1\" >\"$0\" && chmod 755 \"$0\"";
+    let written = std::process::Command::new("sh").args(["-c", write, script.path(), &text]).status();
+    assert!(written.is_ok_and(|status| status.success()));
     let options = ProxyOptions::new(&[server.address()]).set("proxy.max_clients", "100");
     options.set("backend.pipelines_max", "10").program(script.path().into()).start()
 }

@@ -232,8 +232,7 @@ fn a_change_of_primary_moves_the_epoch_the_roles_and_one_episode() {
             .metric(&format!("redhold_failover_duration_seconds_sum{{phase=\"{phase}\"}}"))
             .unwrap_or_default()
     };
-    let phases =
-        ["intend", "quiesce", "pause", "catch_up", "promote", "verify", "demote", "release"].map(phase);
+    let phases = ["intend", "quiesce", "pause", "catch_up", "promote", "verify", "demote"].map(phase);
     let (sum, total) = (phases.iter().sum::<f64>(), phase("total"));
     assert!(phase("promote") > 0.0 && (sum - total).abs() < 0.005, "{phases:?} are {sum} of {total}");
     group.wait_following(0, 1);

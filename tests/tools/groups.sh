@@ -48,7 +48,7 @@ adopt_unnamed() {
         name=${path#tests/}
         name=${name%/main.rs}
         name=${name%.rs}
-        if ! grep -qE -- "--test $name( |\"|$)" "$file"; then
+        if ! grep '^run' "$file" | grep -qE -- "--test $name( |\"|$)"; then
             order+=("$name")
             tier[$name]=test
             seconds[$name]=120
@@ -134,16 +134,20 @@ else
         [[ ${1:-} == "${tier[$name]}" ]] && chosen+=("$name")
     done
 fi
+[[ ${#chosen[@]} -gt 0 ]] || { echo "groups.sh: nothing to run for: $*" >&2; exit 2; }
 # The budgets are those of tests, not of compilers; and a compiler that is killed half way leaves a broken target folder. What the longer
 # groups need is installed meanwhile.
 if [[ " ${chosen[*]} " != *' build '* ]]; then
-    tests=$(for name in "${chosen[@]}"; do echo "${run[$name]:-}"; done |
-        grep -oE 'cargo test --locked [^&|;]*' | grep -oE -- '--test [a-z_]+' | sort -u)
+    runs=$(for name in "${chosen[@]}"; do echo "${run[$name]:-}"; done | grep -oE 'cargo test --locked [^&|;]*')
+    tests=$(grep -oE -- '--test [a-z_]+' <<<"$runs" | sort -u)
+    # One that names no program of tests needs them all.
+    grep -vqE -- '--test [a-z_]+' <<<"$runs" && tests=''
     tests/tools/need.sh $(for name in "${chosen[@]}"; do echo "${needs[$name]:-}"; done) &
-    cargo test --locked --no-run $tests || exit 1
+    cargo test --locked --no-run $tests
+    built=$?
     wait $!
+    [[ $built -eq 0 ]] || exit 1
 fi
-[[ ${#chosen[@]} -gt 0 ]] || { echo "groups.sh: nothing to run for: $*" >&2; exit 2; }
 for name in "${chosen[@]}"; do
     [[ -n ${run[$name]:-} ]] || { echo "groups.sh: $file has no group $name" >&2; exit 2; }
     run_group "$name"

@@ -26,6 +26,7 @@ if [[ ! -d $base ]]; then
     mv "$base.unfinished" "$base"
 fi
 cargo fetch --locked --quiet
+[[ -z $(git status --porcelain) ]] || echo "newcomer.sh: WARNING: what is not committed is not tested here; make test does that" >&2
 rm -rf --one-file-system "$root"
 cp -a --reflink=auto "$base" "$root"
 sysroot=$(rustc --print sysroot)
