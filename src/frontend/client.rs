@@ -372,10 +372,13 @@ impl Client {
         true
     }
 
-    /// A reply that can only be looked at whole is more than a client may be owed: it is closed.
+    /// A reply that can only be looked at whole is more than a client may be owed: it is closed, and counted once, whatever of the
+    /// reply comes yet.
     pub(super) fn too_large(&self) {
-        self.worker.metrics.error(ErrorKind::ClientOutput);
-        self.doom("a reply is larger than a client may be owed");
+        if self.doomed.get().is_none() {
+            self.worker.metrics.error(ErrorKind::ClientOutput);
+            self.doom("a reply is larger than a client may be owed");
+        }
     }
 }
 
